@@ -1,0 +1,89 @@
+"""Where each stage keeps its output: a folder named after the stage and the hash of its config and its inputs."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from data.errors import InputError
+
+logger = logging.getLogger("catena")
+
+
+class StageConfig(BaseModel):
+    """Base of every stage's config: frozen, and no unknown keys.
+
+    ``execution`` names the fields that say how the work is done rather than what comes out (actors, threads):
+    they are left out of the artifact's identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    execution: ClassVar[frozenset[str]] = frozenset()
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the output, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.execution))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The output of one stage under one config and one set of inputs."""
+
+    stage: str
+    key: str
+    path: Path
+    identity: Mapping[str, Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage finished: its marker is written last."""
+        return (self.path / "_SUCCESS").exists()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the stage measured: counts, rates, figures, ``seconds``."""
+        result: dict[str, Any] = json.loads((self.path / "result.json").read_text())
+        return result
+
+
+def locate(workspace: Path, stage: str, identity: Mapping[str, Any], inputs: Iterable[Artifact] = ()) -> Artifact:
+    """Where a stage's output belongs; touches nothing on disk."""
+    described = {"stage": stage, "config": dict(identity), "inputs": sorted(a.key for a in inputs)}
+    key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    return Artifact(stage, key, workspace.resolve() / stage / key, described)
+
+
+def materialise(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+    """Run a stage unless its artifact is already there.
+
+    Args:
+        artifact: where the output belongs.
+        work: does the stage's work in the folder it is given and returns what it measured (JSON values). It may find
+            the files of an interrupted run there: it either continues them or overwrites them.
+
+    Raises:
+        InputError: if the workspace cannot be written.
+    """
+    if artifact.done:
+        logger.info("%s: done before, kept (%s)", artifact.stage, artifact.path)
+        return artifact
+    logger.info("%s: running (%s)", artifact.stage, artifact.path)
+    try:
+        artifact.path.mkdir(parents=True, exist_ok=True)
+        (artifact.path / "config.json").write_text(json.dumps(artifact.identity, indent=2, sort_keys=True))
+    except OSError as error:
+        raise InputError(
+            f"the workspace cannot be written: {artifact.path}: {error.strerror}",
+            "Make the folder writable, free some space, or choose another with --workspace.",
+        ) from error
+    started = time.perf_counter()
+    result = {**work(artifact.path), "seconds": round(time.perf_counter() - started, 3)}
+    (artifact.path / "result.json").write_text(json.dumps(result, indent=2))
+    (artifact.path / "_SUCCESS").touch()
+    return artifact

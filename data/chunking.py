@@ -1,0 +1,7 @@
+"""To be written."""
+
+from data.artifacts import StageConfig
+
+
+class ChunkConfig(StageConfig):
+    """To be written."""

@@ -1,0 +1,30 @@
+"""How a mistake that the user can mend is told."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Something the user gave is wrong and can be mended: a file, a line, a key, a value.
+
+    The command line prints it without a traceback and exits with code 2.
+
+    Args:
+        problem: what is wrong, with the file, line or key, the value found and what is allowed.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}\n  {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:  # crosses Ray's process boundary whole
+        return type(self), (self.problem, self.remedy)
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """A phrase that names the allowed word nearest to a misspelt one, or lists all of them."""
+    options = sorted(allowed)
+    close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(options)}"

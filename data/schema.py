@@ -1,0 +1,93 @@
+"""The tables of Catena as Arrow schemas. On disk they are folders of Parquet partitions named ``part-00000.parquet``."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+DOCUMENTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("metadata", pa.map_(pa.string(), pa.string())),
+        pa.field("time", pa.timestamp("us", tz="UTC")),
+    ]
+)
+PASSAGES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("parent_id", pa.string()),
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
+LINKS = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("relation", pa.string(), nullable=False),
+        pa.field("weight", pa.float32(), nullable=False),
+        pa.field("time", pa.timestamp("us", tz="UTC")),
+    ]
+)
+QUERIES = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("text", pa.string(), nullable=False)])
+QRELS = pa.schema(
+    [
+        pa.field("query_id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("score", pa.int32(), nullable=False),
+    ]
+)
+REJECTS = pa.schema(
+    [
+        pa.field("table", pa.string(), nullable=False),  # the table the row was meant for
+        pa.field("source", pa.string(), nullable=False),  # the file it stands in
+        pa.field("place", pa.string(), nullable=False),  # where in the file: "line 12", "row 3"
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("content", pa.string(), nullable=False),  # the row itself, cut to 500 characters
+    ]
+)
+
+
+def passage_id(document_id: str, start: int, end: int) -> str:
+    """Identity of a passage: 32 hex digits of BLAKE2b over its document's id and its span."""
+    return hashlib.blake2b(f"{document_id}\x00{start}\x00{end}".encode(), digest_size=16).hexdigest()
+
+
+def partition_name(number: int) -> str:
+    """File name of a partition: sorted by name is sorted by number."""
+    return f"part-{number:05d}.parquet"
+
+
+def partitions(folder: Path) -> list[Path]:
+    """The Parquet partitions of a table, in order."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def read_table(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """Whole table in memory: for tables known to be small, or for a few narrow columns of a large one."""
+    return pq.ParquetDataset(partitions(folder)).read(columns=columns)
+
+
+def read_batches(folder: Path, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]:
+    """The table as a stream of record batches of at most ``rows`` rows."""
+    for path in partitions(folder):
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=rows, columns=columns)
+
+
+def count_rows(folder: Path) -> int:
+    """Rows of a table, from the Parquet footers alone."""
+    return sum(pq.read_metadata(path).num_rows for path in partitions(folder))
+
+
+def write_partition(table: pa.Table, path: Path) -> None:
+    """Write one Parquet partition so that it is either whole or absent under its name."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    pq.write_table(table, unfinished, compression="zstd")
+    unfinished.replace(path)

@@ -1,0 +1,37 @@
+"""Which stage needs which, and where each one's output belongs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from data.artifacts import Artifact, locate
+from data.sources import fingerprint
+from ray_apps.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's config sections (keys of the run file) and the stages whose output it reads."""
+
+    sections: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+
+STAGES = {
+    "ingest": Stage(("source",)),
+    "chunk": Stage(("chunk",), ("ingest",)),
+    "embed": Stage(("encoder", "embed"), ("chunk",)),
+    "index": Stage(("index",), ("ingest", "chunk", "embed")),
+    "graph": Stage(("graph",), ("ingest", "embed")),
+    "train": Stage(("train",), ("graph",)),
+    "evaluate": Stage(("evaluate",), ("ingest", "index", "train")),
+    "discover": Stage(("discover",), ("ingest", "train")),
+}
+
+
+def artifact(run: RunConfig, stage: str) -> Artifact:
+    """The artifact of one stage of a run, made or not; reads nothing but the source files' fingerprints."""
+    described = STAGES[stage]
+    identity: dict[str, Any] = {section: getattr(run, section).identity() for section in described.sections}
+    if stage == "ingest":
+        identity["fingerprint"] = fingerprint(run.source)
+    return locate(run.workspace, stage, identity, [artifact(run, need) for need in described.needs])
