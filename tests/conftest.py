@@ -1,0 +1,46 @@
+"""Fixtures that every kind of test shares: one Ray cluster, the folder of real data, a workspace of its own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ray_apps.cluster import connect
+from ray_apps.config import RayConfig
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own CATENA_EMBED__... must not decide whether a test passes."""
+    for variable in os.environ:
+        if variable.upper().startswith("CATENA_") and variable.upper() not in KEPT_VARIABLES:
+            monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real corpora; tests that need it are skipped where it is absent."""
+    root = (REPOSITORY / os.environ.get("CATENA_DATA", "../shared/data")).resolve()
+    if not root.is_dir():
+        pytest.skip(f"no corpora at {root}: set CATENA_DATA to the folder that holds them")
+    return root
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Where a test's artifacts go; not made yet."""
+    return tmp_path / "workspace"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """One local Ray for the whole session: starting it takes five seconds."""
+    import ray
+
+    connect(RayConfig(num_cpus=2, object_store_mb=256))
+    yield
+    ray.shutdown()
