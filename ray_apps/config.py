@@ -5,17 +5,19 @@ the command line (``--embed.batch-tokens 8192``).
 """
 
 import difflib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     YamlConfigSettingsSource,
 )
 
@@ -29,8 +31,13 @@ from data.index import IndexConfig
 from data.sources import SourceConfig
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
+from ray_apps.findings import explain
 from serving.config import ServeConfig
 from training.config import TrainConfig
+
+PREFIX = "CATENA_"
+# Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
+OTHER_VARIABLES = frozenset({"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"})
 
 
 class RayConfig(StageConfig):
@@ -45,7 +52,7 @@ class RunConfig(BaseSettings):
     """One run, from source to service."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="CATENA_", env_nested_delimiter="__", cli_kebab_case=True
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__", cli_kebab_case=True
     )
 
     name: str = Field(description="name of the run, shown in tables and tracked in MLflow")
@@ -86,24 +93,41 @@ def load_run(path: Path, flags: Sequence[str] = ()) -> RunConfig:
         InputError: if the file is missing or not YAML, a key is unknown (the nearest is named) or a value not allowed.
     """
     _check_yaml(path)
+    _check_environment(os.environ)
 
-    class FileRun(RunConfig):
-        """The run of this one file; pydantic-settings takes the file's name from the class."""
+    class FileRun(RunConfig):  # pydantic-settings takes the name of its file from the class
+        model_config = SettingsConfigDict(yaml_file=path, yaml_file_encoding="utf-8")
 
-        model_config = SettingsConfigDict(yaml_file=path, cli_prog_name=f"catena COMMAND {path}")
-
-    source = CliSettingsSource[Any](FileRun, cli_parse_args=list(flags), cli_kebab_case=True, cli_exit_on_error=False)
+    command_line = _command_line(FileRun)
+    _check_flags(flags, command_line)
     try:
-        return FileRun(_cli_settings_source=source)  # type: ignore[call-arg]
+        return FileRun(_cli_settings_source=command_line(args=list(flags)))
+    except SettingsError as error:  # a value that should be JSON and is not
+        raise InputError(f"{error}", 'Lists and mappings are given as JSON: \'["a", "b"]\'.') from None
     except ValidationError as error:
-        raise InputError(_explain(error, path), "Run `catena config --help` to see every key.") from None
+        raise InputError(
+            explain(error, RunConfig, path, flags), "`catena config RUN.yaml --help` lists every key."
+        ) from None
+
+
+def describe_flags() -> str:
+    """Every key of a run file as a flag, with its type, default and meaning."""
+    parser = _command_line(RunConfig).root_parser
+    parser.usage = "--KEY VALUE ..., or the same keys in the run file, or CATENA_SECTION__KEY in the environment"
+    text: str = parser.format_help()
+    return text
+
+
+def _command_line(run: type[RunConfig]) -> CliSettingsSource[Any]:
+    return CliSettingsSource(run, cli_parse_args=False, cli_kebab_case=True, cli_exit_on_error=False)
 
 
 def _check_yaml(path: Path) -> None:
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("runs")
         close = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.yaml")], n=1)
-        raise InputError(f"run file not found: {path}", f"Did you mean {folder / close[0]}?" if close else "Check the path.")
+        remedy = f"Did you mean {folder / close[0]}?" if close else "Check the path."
+        raise InputError(f"run file not found: {path}", remedy)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -111,30 +135,30 @@ def _check_yaml(path: Path) -> None:
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}", "Mend the line named above.") from None
     if not isinstance(document, dict):
-        raise InputError(f"{path}: a run file is a mapping of keys, this is {type(document).__name__}", "See runs/demo.yaml.")
+        kind = "empty" if document is None else f"a {type(document).__name__}"
+        raise InputError(f"{path}: a run file is a mapping of keys, this one is {kind}", "See runs/demo.yaml.")
 
 
-def _explain(error: ValidationError, path: Path) -> str:
-    """Each finding on a line: key, value, what is allowed."""
-    lines = [f"{path}: {error.error_count()} problem(s) in the configuration"]
-    for finding in error.errors():
-        key = ".".join(str(part) for part in finding["loc"])
-        if finding["type"] == "extra_forbidden":
-            allowed = _fields_at(finding["loc"][:-1])
-            lines.append(f"  {key}: unknown key; {nearest(str(finding['loc'][-1]), allowed)}")
-        elif finding["type"] == "missing":
-            lines.append(f"  {key}: missing")
-        else:
-            lines.append(f"  {key}: {finding['msg']}, got {finding['input']!r}")
-    return "\n".join(lines)
+def _check_environment(variables: Iterable[str]) -> None:
+    """pydantic-settings passes over a variable whose first word is no key; a misspelt one must not be passed over."""
+    allowed = {PREFIX + key.upper() for key in RunConfig.model_fields} | OTHER_VARIABLES
+    for variable in variables:
+        section = variable.upper().split("__")[0]
+        if section.startswith(PREFIX) and section not in allowed:
+            raise InputError(
+                f"environment variable {variable}: unknown; {nearest(section, allowed)}", "Rename it or unset it."
+            )
 
 
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Names of the keys allowed at a place in the run file."""
-    model: type[BaseModel] = RunConfig
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return list(model.model_fields)  # inside a union: pydantic put the variant's tag in the location
-        model = field.annotation
-    return list(model.model_fields)
+def _check_flags(flags: Sequence[str], command_line: CliSettingsSource[Any]) -> None:
+    known = {flag for action in command_line.root_parser._actions for flag in action.option_strings if flag[:2] == "--"}
+    position = 0
+    while position < len(flags):
+        name, equals, _ = flags[position].partition("=")
+        if name not in known:
+            raise InputError(
+                f"unknown flag {name}; {nearest(name, known)}", "`catena config RUN.yaml --help` lists every key."
+            )
+        if not equals and position + 1 == len(flags):
+            raise InputError(f"flag {name} has no value", f"Write {name} VALUE.")
+        position += 1 if equals else 2

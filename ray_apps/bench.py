@@ -1,0 +1,44 @@
+"""Benchmarks: the rows of the figures tables, measured here and now."""
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+from data.errors import InputError, nearest
+
+logger = logging.getLogger("catena")
+
+BENCHMARKS = ("embed", "retrieval", "links", "serve")
+
+
+def bench(name: str | None = None) -> dict[str, Any]:
+    """Measure one benchmark, or all of them one after another, and write its rows as Markdown.
+
+    Args:
+        name: one of ``BENCHMARKS``; all of them if left out.
+
+    Returns:
+        ``rows``: each a ``benchmarks.rows.Row`` as JSON values; ``files``: the Markdown pages written.
+
+    Raises:
+        InputError: if there is no benchmark of that name.
+    """
+    from benchmarks.rows import write_markdown
+
+    if name is not None and name not in BENCHMARKS:
+        raise InputError(f"unknown benchmark {name!r}; {nearest(name, BENCHMARKS)}", "`catena bench` measures all.")
+    rows: list[dict[str, Any]] = []
+    files: list[str] = []
+    for chosen in BENCHMARKS if name is None else (name,):
+        logger.info("bench %s: measuring", chosen)
+        measured = importlib.import_module(f"benchmarks.{chosen}").measure()
+        files.append(str(write_markdown(chosen, measured)))
+        rows += [row.model_dump(mode="json", exclude_none=True) for row in measured]
+    return {"rows": rows, "files": files}
+
+
+if __name__ == "__main__":
+    from ray_apps.cli import main
+
+    sys.exit(main(["bench", *sys.argv[1:]]))

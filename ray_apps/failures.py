@@ -1,0 +1,39 @@
+"""Which mistake of the user stands behind an exception that came through Ray."""
+
+import re
+from collections.abc import Iterator
+
+from data.errors import InputError
+
+# An actor that fails in its constructor sends its exception as text only (ray.exceptions.ActorDiedError).
+IN_TEXT = re.compile(r"data\.errors\.InputError: (?P<problem>.+?)\n {2}(?P<remedy>.+)", re.DOTALL)
+
+
+def input_error(error: BaseException) -> InputError | None:
+    """The InputError that caused ``error``, however often Ray wrapped it; None where the user made no mistake."""
+    for cause in _causes(error, seen=set()):
+        if isinstance(cause, InputError) and not hasattr(
+            cause, "cause"
+        ):  # RayTaskError(InputError) has the plain one inside
+            return InputError(cause.problem, cause.remedy)
+    found = IN_TEXT.search(str(error)) if type(error).__module__.startswith("ray.") else None
+    return InputError(found["problem"], found["remedy"].splitlines()[0]) if found else None
+
+
+def _causes(error: BaseException, seen: set[int]) -> Iterator[BaseException]:
+    """The exception and everything it names as its reason, Python's way and Ray's."""
+    if id(error) in seen:
+        return
+    seen.add(id(error))
+    yield error
+    workers = getattr(error, "worker_failures", None)  # ray.train: by rank
+    named = [
+        error.__cause__,
+        error.__context__,
+        getattr(error, "cause", None),
+        getattr(error, "controller_failure", None),
+        *(workers.values() if isinstance(workers, dict) else ()),
+    ]
+    for inner in named:
+        if isinstance(inner, BaseException):
+            yield from _causes(inner, seen)

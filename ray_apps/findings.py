@@ -1,0 +1,82 @@
+"""What pydantic found wrong in a configuration, said so that the user finds the place: line, variable or flag."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from data.errors import nearest
+
+Location = tuple[int | str, ...]
+
+
+def explain(error: ValidationError, model: type[BaseModel], path: Path, flags: Sequence[str]) -> str:
+    """Each finding on a line of its own: place, key, what is wrong with it, what is allowed.
+
+    Args:
+        error: what validation of ``model`` raised.
+        model: the run's configuration, to name the keys it would have allowed.
+        path: the run file, whose line is named where the value comes from there.
+        flags: the command line that was laid over it.
+    """
+    root = yaml.compose(path.read_text(encoding="utf-8"))
+    lines = []
+    for finding in error.errors():
+        location, message = _spelt(finding["loc"], root), finding["msg"]
+        key = ".".join(str(part) for part in location)
+        place = _place(location, root, path, flags)
+        if finding["type"] == "extra_forbidden":
+            lines.append(f"{place}: {key}: unknown key; {nearest(str(location[-1]), _allowed(model, location[:-1]))}")
+        elif finding["type"] == "missing":
+            lines.append(f"{place}: {key}: missing")
+        else:
+            lines.append(f"{place}: {key}: {message[0].lower()}{message[1:]}, got {finding['input']!r}")
+    return "\n".join(lines)
+
+
+def _spelt(location: Location, root: yaml.Node | None) -> Location:
+    """The location as the user wrote it: without the name of a union's variant, which pydantic puts in between."""
+    if (
+        len(location) > 2
+        and _child(root, location[:2]) is None
+        and _child(root, (location[0], *location[2:])) is not None
+    ):
+        return (location[0], *location[2:])
+    return location
+
+
+def _place(location: Location, root: yaml.Node | None, path: Path, flags: Sequence[str]) -> str:
+    """Where the value at a location was given; the last source that speaks wins, as it does in validation."""
+    flag = "--" + ".".join(str(part).replace("_", "-") for part in location)
+    if any(given.split("=")[0] == flag for given in flags):
+        return f"command line, {flag}"
+    variable = "CATENA_" + "__".join(str(part) for part in location).upper()
+    for given in os.environ:
+        if given.upper() == variable:
+            return f"environment, {given}"
+    node = _child(root, location)
+    return f"{path}, line {node.start_mark.line + 1}" if node is not None else str(path)
+
+
+def _child(node: yaml.Node | None, location: Location) -> yaml.Node | None:
+    """The node of the YAML tree at a location, if the file has one there."""
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+        else:
+            return None
+    return node
+
+
+def _allowed(model: type[BaseModel], location: Location) -> list[str]:
+    """Names of the keys allowed at a place in the run file."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        model = field.annotation
+    return list(model.model_fields)

@@ -1,0 +1,70 @@
+"""The whole job: every stage of a run that is not yet done, and what came of it."""
+
+import logging
+import sys
+from typing import Any
+
+from ray_apps.config import RunConfig
+from ray_apps.stages import STAGES, artifact
+
+logger = logging.getLogger("catena")
+
+
+def run_all(run: RunConfig) -> dict[str, Any]:
+    """Bring every stage to its end and return the run's summary; stages that are done are kept.
+
+    A corpus without links has search but nothing to train on: graph, training and discovery are left out and said so.
+    """
+    from ray_apps.discover import discover
+    from ray_apps.evaluate import evaluate
+    from ray_apps.index import index
+    from ray_apps.ingest import ingest
+    from ray_apps.train import train
+
+    has_links = ingest(run).result["links"] > 0
+    index(run)
+    if has_links:
+        train(run)
+    else:
+        logger.info("the corpus has no links: no link model is trained and no links are proposed; search works")
+    evaluate(run)
+    if has_links:
+        discover(run)
+    return summary(run)
+
+
+def summary(run: RunConfig) -> dict[str, Any]:
+    """What the finished stages of a run measured, as JSON values.
+
+    Returns:
+        ``run``, ``ingest``, ``embed``, ``retrieval``, ``links`` (figures of search and of the link model beside their
+        baselines; empty where the corpus gives no occasion), ``seconds`` by stage, and the path of the ``report``.
+    """
+    stages = {stage: artifact(run, stage) for stage in STAGES}
+    results = {stage: made.result for stage, made in stages.items() if made.done}
+    evaluated = results.get("evaluate", {})
+    return {
+        "run": run.name,
+        "ingest": results.get("ingest", {}),
+        "embed": results.get("embed", {}),
+        "retrieval": evaluated.get("retrieval", {}),
+        "links": evaluated.get("links", {}),
+        "seconds": {stage: result["seconds"] for stage, result in results.items()},
+        "report": str(stages["evaluate"].path / "report.html") if evaluated else None,
+    }
+
+
+def plan(run: RunConfig) -> dict[str, Any]:
+    """The run's whole configuration, and where each stage's artifact is or would be."""
+    stages = {stage: artifact(run, stage) for stage in STAGES}
+    return {
+        "run": run.name,
+        "config": run.model_dump(mode="json"),
+        "artifacts": {stage: {"path": str(made.path), "done": made.done} for stage, made in stages.items()},
+    }
+
+
+if __name__ == "__main__":
+    from ray_apps.cli import main
+
+    sys.exit(main(["run", *sys.argv[1:]]))

@@ -1,0 +1,105 @@
+"""Results as short tables that a person reads."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+
+def readable(command: str, result: Mapping[str, Any]) -> str:
+    """The result of a command as text; ``--json`` prints the same result whole."""
+    if command == "config":
+        return yaml.safe_dump(dict(result), sort_keys=False, allow_unicode=True).rstrip()
+    if "artifacts" in result:
+        return _plan(result)
+    if command in ("run", "evaluate"):
+        return _summary(result)
+    if command == "search":
+        return _hits(result)
+    if command == "discover":
+        return _proposals(result)
+    if command == "bench":
+        return _bench(result)
+    return _figures(command, result)
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Columns as wide as their widest cell; numbers to the right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    names = list(header)
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    numeric = [all(_is_number(row[i]) for row in cells) for i in range(len(names))]
+
+    def line(row: list[str]) -> str:
+        return "  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)).rstrip()
+
+    return "\n".join([line(names), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").replace("-", "").isdecimal()
+
+
+def _plan(result: Mapping[str, Any]) -> str:
+    config = yaml.safe_dump(result["config"], sort_keys=False, allow_unicode=True)
+    rows = [(stage, "done" if made["done"] else "missing", made["path"]) for stage, made in result["artifacts"].items()]
+    return f"{config}\n{table(('stage', 'artifact', 'where'), rows)}"
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+    ingested, embedded = result["ingest"], result["embed"]
+    counts = [("documents", ingested), ("links", ingested), ("rejects", ingested), ("passages", embedded)]
+    parts = [f"{result['run']}: " + ", ".join(f"{of.get(what, 0):,} {what}" for what, of in counts)]
+    parts += [_figures_table(title, result[title]) for title in ("retrieval", "links") if result[title]]
+    seconds = result["seconds"]
+    parts.append(table(("stage", "seconds"), [*seconds.items(), ("all", float(sum(seconds.values())))]))
+    if result["report"]:
+        parts.append(f"report: {result['report']}")
+    return "\n\n".join(parts)
+
+
+def _figures_table(title: str, by_method: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line a method, one column a metric: only plain numbers are shown."""
+    methods = {name: figures for name, figures in by_method.items() if isinstance(figures, Mapping)}
+    metrics = [m for m, v in next(iter(methods.values())).items() if isinstance(v, int | float)]
+    rows = [[name, *(figures.get(metric, "") for metric in metrics)] for name, figures in methods.items()]
+    return table((title, *metrics), rows)
+
+
+def _hits(result: Mapping[str, Any]) -> str:
+    if not result["hits"]:
+        return "nothing found"
+    blocks = []
+    for number, hit in enumerate(result["hits"], start=1):
+        text = " ".join(hit["text"].split())
+        blocks.append(f"{number:>3}. {hit['title']}  [{hit['document_id']}]  {hit['score']:.4f}\n     {text[:200]}")
+    return "\n".join(blocks)
+
+
+def _proposals(result: Mapping[str, Any]) -> str:
+    if not result["proposals"]:
+        return "no links proposed"
+    blocks = []
+    for number, link in enumerate(result["proposals"], start=1):
+        head = f"{number:>3}. {link['probability']:.3f}  {link['source_title']} -> {link['target_title']}"
+        blocks.append(f"{head}  ({link['relation']})\n     {link['reason']}")
+    return "\n".join(blocks)
+
+
+def _bench(result: Mapping[str, Any]) -> str:
+    rows = [
+        (row["id"], row["value"], row["unit"], row.get("at_least", row.get("at_most", "")), row["what"])
+        for row in result["rows"]
+    ]
+    return "\n".join([table(("row", "value", "unit", "bound", "what"), rows), *result["files"]])
+
+
+def _figures(command: str, result: Mapping[str, Any]) -> str:
+    plain = {k: v for k, v in result.get(command, {}).items() if isinstance(v, int | float | str)}
+    return f"{table((command, ''), plain.items())}\n{result.get('artifact', '')}".rstrip()
