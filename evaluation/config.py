@@ -1,7 +1,21 @@
-"""To be written."""
+"""What the evaluation measures and how much of it."""
+
+from pydantic import Field
 
 from data.artifacts import StageConfig
 
 
 class EvaluateConfig(StageConfig):
-    """To be written."""
+    """Sizes, seeds and cut-offs of the evaluation of search and of links."""
+
+    max_test_links: int = Field(
+        3000, ge=1, description="held-out links that are ranked, in both directions; a larger test split is sampled"
+    )
+    cutoffs: tuple[int, ...] = Field((10, 100), min_length=1, description="k of the links' Hit@k")
+    batch_sources: int = Field(256, ge=1, description="link sources scored against all documents at once")
+    retrieved: int = Field(100, ge=10, description="documents retrieved per query, the depth of Recall@100 and MAP")
+    batch_queries: int = Field(64, ge=1, description="search queries sent at once")
+    resamples: int = Field(10_000, ge=100, description="rounds of each bootstrap and each randomisation test")
+    seed: int = Field(0, ge=0, description="seed of the sample of test links and of every resampling")
+
+    execution = frozenset({"batch_sources", "batch_queries"})
