@@ -1,12 +1,90 @@
-"""To be written."""
+"""Where a corpus comes from: one reader a format, chosen in the run file by the name of its section.
+
+A reader is a config with two methods: ``files()`` names what it reads, ``tasks()`` cuts the reading into independent
+tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know nothing of Ray; ``data.ingest`` runs
+them.
+
+``paths``     expands ``$CATENA_DATA`` and finds files     ``records``  lines and rows of a file of any format
+``fields``    records to rows, and what is wrong with one  ``rows``     the types of what is read
+``files``     JSON Lines, Parquet, CSV, TSV                ``beir``     BEIR folders
+``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
+``pydocs``    the built-in corpus: documented libraries    ``function`` a function of the user's own
+"""
+
+from typing import ClassVar
+
+from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
+from data.errors import InputError
+from data.sources.beir import BeirSource
+from data.sources.bible import BibleSource
+from data.sources.files import FilesSource
+from data.sources.function import FunctionSource
+from data.sources.paths import stamp
+from data.sources.pydocs import PydocsSource
+from data.sources.rows import ReadTask
+from data.sources.triples import TriplesSource
+
+Reader = FilesSource | BeirSource | BibleSource | TriplesSource | PydocsSource | FunctionSource
+READERS = ("files", "beir", "bible", "triples", "pydocs", "function")
 
 
 class SourceConfig(StageConfig):
-    """To be written."""
+    """The corpus of a run: exactly one reader, and what holds for all of them."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"strict", "where"})
+
+    files: FilesSource | None = Field(None, description="JSON Lines, Parquet, CSV and TSV files with a column mapping")
+    beir: BeirSource | None = Field(None, description="a folder in BEIR's layout")
+    bible: BibleSource | None = Field(None, description="verses and OpenBible.info cross references")
+    triples: TriplesSource | None = Field(None, description="head, relation, tail, and entity texts")
+    pydocs: PydocsSource | None = Field(None, description="docstrings of installed libraries: the built-in corpus")
+    function: FunctionSource | None = Field(None, description="a function of your own that yields documents and links")
+    undirected: bool = Field(True, description="count a link and its reverse of the same relation as one")
+    strict: bool = Field(False, description="stop with an error at the first rejected row")
+    where: str | None = Field(None, description="where the corpus is published and what goes where; shown if missing")
+
+    @model_validator(mode="after")
+    def _one_reader(self) -> "SourceConfig":
+        given = [name for name in READERS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(READERS)}; given: {', '.join(given) or 'none'}")
+        return self
+
+    @property
+    def reader(self) -> Reader:
+        """The one that is given."""
+        readers: list[Reader] = [reader for name in READERS if (reader := getattr(self, name)) is not None]
+        return readers[0]
 
 
 def fingerprint(config: SourceConfig) -> dict[str, str]:
-    """To be written."""
-    return {}
+    """What the corpus is made of: size and time of each file, or version of each package.
+
+    Raises:
+        InputError: if something of it is missing; the remedy is the run file's own word on where to get it.
+    """
+    try:
+        reader = config.reader
+        if isinstance(reader, PydocsSource):
+            return reader.versions()
+        return {str(file): stamp(file) for file in reader.files()}
+    except InputError as error:
+        raise _with_where(error, config) from None
+
+
+def read_tasks(config: SourceConfig) -> list[ReadTask]:
+    """The tasks that read the corpus, in an order that is always the same.
+
+    Raises:
+        InputError: if a file or a column is missing.
+    """
+    try:
+        return config.reader.tasks()
+    except InputError as error:
+        raise _with_where(error, config) from None
+
+
+def _with_where(error: InputError, config: SourceConfig) -> InputError:
+    return InputError(error.problem, f"{error.remedy}\n  {config.where.strip()}") if config.where else error

@@ -1,0 +1,75 @@
+"""Folders in the layout of BEIR: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``.
+
+The layout of Thakur et al., BEIR (NeurIPS 2021, https://github.com/beir-cellar/beir).
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from data.artifacts import StageConfig
+from data.errors import InputError
+from data.sources.files import PATH, DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles, table_tasks
+from data.sources.paths import expand, find
+from data.sources.records import Broken, delimited
+from data.sources.rows import Query, Reading, ReadTask, Skipped
+
+
+class BeirSource(StageConfig):
+    """A folder in BEIR's layout, its files plain or gzipped; links are no part of it and may stand beside it."""
+
+    folder: str = Field(description="the folder; environment variables are replaced")
+    split: str = Field("test", description="which judgments: the name of a file in qrels/")
+    queries: Literal["judged", "all"] = Field("judged", description="questions with judgments in the split, or all")
+    links: LinkFiles | None = Field(None, description="links among the documents: " + PATH)
+
+    def tables(self) -> dict[str, TableFiles]:
+        """The folder's tables; questions and judgments may be absent, together."""
+        tables: dict[str, TableFiles] = {"documents": DocumentFiles(path=self._file("corpus.jsonl"), id="_id")}
+        if (expand(self.folder) / "qrels").is_dir():
+            tables["queries"] = QueryFiles(path=self._file("queries.jsonl"), id="_id")
+            tables["qrels"] = QrelFiles(
+                path=self._file(f"qrels/{self.split}.tsv"), query_id="query-id", document_id="corpus-id"
+            )
+        if self.links:
+            tables["links"] = self.links
+        return tables
+
+    def _file(self, name: str) -> str:
+        """A file of the folder, or its packed form where only that is there."""
+        plain = f"{self.folder}/{name}"
+        return f"{plain}.gz" if not expand(plain).exists() and expand(f"{plain}.gz").exists() else plain
+
+    def files(self) -> list[Path]:
+        """Every file it reads."""
+        if expand(self.folder).is_dir():
+            return [file for files in self.tables().values() for file in find(files.path)]
+        return find(f"{self.folder}/corpus.jsonl")
+
+    def tasks(self) -> list[ReadTask]:
+        """One a file."""
+        tasks: list[ReadTask] = []
+        for table, files in self.tables().items():
+            read = table_tasks(table, files)
+            if table == "queries" and self.queries == "judged":
+                judgments = find(self._file(f"qrels/{self.split}.tsv"))[0]
+                read = [ReadTask(t.source, t.unit, partial(judged, t, judgments)) for t in read]
+            tasks += read
+        return tasks
+
+
+def judged(queries: ReadTask, judgments: Path) -> Reading:
+    """The questions that have a judgment; the others are left out.
+
+    A test collection's questions of all splits stand in one file; a mean over those without judgments means nothing.
+    """
+    wanted = {record["query-id"] for _, record in delimited(judgments, "tsv") if not isinstance(record, Broken)}
+    if not wanted:
+        raise InputError(f"{judgments}: no judgments", "Choose another split, or set source.beir.queries to all.")
+    for position, row in queries.read():
+        if isinstance(row, Query) and row.id not in wanted:
+            yield position, Skipped("queries without a judgment in the split")
+        else:
+            yield position, row

@@ -1,0 +1,186 @@
+"""Files of documents, links, queries and judgments in any common format, with a mapping of their columns."""
+
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from data.artifacts import StageConfig
+from data.sources import records as formats
+from data.sources.fields import (
+    BadField,
+    id_of,
+    metadata_of,
+    need_columns,
+    number_of,
+    rows,
+    text_of,
+    time_of,
+)
+from data.sources.paths import find
+from data.sources.records import Format, Record
+from data.sources.rows import Document, Link, Qrel, Query, ReadTask, Row
+
+PATH = "file, or a pattern such as parts/*.parquet; $CATENA_DATA and other environment variables are replaced"
+
+
+class TableFiles(StageConfig):
+    """Files that hold one table, and what their columns are called."""
+
+    path: str = Field(description=PATH)
+    format: Format | None = Field(None, description="jsonl, csv, tsv or parquet; told by the file's name where unset")
+
+    @property
+    def needed(self) -> list[str]:
+        """Columns that have to be there: those without a default, and those the run file names itself."""
+        raise NotImplementedError
+
+    @property
+    def columns(self) -> list[str] | None:
+        """Columns to read of a Parquet file; all where None."""
+        return self.needed
+
+    def build(self, record: Record) -> Row:
+        """A row of a record.
+
+        Raises:
+            BadField: if the record does not make one.
+        """
+        raise NotImplementedError
+
+    def named(self, *optional: str) -> list[str]:
+        """Of the optional columns, those that the run file names."""
+        return [column for field in optional if field in self.model_fields_set and (column := getattr(self, field))]
+
+
+class DocumentFiles(TableFiles):
+    """Files of documents."""
+
+    id: str = Field("id", description="column of the identity")
+    title: str | None = Field("title", description="column of the title; may be absent unless named here")
+    text: str = Field("text", description="column of the text")
+    time: str | None = Field(None, description="column of the time: ISO 8601, or seconds since 1970")
+    metadata: list[str] | None = Field(None, description="columns kept for filters; every other column where unset")
+
+    @property
+    def needed(self) -> list[str]:
+        """Identity and text, and what the run file names."""
+        return [self.id, self.text, *self.named("title", "time"), *(self.metadata or [])]
+
+    @property
+    def columns(self) -> list[str] | None:
+        """All columns where all are kept."""
+        return None if self.metadata is None else [*self.needed, *([self.title] if self.title else [])]
+
+    def build(self, record: Record) -> Document:
+        """A document of a record: a title or a text is enough."""
+        title = text_of(record, self.title, "") if self.title else ""
+        document = Document(id_of(record, self.id), title, text_of(record, self.text))
+        if not title.strip() and not document.text.strip():
+            raise BadField("empty text")
+        used = {self.id, self.title, self.text, self.time}
+        kept = self.metadata if self.metadata is not None else [field for field in record if field not in used]
+        return document._replace(metadata=metadata_of(record, kept), time=time_of(record, self.time))
+
+
+class LinkFiles(TableFiles):
+    """Files of links."""
+
+    source: str = Field("source", description="column of the document the link stands in")
+    target: str = Field("target", description="column of the document it points to")
+    relation: str | None = Field(None, description="column of the relation")
+    relation_name: str = Field("related", description="relation of links without a column for it")
+    weight: str | None = Field(None, description="column of the weight; 1 where unset")
+    time: str | None = Field(None, description="column of the time: ISO 8601, or seconds since 1970")
+
+    @property
+    def needed(self) -> list[str]:
+        """Source and target, and what the run file names."""
+        return [self.source, self.target, *self.named("relation", "weight", "time")]
+
+    def build(self, record: Record) -> Link:
+        """A link of a record."""
+        return Link(
+            id_of(record, self.source),
+            id_of(record, self.target),
+            id_of(record, self.relation) if self.relation else self.relation_name,
+            number_of(record, self.weight) if self.weight else 1.0,
+            time_of(record, self.time),
+        )
+
+
+class QueryFiles(TableFiles):
+    """Files of questions."""
+
+    id: str = Field("id", description="column of the identity")
+    text: str = Field("text", description="column of the question")
+
+    @property
+    def needed(self) -> list[str]:
+        """Identity and text."""
+        return [self.id, self.text]
+
+    def build(self, record: Record) -> Query:
+        """A question of a record."""
+        return Query(id_of(record, self.id), id_of(record, self.text))
+
+
+class QrelFiles(TableFiles):
+    """Files of judgments."""
+
+    query_id: str = Field("query_id", description="column of the question")
+    document_id: str = Field("document_id", description="column of the document")
+    score: str = Field("score", description="column of the grade: 0 is not relevant")
+
+    @property
+    def needed(self) -> list[str]:
+        """All three."""
+        return [self.query_id, self.document_id, self.score]
+
+    def build(self, record: Record) -> Qrel:
+        """A judgment of a record."""
+        return Qrel(id_of(record, self.query_id), id_of(record, self.document_id), round(number_of(record, self.score)))
+
+
+class FilesSource(StageConfig):
+    """A corpus in files, a table or more each."""
+
+    documents: DocumentFiles = Field(description="the documents")
+    links: LinkFiles | None = Field(None, description="the links that are known")
+    queries: QueryFiles | None = Field(None, description="questions for the evaluation of search")
+    qrels: QrelFiles | None = Field(None, description="which documents answer them")
+
+    def tables(self) -> dict[str, TableFiles]:
+        """The tables that are given."""
+        given = {"documents": self.documents, "links": self.links, "queries": self.queries, "qrels": self.qrels}
+        return {table: files for table, files in given.items() if files is not None}
+
+    def files(self) -> list[Path]:
+        """Every file it reads."""
+        return [file for files in self.tables().values() for file in find(files.path)]
+
+    def tasks(self) -> list[ReadTask]:
+        """One a file; one a row group of Parquet."""
+        return [task for table, files in self.tables().items() for task in table_tasks(table, files)]
+
+
+def table_tasks(table: str, files: TableFiles) -> list[ReadTask]:
+    """Tasks that read the files of one table.
+
+    Raises:
+        InputError: if a file or a column is missing.
+    """
+    tasks: list[ReadTask] = []
+    for file in find(files.path):
+        format_ = files.format or formats.format_of(file)
+        found = formats.header(file, format_)
+        if found is not None:
+            need_columns(file, found, files.needed)
+        if format_ == "parquet":
+            columns = None if files.columns is None else [column for column in files.columns if column in (found or [])]
+            pieces = [partial(formats.parquet_rows, file, n, columns) for n in range(formats.row_groups(file))]
+            tasks += [ReadTask(str(file), "row", partial(rows, table, file, piece, files.build)) for piece in pieces]
+        else:
+            piece_read = partial(rows, table, file, partial(formats.records, file, format_), files.build)
+            tasks.append(ReadTask(str(file), "line", piece_read))
+    return tasks

@@ -1,0 +1,130 @@
+"""Any other source: a function of the user's own, named by its import path."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import Field
+
+from data.artifacts import StageConfig
+from data.errors import InputError
+from data.sources.fields import BadField, shown
+from data.sources.files import DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles
+from data.sources.rows import Reading, ReadTask, Reject, Row
+
+ANY = "-"  # the file mappings below are used for their columns; there is no path
+BUILDERS: Mapping[str, TableFiles] = {
+    "documents": DocumentFiles(path=ANY, time="time"),
+    "links": LinkFiles(path=ANY, relation="relation", weight="weight", time="time"),
+    "queries": QueryFiles(path=ANY),
+    "qrels": QrelFiles(path=ANY),
+}
+
+
+class FunctionSource(StageConfig):
+    """A function that yields documents and links.
+
+    It yields mappings. One with ``source`` and ``target`` is a link, one with ``query_id`` a judgment, any other a
+    document; a key ``table`` (``documents``, ``links``, ``queries``, ``qrels``) says it outright. The keys are the
+    columns of the tables.
+    """
+
+    path: str = Field(pattern=r"^[\w.]+:\w+$", description="import path of the function, my_package.corpora:load")
+    arguments: dict[str, Any] = Field({}, description="keyword arguments it is called with")
+
+    def files(self) -> list[Path]:
+        """The file of its module, so that a change of the code is a new corpus."""
+        module = self.path.partition(":")[0]
+        with_current_folder()
+        try:
+            spec = importlib.util.find_spec(module)
+        except ImportError:
+            spec = None
+        if spec is None:
+            raise InputError(
+                f"source.function.path: no module {module!r}",
+                "Install its package, or start from the folder that holds it.",
+            )
+        return [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
+
+    def tasks(self) -> list[ReadTask]:
+        """One: only the function knows how it could be split."""
+        return [ReadTask(self.path, "row", partial(called, self.path, self.arguments))]
+
+
+def with_current_folder() -> None:
+    """Let modules of the folder that Catena was started in be imported; an installed command does not see them."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+def load(path: str) -> Callable[..., Iterable[Mapping[str, Any]]]:
+    """The function at an import path.
+
+    Raises:
+        InputError: if there is none.
+    """
+    module, _, name = path.partition(":")
+    with_current_folder()
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"source.function.path: {path}: {error}", "Check the import path, my_package.corpora:load."
+        ) from None
+    loaded: Callable[..., Iterable[Mapping[str, Any]]] = found
+    return loaded
+
+
+def called(path: str, arguments: Mapping[str, Any]) -> Reading:
+    """What the function yields, as rows.
+
+    Raises:
+        InputError: if the function raises anything; the message names the line.
+    """
+    function = load(path)
+    position = 0
+    try:
+        for position, item in enumerate(function(**arguments), start=1):
+            yield position, _row(item)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path} raised {type(error).__name__} after {position} rows: {error} {_where(error)}", "Mend the function."
+        ) from error
+
+
+def _row(item: object) -> Row | Reject:
+    if isinstance(item, get_args(Row)):
+        row: Row = item
+        return row
+    if not isinstance(item, Mapping):
+        return Reject("documents", f"not a mapping: {type(item).__name__}", repr(item)[:500])
+    record = dict(item)
+    table = str(record.pop("table", None) or _table(record))
+    if table not in BUILDERS:
+        return Reject("documents", f"no table {table!r}", shown(record))
+    if table == "links":
+        record = {"relation": "related", "weight": 1.0, **record}
+    try:
+        return BUILDERS[table].build(record)
+    except BadField as error:
+        return Reject(table, str(error), shown(record))
+
+
+def _table(record: Mapping[str, Any]) -> str:
+    if "source" in record and "target" in record:
+        return "links"
+    return "qrels" if "query_id" in record else "documents"
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""

@@ -1,0 +1,115 @@
+"""Rows of one read task, written to Parquet as they come; ids and links are looked at later, over all tasks.
+
+A task's partitions have names made of its number, so a task that was killed and runs again overwrites what it had
+written; a file of counts, written last, says that it is done.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import InputError
+from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS, write_partition
+from data.sources.rows import TABLE_OF, Document, ReadTask, Reject, Row, Skipped
+
+ROWS = 8192
+CHARACTERS = 32 * 2**20  # a partition is closed earlier when its texts are this long, so that memory stays flat
+SCHEMAS = {"documents": DOCUMENTS, "links": LINKS, "queries": QUERIES, "qrels": QRELS, "rejects": REJECTS}
+PLACES = pa.schema([pa.field("position", pa.int64(), nullable=False)])
+
+
+def counts_path(folder: Path, number: int) -> Path:
+    """The file that says that a task is done, and what it read."""
+    return folder / f"task-{number:05d}.json"
+
+
+def partition_path(folder: Path, table: str, task: int, part: int) -> Path:
+    """A partition of a task; sorted by name is sorted by task and part."""
+    return folder / table / f"part-{task:05d}-{part:05d}.parquet"
+
+
+def places_path(partition: Path) -> Path:
+    """The file beside a partition that holds the position of each of its rows in the source."""
+    return partition.with_name(f"places-{partition.name}")
+
+
+def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, Any]:
+    """Read one task and write its rows under ``folder``.
+
+    Args:
+        task: what to read.
+        number: its number, part of every file name.
+        folder: where partitions go, one folder a table.
+        strict: stop at the first reject and return it under ``first_reject``.
+
+    Returns:
+        ``{"rejects": n, "skipped": {kind: n}, "reject_reasons": {...}}`` and counts of each table.
+
+    Raises:
+        InputError: if the source as a whole cannot be read.
+    """
+    done = counts_path(folder, number)
+    if done.exists():
+        counts: dict[str, Any] = json.loads(done.read_text())
+        return counts
+    spools = {table: _Spool(table, number, folder) for table in SCHEMAS}
+    skipped: Counter[str] = Counter()
+    try:
+        for position, row in task.read():
+            if isinstance(row, Skipped):
+                skipped[row.kind] += 1
+            elif isinstance(row, Reject):
+                place = f"{task.unit} {position}"
+                spools["rejects"].add((row.table, task.source, place, row.reason, row.content), position)
+                if strict:
+                    return {"first_reject": f"{task.source}, {place}: {row.reason}"}
+            else:
+                spools[TABLE_OF[type(row)]].add(row, position)
+    except OSError as error:
+        raise InputError(f"{task.source}: {error.strerror or error}", "Check that the file can be read.") from error
+    for spool in spools.values():
+        spool.flush()
+    counts = {"skipped": dict(skipped), **{table: spool.total for table, spool in spools.items()}}
+    unfinished = done.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(counts))
+    unfinished.replace(done)
+    return counts
+
+
+class _Spool:
+    """Collects rows of one table and writes a partition whenever enough have come."""
+
+    def __init__(self, table: str, task: int, folder: Path) -> None:
+        self.table, self.task, self.folder = table, task, folder
+        self.total = 0
+        self.part = 0
+        self.characters = 0
+        self.rows: list[Row | tuple[str, ...]] = []
+        self.positions: list[int] = []
+
+    def add(self, row: Row | tuple[str, ...], position: int) -> None:
+        self.rows.append(row)
+        self.positions.append(position)
+        self.characters += len(row.text) if isinstance(row, Document) else 0
+        if len(self.rows) >= ROWS or self.characters >= CHARACTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self.rows:
+            return
+        path = partition_path(self.folder, self.table, self.task, self.part)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns: list[Any] = [list(column) for column in zip(*self.rows, strict=True)]
+        if self.table == "documents":
+            columns[3] = [list(metadata.items()) for metadata in columns[3]]
+        pq.write_table(pa.table([self.positions], schema=PLACES), places_path(path))
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMAS[self.table], strict=True)]
+        write_partition(pa.Table.from_arrays(arrays, schema=SCHEMAS[self.table]), path)
+        self.total += len(self.rows)
+        self.part += 1
+        self.characters = 0
+        self.rows, self.positions = [], []

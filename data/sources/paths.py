@@ -1,0 +1,68 @@
+"""Where files of a corpus lie: the one place that expands ``$CATENA_DATA`` and says what is missing."""
+
+import glob
+import os
+import string
+from pathlib import Path
+
+from data.errors import InputError, nearest
+
+DEFAULT_DATA = "../shared/data"
+
+
+def expand(path: str) -> Path:
+    """A path of a run file with ``~`` and environment variables replaced.
+
+    ``$CATENA_DATA`` is ``../shared/data`` where the environment does not say otherwise.
+
+    Raises:
+        InputError: if it names another variable that is not set.
+    """
+    try:
+        named = string.Template(path).substitute({"CATENA_DATA": DEFAULT_DATA, **os.environ})
+    except KeyError as error:
+        raise InputError(
+            f"{path}: the environment variable {error.args[0]} is not set",
+            f"Set {error.args[0]}, or write the path out.",
+        ) from None
+    except ValueError as error:
+        raise InputError(
+            f"{path}: {error}", "Write $NAME for an environment variable and $$ for a dollar sign."
+        ) from None
+    return Path(named).expanduser()
+
+
+def find(path: str) -> list[Path]:
+    """The files that a path of a run file means, sorted by name, absolute.
+
+    Args:
+        path: a file, or a pattern such as ``part-*.jsonl.gz``.
+
+    Raises:
+        InputError: if there is none.
+    """
+    expanded = expand(path)
+    if expanded.is_file():
+        return [expanded.resolve()]
+    matches = sorted(
+        Path(match).resolve() for match in glob.glob(str(expanded), recursive=True) if Path(match).is_file()
+    )
+    if not matches:
+        raise InputError(f"file not found: {expanded}", _what_is_there(path, expanded))
+    return matches
+
+
+def _what_is_there(path: str, expanded: Path) -> str:
+    if "CATENA_DATA" in path and not expand("$CATENA_DATA").is_dir():
+        return f"Set CATENA_DATA to the folder that holds the data; {expand('$CATENA_DATA')} is not there."
+    if expanded.is_dir():
+        return "This is a folder: name a file in it, or a pattern such as *.jsonl."
+    if expanded.parent.is_dir():
+        return f"In {expanded.parent}: {nearest(expanded.name, (p.name for p in expanded.parent.iterdir()))}"
+    return f"There is no folder {expanded.parent}."
+
+
+def stamp(file: Path) -> str:
+    """Size and modification time: changes whenever the file does."""
+    status = file.stat()
+    return f"{status.st_size} bytes, {status.st_mtime_ns} ns"

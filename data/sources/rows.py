@@ -1,0 +1,88 @@
+"""What a reader yields: good rows of the five tables, rows it rejects, rows it leaves out, each with its position."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Document(NamedTuple):
+    """A text with an identity."""
+
+    id: str
+    title: str
+    text: str
+    metadata: Mapping[str, str] = {}
+    time: datetime | None = None
+
+
+class Link(NamedTuple):
+    """A known, typed, directed link."""
+
+    source: str
+    target: str
+    relation: str
+    weight: float = 1.0
+    time: datetime | None = None
+
+
+class Query(NamedTuple):
+    """A question."""
+
+    id: str
+    text: str
+
+
+class Qrel(NamedTuple):
+    """How well a document answers a question."""
+
+    query_id: str
+    document_id: str
+    score: int
+
+
+class Reject(NamedTuple):
+    """A row that cannot be used: it goes to the ``rejects`` table with its place."""
+
+    table: str
+    reason: str
+    content: str
+
+
+class Skipped(NamedTuple):
+    """A good row that the run's own settings leave out: only counted, under ``kind``."""
+
+    kind: str
+
+
+Row = Document | Link | Query | Qrel
+Reading = Iterator[tuple[int, Row | Reject | Skipped]]  # 1-based position in the source, and what stands there
+
+TABLE_OF: Mapping[type, str] = {Document: "documents", Link: "links", Query: "queries", Qrel: "qrels"}
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """One independent piece of a corpus, read by one worker: a file, or a split of one.
+
+    Args:
+        source: what its rows' places are given in: the path of a file, the name of a package or function.
+        unit: what a position counts, ``"line"`` or ``"row"``.
+        read: opens the source and yields it; picklable, reads nothing before it is called. It may raise InputError
+            where nothing of the source can be read (a missing column), never for a single row.
+    """
+
+    source: str
+    unit: str
+    read: Callable[[], Reading]
+
+
+def valid_unicode(text: str) -> bool:
+    """Whether a string can be stored: JSON can smuggle in half of a surrogate pair, which UTF-8 cannot hold."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

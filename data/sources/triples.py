@@ -1,0 +1,58 @@
+"""Typed triples: ``head relation tail`` by tabs, with the text of each entity in a file of its own."""
+
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from data.artifacts import StageConfig
+from data.sources.fields import id_of, rows, text_of
+from data.sources.paths import find
+from data.sources.records import Record, delimited
+from data.sources.rows import Document, Link, ReadTask
+
+
+class TriplesSource(StageConfig):
+    """A knowledge graph as link-prediction benchmarks ship it."""
+
+    triples: list[str] = Field(min_length=1, description="files of head, relation, tail without a header")
+    texts: str = Field(description="file of entity and text without a header; an entity is a document")
+    relations: str | None = Field(None, description="file of relation and its name in words")
+
+    def files(self) -> list[Path]:
+        """Every file it reads."""
+        return [file for path in [self.texts, *self.triples, *filter(None, [self.relations])] for file in find(path)]
+
+    def tasks(self) -> list[ReadTask]:
+        """One a file."""
+        tasks: list[ReadTask] = []
+        for file in find(self.texts):
+            found = partial(delimited, file, "tsv", ["entity", "text"])
+            tasks.append(ReadTask(str(file), "line", partial(rows, "documents", file, found, entity)))
+        names = relation_names(find(self.relations)) if self.relations else {}
+        for path in self.triples:
+            for file in find(path):
+                found = partial(delimited, file, "tsv", ["head", "relation", "tail"])
+                build = partial(triple, names=names)
+                tasks.append(ReadTask(str(file), "line", partial(rows, "links", file, found, build)))
+        return tasks
+
+
+def relation_names(files: list[Path]) -> dict[str, str]:
+    """Names of relations in words; there are few of them."""
+    found = (record for file in files for _, record in delimited(file, "tsv", ["relation", "name"]))
+    return {record["relation"]: record["name"] for record in found if isinstance(record, dict)}
+
+
+def entity(record: Record) -> Document:
+    """A document of an entity. Its text up to the first comma is the title, where a definition follows it."""
+    text = id_of(record, "text")
+    title, comma, definition = text.partition(", ")
+    id_ = id_of(record, "entity")
+    return Document(id_, title, definition) if comma and len(title) <= 80 else Document(id_, text[:80], text)
+
+
+def triple(record: Record, names: dict[str, str]) -> Link:
+    """A link of a triple."""
+    relation = text_of(record, "relation")
+    return Link(id_of(record, "head"), id_of(record, "tail"), names.get(relation, relation))
