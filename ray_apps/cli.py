@@ -136,7 +136,7 @@ def _positive(text: str) -> int:
 
 
 def _split_config_flags(words: list[str]) -> tuple[list[str], list[str]]:
-    """The command's own words, and apart from them the likes of ``--embed.batch-tokens 8192`` that the run file's reader takes."""
+    """The command's own words, and apart from them ``--embed.batch-tokens 8192`` and its like, the run file's keys."""
     from ray_apps.config import RunConfig
 
     own: list[str] = []

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -24,7 +25,7 @@ def explain(error: ValidationError, model: type[BaseModel], path: Path, flags: S
     root = yaml.compose(path.read_text(encoding="utf-8"))
     lines = []
     for finding in error.errors():
-        location, message = _spelt(finding["loc"], root), finding["msg"]
+        location, message = _spelt(finding["loc"], root), finding["msg"].removeprefix("Value error, ")
         key = ".".join(str(part) for part in location)
         place = _place(location, root, path, flags)
         if finding["type"] == "extra_forbidden":
@@ -76,7 +77,14 @@ def _allowed(model: type[BaseModel], location: Location) -> list[str]:
     """Names of the keys allowed at a place in the run file."""
     for part in location:
         field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = _models(field.annotation) if field is not None else []
+        if len(inner) != 1:
             break
-        model = field.annotation
+        model = inner[0]
     return list(model.model_fields)
+
+
+def _models(annotation: object) -> list[type[BaseModel]]:
+    """The models in an annotation such as ``PydocsSource | None``."""
+    variants = get_args(annotation) or (annotation,)
+    return [variant for variant in variants if isinstance(variant, type) and issubclass(variant, BaseModel)]
