@@ -1,7 +1,214 @@
-"""To be written."""
+"""Searchable indexes: dense vectors, BM25 weights and payloads of passages in one collection.
+
+``edge`` is the embedded engine (Qdrant Edge), ``server`` a Qdrant server; both keep the protocol ``VectorIndex``.
+``build`` fills one from a run's passages and vectors; ``actor`` serves one from a process of its own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator, model_validator
 
 from data.artifacts import StageConfig
+from data.errors import InputError, nearest
+from data.lexical import SparseVector
+
+Mode = Literal["hybrid", "dense", "bm25"]
+Filter = Mapping[str, str | Sequence[str]]
+
+_POINTS = uuid5(NAMESPACE_OID, "catena.passage")
 
 
 class IndexConfig(StageConfig):
-    """To be written."""
+    """How passages are indexed and how the index is asked."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"batch_points", "timeout_s"})
+
+    engine: Literal["edge", "server"] = Field(
+        "edge", description="'edge' is embedded, 'server' is a Qdrant server at `url`"
+    )
+    url: str | None = Field(None, description="of the Qdrant server; its key is read from CATENA_QDRANT_API_KEY")
+    language: str = Field(
+        "english", description="Snowball stemmer of BM25 (english, german, …), or 'none' for whole words"
+    )
+    k1: float = Field(1.2, ge=0, le=10, description="BM25: how soon more occurrences of a term stop counting")
+    b: float = Field(0.75, ge=0, le=1, description="BM25: how much a long passage is held to account")
+    rrf_k: int = Field(60, ge=1, le=10_000, description="reciprocal rank fusion: a list gives 1 / (rrf_k + rank)")
+    prefetch: int = Field(100, ge=1, le=10_000, description="passages taken from each list before they are fused")
+    hnsw_m: int = Field(16, ge=4, le=128, description="edges per node of the HNSW graph")
+    hnsw_ef_construct: int = Field(100, ge=8, le=4096, description="candidates per node while the graph is built")
+    hnsw_ef: int = Field(128, ge=8, le=4096, description="candidates per query; more finds more and takes longer")
+    exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
+    filter_keys: tuple[str, ...] | None = Field(None, description="metadata keys to filter by; unset: all that occur")
+    batch_points: int = Field(512, ge=1, le=4096, description="points per upload")
+    timeout_s: float = Field(60.0, gt=0, description="of one request to the server, in seconds")
+
+    @field_validator("language")
+    @classmethod
+    def _language_is_known(cls, language: str) -> str:
+        import Stemmer
+
+        known = ["none", *Stemmer.algorithms()]
+        if language not in known:
+            raise ValueError(f"unknown language; {nearest(language, known)}")
+        return language
+
+    @model_validator(mode="after")
+    def _server_has_url(self) -> Self:
+        if (self.engine == "server") != (self.url is not None):
+            raise ValueError("engine 'server' needs `url`, and engine 'edge' takes none")
+        return self
+
+
+@dataclass(frozen=True)
+class IndexedPassage:
+    """What is stored of one passage."""
+
+    id: str
+    document_id: str
+    title: str
+    text: str
+    start: int
+    end: int
+    metadata: Mapping[str, str]
+    vector: npt.NDArray[np.float32]
+    sparse: SparseVector
+
+    def payload(self) -> dict[str, Any]:
+        """Everything but the vectors, as the index stores it."""
+        return {
+            "passage_id": self.id,
+            "document_id": self.document_id,
+            "title": self.title,
+            "text": self.text,
+            "start": self.start,
+            "end": self.end,
+            "metadata": dict(self.metadata),
+        }
+
+
+@dataclass(frozen=True)
+class IndexQuery:
+    """One question to an index.
+
+    Args:
+        limit: passages wanted.
+        dense: the query's vector, float32 of shape (dim,), where similarity of vectors counts.
+        sparse: the query's terms, where BM25 counts; at least one, for an empty query finds nothing.
+        fused: whether the score is the reciprocal rank fusion of the lists of ``dense`` and ``sparse``, rather than the
+            score of the one of them that is given.
+        prefetch: passages taken from each list before they are fused.
+        filter: keys and the values allowed for each; a passage must satisfy all keys.
+    """
+
+    limit: int
+    dense: npt.NDArray[np.float32] | None = None
+    sparse: SparseVector | None = None
+    fused: bool = False
+    prefetch: int = 100
+    filter: Filter = field(default_factory=dict)
+
+    def lists(self) -> list[tuple[Literal["dense", "bm25"], Any]]:
+        """The ranked lists that the query asks for: name of the vector, and the query's side of it."""
+        lists: list[tuple[Literal["dense", "bm25"], Any]] = []
+        if self.dense is not None:
+            lists.append(("dense", self.dense))
+        if self.sparse is not None:
+            lists.append(("bm25", self.sparse))
+        if not lists or (len(lists) > 1 and not self.fused):
+            raise ValueError("a query names one vector, or asks for several to be fused")
+        return lists
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found, with the payload it was stored with."""
+
+    passage_id: str
+    score: float
+    payload: Mapping[str, Any]
+
+
+class VectorIndex(Protocol):
+    """A collection of passages; made by its class's ``create`` or ``open``."""
+
+    def upsert(self, passages: Sequence[IndexedPassage]) -> None:
+        """Store passages; a passage stored before is replaced."""
+
+    def finish(self) -> None:
+        """Make everything stored searchable at full speed and durable."""
+
+    def count(self) -> int:
+        """Number of passages stored, exactly."""
+
+    def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
+        """Best hits of each query, best first, ties by passage id."""
+
+    def close(self) -> None:
+        """Release files and connections."""
+
+
+class IndexMeta(StageConfig):
+    """What an index artifact holds, so that it can be opened without the run that built it (``meta.json``)."""
+
+    config: IndexConfig
+    location: str = Field(description="folder beside this file, or alias on the server")
+    points: int = Field(description="passages stored")
+    dim: int = Field(description="dimension of the vectors")
+    encoder: str = Field(description="fingerprint of the encoder that made the vectors")
+    mean_length: float = Field(description="mean number of terms of a passage")
+    filter_keys: tuple[str, ...] = Field(description="metadata keys that can be filtered by")
+
+
+def point_id(passage_id: str) -> UUID:
+    """Id of a passage's point: the same passage is always the same point."""
+    return uuid5(_POINTS, passage_id)
+
+
+def payload_path(key: str) -> str:
+    """Where a filter's key stands in the payload: the document's id, or one of its metadata."""
+    return key if key == "document_id" else f'metadata."{key}"'
+
+
+def allowed_values(value: str | Sequence[str]) -> list[str]:
+    """A filter's value as the list of values allowed."""
+    return [value] if isinstance(value, str) else list(value)
+
+
+def hits(points: Iterable[tuple[Mapping[str, Any], float]]) -> list[Hit]:
+    """Payloads and scores as hits, best first; ties, which an engine leaves in any order, by passage id."""
+    found = [Hit(payload["passage_id"], score, payload) for payload, score in points]
+    return sorted(found, key=lambda hit: (-hit.score, hit.passage_id))
+
+
+def read_meta(artifact: Path) -> IndexMeta:
+    """The description of an index artifact.
+
+    Raises:
+        InputError: if there is no finished index.
+    """
+    path = artifact / "meta.json"
+    if not path.is_file():
+        raise InputError(f"no index in {artifact}", "Build it with `catena index RUN.yaml`.")
+    return IndexMeta.model_validate_json(path.read_text())
+
+
+def open_index(artifact: Path) -> VectorIndex:
+    """Open an index artifact with the engine that built it.
+
+    Raises:
+        InputError: if there is no finished index or its server does not answer.
+    """
+    meta = read_meta(artifact)
+    if meta.config.engine == "edge":
+        from data.index.edge import EdgeIndex
+
+        return EdgeIndex.open(artifact / meta.location, meta.config)
+    from data.index.server import ServerIndex
+
+    return ServerIndex.open(meta.location, meta.config)

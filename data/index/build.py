@@ -1,0 +1,219 @@
+"""Filling an index from the passages and vectors of a run, and putting it in the place of the one before."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.chunking import passage_text
+from data.errors import InputError
+from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
+from data.lexical import BM25, Tokenizer, mean_length
+from data.schema import count_rows, partitions, read_batches
+
+logger = logging.getLogger("catena")
+
+
+def build_index(documents: Path, passages: Path, embedded: Path, config: IndexConfig, out: Path) -> dict[str, Any]:
+    """Index every passage of a run. An index that stood in ``out`` answers until the new one is whole, then gives way.
+
+    Args:
+        documents: the documents table.
+        passages: the passages table.
+        embedded: the embedding stage's folder: ``manifest.json`` and ``vectors/``, partitioned like the passages.
+        config: engine and weights.
+        out: the artifact's folder; ``meta.json`` in it names the collection that answers.
+
+    Raises:
+        InputError: if there is nothing to index, vectors and passages do not belong together, or the index ends up with
+            another number of passages than it was given.
+    """
+    manifest = json.loads((embedded / "manifest.json").read_text())
+    points = count_rows(passages)
+    if points == 0:
+        raise InputError(
+            f"no passages to index in {passages}", "Check the source: every document may have been rejected."
+        )
+    tokenizer = Tokenizer(config.language)
+    bm25 = BM25(tokenizer, mean_length(_texts(passages), tokenizer), config.k1, config.b)
+    keys = filter_keys(documents) if config.filter_keys is None else config.filter_keys
+    meta = IndexMeta(
+        config=config,
+        location="",
+        points=points,
+        dim=manifest["dim"],
+        encoder=manifest["fingerprint"],
+        mean_length=bm25.mean_length,
+        filter_keys=keys,
+    )
+    rows = indexed_passages(documents, passages, embedded / "vectors", bm25)
+    place = _build_on_server if config.engine == "server" else _build_edge
+    started = time.perf_counter()
+    place(rows, meta, out)
+    rate = points / (time.perf_counter() - started)
+    return {"points": points, "dim": meta.dim, "engine": config.engine, "points_per_s": round(rate, 1)}
+
+
+def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:
+    from data.index.edge import EdgeIndex
+
+    for cut_short in out.glob("edge-*.building"):
+        shutil.rmtree(cut_short)
+    name = f"edge-{uuid4().hex[:8]}"
+    unfinished = out / f"{name}.building"
+    index = EdgeIndex.create(unfinished, meta.dim, meta.filter_keys, meta.config)
+    try:
+        fill(index, rows, meta)
+    finally:
+        index.close()
+    unfinished.rename(out / name)
+    _write_meta(meta.model_copy(update={"location": name}), out)
+    for replaced in out.glob("edge-*"):
+        if replaced.name != name:
+            shutil.rmtree(replaced)
+
+
+def _build_on_server(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:
+    from data.index.server import ServerIndex, connect, switch_alias
+
+    alias = f"catena-{out.name}"
+    collection = f"{alias}-{uuid4().hex[:8]}"
+    client = connect(meta.config)
+    index = ServerIndex.create(client, collection, meta.dim, meta.filter_keys, meta.config)
+    try:
+        fill(index, rows, meta)
+        replaced = switch_alias(client, alias, collection)
+        _write_meta(meta.model_copy(update={"location": alias}), out)
+        for name in replaced:
+            client.delete_collection(name)
+    finally:
+        index.close()
+
+
+def fill(index: VectorIndex, rows: Iterable[IndexedPassage], meta: IndexMeta) -> None:
+    """Upload all rows in batches and compare what has arrived with what was sent.
+
+    Raises:
+        InputError: if the index holds another number of passages than it was given.
+    """
+    batch: list[IndexedPassage] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == meta.config.batch_points:
+            index.upsert(batch)
+            batch = []
+    if batch:
+        index.upsert(batch)
+    index.finish()
+    held = index.count()
+    if held != meta.points:
+        raise InputError(
+            f"the index holds {held} passages of {meta.points}: uploads were lost, or two passages share an id",
+            "Run the stage again; if it happens again, build from the chunk stage anew.",
+        )
+
+
+def indexed_passages(documents: Path, passages: Path, vectors: Path, bm25: BM25) -> Iterator[IndexedPassage]:
+    """Passages with their vectors, BM25 weights and their document's metadata; one partition in memory at a time.
+
+    Raises:
+        InputError: if vectors and passages do not belong together.
+    """
+    passage_paths, vector_paths = partitions(passages), partitions(vectors)
+    if len(passage_paths) != len(vector_paths):
+        raise InputError(
+            f"{vectors} has {len(vector_paths)} partitions, {passages} has {len(passage_paths)}",
+            "Delete the embed artifact and run again.",
+        )
+    described = _Documents(documents)
+    for passage_path, vector_path in zip(passage_paths, vector_paths, strict=True):
+        table, embedded = pq.read_table(passage_path), pq.read_table(vector_path)
+        if not table["id"].equals(embedded["id"]):
+            raise InputError(
+                f"{vector_path} is not made from {passage_path}", "Delete the embed artifact and run again."
+            )
+        matrix = _matrix(embedded["vector"])
+        for row, vector in zip(table.to_pylist(), matrix, strict=True):
+            title, metadata = described[row["document_id"]]
+            yield IndexedPassage(
+                id=row["id"],
+                document_id=row["document_id"],
+                title=title,
+                text=row["text"],
+                start=row["start"],
+                end=row["end"],
+                metadata=metadata,
+                vector=vector,
+                sparse=bm25.passage(passage_text(row["title"], row["text"])),
+            )
+
+
+class _Documents:
+    """Titles and metadata of documents, read along with their passages.
+
+    Passages stand in the order of their documents, so only documents without a passage are kept in memory; another
+    order would be right too and cost memory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._stream = _titles_and_metadata(folder)
+        self._passed: dict[str, tuple[str, Mapping[str, str]]] = {}
+        self._id: str | None = None
+        self._current: tuple[str, Mapping[str, str]] = ("", {})
+
+    def __getitem__(self, document_id: str) -> tuple[str, Mapping[str, str]]:
+        if self._id != document_id:
+            self._id, self._current = document_id, self._find(document_id)
+        return self._current
+
+    def _find(self, document_id: str) -> tuple[str, Mapping[str, str]]:
+        if document_id in self._passed:
+            return self._passed.pop(document_id)
+        for passed_id, described in self._stream:
+            if passed_id == document_id:
+                return described
+            self._passed[passed_id] = described
+        raise InputError(f"passages name the unknown document {document_id!r}", "Run `catena chunk` again.")
+
+
+def _titles_and_metadata(documents: Path) -> Iterator[tuple[str, tuple[str, Mapping[str, str]]]]:
+    for batch in read_batches(documents, ["id", "title", "metadata"]):
+        for row in batch.to_pylist():
+            yield row["id"], (row["title"], dict(row["metadata"] or ()))
+
+
+def filter_keys(documents: Path) -> tuple[str, ...]:
+    """Every metadata key that occurs, sorted. A quote in a key cannot be written in a payload path: no filter by it."""
+    found: set[str] = set()
+    for batch in read_batches(documents, ["metadata"]):
+        found.update(batch["metadata"].keys.unique().to_pylist())
+    unusable = {key for key in found if '"' in key}
+    if unusable:
+        logger.warning("index: no filter by metadata keys that hold a quote: %s", ", ".join(sorted(unusable)))
+    return tuple(sorted(found - unusable))
+
+
+def _texts(passages: Path) -> Iterator[str]:
+    for batch in read_batches(passages, ["title", "text"]):
+        for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True):
+            yield passage_text(title, text)
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    values = column.combine_chunks()
+    flat = np.asarray(values.flatten(), dtype=np.float32)
+    return flat.reshape(len(values), -1)
+
+
+def _write_meta(meta: IndexMeta, out: Path) -> None:
+    unfinished = out / ".meta.json.unfinished"
+    unfinished.write_text(meta.model_dump_json(indent=2))
+    unfinished.replace(out / "meta.json")

@@ -1,0 +1,146 @@
+"""BM25 as sparse vectors: words of any script to terms, terms to weights; the index multiplies in the IDF.
+
+Okapi BM25 (Robertson and Zaragoza, 2009) splits into a part that depends on one passage and a part that depends on the
+whole collection. The first is computed here and stored; the second, the inverse document frequency, is kept current by
+the index (Qdrant's ``Modifier.IDF``), so that a passage can be added without touching the others.
+"""
+
+import hashlib
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import regex
+
+# The stop-words of Lucene's English analyser: few enough that a query of content words keeps them all.
+ENGLISH_STOP_WORDS = frozenset(
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
+    "to was will with".split()
+)
+
+# Scripts without spaces between words are cut into overlapping pairs of characters, as Lucene's CJK analyser does.
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_WORDS = regex.compile(rf"(?P<unspaced>{_UNSPACED}+)|(?:(?!{_UNSPACED})[\p{{L}}\p{{N}}\p{{M}}])+")
+_ASCII_WORDS = regex.compile(r"[a-z0-9]+")
+
+# Hebrew points and Arabic vowel signs: readers leave them out of a query, so they are left out of the index.
+_VOWEL_SIGNS = regex.compile(r"[\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0610-\u061A\u064B-\u065F\u0670]+")
+
+_TERMS_REMEMBERED = 2**18
+
+
+class SparseVector(NamedTuple):
+    """Term numbers, ascending and distinct, and their weights."""
+
+    indices: npt.NDArray[np.uint32]
+    values: npt.NDArray[np.float32]
+
+
+class Tokenizer:
+    """Text to terms, the same on both sides of the search.
+
+    NFKC, case folding, vowel signs of Hebrew and Arabic removed, words of letters, digits and marks; then, for a
+    language, its stop-words (English only) dropped and its Snowball stem taken. Words in a script that the stemmer does
+    not know pass through it unchanged.
+
+    Args:
+        language: a Snowball algorithm (``english``, ``german``, …), or ``none`` for whole words.
+    """
+
+    def __init__(self, language: str) -> None:
+        import Stemmer
+
+        self._stop_words = ENGLISH_STOP_WORDS if language == "english" else frozenset()
+        self._stem = None if language == "none" else Stemmer.Stemmer(language).stemWord
+        self._number = lru_cache(_TERMS_REMEMBERED)(self._look_up)
+
+    def terms(self, text: str) -> list[str]:
+        """The terms of a text, in order, repeated as they repeat."""
+        found = (self._term(word) for word in words(text))
+        return [term for term in found if term is not None]
+
+    def numbers(self, text: str) -> list[int]:
+        """The terms of a text as 32-bit numbers, in order, repeated as they repeat."""
+        found = map(self._number, words(text))
+        return [number for number in found if number is not None]
+
+    def _term(self, word: str) -> str | None:
+        if word in self._stop_words:
+            return None
+        return word if self._stem is None else str(self._stem(word))
+
+    def _look_up(self, word: str) -> int | None:
+        term = self._term(word)
+        return None if term is None else term_number(term)
+
+
+def words(text: str) -> list[str]:
+    """Case-folded words of any script, in order."""
+    if text.isascii():
+        return list(_ASCII_WORDS.findall(text.lower()))
+    folded = _VOWEL_SIGNS.sub("", unicodedata.normalize("NFKC", text).casefold())
+    found: list[str] = []
+    for match in _WORDS.finditer(folded):
+        run = match.group()
+        if match["unspaced"] is None or len(run) == 1:
+            found.append(run)
+        else:
+            found.extend(run[i : i + 2] for i in range(len(run) - 1))
+    return found
+
+
+def term_number(term: str) -> int:
+    """Stable 32-bit number of a term; two of a million terms collide about once in eight thousand pairs of a term."""
+    return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=4).digest(), "little")
+
+
+def mean_length(texts: Iterable[str], tokenizer: Tokenizer) -> float:
+    """Mean number of terms of the texts, at least 1."""
+    total, count = 0, 0
+    for text in texts:
+        total += len(tokenizer.numbers(text))
+        count += 1
+    return max(total / max(count, 1), 1.0)
+
+
+@dataclass(frozen=True)
+class BM25:
+    """The passage's and the query's part of Okapi BM25.
+
+    A passage of length ``l`` in which a term occurs ``f`` times gets
+    ``f (k1 + 1) / (f + k1 (1 - b + b l / mean_length))`` for it; a query gets the number of times it names the term.
+    Their inner product, with each term multiplied by its inverse document frequency on the index's side, is the score.
+
+    Args:
+        tokenizer: the same for passages and queries.
+        mean_length: mean number of terms of the collection's passages.
+        k1: how soon more occurrences stop counting.
+        b: how much a long passage is held to account, 0 to 1.
+    """
+
+    tokenizer: Tokenizer
+    mean_length: float
+    k1: float = 1.2
+    b: float = 0.75
+
+    def passage(self, text: str) -> SparseVector:
+        """Weights of a passage's terms."""
+        counts = Counter(self.tokenizer.numbers(text))
+        norm = self.k1 * (1 - self.b + self.b * counts.total() / self.mean_length)
+        return _sparse({number: f * (self.k1 + 1) / (f + norm) for number, f in counts.items()})
+
+    def query(self, text: str) -> SparseVector:
+        """Weights of a query's terms; empty where the query has no words."""
+        return _sparse(Counter(self.tokenizer.numbers(text)))
+
+
+def _sparse(weights: dict[int, float] | Counter[int]) -> SparseVector:
+    indices = np.fromiter(weights, dtype=np.uint32, count=len(weights))
+    values = np.fromiter(weights.values(), dtype=np.float32, count=len(weights))
+    order = np.argsort(indices)
+    return SparseVector(indices[order], values[order])

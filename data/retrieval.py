@@ -1,0 +1,180 @@
+"""Search: a question to passages, by vectors, by words, or by both fused; the same code in batch and online."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data.encoders import Encoder, EncoderConfig, load_encoder
+from data.errors import InputError, nearest
+from data.index import Filter, Hit, IndexMeta, IndexQuery, Mode, VectorIndex, open_index, read_meta
+from data.lexical import BM25, Tokenizer
+
+_FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
+
+
+@dataclass(frozen=True)
+class SearchQuery:
+    """One question: text, how to search, how many documents, and the values allowed for some keys."""
+
+    text: str
+    mode: Mode = "hybrid"
+    top_k: int = 10
+    filter: Filter = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchHit:
+    """A document that was found, by its best passage."""
+
+    document_id: str
+    passage_id: str
+    title: str
+    text: str
+    start: int
+    end: int
+    score: float
+    metadata: Mapping[str, str]
+
+
+class Retriever:
+    """Asks an index and gathers passages to documents.
+
+    Args:
+        index: where the passages are.
+        meta: its description: weights, fusion, the keys that can be filtered by.
+        encoder: turns questions to vectors; None where another process does, and ``answer`` is given vectors.
+
+    Raises:
+        InputError: if the index holds vectors of another encoder.
+    """
+
+    def __init__(self, index: VectorIndex, meta: IndexMeta, encoder: Encoder | None = None) -> None:
+        if encoder is not None:
+            check_encoder(meta, encoder.fingerprint)
+        self.index = index
+        self.meta = meta
+        self._encoder = encoder
+        self._bm25 = BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
+
+    def search(
+        self, queries: Sequence[str], mode: Mode = "hybrid", top_k: int = 10, filter: Filter | None = None
+    ) -> list[list[SearchHit]]:
+        """The best documents of each question, best first, at most ``top_k``.
+
+        Raises:
+            InputError: if the filter names a key that the index cannot filter by.
+        """
+        asked = [SearchQuery(text, mode, top_k, filter or {}) for text in queries]
+        if mode == "bm25":
+            return self.answer(asked, [None] * len(asked))
+        if self._encoder is None:
+            raise ValueError("this retriever has no encoder: give vectors to `answer`")
+        return self.answer(asked, list(self._encoder.encode(list(queries))))
+
+    def answer(
+        self, queries: Sequence[SearchQuery], vectors: Sequence[npt.NDArray[np.float32] | None]
+    ) -> list[list[SearchHit]]:
+        """The best documents of each query, in one batch to the index, and another for those that must look deeper.
+
+        Args:
+            queries: what is asked.
+            vectors: each query's vector, float32 of shape (dim,); None where the mode is bm25.
+
+        Raises:
+            InputError: if a filter names a key that the index cannot filter by.
+        """
+        for query in queries:
+            check_filter(self.meta, query.filter)
+        answers: list[list[SearchHit]] = [[] for _ in queries]
+        limits = {i: query.top_k + query.top_k // 2 + 10 for i, query in enumerate(queries)}
+        depth = self.meta.config.prefetch
+        while limits:
+            drawn = {i: self._question(queries[i], vectors[i], limit, depth) for i, limit in limits.items()}
+            asked = {i: question for i, question in drawn.items() if question is not None}
+            found = self.index.query_batch(list(asked.values())) if asked else []
+            limits, depth = {}, depth * _FURTHER
+            for (i, question), hits in zip(asked.items(), found, strict=True):
+                answers[i] = best_passages(hits)[: queries[i].top_k]
+                if len(answers[i]) < queries[i].top_k and self._more_below(question, len(hits)):
+                    limits[i] = question.limit * _FURTHER
+        return answers
+
+    def _question(
+        self, query: SearchQuery, vector: npt.NDArray[np.float32] | None, limit: int, depth: int
+    ) -> IndexQuery | None:
+        """The query as the index takes it; None where it has nothing to search by."""
+        sparse = None if query.mode == "dense" else self._bm25.query(query.text)
+        if sparse is not None and len(sparse.indices) == 0:
+            sparse = None
+        dense = None if query.mode == "bm25" else vector
+        if query.mode != "bm25" and (dense is None or dense.shape != (self.meta.dim,)):
+            raise ValueError(f"mode {query.mode} needs a vector of {self.meta.dim} dimensions")
+        if sparse is None and dense is None:
+            return None
+        prefetch = max(depth, query.top_k)
+        return IndexQuery(limit, dense, sparse, fused=query.mode == "hybrid", prefetch=prefetch, filter=query.filter)
+
+    def _more_below(self, question: IndexQuery, found: int) -> bool:
+        """Whether the index may hold hits that the question's limits cut off."""
+        cut = min(question.limit, question.prefetch) if question.fused else question.limit
+        return found >= cut and cut < self.meta.points
+
+
+def best_passages(hits: Iterable[Hit]) -> list[SearchHit]:
+    """Each document once, by its best passage, in the order of the hits."""
+    best: dict[str, SearchHit] = {}
+    for hit in hits:
+        stored = hit.payload
+        best.setdefault(
+            stored["document_id"],
+            SearchHit(
+                document_id=stored["document_id"],
+                passage_id=hit.passage_id,
+                title=stored["title"],
+                text=stored["text"],
+                start=stored["start"],
+                end=stored["end"],
+                score=hit.score,
+                metadata=stored["metadata"],
+            ),
+        )
+    return list(best.values())
+
+
+def check_filter(meta: IndexMeta, filter_: Filter) -> None:
+    """Refuse a filter by keys that the index does not know.
+
+    Raises:
+        InputError: names the key and the nearest that is known.
+    """
+    for key in filter_:
+        if key != "document_id" and key not in meta.filter_keys:
+            raise InputError(f"no filter by {key!r}", nearest(key, ("document_id", *meta.filter_keys)))
+
+
+def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
+    """Refuse to ask an index with vectors of another encoder: their numbers have nothing to do with each other.
+
+    Raises:
+        InputError: if the fingerprints differ.
+    """
+    if meta.encoder != fingerprint:
+        raise InputError(
+            f"the index was built by another encoder: {meta.encoder}, this is {fingerprint}",
+            "Use the encoder that built it, or embed and index again.",
+        )
+
+
+def open_retriever(artifact: Path, encoder: EncoderConfig) -> Retriever:
+    """Open an index artifact with an encoder in this process.
+
+    Raises:
+        InputError: if there is no finished index, or another encoder built it.
+    """
+    meta = read_meta(artifact)
+    loaded = load_encoder(encoder)
+    check_encoder(meta, loaded.fingerprint)
+    return Retriever(open_index(artifact), meta, loaded)
