@@ -1,0 +1,157 @@
+"""The run file: what stands above what, and how a mistake in it is told."""
+
+from pathlib import Path
+
+import pytest
+
+from data.errors import InputError
+from ray_apps.config import RunConfig, describe_flags, load_run
+
+RUN = """\
+name: small
+source:
+  pydocs:
+    packages: [json]
+ray:
+  object_store_mb: 100
+"""
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    """A run file with one value that is not the default."""
+    path = tmp_path / "small.yaml"
+    path.write_text(RUN)
+    return path
+
+
+def problem(path: Path, *flags: str) -> str:
+    """What loading the run complains about."""
+    with pytest.raises(InputError) as raised:
+        load_run(path, flags)
+    return raised.value.problem
+
+
+def test_a_key_without_a_value_has_its_default(run_file: Path) -> None:
+    assert load_run(run_file).ray.num_cpus is None
+
+
+def test_file_stands_above_default(run_file: Path) -> None:
+    assert load_run(run_file).ray.object_store_mb == 100
+
+
+def test_environment_stands_above_file(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATENA_RAY__OBJECT_STORE_MB", "200")
+    assert load_run(run_file).ray.object_store_mb == 200
+
+
+def test_command_line_stands_above_environment(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATENA_RAY__OBJECT_STORE_MB", "200")
+    run = load_run(run_file, ["--ray.object-store-mb", "300", "--workspace=elsewhere"])
+    assert run.ray.object_store_mb == 300
+    assert run.workspace == Path("elsewhere")
+
+
+def test_sources_of_one_section_are_laid_over_each_other_key_by_key(
+    run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATENA_RAY__NUM_CPUS", "3")
+    run = load_run(run_file, ["--ray.address", "auto"])
+    assert run.ray.model_dump() == {"address": "auto", "num_cpus": 3, "object_store_mb": 100}
+
+
+def test_lists_are_given_by_repeating_the_flag(run_file: Path) -> None:
+    run = load_run(run_file, ["--source.pydocs.packages", "json", "--source.pydocs.packages", "csv"])
+    assert run.source.pydocs is not None
+    assert run.source.pydocs.packages == ("json", "csv")
+
+
+def test_misspelt_key_names_line_and_nearest(run_file: Path) -> None:
+    run_file.write_text(RUN.replace("object_store_mb", "object_store_mib"))
+    assert problem(run_file) == (
+        f"{run_file}, line 6: ray.object_store_mib: unknown key; did you mean 'object_store_mb'?"
+    )
+
+
+def test_misspelt_section_names_line_and_nearest(run_file: Path) -> None:
+    run_file.write_text(RUN + "embedd: {}\n")
+    assert problem(run_file) == f"{run_file}, line 7: embedd: unknown key; did you mean 'embed'?"
+
+
+def test_misspelt_key_inside_the_source_names_nearest(run_file: Path) -> None:
+    run_file.write_text(RUN.replace("packages", "package"))
+    assert problem(run_file) == (f"{run_file}, line 4: source.pydocs.package: unknown key; did you mean 'packages'?")
+
+
+def test_misspelt_flag_names_nearest(run_file: Path) -> None:
+    assert problem(run_file, "--ray.num-cpu", "2") == "unknown flag --ray.num-cpu; did you mean '--ray.num-cpus'?"
+
+
+def test_flag_without_value_is_told(run_file: Path) -> None:
+    assert problem(run_file, "--ray.num-cpus") == "flag --ray.num-cpus has no value"
+
+
+def test_misspelt_variable_names_nearest(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATENA_RAY__NUM_CPU", "2")
+    found = problem(run_file)
+    assert found == "environment, CATENA_RAY__NUM_CPU: ray.num_cpu: unknown key; did you mean 'num_cpus'?"
+
+
+def test_misspelt_section_in_variable_names_nearest(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATENA_EMBD__BATCH_TOKENS", "2")
+    assert problem(run_file) == "environment variable CATENA_EMBD__BATCH_TOKENS: unknown; did you mean 'CATENA_EMBED'?"
+
+
+def test_value_out_of_range_names_place_limit_and_value(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = "ray.object_store_mb: input should be greater than or equal to 80, got "
+    assert problem(run_file, "--ray.object-store-mb", "7") == f"command line, --ray.object-store-mb: {limit}'7'"
+    run_file.write_text(RUN.replace("100", "7"))
+    assert problem(run_file) == f"{run_file}, line 6: {limit}7"
+    monkeypatch.setenv("CATENA_RAY__OBJECT_STORE_MB", "8")
+    assert problem(run_file) == f"environment, CATENA_RAY__OBJECT_STORE_MB: {limit}'8'"
+
+
+def test_every_mistake_is_told_at_once(run_file: Path) -> None:
+    run_file.write_text(RUN.replace("100", "7") + "embedd: {}\n")
+    assert len(problem(run_file).splitlines()) == 2
+
+
+def test_missing_key_is_named(run_file: Path) -> None:
+    run_file.write_text(RUN.replace("name: small\n", ""))
+    assert problem(run_file) == f"{run_file}: name: missing"
+
+
+def test_missing_file_names_the_nearest(run_file: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        load_run(run_file.with_name("smal.yaml"))
+    assert raised.value.problem == f"run file not found: {run_file.with_name('smal.yaml')}"
+    assert raised.value.remedy == f"Did you mean {run_file}?"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name: [", "not valid YAML"),
+        (b"name: \xff", "not UTF-8 (byte 6)"),
+        (b"- a\n- b\n", "this one is a list"),
+        (b"", "this one is empty"),
+    ],
+)
+def test_a_file_that_is_no_run_file_is_told(run_file: Path, content: bytes, said: str) -> None:
+    run_file.write_bytes(content)
+    assert said in problem(run_file)
+
+
+def test_help_lists_every_key_with_its_meaning() -> None:
+    text = describe_flags()
+    assert "--ray.object-store-mb" in text
+    assert "shared memory of a local cluster" in text
+    for section in RunConfig.model_fields:
+        assert f"--{section}" in text
+
+
+def test_every_key_is_described_and_no_section_but_the_source_must_be_given() -> None:
+    assert [name for name, field in RunConfig.model_fields.items() if field.is_required()] == ["name", "source"]
+    for section, field in RunConfig.model_fields.items():
+        keys = getattr(field.annotation, "model_fields", {})
+        assert [f"{section}.{key}" for key, value in keys.items() if not value.description] == []

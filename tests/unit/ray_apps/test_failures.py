@@ -1,0 +1,54 @@
+"""A user's mistake is found behind whatever Ray wrapped it in."""
+
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+from data.errors import InputError
+from ray_apps.failures import input_error
+
+MISTAKE = InputError("corpus.jsonl, line 3: no 'text'", "Add the column.")
+
+
+def told(error: BaseException) -> tuple[str, str] | None:
+    """Problem and remedy of the mistake behind an error."""
+    found = input_error(error)
+    return (found.problem, found.remedy) if found else None
+
+
+def task_error(cause: Exception) -> RayTaskError:
+    """What ``ray.get`` raises for a task that failed with ``cause``."""
+    return RayTaskError("read", f"data.errors.InputError: {cause}", cause, pid=1, ip="127.0.0.1")
+
+
+EXPECTED = (MISTAKE.problem, MISTAKE.remedy)
+
+
+def test_a_plain_mistake_is_itself() -> None:
+    assert told(MISTAKE) == EXPECTED
+
+
+def test_mistake_in_a_task() -> None:
+    assert told(task_error(MISTAKE)) == EXPECTED
+    assert told(task_error(MISTAKE).as_instanceof_cause()) == EXPECTED
+
+
+def test_mistake_in_an_actors_constructor() -> None:
+    assert told(ActorDiedError(task_error(MISTAKE))) == EXPECTED
+
+
+def test_mistake_in_a_training_worker() -> None:
+    group = WorkerGroupError("workers failed", {0: ValueError("other"), 1: task_error(MISTAKE)})
+    assert told(group) == EXPECTED
+    assert told(ControllerError(group)) == EXPECTED
+
+
+def test_mistake_that_another_exception_was_raised_from() -> None:
+    try:
+        raise RuntimeError("job failed") from MISTAKE
+    except RuntimeError as error:
+        assert told(error) == EXPECTED
+
+
+def test_a_fault_of_ours_is_no_mistake_of_the_user() -> None:
+    assert told(task_error(ValueError("shape"))) is None
+    assert told(KeyError("x")) is None
