@@ -1,7 +1,30 @@
-"""To be written."""
+"""How candidates are found and how many proposals are kept."""
+
+from typing import ClassVar
+
+from pydantic import Field
 
 from data.artifacts import StageConfig
 
 
 class DiscoverConfig(StageConfig):
-    """To be written."""
+    """Where missing links are looked for, and what is kept of them."""
+
+    text_neighbours: int = Field(20, ge=0, description="nearest documents by text vector, per document; 0 turns it off")
+    model_neighbours: int = Field(20, ge=0, description="nearest documents by the model's vector; 0 turns it off")
+    two_hop_neighbours: int = Field(
+        20,
+        ge=0,
+        description="neighbours of neighbours kept per document, most resources allocated first; 0 turns it off",
+    )
+    hub_degree: int = Field(
+        1000, ge=2, description="two-hop paths through documents of more links than this are not followed"
+    )
+    exact_below: int = Field(
+        50_000, ge=1, description="documents up to which nearest neighbours are exact; above, an inverted-file index"
+    )
+    keep: int = Field(10_000, ge=1, description="proposals written, best first")
+    batch_pairs: int = Field(65_536, ge=1, description="candidate pairs scored at once")
+    seed: int = Field(0, ge=0, description="seed of the half of the candidates that calibration is measured on")
+
+    execution: ClassVar[frozenset[str]] = frozenset({"batch_pairs"})

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 
-ISOTONIC_POSITIVES = 200  # below, isotonic regression follows single outcomes: two parameters generalise better
+ISOTONIC_POSITIVES = 50  # below, isotonic regression follows single outcomes: two parameters generalise better
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def fit(
         scores: (P,) what is to be calibrated.
         labels: (P,) outcomes, true or false.
         weights: (P,) how many real cases each one stands for; 1 where unset.
-        method: ``auto`` takes isotonic from 200 successes on.
+        method: ``auto`` takes isotonic from 50 successes on.
 
     Raises:
         ValueError: if a score is not finite, or all outcomes are alike.

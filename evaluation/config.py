@@ -1,5 +1,7 @@
 """What the evaluation measures and how much of it."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from data.artifacts import StageConfig
@@ -18,4 +20,4 @@ class EvaluateConfig(StageConfig):
     resamples: int = Field(10_000, ge=100, description="rounds of each bootstrap and each randomisation test")
     seed: int = Field(0, ge=0, description="seed of the sample of test links and of every resampling")
 
-    execution = frozenset({"batch_sources", "batch_queries"})
+    execution: ClassVar[frozenset[str]] = frozenset({"batch_sources", "batch_queries"})

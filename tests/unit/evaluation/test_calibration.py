@@ -66,7 +66,7 @@ def test_a_score_that_runs_against_the_outcomes_is_worth_nothing() -> None:
 
 
 def test_few_successes_take_the_logistic_curve() -> None:
-    scores, labels, _ = drawn(300, seed=5)
+    scores, labels, _ = drawn(100, seed=5)
     assert fit(scores, labels).method == "platt"
     scores, labels, _ = drawn(5000, seed=5)
     assert fit(scores, labels).method == "isotonic"

@@ -1,0 +1,116 @@
+"""The table of proposed links, and the sentence that says why each is proposed."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data.graph import Graph, GraphArtifact
+from data.schema import read_batches
+from discovery.candidates import SOURCES, Nodes
+
+PROPOSALS = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("source_title", pa.string(), nullable=False),
+        pa.field("target_title", pa.string(), nullable=False),
+        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("relation", pa.string(), nullable=False),
+        pa.field("text_similarity", pa.float32(), nullable=False),
+        pa.field("shared_neighbours", pa.int32(), nullable=False),
+        pa.field("shared", pa.list_(pa.string()), nullable=False),  # titles of the most telling ones
+        pa.field("candidate_sources", pa.list_(pa.string()), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+SHARED_NAMED = 3
+
+
+def proposal_table(
+    graph: GraphArtifact,
+    sources: Nodes,
+    targets: Nodes,
+    probability: npt.NDArray[np.float64],
+    score: npt.NDArray[np.float32],
+    relation: Sequence[str],
+    found_by: npt.NDArray[np.uint8],
+) -> pa.Table:
+    """Proposals as rows of ``PROPOSALS``, in the given order.
+
+    Args:
+        graph: for ids, titles, vectors and shared neighbours (of all known links).
+        sources: int64 (P,) node numbers.
+        targets: int64 (P,) node numbers.
+        probability: float64 (P,).
+        score: float32 (P,) of the model.
+        relation: (P,) names.
+        found_by: uint8 (P,) bits of ``candidates.SOURCES``.
+    """
+    similarity = np.einsum("pd,pd->p", graph.vectors[sources], graph.vectors[targets])
+    known = graph.known_graph
+    rows = []
+    for p, (u, v) in enumerate(zip(sources.tolist(), targets.tolist(), strict=True)):
+        shared = shared_neighbours(known, u, v)
+        named = [graph.titles[w] for w in shared[:SHARED_NAMED]]
+        ways = [name for name, bit in SOURCES.items() if found_by[p] & bit]
+        rows.append(
+            {
+                "source": graph.ids[u],
+                "target": graph.ids[v],
+                "source_title": graph.titles[u],
+                "target_title": graph.titles[v],
+                "probability": float(probability[p]),
+                "score": float(score[p]),
+                "relation": relation[p],
+                "text_similarity": float(similarity[p]),
+                "shared_neighbours": len(shared),
+                "shared": named,
+                "candidate_sources": ways,
+                "reason": reason(float(similarity[p]), len(shared), named, ways),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=PROPOSALS)
+
+
+def shared_neighbours(graph: Graph, u: int, v: int) -> Nodes:
+    """Neighbours of both, the least linked first: what links to everything tells little."""
+    of_u = graph.indices[graph.indptr[u] : graph.indptr[u + 1]]
+    of_v = graph.indices[graph.indptr[v] : graph.indptr[v + 1]]
+    both = np.intersect1d(of_u, of_v, assume_unique=True)
+    return np.asarray(both[np.argsort(graph.degrees[both], kind="stable")], np.int64)
+
+
+def reason(similarity: float, shared: int, named: Sequence[str], ways: Sequence[str]) -> str:
+    """Why a link is proposed, in one sentence.
+
+    Args:
+        similarity: cosine of the two texts.
+        shared: how many neighbours both have.
+        named: titles of some of them.
+        ways: names of ``candidates.SOURCES`` that found the pair.
+    """
+    if shared:
+        titles = [f"“{title}”" for title in named]
+        others = shared - len(titles)
+        if others:
+            titles.append(f"{others} other{'s' if others > 1 else ''}")
+        listed = titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+        structure = f"Both are linked with {listed}"
+    else:
+        structure = "No neighbour in common"
+    near_text = ", among the nearest texts" if "text" in ways else ""
+    near_model = "; near each other in the link model" if "model" in ways else ""
+    return f"{structure}; text similarity {similarity:.2f}{near_text}{near_model}."
+
+
+def read_best(links: Path, top: int) -> list[dict[str, Any]]:
+    """The best proposals of a written table, best first, at most ``top`` rows as plain dictionaries."""
+    rows = (row for batch in read_batches(links, rows=max(1, min(top, 4096))) for row in batch.to_pylist())
+    return list(islice(rows, top))
