@@ -99,6 +99,8 @@ def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str
         return serve(run)
     stage = importlib.import_module(f"ray_apps.{command}")
     made = getattr(stage, command)(run)
+    if command == "ingest":
+        stage.chunk(run)
     if command == "evaluate":
         return summary(run)
     result = {"run": run.name, command: made.result, "artifact": str(made.path)}

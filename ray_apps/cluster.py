@@ -22,6 +22,8 @@ def connect(config: RayConfig) -> None:
     if "RAY_JOB_ID" in os.environ or "RAY_ADDRESS" in os.environ:
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
     elif config.address == "local":
+        # Ray asks for a token here, and warns that it does; RAY_AUTH_MODE cannot say so first once ray is imported.
+        logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
         ray.init(
             address="local",
             num_cpus=config.num_cpus,
@@ -33,3 +35,17 @@ def connect(config: RayConfig) -> None:
         )
     else:
         ray.init(address=config.address, log_to_driver=False, logging_level=logging.WARNING)
+    _quieten_ray_data()
+
+
+def _quieten_ray_data() -> None:
+    """Keep Ray Data's plans and tick-by-tick tables in its log file: our own progress says what people need."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that there are no bars
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):  # its other handler writes the session's log file
+            handler.setLevel(logging.WARNING)
