@@ -21,6 +21,8 @@ from data.schema import count_rows, partitions, read_batches
 
 logger = logging.getLogger("catena")
 
+_SAMPLED = 64  # partitions
+
 
 def build_index(documents: Path, passages: Path, embedded: Path, config: IndexConfig, out: Path) -> dict[str, Any]:
     """Index every passage of a run. An index that stood in ``out`` answers until the new one is whole, then gives way.
@@ -43,7 +45,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
             f"no passages to index in {passages}", "Check the source: every document may have been rejected."
         )
     tokenizer = Tokenizer(config.language)
-    bm25 = BM25(tokenizer, mean_length(_texts(passages), tokenizer), config.k1, config.b)
+    bm25 = BM25(tokenizer, mean_length(_sample(passages), tokenizer), config.k1, config.b)
     keys = filter_keys(documents) if config.filter_keys is None else config.filter_keys
     meta = IndexMeta(
         config=config,
@@ -201,9 +203,12 @@ def filter_keys(documents: Path) -> tuple[str, ...]:
     return tuple(sorted(found - unusable))
 
 
-def _texts(passages: Path) -> Iterator[str]:
-    for batch in read_batches(passages, ["title", "text"]):
-        for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True):
+def _sample(passages: Path) -> Iterator[str]:
+    """Texts of at most ``_SAMPLED`` partitions, evenly spread: the mean length of a large collection needs no more."""
+    paths = partitions(passages)
+    for path in paths[:: -(-len(paths) // _SAMPLED)]:
+        table = pq.read_table(path, columns=["title", "text"])
+        for title, text in zip(table["title"].to_pylist(), table["text"].to_pylist(), strict=True):
             yield passage_text(title, text)
 
 

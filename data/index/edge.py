@@ -8,6 +8,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from data.index import (
+    FUSION_WEIGHTS,
     Filter,
     Hit,
     IndexConfig,
@@ -87,7 +88,8 @@ class EdgeIndex:
 
     def _request(self, query: IndexQuery) -> edge.QueryRequest:
         condition = _filter(query.filter)
-        asked = [edge.Query.Nearest(_side(value), using=name) for name, value in query.lists()]
+        lists = query.lists()
+        asked = [edge.Query.Nearest(_side(value), using=name) for name, value in lists]
         if not query.fused:
             return edge.QueryRequest(
                 limit=query.limit, query=asked[0], filter=condition, params=self._params, with_payload=True
@@ -96,8 +98,9 @@ class EdgeIndex:
             edge.Prefetch(limit=query.prefetch, query=nearest, filter=condition, params=self._params)
             for nearest in asked
         ]
-        # The engine counts ranks from 0 where the formula counts from 1; weights are sent because they have no default.
-        fusion = edge.Fusion.Rrf(k=self._config.rrf_k + 1, weights=[1.0] * len(asked))
+        # Sent as k, the engine adds (rank / weight - 1): one less than the formula says.
+        weights = [FUSION_WEIGHTS[name] for name, _ in lists]
+        fusion = edge.Fusion.Rrf(k=self._config.rrf_k + 1, weights=weights)
         return edge.QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=True)
 
 

@@ -10,6 +10,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from data.errors import InputError
 from data.index import (
+    FUSION_WEIGHTS,
     Filter,
     Hit,
     IndexConfig,
@@ -134,8 +135,9 @@ class ServerIndex:
             models.Prefetch(query=_side(value), using=name, limit=query.prefetch, filter=condition, params=self._params)
             for name, value in asked
         ]
-        # The engine counts ranks from 0 where the formula counts from 1; its own default of k is 2.
-        fusion = models.RrfQuery(rrf=models.Rrf(k=self._config.rrf_k + 1, weights=[1.0] * len(asked)))
+        # Sent as k, the engine adds (rank / weight - 1): one less than the formula says. Its own default of k is 2.
+        weights = [FUSION_WEIGHTS[name] for name, _ in asked]
+        fusion = models.RrfQuery(rrf=models.Rrf(k=self._config.rrf_k + 1, weights=weights))
         return models.QueryRequest(query=fusion, prefetch=prefetches, limit=query.limit, with_payload=True)
 
 
