@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from math import ceil
 from typing import Any, Self
 
 import numpy as np
@@ -32,7 +33,10 @@ def connect(config: IndexConfig) -> QdrantClient:
     Raises:
         InputError: if the server does not answer or refuses the key.
     """
-    client = QdrantClient(url=config.url, api_key=os.environ.get(API_KEY), timeout=int(config.timeout_s + 0.5))
+    # Its own check of versions runs in a thread and can only warn; the request below tells whether the server answers.
+    client = QdrantClient(
+        url=config.url, api_key=os.environ.get(API_KEY), timeout=ceil(config.timeout_s), check_compatibility=False
+    )
     try:
         client.get_collections()
     except ResponseHandlingException as error:
