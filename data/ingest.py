@@ -29,7 +29,8 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
 
     Returns:
         Rows of each table, ``reject_reasons`` (their number by kind), ``duplicate_links`` and ``self_links`` that were
-        removed, ``skipped`` (rows that the run's settings leave out, by kind).
+        removed, ``skipped`` (rows that the run's settings leave out, by
+        kind), ``unknown_judged`` (judgments of documents that are not there).
 
     Raises:
         InputError: if the source cannot be read, has no documents, or a row is rejected while ``strict`` is set.
@@ -54,7 +55,7 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
     return {**result, "reject_reasons": reasons, "skipped": dict(skipped)}
 
 
-def _run(tasks: list[ReadTask], landed: Path, strict: bool) -> "list[dict[str, Any]]":
+def _run(tasks: list[ReadTask], landed: Path, strict: bool) -> list[dict[str, Any]]:
     """Counts of every task, those done before an interruption included."""
     import ray.data
 

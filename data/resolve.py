@@ -1,6 +1,6 @@
 """Ids over all of a corpus: duplicate documents, links that lead nowhere, links told twice.
 
-Everything is done on columns, partition by partition. Memory holds the ids of the documents and eight bytes a link.
+Everything is done on columns, partition by partition. Memory holds the ids of the documents and a few numbers a link.
 """
 
 import os
@@ -21,6 +21,7 @@ from data.schema import REJECTS, partition_name, write_partition
 from data.sources.landing import SCHEMAS, places_path
 from data.sources.rows import ReadTask
 
+PARTITION_ROWS = 2**17
 WINDOW_ROWS = 2**20  # rows looked up at once: the look-up table is built once a window
 
 
@@ -49,13 +50,13 @@ class Resolution:
     def _documents(self) -> pa.ChunkedArray:
         """Keep the first document of each id. Returns the ids."""
         ids = self._column("documents", "id")
-        first = _first_of_each(ids)
+        first = _first_of_each(_codes(ids))
         self._write_kept("documents", first, ids, "duplicate id")
         return ids.filter(pa.array(first))
 
     def _queries(self) -> pa.ChunkedArray:
         ids = self._column("queries", "id")
-        first = _first_of_each(ids)
+        first = _first_of_each(_codes(ids))
         self._write_kept("queries", first, ids, "duplicate id")
         return ids.filter(pa.array(first))
 
@@ -70,29 +71,47 @@ class Resolution:
         self._write_kept("qrels", known, asked, "judgment of unknown query")
 
     def _links(self, documents: pa.ChunkedArray) -> None:
-        """Keep links between different, known documents, one of each pair and relation."""
-        seen = _Pairs(len(documents), self.undirected)
-        number = 0
+        """Keep links between different, known documents, the first of each pair and relation."""
         self._folder("links")
-        for window in self._windows("links"):
-            table = pa.concat_tables([pq.read_table(path) for path in window])
-            source, target = (_number(table[end], documents) for end in ("source", "target"))
-            unknown = (source < 0) | (target < 0)
-            if unknown.any():
-                names = pc.if_else(pa.array(source < 0), table["source"], table["target"])
-                self._reject("links", window, unknown, names, "link to unknown document")
-            loops = ~unknown & (source == target)
-            self.counts["self_links"] += int(loops.sum())
-            kept = ~unknown & ~loops
-            kept[kept] = seen.new(source[kept], target[kept], table["relation"].filter(pa.array(kept)))
-            good = table.filter(pa.array(kept))
-            self.counts["duplicate_links"] += int((~unknown & ~loops & ~kept).sum())
+        windows = list(self._windows("links"))
+        relations: dict[str, int] = {}
+        keys = [self._keys(window, documents, relations) for window in windows]
+        kept = np.concatenate(keys) if keys else np.empty(0, np.int64)
+        kept = (kept >= 0) & _first_of_each(kept)
+        start = number = 0
+        for window, key in zip(windows, keys, strict=True):
+            keep = kept[start : start + len(key)]
+            good = self._read("links", window).filter(pa.array(keep))
+            self.counts["duplicate_links"] += int(((key >= 0) & ~keep).sum())
             self.counts["links"] += good.num_rows
-            for start in range(0, good.num_rows, WINDOW_ROWS // 8):
-                self._write("links", number, good.slice(start, WINDOW_ROWS // 8))
+            for first in range(0, good.num_rows, PARTITION_ROWS):
+                self._write("links", number, good.slice(first, PARTITION_ROWS))
                 number += 1
+            start += len(key)
         if number == 0:
             self._write("links", 0, SCHEMAS["links"].empty_table())
+
+    def _keys(self, window: list[Path], documents: pa.ChunkedArray, relations: dict[str, int]) -> np.ndarray:
+        """One number for each link's relation and ends, the same for links that are told twice; -1 where it is no link.
+
+        Rejects links to unknown documents and counts links of a document to itself.
+        """
+        table = self._read("links", window)
+        source, target = (_number(table[end], documents) for end in ("source", "target"))
+        unknown, loop = (source < 0) | (target < 0), (source == target) & (source >= 0)
+        if unknown.any():
+            names = pc.if_else(pa.array(source < 0), table["source"], table["target"])
+            self._reject("links", window, unknown, names, "link to unknown document")
+        self.counts["self_links"] += int(loop.sum())
+        if self.undirected:
+            source, target = np.minimum(source, target), np.maximum(source, target)
+        codes = table["relation"].combine_chunks().dictionary_encode()
+        numbers = [relations.setdefault(name, len(relations)) for name in codes.dictionary.to_pylist()]
+        relation = np.asarray(numbers, np.int64)[codes.indices.to_numpy()]
+        nodes = len(documents)
+        if (len(relations) + 1) * nodes * nodes >= 2**63:
+            raise InputError(f"{nodes:,} documents with {len(relations):,} relations", "Ingest the corpus in parts.")
+        return np.where(unknown | loop, -1, (relation * nodes + source) * nodes + target)
 
     def _rejects(self) -> None:
         """The readers' rejects, then those of this step."""
@@ -131,14 +150,14 @@ class Resolution:
         rows = [pq.read_metadata(path).num_rows for path in paths]
         tasks = np.repeat([int(path.name.split("-")[1]) for path in paths], rows)[bad]
         positions = np.concatenate([pq.read_table(places_path(path))["position"].to_numpy() for path in paths])[bad]
-        content = pa.concat_tables([pq.read_table(path) for path in paths]).filter(pa.array(bad))
+        content = self._read(table, paths).select(_short_columns(table)).filter(pa.array(bad))
         found = pa.table(
             {
                 "table": [table] * len(positions),
                 "source": [self.tasks[n].source for n in tasks],
                 "place": [f"{self.tasks[n].unit} {p}" for n, p in zip(tasks, positions, strict=True)],
                 "reason": [f"{reason} {name!r}" for name in names.filter(pa.array(bad)).to_pylist()],
-                "content": [_shown(row) for row in content.select(_short_columns(table)).to_pylist()],
+                "content": [_shown(row) for row in content.to_pylist()],
             },
             schema=REJECTS,
         )
@@ -148,8 +167,15 @@ class Resolution:
         self.rejected.append(found)
 
     def _column(self, table: str, column: str) -> pa.ChunkedArray:
-        chunks = [pq.read_table(path, columns=[column])[column].combine_chunks() for path in self._parts(table)]
-        return pa.chunked_array(chunks, pa.string())
+        """One column of all partitions; `large`, as ids together may pass 2 GiB."""
+        paths = self._parts(table)
+        chunks = [
+            pq.read_table(path, columns=[column])[column].cast(pa.large_string()).combine_chunks() for path in paths
+        ]
+        return pa.chunked_array(chunks, pa.large_string())
+
+    def _read(self, table: str, paths: list[Path]) -> pa.Table:
+        return pa.concat_tables([pq.read_table(path, schema=SCHEMAS[table]) for path in paths])
 
     def _parts(self, table: str) -> list[Path]:
         return sorted((self.landed / table).glob("part-*.parquet"))
@@ -173,49 +199,27 @@ class Resolution:
         write_partition(rows, self.out / table / partition_name(number))
 
 
-class _Pairs:
-    """The pairs and relations seen so far, eight bytes each."""
-
-    def __init__(self, nodes: int, undirected: bool) -> None:
-        self.nodes, self.undirected = nodes, undirected
-        self.relations: dict[str, int] = {}
-        self.seen = np.empty(0, np.int64)
-
-    def new(self, source: np.ndarray, target: np.ndarray, relation: pa.ChunkedArray) -> np.ndarray:
-        """Which of these links are the first of their kind; notes them."""
-        if self.undirected:
-            source, target = np.minimum(source, target), np.maximum(source, target)
-        codes = relation.combine_chunks().dictionary_encode()
-        known = [self.relations.setdefault(name, len(self.relations)) for name in codes.dictionary.to_pylist()]
-        numbers = np.array(known, np.int64)[codes.indices.to_numpy()] if len(codes) else np.empty(0, np.int64)
-        keys = (numbers * self.nodes + source) * self.nodes + target
-        fresh, first = np.unique(keys, return_index=True)
-        at = np.searchsorted(self.seen, fresh)
-        old = (
-            (at < len(self.seen)) & (self.seen[np.minimum(at, len(self.seen) - 1)] == fresh) if len(self.seen) else None
-        )
-        is_new = np.zeros(len(keys), bool)
-        is_new[first if old is None else first[~old]] = True
-        self.seen = np.union1d(self.seen, fresh)
-        return is_new
-
-
 def strict_error(reject: str) -> InputError:
     """The error that a reject is in a strict run."""
     return InputError(f"rejected: {reject}", "Mend it, or run without source.strict to put such rows aside and go on.")
 
 
-def _first_of_each(ids: pa.ChunkedArray) -> np.ndarray:
-    """Bool (n,): whether an id stands for the first time."""
-    codes = ids.combine_chunks().dictionary_encode().indices.to_numpy()  # numbered in order of first appearance
-    first = np.zeros(len(codes), bool)
-    first[np.unique(codes, return_index=True)[1]] = True
+def _codes(ids: pa.ChunkedArray) -> np.ndarray:
+    """Int32 (n,): a number for each id, equal where the ids are."""
+    return np.asarray(ids.combine_chunks().dictionary_encode().indices.to_numpy())
+
+
+def _first_of_each(keys: np.ndarray) -> np.ndarray:
+    """Bool (n,): whether a key stands for the first time."""
+    first = np.zeros(len(keys), bool)
+    first[np.unique(keys, return_index=True)[1]] = True
     return first
 
 
 def _number(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:
     """Int64 (n,): the number of each value among the ids, -1 where it is none."""
-    return np.asarray(pc.fill_null(pc.index_in(values, value_set=ids), -1).to_numpy(), np.int64)
+    found = pc.index_in(values.cast(ids.type), value_set=ids)
+    return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
 
 
 def _in(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:

@@ -24,7 +24,7 @@ REFUSED = frozenset(
 )
 NOT_PUBLIC = frozenset(
     # tests and vendored or machine-made code; `core` is private by its packages' own word (numpy, pandas)
-    "tests test conftest setup externals core distutils f2py typing this antigravity idlelib".split()
+    "tests test conftest setup externals core distutils f2py".split()
 )
 
 

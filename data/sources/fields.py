@@ -30,7 +30,7 @@ def text_of(record: Record, field: str, default: str | None = None) -> str:
     value = record.get(field)
     if value is None:
         if default is None:
-            raise MissingField(f"no {field!r}" if field not in record else f"{field!r} is empty")
+            raise MissingField(f"{field!r} is missing" if field not in record else f"{field!r} is null")
         return default
     if isinstance(value, str):
         if not valid_unicode(value):
@@ -153,7 +153,7 @@ def rows(table: str, file: Path, found: Callable[[], Records], build: Callable[[
             build(misfits[0])
         except MissingField as error:
             raise InputError(
-                f"{file}: {error} in any record; the fields are {', '.join(map(repr, misfits[0]))}",
+                f"{file}: {error} in every record; the fields are {', '.join(map(repr, misfits[0]))}",
                 "Map the fields in the `source` section of the run file.",
             ) from None
 

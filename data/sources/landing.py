@@ -16,7 +16,8 @@ from data.errors import InputError
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS, write_partition
 from data.sources.rows import TABLE_OF, Document, ReadTask, Reject, Row, Skipped
 
-ROWS = 8192
+ROWS = {"documents": 8192}  # in a partition; rows of the other tables are narrow
+NARROW_ROWS = 65_536
 CHARACTERS = 32 * 2**20  # a partition is closed earlier when its texts are this long, so that memory stays flat
 SCHEMAS = {"documents": DOCUMENTS, "links": LINKS, "queries": QUERIES, "qrels": QRELS, "rejects": REJECTS}
 PLACES = pa.schema([pa.field("position", pa.int64(), nullable=False)])
@@ -47,7 +48,7 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
         strict: stop at the first reject and return it under ``first_reject``.
 
     Returns:
-        ``{"rejects": n, "skipped": {kind: n}, "reject_reasons": {...}}`` and counts of each table.
+        The number of rows of each table, and ``skipped``, their number by kind.
 
     Raises:
         InputError: if the source as a whole cannot be read.
@@ -95,7 +96,7 @@ class _Spool:
         self.rows.append(row)
         self.positions.append(position)
         self.characters += len(row.text) if isinstance(row, Document) else 0
-        if len(self.rows) >= ROWS or self.characters >= CHARACTERS:
+        if len(self.rows) >= ROWS.get(self.table, NARROW_ROWS) or self.characters >= CHARACTERS:
             self.flush()
 
     def flush(self) -> None:
