@@ -1,0 +1,134 @@
+"""The documents say what is true: links resolve, commands exist, the run file shown is one that loads."""
+
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from data.errors import InputError
+from ray_apps.cli import COMMANDS, _parser, _split_config_flags
+from ray_apps.config import load_run
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "runs").glob("*.md")]
+LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>[^)\s]+)\)")
+BLOCK = re.compile(r"```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return [b["text"] for b in BLOCK.finditer(document.read_text(encoding="utf-8")) if b["language"] == language]
+
+
+def commands(document: Path) -> list[str]:
+    """Every shell command shown, without comments and variables before it; lines ended by a backslash are joined."""
+    lines = "\n".join(blocks(document, "bash")).replace("\\\n", " ").splitlines()
+    words = [" ".join(shlex.split(line, comments=True)) and line for line in lines]
+    return [re.sub(r"^([A-Z_]+=\S+\s+)*", "", line) for line in words if line]
+
+
+def names(path: Path) -> list[str]:
+    """Paths of documents as ids of tests."""
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_links_resolve(document: Path) -> None:
+    dead = []
+    for link in LINK.finditer(document.read_text(encoding="utf-8")):
+        target = link["target"].partition("#")[0]
+        if target and "://" not in target and not (document.parent / target).exists():
+            dead.append(link["target"])
+    assert dead == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_code_that_a_link_names_is_defined_there(document: Path) -> None:
+    """``[`embed`](../data/embed.py)`` promises a function, class or constant ``embed`` in that file."""
+    missing = []
+    for link in LINK.finditer(document.read_text(encoding="utf-8")):
+        name = link["text"].strip("`").removesuffix("()")
+        if link["text"].startswith("`") and name.isidentifier() and link["target"].endswith(".py"):
+            source = (document.parent / link["target"]).read_text(encoding="utf-8")
+            if not re.search(rf"^\s*(?:(?:async )?def|class) {name}\b|^{name}\b.*=", source, re.MULTILINE):
+                missing.append(f"{name} in {link['target']}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_commands_are_ones_that_catena_knows(document: Path) -> None:
+    for line in commands(document):
+        if line.startswith("catena "):
+            words = shlex.split(line, comments=True)[1:]
+            assert words[0] in COMMANDS, line
+            own, config = _split_config_flags(words[1:])
+            _parser(words[0]).parse_args(own)
+            _load_with(config, line)
+
+
+def _load_with(flags: list[str], line: str) -> None:
+    """The flags are keys of a run file: loading any run with them complains of nothing else."""
+    try:
+        load_run(REPOSITORY / "runs" / "demo.yaml", flags)
+    except InputError as error:
+        raise AssertionError(f"{line}: {error}") from error
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_make_targets_exist(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    for line in commands(document):
+        if line.startswith("make "):
+            asked = [word for word in shlex.split(line, comments=True)[1:] if "=" not in word]
+            assert set(asked) <= targets, line
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    phony = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split()
+    assert {"setup", "demo", "test", "test-unit", "lint", "type", "serve", "bench", "clean", "submit", "help"} == set(
+        phony
+    )
+    assert set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)) == set(phony)
+
+
+def test_requests_shown_in_the_readme_are_ones_the_api_takes() -> None:
+    bodies = [re.search(r"-d '(.*)'", line) for line in commands(REPOSITORY / "README.md") if line.startswith("curl ")]
+    shown = [json.loads(body[1]) for body in bodies if body]
+    assert [set(body) for body in shown] == [{"query", "top_k", "mode", "filter"}]
+
+
+def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(next(text for text in blocks(REPOSITORY / "README.md", "yaml") if "name: mine" in text))
+    run = load_run(mine)
+    assert run.source.files is not None
+    assert run.source.files.links is not None
+    assert run.source.files.documents.text == "body"
+
+
+def test_every_run_file_loads() -> None:
+    files = sorted((REPOSITORY / "runs").glob("*.yaml"))
+    assert {"demo", "kjv", "scifact", "cranfield"} <= {load_run(file).name for file in files}
+
+
+def test_every_dependency_has_its_line_in_the_decisions() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    stated = (REPOSITORY / "docs" / "decisions" / "001-dependencies.md").read_text()
+    for requirement in project["dependencies"]:
+        name = re.split(r"[\[>=<]", requirement)[0]
+        assert re.search(rf"\b{re.escape(name)}\b", stated), f"{name} has no line in docs/decisions/001-dependencies.md"
+
+
+def test_the_constraints_hold_every_dependency_and_torch_first() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    pinned = [line.split("==")[0] for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if "==" in line]
+    assert pinned[0] == "torch"
+    wanted = {
+        re.split(r"[\[>=<]", need)[0] for need in project["dependencies"] + project["optional-dependencies"]["dev"]
+    }
+    normal = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
+    assert {name for name in wanted if re.sub(r"[-_.]+", "-", name).lower() not in normal} == set()
