@@ -1,0 +1,94 @@
+"""What the user can mend, as the user meets it: through the command line, with real files, one message, exit code 2."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ray_apps.cli import main
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+DOCUMENTS = [{"id": f"d{n}", "title": f"Document {n}", "text": f"text number {n}"} for n in range(3)]
+Told = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A file of documents."""
+    path = tmp_path / "documents.jsonl"
+    path.write_text("".join(json.dumps(document) + "\n" for document in DOCUMENTS))
+    return path
+
+
+@pytest.fixture
+def run_file(tmp_path: Path, corpus: Path, workspace: Path) -> Path:
+    """A run over it."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: mine\nworkspace: {workspace}\nsource:\n  files:\n    documents:\n      path: {corpus}\n")
+    return path
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    """Exit code and standard error of a command, without a traceback in it."""
+
+    def run(*words: object) -> tuple[int, str]:
+        code = main([str(word) for word in words])
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return code, said
+
+    return run
+
+
+def test_a_good_run_exits_with_0_and_says_the_second_time_that_it_is_done(run_file: Path, told: Told) -> None:
+    assert told("ingest", run_file)[0] == 0
+    code, said = told("ingest", run_file)
+    assert (code, "running" in said) == (0, False)
+
+
+def test_workspace_that_cannot_be_made(run_file: Path, tmp_path: Path, told: Told) -> None:
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    for workspace in (tmp_path / "taken", tmp_path / "taken" / "below", "/dev/null/x"):
+        code, said = told("ingest", run_file, "--workspace", workspace)
+        assert code == 2
+        assert f"the workspace cannot be written: {workspace}" in said
+        assert "choose another with --workspace" in said
+
+
+def test_broken_line_is_counted_and_with_strict_an_error_that_names_it(
+    run_file: Path, corpus: Path, told: Told
+) -> None:
+    with corpus.open("a") as file:
+        file.write('{"id": "d3", "title": \n')
+    code, _ = told("ingest", run_file)
+    assert code == 0
+    code, said = told("ingest", run_file, "--strict")
+    assert code == 2
+    assert str(corpus) in said
+    assert "line 4" in said
+
+
+def test_missing_corpus_names_the_file(run_file: Path, corpus: Path, told: Told) -> None:
+    corpus.unlink()
+    for words in (["ingest", run_file], ["run", run_file, "--dry-run"]):
+        code, said = told(*words)
+        assert code == 2
+        assert str(corpus) in said
+
+
+def test_column_that_is_not_there_names_those_that_are(run_file: Path, corpus: Path, told: Told) -> None:
+    run_file.write_text(run_file.read_text() + "      text: txet\n")
+    code, said = told("ingest", run_file)
+    assert code == 2
+    assert f"{corpus}: 'txet' is missing in every record; the fields are 'id', 'title', 'text'" in said
+
+
+def test_unknown_key_and_value_out_of_range(run_file: Path, told: Told) -> None:
+    code, said = told("ingest", run_file, "--ray.object-store-mb", "1")
+    assert (code, "greater than or equal to 80, got '1'" in said) == (2, True)
+    run_file.write_text(run_file.read_text() + "chunks: {}\n")
+    code, said = told("ingest", run_file)
+    assert (code, "chunks: unknown key; did you mean 'chunk'?" in said) == (2, True)
