@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -101,25 +101,33 @@ def read_packages(packages: Sequence[str], max_documents: int | None, min_chars:
 
 
 def connected_part(nodes: Sequence[str], links: Sequence[tuple[str, str]], size: int) -> set[str]:
-    """A connected part of a graph, of at most ``size`` nodes.
+    """A part of a graph, of at most ``size`` nodes, that is connected where one component has so many.
 
-    Breadth first from the node with the most neighbours, neighbours by name; where its component is smaller than
-    ``size``, on from the node with the most neighbours outside of it.
+    Breadth first, neighbours by name, from the node with the most of them in the largest component; where that is
+    smaller than ``size``, on in the next.
     """
     neighbours: dict[str, set[str]] = {node: set() for node in nodes}
     for source, target in links:
         neighbours[source].add(target)
         neighbours[target].add(source)
-    kept: dict[str, None] = {}
+    components: list[list[str]] = []
+    seen: set[str] = set()
     for start in sorted(nodes, key=lambda node: (-len(neighbours[node]), node)):
-        queue = [start] if start not in kept else []
-        for node in queue:
-            if len(kept) == size:
-                return set(kept)
-            if node not in kept:
-                kept[node] = None
-                queue += sorted(neighbours[node] - kept.keys())
-    return set(kept)
+        if start not in seen:
+            components.append(_breadth_first(start, neighbours))
+            seen.update(components[-1])
+    components.sort(key=len, reverse=True)  # stable: of equal ones, the one with the larger hub comes first
+    return set([node for component in components for node in component][:size])
+
+
+def _breadth_first(start: str, neighbours: Mapping[str, set[str]]) -> list[str]:
+    order = {start: None}
+    queue = [start]
+    for node in queue:
+        fresh = sorted(neighbours[node] - order.keys())
+        order.update(dict.fromkeys(fresh))
+        queue += fresh
+    return queue
 
 
 def docstrings(packages: Sequence[str]) -> Iterator[dict[str, Any]]:

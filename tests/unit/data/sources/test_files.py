@@ -1,0 +1,182 @@
+"""Files with mapped columns: what is read of them, and what is rejected, with its place."""
+
+import gzip
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.errors import InputError
+from data.sources import SourceConfig, read_tasks
+from data.sources.rows import Document, Link, Qrel, Query, Reject
+
+Found = list[tuple[str, Any]]
+
+
+def read(**tables: object) -> Found:
+    """Everything the source yields, each with its place."""
+    tasks = read_tasks(SourceConfig.model_validate({"files": tables}))
+    return [(f"{task.unit} {position}", row) for task in tasks for position, row in task.read()]
+
+
+def rejects(found: Found) -> dict[str, str]:
+    return {place: row.reason for place, row in found if isinstance(row, Reject)}
+
+
+def write(path: Path, content: str | bytes) -> str:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def test_json_lines_keep_what_is_not_mapped_as_metadata(tmp_path: Path) -> None:
+    line = (
+        '{"key": 7, "name": "Seven", "body": "text", "year": 1999, "tags": ["a"], "none": null, "more": {"kind": "x"}}'
+    )
+    path = write(tmp_path / "d.jsonl", f"\ufeff{line}\n\n")
+    documents = {"path": path, "id": "key", "title": "name", "text": "body"}
+    metadata = {"year": "1999", "tags": '["a"]', "kind": "x"}
+    assert read(documents=documents) == [("line 1", Document("7", "Seven", "text", metadata))]
+    (_, only_year) = read(documents={**documents, "metadata": ["year"]})[0]
+    assert only_year.metadata == {"year": "1999"}
+
+
+def test_gzip_is_told_by_its_content(tmp_path: Path) -> None:
+    packed = gzip.compress(b'{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n')
+    for name in ("d.jsonl.gz", "d.jsonl"):
+        found = read(documents={"path": write(tmp_path / name, packed)})
+        assert [(place, row.id) for place, row in found] == [("line 1", "a"), ("line 2", "b")]
+
+
+def test_a_damaged_gzip_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl.gz", gzip.compress(b'{"id": "a", "text": "one"}\n' * 999)[:-20])
+    with pytest.raises(InputError, match="damaged gzip after line"):
+        read(documents={"path": path})
+
+
+def test_broken_lines_are_rejected_with_their_place_and_the_rest_is_read(tmp_path: Path) -> None:
+    good = b'{"id": "a", "text": "one"}\n'
+    lines = [
+        good,
+        b'{"id": "b", "text": \n',
+        b'{"id": "c", "text": "\xff"}\n',
+        b"[1, 2]\n",
+        b'{"id": "", "text": "no id"}\n',
+        b'{"text": "no id"}\n',
+        b'{"id": "d", "text": ["no", "text"]}\n',
+        b'{"id": "e", "title": " ", "text": "  "}\n',
+        b'{"id": "f", "text": "\\ud800"}\n',
+        b'{"id": "g", "title": "a title is enough", "text": ""}\n',
+        b"[" * 100_000 + b"\n",
+    ]
+    found = read(documents={"path": write(tmp_path / "d.jsonl", b"".join(lines))})
+    assert [row.id for _, row in found if isinstance(row, Document)] == ["a", "g"]
+    reasons = rejects(found)
+    assert reasons.pop("line 2").startswith("not JSON: Expecting value")
+    assert reasons.pop("line 3") == f"not UTF-8 at byte {len(lines[0] + lines[1]) + lines[2].index(bytes([255]))}"
+    assert reasons.pop("line 11").startswith("not JSON")
+    assert reasons == {
+        "line 4": "not a JSON object: list",
+        "line 5": "'id' is empty",
+        "line 6": "'id' is missing",
+        "line 7": "'text' is not a text: list",
+        "line 8": "empty text",
+        "line 9": "'text' is not valid Unicode",
+    }
+
+
+def test_a_document_of_ten_megabytes(tmp_path: Path) -> None:
+    text = "word " * 2_000_000
+    ((_, document),) = read(documents={"path": write(tmp_path / "d.csv", f'id,text\na,"{text}"\n')})
+    assert document.text == text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("d.csv", "key,body\na,b\n"), ("d.tsv", "key\tbody\na\tb\n"), ("d.jsonl", '{"key": "a", "body": "b"}\n' * 3)],
+)
+def test_a_missing_column_names_those_that_are_there(tmp_path: Path, name: str, content: str) -> None:
+    with pytest.raises(InputError, match=r"'id'.*'key', 'body'"):
+        read(documents={"path": write(tmp_path / name, content)})
+
+
+def test_a_missing_column_of_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "body": ["b"]}), tmp_path / "d.parquet")
+    with pytest.raises(InputError, match=r"no column 'text'; the columns are 'id', 'body'"):
+        read(documents={"path": str(tmp_path / "d.parquet")})
+
+
+def test_a_column_that_the_run_names_has_to_be_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.csv", "id,text\na,b\n")
+    assert [row for _, row in read(documents={"path": path})] == [Document("a", "", "b")]
+    with pytest.raises(InputError, match="no column 'titel'"):
+        read(documents={"path": path, "title": "titel"})
+
+
+def test_csv_is_quoted_and_tsv_is_not(tmp_path: Path) -> None:
+    quoted = write(tmp_path / "d.csv", 'id,text\na,"one\ntwo, ""three"""\nb,four\n')
+    assert [(place, row.text) for place, row in read(documents={"path": quoted})] == [
+        ("line 3", 'one\ntwo, "three"'),
+        ("line 4", "four"),
+    ]
+    plain = write(tmp_path / "d.tsv", 'id\ttext\na\t"one\nb\ttwo\n')
+    assert [row.text for _, row in read(documents={"path": plain})] == ['"one', "two"]
+
+
+def test_lines_with_too_few_fields_or_bad_bytes_keep_the_count_of_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.tsv", b"id\ttext\na\tone\nb\n\xff\t\xff\nc\tthree\n")
+    found = read(documents={"path": path})
+    assert [place for place, row in found if isinstance(row, Document)] == ["line 2", "line 5"]
+    assert rejects(found) == {"line 3": "1 fields, 2 expected", "line 4": "not UTF-8 at byte 16"}
+
+
+def test_links_with_mapped_columns(tmp_path: Path) -> None:
+    documents = {"path": write(tmp_path / "d.jsonl", '{"id": "a", "text": "one"}\n')}
+    content = "von,nach,art,gewicht,am\n"
+    content += "a,b,cites,2.5,2024-01-01T00:00:00+02:00\na,b,cites,viel,\na,b,cites,nan,\na,b,cites,1,x\n"
+    links = {
+        "path": write(tmp_path / "l.csv", content),
+        "source": "von", "target": "nach", "relation": "art", "weight": "gewicht", "time": "am",
+    }  # fmt: skip
+    _, (place, link), *_ = found = read(documents=documents, links=links)
+    assert (place, link) == ("line 2", Link("a", "b", "cites", 2.5, datetime(2023, 12, 31, 22, tzinfo=UTC)))
+    assert rejects(found) == {
+        "line 3": "'gewicht' is not a number: 'viel'",
+        "line 4": "'gewicht' is not a finite number: 'nan'",
+        "line 5": "'am' is not a time: 'x'",
+    }
+
+
+def test_parquet_is_read_by_row_group_with_rows_counted_over_the_file(tmp_path: Path) -> None:
+    table = pa.table({"id": [f"d{n}" for n in range(10)], "text": ["text"] * 9 + [None], "extra": list(range(10))})
+    pq.write_table(table, tmp_path / "d.parquet", row_group_size=4)
+    config = SourceConfig.model_validate({"files": {"documents": {"path": str(tmp_path / "d.parquet")}}})
+    assert len(read_tasks(config)) == 3
+    found = read(documents={"path": str(tmp_path / "d.parquet")})
+    assert [place for place, _ in found] == [f"row {n}" for n in range(1, 11)]
+    assert rejects(found) == {"row 10": "'text' is null"}
+    assert found[4][1].metadata == {"extra": "4"}
+
+
+def test_queries_and_judgments(tmp_path: Path) -> None:
+    found = read(
+        documents={"path": write(tmp_path / "d.jsonl", '{"id": "a", "text": "one"}\n')},
+        queries={"path": write(tmp_path / "q.csv", "id,text\nq,what?\n")},
+        qrels={"path": write(tmp_path / "r.csv", "query_id,document_id,score\nq,a,2\nq,a,x\n")},
+    )
+    assert [row for _, row in found][1:3] == [Query("q", "what?"), Qrel("q", "a", 2)]
+    assert rejects(found) == {"line 3": "'score' is not a number: 'x'"}
+
+
+def test_an_unknown_ending_asks_for_the_format(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.data", "id,text\na,b\n")
+    with pytest.raises(InputError, match="cannot tell the format"):
+        read(documents={"path": path})
+    assert len(read(documents={"path": path, "format": "csv"})) == 1
+
+
+def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"d\.parquet: not a Parquet file"):
+        read(documents={"path": write(tmp_path / "d.parquet", "id,text\n")})
