@@ -1,0 +1,49 @@
+"""An index in a process of its own.
+
+Qdrant Edge holds the GIL while it searches, so in the process that takes requests it would stop everything else. The
+class is plain Python: ``ray.remote`` makes it an actor, ``ray.serve.deployment`` a deployment.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data.coalescing import Coalescer
+from data.index import IndexMeta, open_index, read_meta
+from data.retrieval import Retriever, SearchHit, SearchQuery, check_filter
+
+Asked = tuple[SearchQuery, npt.NDArray[np.float32] | None]
+
+
+class IndexActor:
+    """Answers searches; those that arrive together go to the index as one batch.
+
+    Args:
+        artifact: the index stage's folder.
+        max_batch: most searches in a batch.
+
+    Raises:
+        InputError: if there is no finished index.
+    """
+
+    def __init__(self, artifact: Path, max_batch: int = 64) -> None:
+        self._meta = read_meta(artifact)
+        self._retriever = Retriever(open_index(artifact), self._meta)
+        self._ask = Coalescer[Asked, list[SearchHit]](self._answer, max_batch)
+
+    async def search(self, query: SearchQuery, vector: npt.NDArray[np.float32] | None) -> list[SearchHit]:
+        """The best documents of one query; ``vector`` is its float32 (dim,) vector, or None in mode bm25.
+
+        Raises:
+            InputError: if the filter names a key that the index cannot filter by.
+        """
+        check_filter(self._meta, query.filter)
+        return await self._ask((query, vector))
+
+    async def meta(self) -> IndexMeta:
+        """What the index holds."""
+        return self._meta
+
+    def _answer(self, asked: list[Asked]) -> list[list[SearchHit]]:
+        return self._retriever.answer([query for query, _ in asked], [vector for _, vector in asked])

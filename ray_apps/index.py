@@ -1,0 +1,26 @@
+"""Fill the search index with the run's passages."""
+
+import sys
+
+from data.artifacts import Artifact, materialise
+from data.index.build import build_index
+from ray_apps.config import RunConfig
+from ray_apps.embed import embed
+from ray_apps.ingest import chunk, ingest
+from ray_apps.stages import artifact
+
+
+def index(run: RunConfig) -> Artifact:
+    """The index over the run's passages, vectors and metadata."""
+    built = artifact(run, "index")
+    if built.done:
+        return built
+    embedded = embed(run).path
+    documents, passages = ingest(run).path / "documents", chunk(run).path / "passages"
+    return materialise(built, lambda out: build_index(documents, passages, embedded, run.index, out))
+
+
+if __name__ == "__main__":
+    from ray_apps.cli import main
+
+    sys.exit(main(["index", *sys.argv[1:]]))

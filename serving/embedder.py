@@ -1,0 +1,34 @@
+"""The model behind the service."""
+
+import numpy as np
+import numpy.typing as npt
+
+from data.coalescing import Coalescer
+from data.encoders import EncoderConfig, load_encoder
+from data.index import IndexMeta
+from data.retrieval import check_encoder
+
+
+class Embedder:
+    """Turns queries to vectors; those that arrive together are encoded as one batch.
+
+    Args:
+        config: which model; it is loaded here, once.
+        meta: the index that will be asked.
+        max_batch: most queries in a batch.
+
+    Raises:
+        InputError: if the index holds vectors of another encoder.
+    """
+
+    def __init__(self, config: EncoderConfig, meta: IndexMeta, max_batch: int) -> None:
+        self._encoder = load_encoder(config)
+        check_encoder(meta, self._encoder.fingerprint)
+        self._encode = Coalescer[str, npt.NDArray[np.float32]](self._encode_batch, max_batch)
+
+    async def encode(self, text: str) -> npt.NDArray[np.float32]:
+        """The unit vector of one text, float32 (dim,)."""
+        return await self._encode(text)
+
+    def _encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
+        return list(self._encoder.encode(texts))

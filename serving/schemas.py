@@ -1,0 +1,113 @@
+"""What goes over the wire: requests, answers and errors, with the examples that /docs shows."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.index import Mode
+
+
+class SearchRequest(BaseModel):
+    """A question to the corpus."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"query": "how do I invert a sparse matrix", "top_k": 3},
+                {"query": "still waters", "mode": "bm25", "filter": {"testament": "OT", "book": ["Ps", "Isa"]}},
+            ]
+        },
+    )
+
+    query: str = Field(min_length=1, max_length=20_000, description="the question, in words")
+    top_k: int = Field(10, ge=1, le=100, description="documents wanted")
+    mode: Mode = Field("hybrid", description="by vectors (dense), by words (bm25), or both fused (hybrid)")
+    filter: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="metadata keys, or document_id, and the value or values allowed for each; all keys must hold",
+    )
+
+
+class SearchResult(BaseModel):
+    """A document that was found, by its best passage."""
+
+    document_id: str
+    title: str
+    text: str = Field(description="the passage")
+    score: float = Field(description="comparable within one answer only")
+    passage_id: str
+    start: int = Field(description="where the passage begins in the document's text, in characters")
+    end: int = Field(description="where it ends")
+    metadata: dict[str, str]
+
+
+class SearchResponse(BaseModel):
+    """Documents, best first."""
+
+    query: str
+    mode: Mode
+    results: list[SearchResult]
+
+
+class KnownLink(BaseModel):
+    """A link that the corpus came with."""
+
+    id: str = Field(description="the document at the other end")
+    title: str
+    relation: str
+    weight: float
+    direction: Literal["out", "in"] = Field(
+        description="whether the link leads from the document asked about, or to it"
+    )
+
+
+class DiscoveredLink(BaseModel):
+    """A link that the corpus lacks and the link model proposes."""
+
+    id: str = Field(description="the document at the other end")
+    title: str
+    relation: str
+    probability: float = Field(description="calibrated: of links proposed with 0.8, about 8 in 10 hold")
+    reason: str = Field(description="why, in a sentence")
+
+
+class LinksResponse(BaseModel):
+    """A document's links."""
+
+    id: str
+    title: str
+    known: list[KnownLink] = Field(description="strongest first")
+    discovered: list[DiscoveredLink] = Field(description="most probable first; empty until `catena discover` has run")
+
+
+class Health(BaseModel):
+    """That model and index have just answered, and how fast."""
+
+    status: Literal["ok"] = "ok"
+    encoder: str = Field(description="fingerprint of the model")
+    passages: int = Field(description="in the index")
+    encode_ms: float
+    search_ms: float
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    type: Literal["invalid_request", "not_found", "method_not_allowed", "unavailable", "internal"]
+    message: str
+    param: str | None = Field(None, description="the field, parameter or path that the message is about")
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not a success."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"error": {"type": "invalid_request", "message": "Input should be at least 1, got 0", "param": "top_k"}}
+            ]
+        }
+    )
+
+    error: ErrorDetail
