@@ -4,7 +4,7 @@ Follow a document through these modules in this order:
 
 ``schema``      the Arrow tables every corpus is turned into
 ``sources``     one reader a format; a reader yields good rows and rejected ones
-``ingest``      runs the readers on Ray Data and resolves ids and links
+``ingest``      runs the readers on Ray Data; ``resolve`` looks at ids and links over all of a corpus
 ``chunking``    documents to passages
 ``encoders``    passages to vectors; ``batching`` cuts the batches, ``embed`` runs it on Ray Data
 ``lexical``     passages to BM25 weights

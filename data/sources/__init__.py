@@ -9,8 +9,10 @@ them.
 ``files``     JSON Lines, Parquet, CSV, TSV                ``beir``     BEIR folders
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
 ``pydocs``    the built-in corpus: documented libraries    ``function`` a function of the user's own
+``landing``   rows of one task to Parquet, as they come
 """
 
+import textwrap
 from typing import ClassVar
 
 from pydantic import Field, model_validator
@@ -84,7 +86,11 @@ def read_tasks(config: SourceConfig) -> list[ReadTask]:
         return config.reader.tasks()
     except InputError as error:
         raise _with_where(error, config) from None
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}", "Check that the file can be read.") from error
 
 
 def _with_where(error: InputError, config: SourceConfig) -> InputError:
-    return InputError(error.problem, f"{error.remedy}\n  {config.where.strip()}") if config.where else error
+    if config.where is None:
+        return error
+    return InputError(error.problem, f"{error.remedy}\n{textwrap.indent(config.where.strip(), '  ')}")

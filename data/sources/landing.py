@@ -71,7 +71,8 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
             else:
                 spools[TABLE_OF[type(row)]].add(row, position)
     except OSError as error:
-        raise InputError(f"{task.source}: {error.strerror or error}", "Check that the file can be read.") from error
+        problem = f"{error.filename or task.source}: {error.strerror or error}"
+        raise InputError(problem, "Check that the source can be read and the workspace written.") from error
     for spool in spools.values():
         spool.flush()
     counts = {"skipped": dict(skipped), **{table: spool.total for table, spool in spools.items()}}

@@ -203,6 +203,5 @@ def records(file: Path, format_: Format, columns: list[str] | None = None) -> Re
     """The records of a file in any format but Parquet, which is read by row group."""
     if format_ == "jsonl":
         return json_lines(file)
-    if format_ == "parquet":
-        return (row for group in range(row_groups(file)) for row in parquet_rows(file, group))
+    assert format_ != "parquet"
     return delimited(file, format_, columns)
