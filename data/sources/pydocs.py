@@ -35,7 +35,7 @@ class PydocsSource(StageConfig):
         PACKAGES, min_length=1, description="import names of installed packages; they are imported, in a process apart"
     )
     max_documents: int | None = Field(
-        None, ge=2, description="keep a connected part of at most so many documents, always the same"
+        None, ge=2, description="keep at most so many documents: the largest connected parts, always the same"
     )
     min_chars: int = Field(40, ge=1, description="shorter docstrings are left out, in characters")
 
