@@ -1,0 +1,181 @@
+"""Charts as SVG text for one HTML page: they take the page's colours, light or dark, and carry no fonts or scripts.
+
+matplotlib draws with the marker colours of ``PAINT``; in the SVG each becomes the CSS variable that the page defines.
+"""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAINT = {
+    "#010101": "var(--ink)",
+    "#020202": "var(--muted)",
+    "#030303": "var(--rule)",
+    "#040404": "var(--accent)",
+    "#050505": "var(--bar)",
+}
+INK, MUTED, RULE, ACCENT, BAR = PAINT
+LINES = {f"#0{n}0{n}10": f"var(--line-{n})" for n in range(1, 7)}
+
+WIDE, NARROW = 6.6, 4.2  # inches: a panel of its own, and one of two beside each other
+
+STYLE = {
+    "font.size": 10.5,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "lines.linewidth": 2.0,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+}
+
+
+def bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float] | None] | None = None,
+    highlight: str | None = None,
+    form: str = "{:.3f}",
+    width: float = WIDE,
+) -> str:
+    """Horizontal bars in the given order, the first on top, each with its value and, where known, its interval."""
+
+    def draw(axes: "Axes") -> None:
+        places = np.arange(len(names))[::-1]
+        axes.barh(places, values, height=0.62, color=[ACCENT if name == highlight else BAR for name in names])
+        ends = list(values)
+        for n, interval in enumerate(intervals or []):
+            if interval is not None:
+                axes.plot(interval, [places[n]] * 2, color=INK, linewidth=1.4, solid_capstyle="butt")
+                ends[n] = max(ends[n], interval[1])
+        room = max([*ends, 1e-9])
+        for place, value, end in zip(places, values, ends, strict=True):
+            axes.text(end + 0.015 * room, place, form.format(value), va="center", fontsize=10)
+        axes.set_yticks(places, names)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.set_xlim(0, room * 1.16)
+        axes.grid(axis="y", visible=False)
+        axes.spines["left"].set_visible(False)
+
+    return _svg("bars", draw, (width, 0.42 * len(names) + 0.5))
+
+
+def curves(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    x: str,
+    y: str,
+    highlight: str | None = None,
+    log_x: bool = False,
+    width: float = WIDE,
+) -> str:
+    """Lines through points, one per name; the highlighted one on top and heavier."""
+    colours = dict(zip([name for name in series if name != highlight], cycle(LINES), strict=False))
+
+    def draw(axes: "Axes") -> None:
+        for name, points in series.items():
+            main = name == highlight
+            axes.plot(
+                *zip(*points, strict=True),
+                label=name,
+                color=ACCENT if main else colours[name],
+                linewidth=2.6 if main else 1.6,
+                zorder=3 if main else 2,
+                marker="o" if len(points) < 3 else None,
+            )
+        if log_x:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.minorticks_off()
+        else:
+            axes.locator_params(axis="x", integer=True)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.set_ylim(bottom=0)
+        if len(series) > 1:
+            axes.figure.legend(labelcolor=INK, fontsize=9.5, loc="outside lower center", ncols=2)
+
+    return _svg("curves", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
+
+
+def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> str:
+    """Promised probability against observed share; on the diagonal every promise is kept."""
+
+    def draw(axes: "Axes") -> None:
+        end = 1.08 * max([row[key] for row in bins for key in ("promised", "observed")] + [1e-6])
+        axes.plot([0, end], [0, end], color=MUTED, linewidth=1.2, linestyle=(0, (4, 4)))
+        promised, observed = [row["promised"] for row in bins], [row["observed"] for row in bins]
+        spread = [1.96 * np.sqrt(max(o * (1 - o), 0.0) / row["cases"]) for o, row in zip(observed, bins, strict=True)]
+        axes.errorbar(promised, observed, yerr=spread, fmt="o", markersize=5, color=ACCENT, elinewidth=1.2)
+        axes.set_xlim(0, end)
+        axes.set_ylim(0, end)
+        axes.set_xlabel("promised probability")
+        axes.set_ylabel("share that were links")
+        axes.set_aspect("equal")
+        axes.locator_params(nbins=5)
+
+    return _svg("reliability", draw, (NARROW, 3.9))
+
+
+def histogram(lows: Sequence[int], counts: Sequence[int], x: str, y: str, width: float = WIDE) -> str:
+    """Columns of counts over ranges that double: [1, 2), [2, 4), ..."""
+
+    def draw(axes: "Axes") -> None:
+        axes.bar(range(len(lows)), counts, width=0.86, color=BAR)
+        labels = [str(low) if low < 2 else f"{low}–{2 * low - 1}" for low in lows]
+        axes.set_xticks(range(len(lows)), labels, rotation=35 if len(lows) > 5 else 0)
+        axes.grid(axis="x", visible=False)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+
+    return _svg("histogram", draw, (width, 3.2))
+
+
+def _svg(kind: str, draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    # ids are hashed with the salt: equal charts give equal files, and the ids of different charts on a page differ
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"{kind}{size}"}):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    return _for_page(written.getvalue(), width=size[0] * 100)
+
+
+def _for_page(svg: str, width: float) -> str:
+    """Strip what belongs to a file of its own (header, size, fonts, style sheet, shared ids) and colour the rest."""
+    svg = svg[svg.index("<svg") :]
+    for unwanted in (
+        r"<metadata>.*?</metadata>",
+        r"<style.*?</style>",
+        r" font-family: [^;\"]*;",
+        r' id="[a-zA-Z.\d]+_\d+"',
+        r' (?:height|width)="[\d.]+pt"',
+    ):
+        svg = re.sub(unwanted, "", svg, flags=re.DOTALL)
+    for marker, colour in {**PAINT, **LINES}.items():
+        svg = svg.replace(marker, colour)
+    return svg.replace("<svg ", f'<svg class="chart" style="max-width: {width:.0f}px" role="img" ', 1)

@@ -1,0 +1,148 @@
+"""The pieces of the report's HTML page: one file, no scripts, nothing fetched, light or dark as the reader prefers."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+CSS = """
+:root { color-scheme: light dark; --page: #fbfaf8; --card: #ffffff; --ink: #1d2330; --muted: #667085; --rule: #e6e3dd;
+  --accent: #0f766e; --bar: #b9c3cf; --line-1: #c2410c; --line-2: #4f6bd8; --line-3: #a16207; --line-4: #9333a8;
+  --line-5: #64748b; --line-6: #be185d; }
+@media (prefers-color-scheme: dark) { :root { --page: #12151b; --card: #1a1e27; --ink: #e8eaee; --muted: #98a2b3;
+  --rule: #2b313d; --accent: #2dd4bf; --bar: #475467; --line-1: #fb923c; --line-2: #8ea3ff; --line-3: #facc15;
+  --line-4: #d8a0ec; --line-5: #94a3b8; --line-6: #f472b6; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.6 system-ui, -apple-system, "Segoe UI",
+  Roboto, "Noto Sans", Ubuntu, sans-serif; }
+main { max-width: 960px; margin: 0 auto; padding: 3.5rem 1.5rem 5rem; }
+header .eyebrow { color: var(--accent); font-weight: 600; letter-spacing: .08em; text-transform: uppercase;
+  font-size: .78rem; }
+h1 { font-size: 2.3rem; line-height: 1.15; letter-spacing: -.02em; margin: .2rem 0 .5rem; }
+h2 { font-size: 1.35rem; letter-spacing: -.01em; margin: 3.2rem 0 .4rem; }
+p { max-width: 68ch; margin: .5rem 0 1rem; }
+.lead, .note { color: var(--muted); }
+.note { font-size: .9rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: .8rem; margin: 1.8rem 0 0; }
+.card { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; padding: .8rem .95rem; }
+.card b { display: block; font-size: 1.55rem; line-height: 1.25; letter-spacing: -.02em;
+  font-variant-numeric: tabular-nums; }
+.card span { color: var(--muted); font-size: .84rem; line-height: 1.35; display: block; }
+.panel { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; padding: 1rem 1.2rem;
+  margin: 1rem 0; overflow-x: auto; }
+.panel h3 { margin: 0 0 .5rem; font-size: .95rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 1rem; }
+.columns .panel { margin: 0; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
+th { text-align: left; color: var(--muted); font-weight: 500; font-size: .82rem; white-space: nowrap; }
+th, td { padding: .42rem .7rem; border-bottom: 1px solid var(--rule); vertical-align: top; }
+th:first-child, td:first-child { padding-left: 0; }
+th:last-child, td:last-child { padding-right: 0; }
+tr:last-child td { border-bottom: 0; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+tr.ours td:first-child { color: var(--accent); font-weight: 600; }
+ol.links { list-style: none; margin: 0; padding: 0; }
+ol.links li { display: grid; grid-template-columns: 4.2rem 1fr; gap: .9rem; padding: .7rem 0;
+  border-bottom: 1px solid var(--rule); }
+ol.links li:last-child { border-bottom: 0; }
+ol.links .probability { font-weight: 600; font-variant-numeric: tabular-nums; color: var(--accent); }
+ol.links .why { color: var(--muted); font-size: .88rem; }
+ol.links .arrow, ol.links .relation { color: var(--muted); }
+ol.links .relation { font-size: .82rem; }
+svg.chart { width: 100%; height: auto; display: block; margin: 0 auto; }
+svg.chart text { font-family: inherit; }
+footer { margin-top: 4rem; color: var(--muted); font-size: .85rem; }
+"""
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """The whole document."""
+    body = "\n".join(parts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def header(eyebrow: str, title: str, lead: str) -> str:
+    """The page's head."""
+    return (
+        f'<header><div class="eyebrow">{escape(eyebrow)}</div><h1>{escape(title)}</h1>'
+        f'<p class="lead">{escape(lead)}</p></header>'
+    )
+
+
+def cards(figures: Iterable[tuple[str, str]]) -> str:
+    """A row of large figures, each with what it says."""
+    shown = "".join(
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(says)}</span></div>' for value, says in figures
+    )
+    return f'<div class="cards">{shown}</div>'
+
+
+def section(title: str, *parts: str) -> str:
+    """A headed stretch of the page."""
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def prose(text: str, note: bool = False) -> str:
+    """A paragraph; a note is smaller and paler."""
+    return f'<p class="note">{escape(text)}</p>' if note else f"<p>{escape(text)}</p>"
+
+
+def panel(content: str, title: str = "") -> str:
+    """A framed box around a chart or a table."""
+    head = f"<h3>{escape(title)}</h3>" if title else ""
+    return f'<div class="panel">{head}{content}</div>'
+
+
+def columns(*panels: str) -> str:
+    """Panels beside each other where the screen is wide enough."""
+    return f'<div class="columns">{"".join(panels)}</div>'
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[float | None]]],
+    forms: Sequence[str],
+    best: Sequence[str] = (),
+    ours: str = "",
+) -> str:
+    """Figures of several methods, right-aligned, the best of each column in bold.
+
+    Args:
+        head: what the first column holds, then one title per figure.
+        rows: name and figures of each method; None leaves a cell empty.
+        forms: format of each column of figures, such as ``{:.3f}``.
+        best: per column ``high`` or ``low`` for what is best there, or anything else for neither; may be shorter.
+        ours: name of the row that is set off.
+    """
+    wanted: list[float | None] = []
+    for column in range(len(forms)):
+        values = [figures[column] for _, figures in rows]
+        known = [value for value in values if value is not None]
+        rule = {"high": max, "low": min}.get(best[column] if column < len(best) else "")
+        wanted.append(rule(known) if rule and len(known) > 1 else None)
+    top = "".join(_cell("th", escape(title), number=n > 0) for n, title in enumerate(head))
+    lines = []
+    for name, figures in rows:
+        cells = [_cell("td", escape(name))]
+        for value, form, winner in zip(figures, forms, wanted, strict=True):
+            text = "" if value is None else form.format(value)
+            cells.append(_cell("td", f"<strong>{text}</strong>" if text and value == winner else text, number=True))
+        lines.append(f"{'<tr class=ours>' if name == ours else '<tr>'}{''.join(cells)}</tr>")
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _cell(tag: str, content: str, number: bool = False) -> str:
+    return f"<{tag}{' class=number' if number else ''}>{content}</{tag}>"
+
+
+def link_list(proposals: Iterable[tuple[float, str, str, str, str]]) -> str:
+    """Proposed links: probability, both titles, relation and reason; titles in any script."""
+    items = [
+        f'<li><span class="probability">{probability:.3f}</span><div><bdi>{escape(source)}</bdi>'
+        f' <span class="arrow">→</span> <bdi>{escape(target)}</bdi> <span class="relation">{escape(relation)}</span>'
+        f'<div class="why">{escape(why)}</div></div></li>'
+        for probability, source, target, relation, why in proposals
+    ]
+    return f'<ol class="links">{"".join(items)}</ol>'

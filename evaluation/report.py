@@ -1,0 +1,240 @@
+"""The report of a run: ``report.json`` for programs, ``report.html`` for people.
+
+The report is one mapping, every part of which but ``run`` may be missing: ``run``, ``counts`` (documents, passages,
+links), ``encoder``, ``seconds`` (stage -> seconds), ``embed``, ``graph``, ``train``, ``discover`` (results of the
+stages), ``retrieval`` and ``links`` (name -> figures), ``details`` (of both), ``proposals`` (rows of the discovery
+table) and ``missing`` (part -> sentence).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation import charts, page
+
+NAMES = {
+    "model": "link model",
+    "feature_mlp": "features only (MLP)",
+    "cosine": "text similarity",
+    "common_neighbours": "common neighbours",
+    "adamic_adar": "Adamic–Adar",
+    "resource_allocation": "resource allocation",
+    "bm25": "BM25",
+    "dense": "dense",
+    "hybrid": "hybrid",
+}
+METRICS = {"ndcg@10": "nDCG@10", "recall@100": "Recall@100", "mrr@10": "MRR@10", "map": "MAP", "mrr": "MRR"}
+PROPOSALS_SHOWN = 25
+NARROW = charts.NARROW  # charts that stand beside another
+
+Report = Mapping[str, Any]
+
+
+def write_report(report: Report, out: Path) -> Path:
+    """Write both files into ``out`` and return the page's path; each is replaced in one step."""
+    for name, content in (
+        ("report.json", json.dumps(report, indent=2, ensure_ascii=False)),
+        ("report.html", render(report)),
+    ):
+        unfinished = out / f".{name}.unfinished"
+        unfinished.write_text(content, encoding="utf-8")
+        unfinished.replace(out / name)
+    return out / "report.html"
+
+
+def render(report: Report) -> str:
+    """The page as HTML text."""
+    counts = [
+        f"{count:,} {what if count != 1 else what.removesuffix('s')}"
+        for what, count in report.get("counts", {}).items()
+    ]
+    lead = " · ".join([*counts, *([f"encoder {report['encoder']}"] if report.get("encoder") else [])])
+    return page.page(
+        f"{report['run']} – Catena report",
+        [
+            page.header("Catena report", report["run"], lead),
+            page.cards(_headline(report)),
+            page.section("Search", *_search(report)),
+            page.section("Link prediction", *_links(report)),
+            page.section("Training", *_training(report)),
+            page.section("Missing links", *_discovery(report)),
+            page.section("Corpus and cost", *_corpus(report)),
+            '<footer>Written by Catena. The same figures stand in <a href="report.json">report.json</a>.</footer>',
+        ],
+    )
+
+
+def _headline(report: Report) -> list[tuple[str, str]]:
+    figures = []
+    if report.get("retrieval"):
+        best = max(report["retrieval"], key=lambda name: report["retrieval"][name]["ndcg@10"])
+        figures.append((f"{report['retrieval'][best]['ndcg@10']:.3f}", f"nDCG@10 of {NAMES.get(best, best)} search"))
+    comparison = report.get("details", {}).get("links", {}).get("comparison")
+    if comparison:
+        figures.append((f"{report['links']['model']['mrr']:.3f}", "MRR of the link model"))
+        figures.append(
+            (f"×{comparison['ratio']:.2f}", f"against {NAMES[comparison['best_baseline']]}, the best baseline")
+        )
+    if report.get("discover"):
+        figures.append((f"{report['discover']['kept']:,}", "missing links proposed"))
+    if report.get("embed", {}).get("documents_per_s"):
+        figures.append((f"{report['embed']['documents_per_s']:,.0f}/s", "documents embedded"))
+    if report.get("seconds"):
+        figures.append((_duration(sum(report["seconds"].values())), "for all stages together"))
+    return figures
+
+
+def _search(report: Report) -> list[str]:
+    figures = report.get("retrieval")
+    if not figures:
+        return [page.prose(_missing(report, "retrieval"))]
+    details = report["details"]["retrieval"]
+    sentence = (
+        f"{details['queries']:,} questions whose answers are known were asked. nDCG@10 judges the order of the first "
+        "ten documents by their grades, Recall@100 how many of the relevant ones are among the first hundred, Hit@k "
+        "whether one is among the first k."
+    )
+    notes = [_compared("Hybrid", NAMES[name], "nDCG@10", row) for name, row in details["comparisons"].items()]
+    if details["without_relevant"]:
+        notes.append(f"{details['without_relevant']:,} questions without a relevant document were left out.")
+    metrics = list(next(iter(figures.values())))
+    return [
+        page.prose(sentence),
+        page.panel(_table("search by", figures, metrics, "hybrid")),
+        page.panel(_bars(figures, "ndcg@10", "hybrid"), "nDCG@10"),
+        page.prose(" ".join(notes), note=True),
+    ]
+
+
+def _links(report: Report) -> list[str]:
+    figures = report.get("links")
+    if not figures:
+        return [page.prose(_missing(report, "links"))]
+    details = report["details"]["links"]
+    sentence = (
+        f"{details['test_links']:,} links were hidden from everyone. From either end of each, all "
+        f"{details['documents']:,} documents were ranked; known links do not compete, ties count half. MRR is the mean "
+        "of 1 / rank, Hit@k the share that stands among the first k. Lines at the bars are 95% bootstrap intervals."
+    )
+    metrics = [name for name in next(iter(figures.values())) if name == "mrr" or name.startswith("hit@")]
+    curves = {NAMES.get(name, name): points for name, points in details["curves"].items()}
+    chart = charts.curves(curves, "k", "share of hidden links found within k", NAMES["model"], True, NARROW)
+    parts = [
+        page.prose(sentence),
+        page.panel(_table("method", figures, metrics, "model")),
+        page.columns(page.panel(_bars(figures, "mrr", "model", NARROW), "MRR"), page.panel(chart, "Hit@k")),
+    ]
+    if "comparison" in details:
+        row = details["comparison"]
+        parts.append(page.prose(_compared("The link model", NAMES[row["best_baseline"]], "MRR", row), note=True))
+    return parts
+
+
+def _training(report: Report) -> list[str]:
+    history = report.get("train", {}).get("history")
+    if not history:
+        return [page.prose(_missing(report, "train"))]
+    best = max(history, key=lambda epoch: epoch["valid_mrr"])
+    sentence = (
+        f"{len(history)} epochs in {_duration(sum(epoch['seconds'] for epoch in history))}; the model of epoch "
+        f"{best['epoch']} was kept, which ranked the validation links best (MRR {best['valid_mrr']:.3f})."
+    )
+    panels = [
+        page.panel(
+            charts.curves({title: [(e["epoch"], e[key]) for e in history]}, "epoch", "", title, width=NARROW), title
+        )
+        for title, key in (("Training loss", "loss"), ("Validation MRR", "valid_mrr"))
+    ]
+    return [page.prose(sentence), page.columns(*panels)]
+
+
+def _discovery(report: Report) -> list[str]:
+    result = report.get("discover")
+    if not result:
+        return [page.prose(_missing(report, "discover"))]
+    calibration = result["calibration"]
+    sentence = (
+        f"Of {result['candidates']:,} candidate pairs, near in text, near in the model or two steps apart, the "
+        f"{result['kept']:,} likeliest that are not yet linked were kept. A probability of 0.30 means: of the pairs "
+        "found this promising, 30 in 100 were links that people had made and that had been hidden. Pairs that "
+        "nobody has linked yet count as failures even where they deserve a link, so the figures lean towards caution."
+    )
+    parts = [page.prose(sentence)]
+    if "top" in calibration:
+        top = calibration["top"]
+        note = (
+            f"Measured on {calibration['measured_on']:,} candidates that the calibration had not seen: expected "
+            f"calibration error {calibration['ece']:.5f}, Brier score {calibration['brier']:.5f} (base rate alone: "
+            f"{calibration['brier_of_base_rate']:.5f}). Among the {top['cases']:,} most promising of them "
+            f"{top['promised']:.3f} was promised and {top['observed']:.3f} came true. On the dashed line every promise "
+            "is kept; bars are 95% intervals."
+        )
+        chart = page.panel(charts.reliability_diagram(top["reliability"]), "Promised and observed")
+        parts.append(page.columns(chart, page.prose(note, note=True)))
+    shown = [
+        (row["probability"], row["source_title"], row["target_title"], row["relation"], row["reason"])
+        for row in report.get("proposals", [])[:PROPOSALS_SHOWN]
+    ]
+    return [*parts, page.panel(page.link_list(shown), "The most likely ones")] if shown else parts
+
+
+def _corpus(report: Report) -> list[str]:
+    panels = []
+    seconds = report.get("seconds", {})
+    if seconds:
+        chart = charts.bars(list(seconds), list(seconds.values()), form="{:,.1f} s", width=NARROW)
+        panels.append(page.panel(chart, "Seconds per stage"))
+    degrees = {int(low): count for low, count in report.get("graph", {}).get("degree_histogram", {}).items()}
+    if degrees:
+        chart = charts.histogram(list(degrees), list(degrees.values()), "links of a document", "documents", NARROW)
+        panels.append(page.panel(chart, "How many links documents have"))
+    sentence = "What the corpus looks like and what each stage took."
+    if degrees:
+        graph = report["graph"]
+        sentence += (
+            f" A document has {graph['degree_mean']:.1f} links in the mean and {graph['degree_median']:.0f} in the "
+            f"median; {graph['isolated']:,} have none; {graph['largest_component']:,} hang together in one component."
+        )
+    return [page.prose(sentence), page.columns(*panels)] if panels else [page.prose("No stage has finished yet.")]
+
+
+def _table(head: str, figures: Mapping[str, Mapping[str, float]], metrics: Sequence[str], ours: str) -> str:
+    titles = [METRICS.get(metric, metric.replace("hit@", "Hit@")) for metric in metrics]
+    rows = [
+        (NAMES.get(name, name), [row.get(metric) for metric in metrics]) for name, row in _ranked(figures, metrics[0])
+    ]
+    count = len(metrics)
+    return page.table([head, *titles], rows, ["{:.4f}"] * count, ["high"] * count, NAMES[ours])
+
+
+def _bars(figures: Mapping[str, Mapping[str, float]], metric: str, ours: str, width: float = charts.WIDE) -> str:
+    ranked = _ranked(figures, metric)
+    intervals = [
+        (row["mrr_low"], row["mrr_high"]) if metric == "mrr" and "mrr_low" in row else None for _, row in ranked
+    ]
+    names = [NAMES.get(name, name) for name, _ in ranked]
+    return charts.bars(names, [row[metric] for _, row in ranked], intervals, NAMES[ours], width=width)
+
+
+def _ranked(figures: Mapping[str, Mapping[str, float]], metric: str) -> list[tuple[str, Mapping[str, float]]]:
+    return sorted(figures.items(), key=lambda item: -item[1][metric])
+
+
+def _compared(name: str, other: str, metric: str, row: Mapping[str, float]) -> str:
+    """One sentence on a paired comparison."""
+    chance = "p < 0.001" if row["p_value"] < 0.001 else f"p = {row['p_value']:.3f}"
+    return (
+        f"{name} against {other}: {metric} differs by {row['difference']:+.4f} (95% interval "
+        f"{row['difference_low']:+.4f} to {row['difference_high']:+.4f}, paired randomisation test {chance})."
+    )
+
+
+def _missing(report: Report, part: str) -> str:
+    return str(report.get("missing", {}).get(part, "This stage has not run yet."))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min"

@@ -1,0 +1,64 @@
+"""Search judged by the corpus's own questions: every mode is asked the same, in batches."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from data.index import Mode
+from data.retrieval import SearchHit
+from evaluation.config import EvaluateConfig
+from evaluation.ranking import RankingFigures, evaluate_ranking
+from evaluation.significance import paired_difference
+
+Search = Callable[[Sequence[str], Mode, int], Sequence[Sequence[SearchHit]]]
+"""Queries, mode and number of documents -> the hits of each query, best first."""
+
+MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
+
+
+def evaluate_retrieval(
+    search: Search, queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], config: EvaluateConfig
+) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Judge BM25, dense and hybrid search.
+
+    Args:
+        search: what is judged.
+        queries: query id -> text.
+        qrels: query id -> document id -> grade.
+        config: depth, batch size and resamples.
+
+    Returns:
+        The table, mode -> figures; and the details: judged queries, those left out because nothing is relevant to them,
+        and the comparisons of hybrid with the others on nDCG@10.
+
+    Raises:
+        ValueError: if no query has a relevant document.
+    """
+    asked = {
+        query: text for query, text in queries.items() if any(grade > 0 for grade in qrels.get(query, {}).values())
+    }
+    judged: dict[str, RankingFigures] = {}
+    for mode in MODES:
+        run: dict[str, dict[str, float]] = {}
+        remaining = iter(asked.items())
+        while batch := list(islice(remaining, config.batch_queries)):
+            answers = search([text for _, text in batch], mode, config.retrieved)
+            for (query, _), hits in zip(batch, answers, strict=True):
+                run[query] = _by_place(hits)
+        judged[mode] = evaluate_ranking(run, {query: qrels[query] for query in asked})
+    hybrid = judged["hybrid"].per_query["ndcg@10"]
+    details = {
+        "queries": len(asked),
+        "without_relevant": len(queries) - len(asked),
+        "comparisons": {
+            mode: paired_difference(hybrid, judged[mode].per_query["ndcg@10"], config.resamples, config.seed)
+            for mode in MODES
+            if mode != "hybrid"
+        },
+    }
+    return {mode: figures.means for mode, figures in judged.items()}, details
+
+
+def _by_place(hits: Sequence[SearchHit]) -> dict[str, float]:
+    """Scores that keep the order as served: fused scores tie, and a tie is not for the metric to break again."""
+    return {hit.document_id: -float(place) for place, hit in enumerate(hits)}

@@ -1,0 +1,163 @@
+"""The report: both files, every part or a sentence for it, nothing fetched, nothing executed, ids unique."""
+
+import json
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.report import render, write_report
+
+FIGURES = {"mrr": 0.19, "hit@10": 0.4, "hit@100": 0.7, "mean_rank": 900.0, "mrr_low": 0.18, "mrr_high": 0.2}
+COMPARED = {"difference": 0.04, "difference_low": 0.03, "difference_high": 0.05, "p_value": 0.0001}
+BIN = {"promised": 0.02, "observed": 0.03, "cases": 100}
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    search = {"ndcg@10": 0.3, "recall@100": 0.7, "mrr@10": 0.5, "map": 0.2, "hit@1": 0.4, "hit@5": 0.6, "hit@10": 0.7}
+    return {
+        "run": "a <run> & more",
+        "counts": {"documents": 31102, "passages": 31200, "links": 1},
+        "encoder": "all-MiniLM-L6-v2 bf16",
+        "seconds": {"embed": 410.2, "train": 540.25},
+        "embed": {"documents_per_s": 212.0},
+        "graph": {
+            "degree_mean": 14.4,
+            "degree_median": 9.0,
+            "isolated": 17,
+            "largest_component": 29300,
+            "degree_histogram": {"1": 30, "2": 50, "4": 8},
+        },
+        "train": {
+            "history": [
+                {"epoch": e, "loss": 6.0 / e, "valid_mrr": 0.1 + 0.02 * (e == 2), "seconds": 60.0} for e in (1, 2, 3)
+            ]
+        },
+        "retrieval": {"bm25": search, "hybrid": {**search, "ndcg@10": 0.425}},
+        "links": {"model": FIGURES, "adamic_adar": {**FIGURES, "mrr": 0.14}, "cosine": {**FIGURES, "mrr": 0.0361}},
+        "details": {
+            "retrieval": {"queries": 225, "without_relevant": 3, "comparisons": {"bm25": COMPARED}},
+            "links": {
+                "test_links": 3000,
+                "documents": 31102,
+                "curves": {name: [[1, 0.1], [10, 0.4], [31101, 1.0]] for name in ("model", "adamic_adar", "cosine")},
+                "comparison": {"best_baseline": "adamic_adar", "ratio": 1.357, **COMPARED},
+            },
+        },
+        "discover": {
+            "candidates": 843302,
+            "kept": 10000,
+            "calibration": {
+                "measured_on": 417282,
+                "ece": 0.0005,
+                "brier": 0.0048,
+                "brier_of_base_rate": 0.0049,
+                "top": {"cases": 5000, "promised": 0.059, "observed": 0.052, "reliability": [BIN, BIN]},
+            },
+        },
+        "proposals": [
+            {
+                "probability": 0.5,
+                "source_title": "<b>בראשית</b>",
+                "target_title": "Micah",
+                "relation": "refers",
+                "reason": "Both are linked with “Psalms”; text similarity 0.93.",
+            }
+        ],
+        "missing": {},
+    }
+
+
+class Page(HTMLParser):
+    """Collects what the assertions ask for, and checks that every tag is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_whole_report(report: dict[str, Any]) -> None:
+    page = Page(render(report))
+    assert page.tags["svg"] == 8  # two bars, hit curve, loss, validation, reliability, seconds, degrees
+    assert page.tags["table"] == 2
+    assert page.tags["script"] == page.tags["img"] == page.tags["link"] == page.tags["b"] - 6 == 0  # six cards
+    assert [address for address in page.addresses if not address.startswith("#")] == ["report.json"]
+    for expected in (
+        "a <run> & more",
+        "31,102 documents · 31,200 passages · 1 link ·",
+        "×1.36",
+        "225 questions",
+        "the model of epoch 2 was kept",
+        "<b>בראשית</b>",
+        "p < 0.001",
+        "A document has 14.4 links",
+    ):
+        assert expected in page.text
+    twice = [name for name, count in Counter(page.ids).items() if count > 1]
+    assert all(name.startswith(("m", "p")) for name in twice), "only equal definitions may share an id"
+
+
+def test_the_best_is_bold_and_every_baseline_stands_there(report: dict[str, Any]) -> None:
+    html = render(report)
+    assert "<strong>0.1900</strong>" in html
+    assert "<td class=number>0.1400</td>" in html
+    assert "Adamic–Adar" in html
+    assert "text similarity" in html
+    assert "<strong>0.4250</strong>" in html
+
+
+def test_both_files_are_written_and_written_anew(report: dict[str, Any], tmp_path: Path) -> None:
+    assert write_report(report, tmp_path) == tmp_path / "report.html"
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == report
+    first = (tmp_path / "report.html").read_bytes()
+    write_report(report, tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_absent_parts_say_what_is_missing() -> None:
+    page = Page(render({"run": "bare", "missing": {"links": "The corpus has no links."}}))
+    assert "The corpus has no links." in page.text
+    assert page.text.count("This stage has not run yet.") == 3
+    assert page.tags["svg"] == 0
+
+
+@pytest.mark.parametrize("part", ["retrieval", "links", "train", "discover", "graph", "seconds", "proposals", "embed"])
+def test_any_part_may_be_absent(report: dict[str, Any], part: str) -> None:
+    del report[part]
+    if part in report["details"]:
+        del report["details"][part]
+    assert "Catena report" in Page(render(report)).text
+
+
+def test_a_calibration_that_could_not_be_learnt_has_no_diagram(report: dict[str, Any]) -> None:
+    report["discover"]["calibration"] = {"method": "base rate", "measured_on": 3}
+    assert Page(render(report)).tags["svg"] == 7
