@@ -1,0 +1,89 @@
+"""Encoders of the user's own, named by an import path."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from data.encoders import Encoded, Encoder, EncoderConfig, Vectors
+from data.errors import InputError
+
+
+class PluginEncoder:
+    """Puts what a user's encoder may leave out beside what it has: unit length, counts, a fingerprint.
+
+    Args:
+        name: its import path, the fingerprint where it names none.
+        encoder: has ``dim`` and ``encode(texts) -> (n, dim)``; may have ``fingerprint``, ``precision``,
+            ``cosine_to_fp32`` and ``count_tokens(texts) -> (n,)``.
+    """
+
+    def __init__(self, name: str, encoder: Any) -> None:  # noqa: ANN401 - whatever the user's function returns
+        self._encoder = encoder
+        self.dim = int(encoder.dim)
+        self.fingerprint = str(getattr(encoder, "fingerprint", name))
+        self.precision = str(getattr(encoder, "precision", "own"))
+        self.cosine_to_fp32 = float(getattr(encoder, "cosine_to_fp32", 1.0))
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of unit length; a vector of zeros stays one.
+
+        Raises:
+            InputError: if the encoder returns another shape than (n, dim), or values that are not finite.
+        """
+        vectors: Vectors = np.array(self._encoder.encode(list(texts)), dtype=np.float32)
+        if vectors.shape != (len(texts), self.dim) or not np.isfinite(vectors).all():
+            raise InputError(
+                f"encoder {self.fingerprint}: {len(texts)} texts gave an array of shape {vectors.shape}"
+                f"{'' if np.isfinite(vectors).all() else ' with values that are not finite'}",
+                f"Let its encode return finite numbers of shape (texts, {self.dim}).",
+            )
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        return vectors
+
+    def encode_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors with their tokens; words are counted where the encoder counts none."""
+        count = getattr(self._encoder, "count_tokens", _count_words)
+        return Encoded(self.encode(texts), np.asarray(count(list(texts)), dtype=np.int32), 0.0)
+
+
+def load_plugin(config: EncoderConfig) -> Encoder:
+    """Call the user's function with the config and wrap what it returns.
+
+    Raises:
+        InputError: if there is no such function, or what it returns is no encoder.
+    """
+    encoder = find_factory(config.model)(config)
+    if not (hasattr(encoder, "dim") and callable(getattr(encoder, "encode", None))):
+        raise InputError(
+            f"encoder.model: {config.model} returned {type(encoder).__name__}, which lacks `dim` or `encode`",
+            "Return an object with `dim` and `encode(texts)`.",
+        )
+    return PluginEncoder(config.model, encoder)
+
+
+def find_factory(path: str) -> Callable[[EncoderConfig], Any]:
+    """The function an import path names.
+
+    Raises:
+        InputError: if it cannot be imported or called.
+    """
+    module, _, name = path.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise InputError(
+            f"encoder.model: {path}: {error}", "Put the package's folder on PYTHONPATH, or install it."
+        ) from error
+    if not callable(factory):
+        raise InputError(
+            f"encoder.model: {path}: {module} has no function {name!r}", "Check the name behind the colon."
+        )
+    found: Callable[[EncoderConfig], Any] = factory
+    return found
+
+
+def _count_words(texts: Sequence[str]) -> list[int]:
+    return [len(text.split()) for text in texts]

@@ -1,0 +1,112 @@
+"""Whether bf16 may take the place of fp32: measured on this machine with this model, not assumed."""
+
+import logging
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError
+
+logger = logging.getLogger("catena")
+
+SMALLEST_COSINE = 0.999
+_PROSE = (
+    "The moon moves the sea twice a day, and the harbour master keeps a book of it. In the first column stands the "
+    "hour of high water, in the second its height in feet, in the third the wind. Where the third column is strong "
+    "the second departs from the almanac, and the pilots have learned to read one from the other. "
+)
+TEXTS = (
+    "water",
+    "How do I invert a sparse matrix?",
+    "בראשית ברא אלהים את השמים ואת הארץ",
+    "Il n'y a pas de fumée sans feu; 火のない所に煙は立たぬ。",
+    "def area(radius: float) -> float:\n    return 3.14159 * radius ** 2  # m²",
+    "0.05 < p ≤ 0.1; n = 1,204; 95% CI [0.81, 1.27]",
+    _PROSE,
+    _PROSE * 4,
+)
+Encode = Callable[[tuple[str, ...]], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was measured: the smallest cosine between bf16 and fp32 vectors, and how many times faster bf16 was."""
+
+    cosine: float
+    speedup: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether bf16 is as good and faster."""
+        return self.cosine >= SMALLEST_COSINE and self.speedup > 1.0
+
+    def __str__(self) -> str:
+        return f"smallest cosine to fp32 {self.cosine:.5f}, {self.speedup:.1f} times its speed"
+
+
+def bf16_in_hardware(device: str) -> bool:
+    """Whether the processor multiplies bf16 matrices itself: AVX512-BF16 or AMX, or a GPU of compute capability 8."""
+    import torch
+
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu" or not Path("/proc/cpuinfo").exists():
+        return False
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})  # the last is Arm's
+
+
+def check_bf16(fp32: Encode, bf16: Encode, device: str, repeats: int = 3) -> Check:
+    """Encode the fixed texts in both precisions, turn by turn.
+
+    On a CPU a thread's own time is taken, so that a busy machine does not change the verdict.
+
+    Args:
+        fp32: encodes texts in this thread, float32 of shape (n, dim), unit length.
+        bf16: the same in bf16.
+        device: where they run.
+        repeats: timed rounds after one that is not.
+    """
+    clock = time.thread_time if device == "cpu" else time.perf_counter
+    exact, short = fp32(TEXTS), bf16(TEXTS)
+    seconds: dict[Encode, list[float]] = {fp32: [], bf16: []}
+    for _ in range(repeats):
+        for encode, times in seconds.items():
+            started = clock()
+            encode(TEXTS)
+            times.append(clock() - started)
+    cosine = float((exact * short).sum(axis=1).min())
+    return Check(cosine, statistics.median(seconds[fp32]) / statistics.median(seconds[bf16]))
+
+
+def decide(asked: str, device: str, measure: Callable[[], Check]) -> tuple[str, float]:
+    """The precision to compute in, said in one line, and its smallest cosine to fp32.
+
+    Args:
+        asked: ``auto``, ``fp32`` or ``bf16``.
+        device: where the encoder runs.
+        measure: runs the check; called only where bf16 is possible or asked for.
+
+    Raises:
+        InputError: if bf16 is asked for and is not as good as fp32, or slower.
+    """
+    if asked == "fp32":
+        logger.info("encoder: fp32 on %s, as asked", device)
+        return "fp32", 1.0
+    if asked == "auto" and not bf16_in_hardware(device):
+        logger.info("encoder: fp32 on %s, which has no bf16 arithmetic", device)
+        return "fp32", 1.0
+    check = measure()
+    if asked == "bf16" and not check.passed:
+        raise InputError(
+            f"encoder.precision: bf16 does not pass its check on {device}: {check}; "
+            f"needed: cosine at least {SMALLEST_COSINE}, faster than fp32",
+            "Use precision: auto or fp32.",
+        )
+    logger.info("encoder: %s on %s (bf16: %s)", "bf16" if check.passed else "fp32", device, check)
+    return ("bf16", check.cosine) if check.passed else ("fp32", 1.0)
