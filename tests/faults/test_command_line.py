@@ -1,12 +1,17 @@
 """What the user can mend, as the user meets it: through the command line, with real files, one message, exit code 2."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ray_apps.cli import main
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -92,3 +97,16 @@ def test_unknown_key_and_value_out_of_range(run_file: Path, told: Told) -> None:
     run_file.write_text(run_file.read_text() + "chunks: {}\n")
     code, said = told("ingest", run_file)
     assert (code, "chunks: unknown key; did you mean 'chunk'?" in said) == (2, True)
+
+
+def test_interrupted_run_exits_with_130_and_can_be_started_again(run_file: Path, told: Told) -> None:
+    command = [sys.executable, "-m", "ray_apps.ingest", str(run_file)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if line.startswith("ingest: running"))
+        process.send_signal(signal.SIGINT)
+        said += process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert "interrupted; start it again and it continues" in said
+    assert "Traceback" not in said
+    assert told("ingest", run_file)[0] == 0
