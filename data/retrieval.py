@@ -168,6 +168,21 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
         )
 
 
+def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
+    """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
+
+    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index.
+
+    Raises:
+        InputError: if another encoder built the index.
+    """
+    if config.precision == "auto" and meta.precision in ("fp32", "bf16"):
+        config = EncoderConfig.model_validate({**config.model_dump(), "precision": meta.precision})
+    encoder = load_encoder(config)
+    check_encoder(meta, encoder.fingerprint)
+    return encoder
+
+
 def open_retriever(artifact: Path, encoder: EncoderConfig) -> Retriever:
     """Open an index artifact with an encoder in this process.
 
@@ -175,6 +190,4 @@ def open_retriever(artifact: Path, encoder: EncoderConfig) -> Retriever:
         InputError: if there is no finished index, or another encoder built it.
     """
     meta = read_meta(artifact)
-    loaded = load_encoder(encoder)
-    check_encoder(meta, loaded.fingerprint)
-    return Retriever(open_index(artifact), meta, loaded)
+    return Retriever(open_index(artifact), meta, query_encoder(meta, encoder))

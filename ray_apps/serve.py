@@ -45,11 +45,12 @@ def serve(run: RunConfig) -> dict[str, Any]:
         encoder=run.encoder,
         serve=run.serve,
     )
-    stopped = threading.Event()
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    name, stopped = f"catena-{run.name}", threading.Event()
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.serve.start(http_options=HTTPOptions(host=run.serve.host, port=run.serve.port))
-        ray.serve.run(build(service), name=f"catena-{run.name}", route_prefix="/")
+        ray.serve.run(build(service), name=name, route_prefix="/")
         url = f"http://{run.serve.host}:{run.serve.port}"
         logger.info("serving %s at %s (OpenAPI at %s/docs)", run.name, url, url)
         if run.serve.blocking:
@@ -58,7 +59,7 @@ def serve(run: RunConfig) -> dict[str, Any]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if run.serve.blocking:
-            ray.serve.shutdown()
+            ray.serve.delete(name)  # waits until requests in flight are answered
             logger.info("stopped")
     return {"run": run.name, "url": url}
 

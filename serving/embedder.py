@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data.coalescing import Coalescer
-from data.encoders import EncoderConfig, load_encoder
+from data.encoders import EncoderConfig
 from data.index import IndexMeta
-from data.retrieval import check_encoder
+from data.retrieval import query_encoder
 
 
 class Embedder:
@@ -22,8 +22,7 @@ class Embedder:
     """
 
     def __init__(self, config: EncoderConfig, meta: IndexMeta, max_batch: int) -> None:
-        self._encoder = load_encoder(config)
-        check_encoder(meta, self._encoder.fingerprint)
+        self._encoder = query_encoder(meta, config)
         self._encode = Coalescer[str, npt.NDArray[np.float32]](self._encode_batch, max_batch)
 
     async def encode(self, text: str) -> npt.NDArray[np.float32]:

@@ -166,6 +166,7 @@ class IndexMeta(StageConfig):
     points: int = Field(description="passages stored")
     dim: int = Field(description="dimension of the vectors")
     encoder: str = Field(description="fingerprint of the encoder that made the vectors")
+    precision: str = Field(description="what that encoder computed in")
     mean_length: float = Field(description="mean number of terms of a passage")
     filter_keys: tuple[str, ...] = Field(description="metadata keys that can be filtered by")
 

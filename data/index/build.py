@@ -53,6 +53,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         points=points,
         dim=manifest["dim"],
         encoder=manifest["fingerprint"],
+        precision=manifest["precision"],
         mean_length=bm25.mean_length,
         filter_keys=keys,
     )

@@ -48,7 +48,7 @@ def write_run(root: Path, documents: int = 10, partition_rows: int = 7, passages
         embedded = [{"id": row["id"], "vector": rng.normal(size=DIM).astype(np.float32)} for row in part]
         write_partition(pa.Table.from_pylist(part, SCHEMA), root / "passages" / partition_name(number))
         write_partition(pa.Table.from_pylist(embedded, vectors), root / "vectors" / partition_name(number))
-    (root / "manifest.json").write_text(json.dumps({"dim": DIM, "fingerprint": "tiny"}))
+    (root / "manifest.json").write_text(json.dumps({"dim": DIM, "fingerprint": "tiny", "precision": "fp32"}))
     return root
 
 
