@@ -45,10 +45,10 @@ class PairScorer(Protocol):
     def node_vectors(self) -> npt.NDArray[np.float32]:
         """float32 (n, d): the model's vectors."""
 
-    def score_pairs(self, src: Nodes, dst: Nodes) -> npt.NDArray[np.float32]:
+    def score_pairs(self, sources: Nodes, targets: Nodes) -> npt.NDArray[np.float32]:
         """Score of each pair, float32 (P,), in the direction given; higher is likelier."""
 
-    def relations(self, src: Nodes, dst: Nodes) -> npt.NDArray[np.int64]:
+    def relations(self, sources: Nodes, targets: Nodes) -> npt.NDArray[np.int64]:
         """Likeliest relation of each pair, int64 (P,)."""
 
 

@@ -49,6 +49,7 @@ ol.links .arrow, ol.links .relation { color: var(--muted); }
 ol.links .relation { font-size: .82rem; }
 svg.chart { width: 100%; height: auto; display: block; margin: 0 auto; }
 svg.chart text { font-family: inherit; }
+a { color: var(--accent); }
 footer { margin-top: 4rem; color: var(--muted); font-size: .85rem; }
 """
 

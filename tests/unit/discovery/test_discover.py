@@ -25,14 +25,14 @@ class TextAndNeighbours:
         self._links = sparse.csr_array(graph.training_graph.adjacency)
         self.largest_batch = 0
 
-    def score_pairs(self, src: Nodes, dst: Nodes) -> np.ndarray:
-        self.largest_batch = max(self.largest_batch, len(src))
-        cosine = np.einsum("pd,pd->p", self.node_vectors[src], self.node_vectors[dst])
-        shared = np.asarray(self._links[src].multiply(self._links[dst]).sum(axis=1)).ravel()
-        return np.asarray(3 * cosine + np.log1p(shared) + 0.01 * (src < dst), np.float32)
+    def score_pairs(self, sources: Nodes, targets: Nodes) -> np.ndarray:
+        self.largest_batch = max(self.largest_batch, len(sources))
+        cosine = np.einsum("pd,pd->p", self.node_vectors[sources], self.node_vectors[targets])
+        shared = np.asarray(self._links[sources].multiply(self._links[targets]).sum(axis=1)).ravel()
+        return np.asarray(3 * cosine + np.log1p(shared) + 0.01 * (sources < targets), np.float32)
 
-    def relations(self, src: Nodes, dst: Nodes) -> np.ndarray:
-        return (src + dst) % 2
+    def relations(self, sources: Nodes, targets: Nodes) -> np.ndarray:
+        return (sources + targets) % 2
 
 
 def artifact_of(sources: Nodes, targets: Nodes, vectors: np.ndarray) -> GraphArtifact:
