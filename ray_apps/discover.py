@@ -28,9 +28,8 @@ def discover(run: RunConfig) -> Artifact:
             f"{run.name}: the corpus has no links, so there is nothing to learn from which ones are missing",
             "Give the source a links table; search works without one.",
         )
-    from training.scoring import LinkScorer
-
     from ray_apps.train import train
+    from training.scoring import LinkScorer
 
     model, graph_path = train(run).path, artifact(run, "graph").path
     materialise(
