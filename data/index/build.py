@@ -57,7 +57,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         mean_length=bm25.mean_length,
         filter_keys=keys,
     )
-    rows = indexed_passages(documents, passages, embedded / "vectors", bm25)
+    rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder)
     place = _build_on_server if config.engine == "server" else _build_edge
     started = time.perf_counter()
     place(rows, meta, out)
@@ -124,11 +124,13 @@ def fill(index: VectorIndex, rows: Iterable[IndexedPassage], meta: IndexMeta) ->
         )
 
 
-def indexed_passages(documents: Path, passages: Path, vectors: Path, bm25: BM25) -> Iterator[IndexedPassage]:
+def indexed_passages(
+    documents: Path, passages: Path, vectors: Path, bm25: BM25, encoder: str
+) -> Iterator[IndexedPassage]:
     """Passages with their vectors, BM25 weights and their document's metadata; one partition in memory at a time.
 
     Raises:
-        InputError: if vectors and passages do not belong together.
+        InputError: if vectors and passages do not belong together, or the vectors are another encoder's.
     """
     passage_paths, vector_paths = partitions(passages), partitions(vectors)
     if len(passage_paths) != len(vector_paths):
@@ -142,6 +144,12 @@ def indexed_passages(documents: Path, passages: Path, vectors: Path, bm25: BM25)
         if not table["id"].equals(embedded["id"]):
             raise InputError(
                 f"{vector_path} is not made from {passage_path}", "Delete the embed artifact and run again."
+            )
+        made_by = (embedded.schema.metadata or {}).get(b"encoder", encoder.encode()).decode()
+        if made_by != encoder:
+            raise InputError(
+                f"{vector_path} was made by the encoder {made_by}, the others by {encoder}",
+                "Delete the embed artifact and run again.",
             )
         matrix = _matrix(embedded["vector"])
         for row, vector in zip(table.to_pylist(), matrix, strict=True):

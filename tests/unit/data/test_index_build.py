@@ -109,6 +109,14 @@ def test_vectors_of_other_passages_are_refused(tmp_path: Path) -> None:
         build(root)
 
 
+def test_vectors_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    root = write_run(tmp_path)
+    path = root / "vectors" / partition_name(1)
+    write_partition(pq.read_table(path).replace_schema_metadata({"encoder": "large"}), path)
+    with pytest.raises(InputError, match="made by the encoder large, the others by tiny"):
+        build(root)
+
+
 def test_nothing_to_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no passages"):
         build(write_run(tmp_path, documents=0))
@@ -129,7 +137,9 @@ def test_documents_may_stand_in_another_order_than_their_passages(tmp_path: Path
     root = write_run(tmp_path)
     path = root / "documents" / partition_name(0)
     write_partition(pa.Table.from_pylist(pq.read_table(path).to_pylist()[::-1], DOCUMENTS), path)
-    rows = indexed_passages(root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0))
+    rows = indexed_passages(
+        root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0), "tiny"
+    )
     assert all(row.title == f"Title {row.document_id[2:]}" for row in rows)
 
 
@@ -148,7 +158,9 @@ def test_an_alias_switches_to_a_freshly_filled_collection(tmp_path: Path) -> Non
     build(root)
     meta = read_meta(root / "out")
     client = QdrantClient(":memory:")
-    rows = list(indexed_passages(root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0)))
+    rows = list(
+        indexed_passages(root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0), "tiny")
+    )
     for collection, replaced in (("first", []), ("second", ["first"])):
         index = ServerIndex.create(client, collection, DIM, meta.filter_keys, meta.config)
         fill(index, rows, meta)
