@@ -48,7 +48,7 @@ def open_model(model: str, device: str, max_length: int | None) -> "SentenceTran
     """
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Transformer
+    from sentence_transformers.base.modules import Transformer
 
     place = find_model(model)
     _quieten()

@@ -147,8 +147,8 @@ class SentenceEncoder:
 def single_core_threads(count: int) -> ThreadPoolExecutor:
     """Threads that each compute on one core; the number of cores the rest of the process uses stays as it was.
 
-    Torch keeps that number for each thread that has begun to compute, and a default for threads yet to begin. So all
-    threads are begun here, before the default is put back.
+    Torch keeps that number for each thread, and a default that a thread takes over when it first asks for it and when it
+    first computes. So every thread does both here, before the default is put back.
     """
     import torch
 
@@ -157,7 +157,8 @@ def single_core_threads(count: int) -> ThreadPoolExecutor:
 
     def begin() -> None:
         torch.set_num_threads(1)
-        torch.ones(64, 64) @ torch.ones(64, 64)
+        torch.get_num_threads()
+        torch.ones(2**17).exp()
         everyone.wait()
 
     pool = ThreadPoolExecutor(count, thread_name_prefix="encoder")
