@@ -15,21 +15,23 @@ def run_all(run: RunConfig) -> dict[str, Any]:
 
     A corpus without links has search but nothing to train on: graph, training and discovery are left out and said so.
     """
-    from ray_apps.discover import discover
     from ray_apps.evaluate import evaluate
     from ray_apps.index import index
     from ray_apps.ingest import ingest
-    from ray_apps.train import train
 
     has_links = ingest(run).result["links"] > 0
     index(run)
-    if has_links:
-        train(run)
-    else:
+    if not has_links:
         logger.info("the corpus has no links: no link model is trained and no links are proposed; search works")
+        evaluate(run)
+        return summary(run)
+
+    from ray_apps.discover import discover
+    from ray_apps.train import train
+
+    train(run)
     evaluate(run)
-    if has_links:
-        discover(run)
+    discover(run)
     return summary(run)
 
 

@@ -53,9 +53,15 @@ def _plan(result: Mapping[str, Any]) -> str:
 
 
 def _summary(result: Mapping[str, Any]) -> str:
-    ingested, embedded = result["ingest"], result["embed"]
-    counts = [("documents", ingested), ("links", ingested), ("rejects", ingested), ("passages", embedded)]
-    parts = [f"{result['run']}: " + ", ".join(f"{of.get(what, 0):,} {what}" for what, of in counts)]
+    counts = {
+        "documents": result["ingest"].get("documents"),
+        "links": result["ingest"].get("links"),
+        "passages": result["embed"].get("passages"),
+        "rejected rows": result["ingest"].get("rejects") or None,
+    }
+    parts = [
+        f"{result['run']}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if count is not None)
+    ]
     parts += [_figures_table(title, result[title]) for title in ("retrieval", "links") if result[title]]
     seconds = result["seconds"]
     parts.append(table(("stage", "seconds"), [*seconds.items(), ("all", float(sum(seconds.values())))]))

@@ -11,6 +11,7 @@ import pytest
 from data.errors import InputError
 from ray_apps.cli import COMMANDS, _parser, _split_config_flags
 from ray_apps.config import load_run
+from serving.schemas import SearchRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "runs").glob("*.md")]
@@ -97,8 +98,8 @@ def test_make_help_lists_every_target() -> None:
 
 def test_requests_shown_in_the_readme_are_ones_the_api_takes() -> None:
     bodies = [re.search(r"-d '(.*)'", line) for line in commands(REPOSITORY / "README.md") if line.startswith("curl ")]
-    shown = [json.loads(body[1]) for body in bodies if body]
-    assert [set(body) for body in shown] == [{"query", "top_k", "mode", "filter"}]
+    shown = [SearchRequest.model_validate(json.loads(body[1])) for body in bodies if body]
+    assert [(request.mode, request.top_k) for request in shown] == [("hybrid", 3)]
 
 
 def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_summary_shows_every_method_in_one_table_and_the_report() -> None:
         "report": "workspace/evaluate/x/report.html",
     }
     lines = readable("run", result).splitlines()
-    assert lines[0] == "demo: 2,000 documents, 900 links, 1 rejects, 2,100 passages"
+    assert lines[0] == "demo: 2,000 documents, 900 links, 2,100 passages, 1 rejected rows"
     assert "model   0.5000  0.9000" in lines
     assert "cosine  0.4000  0.8000" in lines
     assert lines[-1] == "report: workspace/evaluate/x/report.html"
