@@ -11,33 +11,12 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from data.errors import InputError, nearest
+from ray_apps.usage import COMMANDS, command_parser, filter_of, help_on_keys, overview, split_config_flags
 
 logger = logging.getLogger("catena")
-
-COMMANDS = {
-    "run": "every stage that is not yet done, then the table of results",
-    "ingest": "read the corpus into documents, links, queries and rejects, and cut it into passages",
-    "embed": "passages to vectors, on Ray Data",
-    "index": "fill the search index",
-    "search": "search the index from here",
-    "train": "links to a graph, and a link model on it, on Ray Train",
-    "evaluate": "search and link model against their baselines, with a report",
-    "discover": "propose the links that are missing, best first",
-    "serve": "search and links over HTTP, on Ray Serve",
-    "bench": "measure the figures tables, ours beside its peers",
-    "config": "print the run's configuration, from every source together",
-}
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are InputErrors: one form of message, one exit code."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message, f"`{self.prog} --help` shows the usage.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,23 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(_overview())
+        sys.stdout.write(overview())
         return 0 if words else 2
     if words[0] not in COMMANDS:
         raise InputError(f"unknown command {words[0]!r}; {nearest(words[0], COMMANDS)}", "`catena --help` lists them.")
-    parser = _parser(words[0])
+    parser = command_parser(words[0])
     if "-h" in words or "--help" in words:
-        sys.stdout.write(parser.format_help() + _help_on_keys(words[0]))
+        sys.stdout.write(parser.format_help() + help_on_keys(words[0]))
         return 0
-    own, config_flags = _split_config_flags(words[1:])
+    own, config_flags = split_config_flags(words[1:])
     arguments = parser.parse_args(own)
-    result = _execute(words[0], arguments, config_flags)
-    if result is not None:
-        _show(words[0], result, arguments.json)
+    _show(words[0], _execute(words[0], arguments, config_flags), arguments.json)
     return 0
 
 
-def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str]) -> dict[str, Any] | None:
+def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str]) -> dict[str, Any]:
     """The result of a command, as JSON values; imports only what this command needs."""
     if command == "bench":
         from ray_apps.bench import bench
@@ -92,7 +69,7 @@ def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str
     if command == "search":
         from ray_apps.search import search
 
-        return search(run, arguments.query, top_k=arguments.top_k, mode=arguments.mode)
+        return search(run, arguments.query, arguments.top_k, arguments.mode, filter_of(arguments.filter))
     if command == "serve":
         from ray_apps.serve import serve
 
@@ -105,78 +82,6 @@ def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str
         return summary(run)
     result = {"run": run.name, command: made.result, "artifact": str(made.path)}
     return {**result, "proposals": stage.best(made, arguments.top)} if command == "discover" else result
-
-
-def _parser(command: str) -> _Parser:
-    parser = _Parser(prog=f"catena {command}", description=COMMANDS[command], add_help=False, allow_abbrev=False)
-    if command == "bench":
-        parser.add_argument(
-            "name", nargs="?", metavar="NAME", help="embed, retrieval, links or serve; all of them if left out"
-        )
-    else:
-        parser.add_argument("run", type=Path, metavar="RUN.yaml", help="the run file, such as runs/demo.yaml")
-        parser.add_argument(
-            "--dry-run", action="store_true", help="print the configuration and which artifacts are there"
-        )
-        parser.add_argument("--strict", action="store_true", help="the first bad row of the corpus is an error")
-    if command == "search":
-        parser.add_argument("query", metavar="QUERY", help="what to look for")
-        parser.add_argument("--top-k", type=_positive, default=10, metavar="N", help="results wanted (default: 10)")
-        parser.add_argument("--mode", choices=("hybrid", "dense", "bm25"), default="hybrid", help="(default: hybrid)")
-    if command == "discover":
-        parser.add_argument("--top", type=_positive, default=20, metavar="N", help="links to print (default: 20)")
-    parser.add_argument("--json", action="store_true", help="the result as one JSON object on the last line")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("-h", "--help", action="store_true", help="show this and every key of the run file")
-    return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _split_config_flags(words: list[str]) -> tuple[list[str], list[str]]:
-    """The command's own words, and apart from them ``--embed.batch-tokens 8192`` and its like, the run file's keys."""
-    from ray_apps.config import RunConfig
-
-    own: list[str] = []
-    config: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        name = word.partition("=")[0]
-        if not (name.startswith("--") and ("." in name or name[2:] in RunConfig.model_fields)):
-            own.append(word)
-            continue
-        config.append(word)
-        if "=" not in word:
-            config += [value for value in [next(rest, None)] if value is not None]
-    return own, config
-
-
-def _overview() -> str:
-    lines = [f"  {name:<10} {what}" for name, what in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: catena COMMAND RUN.yaml [--KEY VALUE ...] [--json] [--dry-run] [--strict] [--debug]",
-            "",
-            "Search over a body of text, and discovery of the links it still misses.",
-            "",
-            *lines,
-            "",
-            "`catena COMMAND --help` shows a command's own flags and every key of the run file.",
-            "",
-        ]
-    )
-
-
-def _help_on_keys(command: str) -> str:
-    if command == "bench":
-        return ""
-    from ray_apps.config import describe_flags
-
-    return "\n" + describe_flags()
 
 
 def _show(command: str, result: dict[str, Any], as_json: bool) -> None:

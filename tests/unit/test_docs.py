@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError
-from ray_apps.cli import COMMANDS, _parser, _split_config_flags
 from ray_apps.config import load_run
+from ray_apps.usage import COMMANDS, command_parser, split_config_flags
 from serving.schemas import SearchRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -65,8 +65,8 @@ def test_commands_are_ones_that_catena_knows(document: Path) -> None:
         if line.startswith("catena "):
             words = shlex.split(line, comments=True)[1:]
             assert words[0] in COMMANDS, line
-            own, config = _split_config_flags(words[1:])
-            _parser(words[0]).parse_args(own)
+            own, config = split_config_flags(words[1:])
+            command_parser(words[0]).parse_args(own)
             _load_with(config, line)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from data.errors import InputError
 from ray_apps import cli
-from ray_apps.cli import COMMANDS, main
+from ray_apps.cli import main
+from ray_apps.usage import COMMANDS, filter_of, split_config_flags
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -88,9 +90,15 @@ def test_dry_run_prints_configuration_and_artifacts_and_makes_nothing(
 
 
 def test_flag_of_the_run_file_may_stand_before_the_query(run_file: Path) -> None:
-    own, config = cli._split_config_flags([str(run_file), "--index.engine", "edge", "words", "--workspace=w", "--json"])
+    own, config = split_config_flags([str(run_file), "--index.engine", "edge", "words", "--workspace=w", "--json"])
     assert own == [str(run_file), "words", "--json"]
     assert config == ["--index.engine", "edge", "--workspace=w"]
+
+
+def test_filter_takes_any_value_of_a_key_given_twice() -> None:
+    assert filter_of(["book=Gen", "testament=OT", "book=Ex=2"]) == {"book": ["Gen", "Ex=2"], "testament": ["OT"]}
+    with pytest.raises(InputError, match="--filter book: not of the form KEY=VALUE"):
+        filter_of(["book"])
 
 
 def test_traceback_only_with_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

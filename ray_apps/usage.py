@@ -1,0 +1,122 @@
+"""The words of the command line: which commands there are, what each takes, how they are explained."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from data.errors import InputError
+
+COMMANDS = {
+    "run": "every stage that is not yet done, then the table of results",
+    "ingest": "read the corpus into documents, links, queries and rejects, and cut it into passages",
+    "embed": "passages to vectors, on Ray Data",
+    "index": "fill the search index",
+    "search": "search the index from here",
+    "train": "links to a graph, and a link model on it, on Ray Train",
+    "evaluate": "search and link model against their baselines, with a report",
+    "discover": "propose the links that are missing, best first",
+    "serve": "search and links over HTTP, on Ray Serve",
+    "bench": "measure the figures tables, ours beside its peers",
+    "config": "print the run's configuration, from every source together",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are InputErrors: one form of message, one exit code."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for anything it cannot parse."""
+        raise InputError(message, f"`{self.prog} --help` shows the usage.")
+
+
+def command_parser(command: str) -> Parser:
+    """What a command takes beside the keys of the run file."""
+    parser = Parser(prog=f"catena {command}", description=COMMANDS[command], add_help=False, allow_abbrev=False)
+    if command == "bench":
+        parser.add_argument(
+            "name", nargs="?", metavar="NAME", help="embed, retrieval, links or serve; all of them if left out"
+        )
+    else:
+        parser.add_argument("run", type=Path, metavar="RUN.yaml", help="the run file, such as runs/demo.yaml")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print the configuration and which artifacts are there"
+        )
+        parser.add_argument("--strict", action="store_true", help="the first bad row of the corpus is an error")
+    if command == "search":
+        parser.add_argument("query", metavar="QUERY", help="what to look for")
+        parser.add_argument("--top-k", type=_positive, default=10, metavar="N", help="results wanted (default: 10)")
+        parser.add_argument("--mode", choices=("hybrid", "dense", "bm25"), default="hybrid", help="(default: hybrid)")
+        parser.add_argument(
+            "--filter", action="append", default=[], metavar="KEY=VALUE", help="metadata that must hold"
+        )
+    if command == "discover":
+        parser.add_argument("--top", type=_positive, default=20, metavar="N", help="links to print (default: 20)")
+    parser.add_argument("--json", action="store_true", help="the result as one JSON object on the last line")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("-h", "--help", action="store_true", help="show this and every key of the run file")
+    return parser
+
+
+def filter_of(pairs: list[str]) -> dict[str, str | list[str]]:
+    """Keys and values that must hold, from KEY=VALUE; a key given more than once may have any of its values.
+
+    Raises:
+        InputError: if a pair is of another form.
+    """
+    allowed: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise InputError(f"--filter {pair}: not of the form KEY=VALUE", "Write --filter book=Gen, for example.")
+        allowed.setdefault(key, []).append(value)
+    return dict(allowed)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def split_config_flags(words: list[str]) -> tuple[list[str], list[str]]:
+    """The command's own words, and apart from them ``--embed.batch-tokens 8192`` and its like, the run file's keys."""
+    from ray_apps.config import RunConfig
+
+    own: list[str] = []
+    config: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name = word.partition("=")[0]
+        if not (name.startswith("--") and ("." in name or name[2:] in RunConfig.model_fields)):
+            own.append(word)
+            continue
+        config.append(word)
+        if "=" not in word:
+            config += [value for value in [next(rest, None)] if value is not None]
+    return own, config
+
+
+def overview() -> str:
+    """What `catena --help` shows."""
+    lines = [f"  {name:<10} {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: catena COMMAND RUN.yaml [--KEY VALUE ...] [--json] [--dry-run] [--strict] [--debug]",
+            "",
+            "Search over a body of text, and discovery of the links it still misses.",
+            "",
+            *lines,
+            "",
+            "`catena COMMAND --help` shows a command's own flags and every key of the run file.",
+            "",
+        ]
+    )
+
+
+def help_on_keys(command: str) -> str:
+    """Every key of the run file as a flag, for the commands that read one."""
+    if command == "bench":
+        return ""
+    from ray_apps.config import describe_flags
+
+    return "\n" + describe_flags()
