@@ -56,7 +56,7 @@ class Retriever:
             check_encoder(meta, encoder.fingerprint)
         self.index = index
         self.meta = meta
-        self._encoder = encoder
+        self.encoder = encoder
         self._bm25 = BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
 
     def search(
@@ -70,9 +70,9 @@ class Retriever:
         asked = [SearchQuery(text, mode, top_k, filter or {}) for text in queries]
         if mode == "bm25":
             return self.answer(asked, [None] * len(asked))
-        if self._encoder is None:
+        if self.encoder is None:
             raise ValueError("this retriever has no encoder: give vectors to `answer`")
-        return self.answer(asked, list(self._encoder.encode(list(queries))))
+        return self.answer(asked, list(self.encoder.encode(list(queries))))
 
     def answer(
         self, queries: Sequence[SearchQuery], vectors: Sequence[npt.NDArray[np.float32] | None]

@@ -24,7 +24,7 @@ def serve(run: RunConfig) -> dict[str, Any]:
     Discovered links are served where ``catena discover`` has run.
 
     Returns:
-        ``run`` and ``url``.
+        ``run``, and ``serve`` with the ``url``.
 
     Raises:
         InputError: if the port is in use, or another encoder built the index.
@@ -61,7 +61,7 @@ def serve(run: RunConfig) -> dict[str, Any]:
         if run.serve.blocking:
             ray.serve.delete(name)  # waits until requests in flight are answered
             logger.info("stopped")
-    return {"run": run.name, "url": url}
+    return {"run": run.name, "serve": {"url": url}}
 
 
 def check_port(host: str, port: int) -> None:

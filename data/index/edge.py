@@ -38,13 +38,16 @@ class EdgeIndex:
     def create(cls, folder: Path, dim: int, filter_keys: Sequence[str], config: IndexConfig) -> Self:
         """An empty index in a folder that does not exist yet."""
         folder.mkdir(parents=True)
-        hnsw = edge.HnswIndexConfig(m=config.hnsw_m, ef_construct=config.hnsw_ef_construct, full_scan_threshold=10_000)
+        graph_from_kib = max(config.exact_below_points * dim * 4 // 1024, 1)
         shard = edge.EdgeShard.create(
             str(folder),
             edge.EdgeConfig(
                 vectors={"dense": edge.EdgeVectorParams(size=dim, distance=edge.Distance.Cosine)},
                 sparse_vectors={"bm25": edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-                hnsw_config=hnsw,
+                hnsw_config=edge.HnswIndexConfig(
+                    m=config.hnsw_m, ef_construct=config.hnsw_ef_construct, full_scan_threshold=graph_from_kib
+                ),
+                optimizers=edge.EdgeOptimizersConfig(indexing_threshold=graph_from_kib),
                 wal_enabled=False,
             ),
         )

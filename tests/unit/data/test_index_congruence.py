@@ -160,6 +160,8 @@ def test_hnsw_finds_what_exact_search_finds(tmp_path: Path) -> None:
     for index in indexes:
         index.upsert(passages)
         index.finish()
+    vectors_in_graphs = [index._shard.info().indexed_vectors_count for index in indexes]
+    assert vectors_in_graphs[1] > vectors_in_graphs[0]
     queries = random_queries(50, filters=False)["dense"]
     exact, graph = (index.query_batch(queries) for index in indexes)
     found = [len({h.passage_id for h in a} & {h.passage_id for h in b}) for a, b in zip(exact, graph, strict=True)]

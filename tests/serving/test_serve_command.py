@@ -1,0 +1,80 @@
+"""``python -m ray_apps.serve``: starts, answers, stops; refuses an address that is taken."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from data.errors import InputError
+from ray_apps.serve import check_port
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def serve(run: Path, port: int) -> list[str]:
+    return [sys.executable, "-m", "ray_apps.serve", str(run), "--serve.port", str(port), "--ray.num-cpus", "2"]
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    documents = [{"id": f"d{i}", "text": f"document number {i} on {topic}"} for i, topic in enumerate(("cats", "dogs"))]
+    (tmp_path / "documents.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    run = tmp_path / "run.yaml"
+    run.write_text(
+        f"name: small\nworkspace: {tmp_path / 'workspace'}\n"
+        f"source:\n  files:\n    documents:\n      path: {tmp_path / 'documents.jsonl'}\n"
+    )
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_it_serves_until_it_is_told_to_stop(run_file: Path, tmp_path: Path) -> None:
+    port = free_port()
+    log = tmp_path / "stderr.txt"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(serve(run_file, port), cwd=REPOSITORY, stdout=stderr, stderr=stderr)
+    try:
+        give_up = time.monotonic() + 150
+        while "serving" not in log.read_text() and process.poll() is None and time.monotonic() < give_up:
+            time.sleep(0.5)
+        assert f"serving small at http://127.0.0.1:{port}" in log.read_text()
+        answer = httpx.post(f"http://127.0.0.1:{port}/v1/search", json={"query": "dogs", "top_k": 1}, timeout=30)
+        assert answer.json()["results"][0]["document_id"] == "d1"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+        assert "stopped" in log.read_text()
+        assert "Traceback" not in log.read_text()
+        check_port("127.0.0.1", port)
+    finally:
+        if process.poll() is None:
+            process.kill()
+
+
+def test_a_port_in_use_is_told_before_anything_starts(run_file: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        started = subprocess.run(serve(run_file, port), cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert started.returncode == 2
+    assert f"port {port} of 127.0.0.1 is in use" in started.stderr
+    assert "--serve.port" in started.stderr
+    assert "Traceback" not in started.stderr
+    assert not (run_file.parent / "workspace").exists()
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(InputError, match="cannot be listened on"):
+        check_port("192.0.2.1", 8000)

@@ -1,0 +1,167 @@
+"""The service over HTTP: a small corpus through every stage, then each route, right and wrong."""
+
+import concurrent.futures
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from data.schema import partition_name, write_partition
+from ray_apps.config import RunConfig
+from ray_apps.index import index
+from ray_apps.ingest import ingest
+from ray_apps.search import search
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+
+DOCUMENTS = [
+    {"id": "scipy/linalg.inv", "title": "inv", "text": "Compute the inverse of a square matrix.", "kind": "array"},
+    {
+        "id": "numpy/svd",
+        "title": "svd",
+        "text": "Factorise a matrix into singular vectors and values.",
+        "kind": "array",
+    },
+    {"id": "fft", "title": "fft", "text": "Discrete Fourier transform of a signal.", "kind": "signal"},
+    {"id": "csv", "title": "read_csv", "text": "Read a comma-separated values file into a table.", "kind": "files"},
+]
+
+
+@pytest.fixture(scope="module")
+def run(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "documents.jsonl").write_text("\n".join(json.dumps(document) for document in DOCUMENTS))
+    (folder / "links.csv").write_text("source,target\nscipy/linalg.inv,numpy/svd\nfft,scipy/linalg.inv\n")
+    files = {
+        name: {"path": str(folder / file)} for name, file in (("documents", "documents.jsonl"), ("links", "links.csv"))
+    }
+    return RunConfig.model_validate({"name": "service", "workspace": folder / "workspace", "source": {"files": files}})
+
+
+@pytest.fixture(scope="module")
+def client(run: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+
+    from serving.app import Service, build
+
+    built, tables = index(run), ingest(run)
+    discovered = tmp_path_factory.mktemp("discovered")
+    proposal = {"source": "csv", "target": "numpy/svd", "source_title": "read_csv", "target_title": "svd"}
+    proposal |= {"relation": "see_also", "probability": 0.5, "reason": "both read"}
+    write_partition(pa.Table.from_pylist([proposal]), discovered / partition_name(0))
+    service = Service(
+        index=built.path,
+        documents=tables.path / "documents",
+        links=tables.path / "links",
+        discovered=discovered,
+        encoder=run.encoder,
+        serve=run.serve,
+    )
+    serve.start(http_options=HTTPOptions(host="127.0.0.1", port=18_321))
+    serve.run(build(service), name="test", route_prefix="/")
+    with httpx.Client(base_url="http://127.0.0.1:18321", timeout=30) as http:
+        yield http
+    serve.shutdown()
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "bm25"])
+def test_search_finds_the_document(client: httpx.Client, mode: str) -> None:
+    answer = client.post("/v1/search", json={"query": "inverse of a matrix", "top_k": 2, "mode": mode})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["query"], body["mode"]) == ("inverse of a matrix", mode)
+    first = body["results"][0]
+    assert first["document_id"] == "scipy/linalg.inv"
+    assert first["text"] == DOCUMENTS[0]["text"][first["start"] : first["end"]]
+    assert first["metadata"] == {"kind": "array"}
+
+
+def test_the_service_answers_as_the_command_line_does(client: httpx.Client, run: RunConfig) -> None:
+    body = client.post("/v1/search", json={"query": "table of values", "top_k": 4}).json()
+    found = search(run, "table of values", top_k=4)
+    assert [hit["document_id"] for hit in body["results"]] == [hit["document_id"] for hit in found["hits"]]
+    ours = [hit["score"] for hit in found["hits"]]
+    assert [hit["score"] for hit in body["results"]] == pytest.approx(ours, rel=1e-4)
+    assert json.dumps(found)
+
+
+def test_filters(client: httpx.Client) -> None:
+    body = client.post("/v1/search", json={"query": "matrix", "filter": {"kind": ["signal", "files"]}}).json()
+    assert {hit["document_id"] for hit in body["results"]} == {"fft", "csv"}
+    answer = client.post("/v1/search", json={"query": "matrix", "filter": {"knid": "signal"}})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == {
+        "type": "invalid_request",
+        "message": "no filter by 'knid'; did you mean 'kind'?",
+        "param": "filter",
+    }
+
+
+def test_links_known_and_discovered(client: httpx.Client) -> None:
+    body = client.get("/v1/links/scipy/linalg.inv").json()
+    assert (body["id"], body["title"], body["discovered"]) == ("scipy/linalg.inv", "inv", [])
+    assert {(link["id"], link["direction"]) for link in body["known"]} == {("numpy/svd", "out"), ("fft", "in")}
+    body = client.get("/v1/links/numpy%2Fsvd").json()
+    assert [(link["id"], link["probability"]) for link in body["discovered"]] == [("csv", 0.5)]
+    assert len(client.get("/v1/links/scipy/linalg.inv", params={"limit": 1}).json()["known"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "type_", "param"),
+    [
+        ("/v1/links/nobody", 404, "not_found", "id"),
+        ("/v1/links/csv?limit=0", 422, "invalid_request", "limit"),
+        ("/v1/nowhere", 404, "not_found", None),
+        ("/v1/search", 405, "method_not_allowed", None),
+    ],
+)
+def test_errors_are_typed(client: httpx.Client, path: str, status: int, type_: str, param: str | None) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert (error["type"], error["param"]) == (type_, param)
+    assert error["message"]
+
+
+def test_health_runs_model_and_index(client: httpx.Client) -> None:
+    body = client.get("/healthz").json()
+    assert (body["status"], body["passages"]) == ("ok", 4)
+    assert body["encode_ms"] > 0
+    assert body["search_ms"] > 0
+
+
+def test_many_at_once_each_get_their_own_answer(client: httpx.Client) -> None:
+    asked = [document["text"] for document in DOCUMENTS] * 8
+
+    def ask(text: str) -> str:
+        found: str = client.post("/v1/search", json={"query": text, "top_k": 1}).json()["results"][0]["document_id"]
+        return found
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(ask, asked))
+    assert found == [document["id"] for document in DOCUMENTS] * 8
+
+
+def test_docs_are_served(client: httpx.Client) -> None:
+    assert client.get("/docs").status_code == 200
+    assert "/v1/search" in client.get("/openapi.json").json()["paths"]
+
+
+def test_a_killed_index_is_told_and_comes_back(client: httpx.Client) -> None:
+    import ray
+
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if "IndexActor" in actor["name"]:
+            ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
+    answers = [client.get("/healthz")]
+    give_up = time.monotonic() + 60
+    while answers[-1].status_code != 200 and time.monotonic() < give_up:
+        assert answers[-1].json()["error"]["type"] == "unavailable"
+        time.sleep(0.2)
+        answers.append(client.get("/healthz"))
+    assert answers[-1].status_code == 200
+    assert client.post("/v1/search", json={"query": "signal", "top_k": 1}).json()["results"][0]["document_id"] == "fft"
