@@ -1,7 +1,41 @@
-"""To be written."""
+"""How the link model is built and trained."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
 
 from data.artifacts import StageConfig
 
 
 class TrainConfig(StageConfig):
-    """To be written."""
+    """Link model, loss, optimiser, and how many workers share the work."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"max_failures", "experiment", "tracking_uri"})
+
+    hidden: int = Field(128, ge=8, description="width of the graph layers; a multiple of heads")
+    layers: int = Field(2, ge=1, le=6, description="GATv2 layers")
+    heads: int = Field(4, ge=1, description="attention heads of a graph layer")
+    views: int = Field(4, ge=1, le=32, description="similarities of a pair that the node vectors are projected for")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the graph layers")
+    fan_out: tuple[int, ...] = Field((10, 5), min_length=1, description="neighbours sampled a node, one number a layer")
+    loss: Literal["contrastive", "binary"] = Field(
+        "contrastive", description="softmax over negatives, or cross entropy"
+    )
+    batch_links: int = Field(64, ge=2, description="links in a worker's batch")
+    hard_negatives: int = Field(48, ge=0, description="near misses sought out for each link of a batch")
+    epochs: int = Field(20, ge=1, description="most epochs to train")
+    steps_per_epoch: int = Field(
+        100, ge=1, description="most batches in an epoch; every link once where there are fewer"
+    )
+    patience: int = Field(4, ge=1, description="epochs without a better validation MRR before training stops")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak learning rate of AdamW")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps over which the rate rises")
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    valid_links: int = Field(500, ge=1, description="validation links ranked after each epoch, both ways")
+    seed: int = Field(0, ge=0, description="seed of weights, shuffling and sampling")
+    workers: int = Field(1, ge=1, description="Ray Train workers; more than one train data-parallel (DDP)")
+    use_gpu: bool = Field(False, description="one GPU a worker")
+    max_failures: int = Field(3, ge=0, description="worker deaths survived, each from the last epoch's checkpoint")
+    experiment: str = Field("catena", description="MLflow experiment")
+    tracking_uri: str | None = Field(None, description="MLflow store; SQLite in the workspace where unset")
