@@ -50,7 +50,12 @@ def client(run: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     built, tables = index(run), ingest(run)
     discovered = tmp_path_factory.mktemp("discovered")
-    proposal = {"source": "csv", "target": "numpy/svd", "source_title": "read_csv", "target_title": "svd"}
+    proposal: dict[str, object] = {
+        "source": "csv",
+        "target": "numpy/svd",
+        "source_title": "read_csv",
+        "target_title": "svd",
+    }
     proposal |= {"relation": "see_also", "probability": 0.5, "reason": "both read"}
     write_partition(pa.Table.from_pylist([proposal]), discovered / partition_name(0))
     service = Service(

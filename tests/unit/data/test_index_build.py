@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ DIM = 8
 def write_run(root: Path, documents: int = 10, partition_rows: int = 7, passages_each: int = 2) -> Path:
     """Documents, passages and vectors of a small run; every third document has metadata, the second no passage."""
     rng = np.random.default_rng(0)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": f"d/{i}",
             "title": f"Title {i}",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from data.index import Hit, IndexConfig, IndexedPassage, IndexQuery, VectorIndex
+from data.index import Filter, Hit, IndexConfig, IndexedPassage, IndexQuery, VectorIndex
 from data.index.edge import EdgeIndex
 from data.index.server import ServerIndex, connect
 from data.lexical import BM25, SparseVector, Tokenizer
@@ -60,8 +60,13 @@ def random_queries(count: int, filters: bool, seed: int = 1) -> dict[str, list[I
         vector = rng.normal(size=DIM).astype(np.float32)
         vector /= np.linalg.norm(vector)
         sparse = bm25.query(" ".join(rng.choice(WORDS, size=3)))
-        only = [{"kind": ["k0", "k3"]}, {"a.b": "1"}, {"kind": "k1", "a.b": "1"}, {"document_id": f"doc/{i}"}][i % 4]
-        filter_ = only if filters else {}
+        filters_of_kinds: list[Filter] = [
+            {"kind": ["k0", "k3"]},
+            {"a.b": "1"},
+            {"kind": "k1", "a.b": "1"},
+            {"document_id": f"doc/{i}"},
+        ]
+        filter_ = filters_of_kinds[i % 4] if filters else {}
         queries["dense"].append(IndexQuery(15, dense=vector, filter=filter_))
         queries["bm25"].append(IndexQuery(15, sparse=sparse, filter=filter_))
         queries["hybrid"].append(IndexQuery(15, vector, sparse, fused=True, prefetch=400, filter=filter_))
