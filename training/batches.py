@@ -31,6 +31,12 @@ class Batch:
     relation_S: Tensor
     forward_S: Tensor  # whether the link is taken in its own direction
 
+    def to(self, device: torch.device | None) -> "Batch":
+        """The batch on another device; itself where None."""
+        if device is None or device.type == "cpu":
+            return self
+        return Batch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
+
 
 class LinkBatches:
     """Endless source of training batches for one worker.
@@ -123,7 +129,12 @@ class LinkBatches:
         half = self.config.hard_negatives // 2
         reach = min(half * (1 + _SECOND_STRATUM), self.graph.num_nodes - 1)
         if half == 0 or reach <= 2 * half:
-            return np.zeros((len(looks_SN), 0), np.int64), np.zeros((len(looks_SN), 0), np.float32), np.full((len(looks_SN), 1), np.inf), looks_SN
+            return (
+                np.zeros((len(looks_SN), 0), np.int64),
+                np.zeros((len(looks_SN), 0), np.float32),
+                np.full((len(looks_SN), 1), np.inf),
+                looks_SN,
+            )
         top = np.argpartition(-looks_SN, reach - 1, axis=1)[:, :reach]
         top = np.take_along_axis(top, np.argsort(-np.take_along_axis(looks_SN, top, 1), axis=1), axis=1)
         draw = half + rng.permuted(np.tile(np.arange(reach - half), (len(top), 1)), axis=1)[:, :half]
@@ -141,7 +152,7 @@ class LinkBatches:
     def _subgraph(
         self, sources: np.ndarray, targets: np.ndarray, candidates: np.ndarray, sampler: NeighborSampler
     ) -> tuple[np.ndarray, np.ndarray, Tensor]:
-        """Sampled nodes, their leading part that are seeds (ascending), and edges without the batch's own links but with loops."""
+        """Sampled nodes; their leading part that are seeds, ascending; edges without this batch's links, with loops."""
         seeds = np.union1d(sources, candidates)
         if not self.with_graph:
             return seeds[:0], seeds, torch.zeros((2, 0), dtype=torch.int64)

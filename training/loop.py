@@ -40,7 +40,8 @@ def fit(
     features_only: bool = False,
     resume: Path | None = None,
     on_epoch: Callable[[Progress, Callable[[Path], None]], None] | None = None,
-    wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
+    wrap: Callable[[nn.Module], nn.Module] | None = None,
+    device: torch.device | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> tuple[LinkModel, Progress]:
@@ -53,7 +54,8 @@ def fit(
         resume: folder of a saved state to go on from.
         on_epoch: called after every epoch on every worker, with the progress and a function that saves the state
             into a folder it is given.
-        wrap: makes the model data-parallel.
+        wrap: makes the model data-parallel and moves it to its device.
+        device: where batches go; the CPU where None.
         rank: this worker's number.
         world: number of workers; each takes its share of every epoch.
 
@@ -73,7 +75,7 @@ def fit(
     )
     shape = ModelShape.of(config, None if features_only else vectors.shape[1], tuple(graph.relation_names))
     model = LinkModel(shape)
-    parallel = wrap(model)
+    parallel = wrap(model) if wrap is not None else model
     optimizer = torch.optim.AdamW(parallel.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     progress = Progress()
     if resume is not None:
@@ -90,7 +92,7 @@ def fit(
         for step, batch in enumerate(batches.epoch(progress.epoch)):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * schedule(progress.epoch * batches.steps + step)
-            loss = _loss(parallel, batch, config)
+            loss = _loss(parallel, batch.to(device), config)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parallel.parameters(), config.clip_norm)

@@ -102,7 +102,7 @@ class LinkModel(nn.Module):
         self.pair = nn.Sequential(
             nn.Linear(len(FEATURES) + views, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1)
         )
-        self.view_weights_K = nn.Parameter(torch.full((views,), 1.0))
+        self.view_weights_K = nn.Parameter(torch.ones(views)) if views else None
         # A relation head with one class has nothing to learn, and unused parameters stall data-parallel training.
         has_relations = self.nodes is not None and len(shape.relations) > 1
         self.relation = nn.Linear(2 * shape.hidden, len(shape.relations)) if has_relations else None
@@ -153,7 +153,7 @@ class LinkModel(nn.Module):
         shape = (-1,) + (1,) * (features.dim() - 1)
         inputs = (features - self.feature_mean_F.view(shape)) / self.feature_std_F.view(shape)
         direct: Tensor | float = 0.0
-        if similarity is not None:
+        if similarity is not None and self.view_weights_K is not None:
             inputs = torch.cat([inputs, similarity])
             direct = (self.view_weights_K.view(shape) * similarity).sum(0)
         logits: Tensor = self.pair(inputs.movedim(0, -1)).squeeze(-1) + direct

@@ -1,5 +1,6 @@
 """A trained link model, ready to score: rows of the whole catalogue for evaluation, single pairs for discovery."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,19 @@ class LinkScorer:
     """Scores pairs of documents of one graph with one trained model.
 
     Args:
-        model: link model or feature-only baseline; put into evaluation mode.
+        model: link model or feature-only baseline; copied to the CPU, where the features are.
         graph: training links of n nodes.
         vectors: float32 (n, dim) text vectors.
     """
 
     def __init__(self, model: LinkModel, graph: Graph, vectors: np.ndarray) -> None:
-        self.model = model.eval()
+        self.model = copy.deepcopy(model).cpu().eval()
         self.features = PairFeatures(graph, vectors)
         self.relation_names = list(model.shape.relations)
         self._views: torch.Tensor | None = None
-        if model.nodes is not None:
+        if self.model.nodes is not None:
             indptr, indices = torch.from_numpy(graph.indptr), torch.from_numpy(graph.indices).long()
-            self._views = encode_all_nodes(model.nodes, torch.from_numpy(np.array(vectors)), indptr, indices)
+            self._views = encode_all_nodes(self.model.nodes, torch.from_numpy(np.array(vectors)), indptr, indices)
 
     @classmethod
     def load(cls, train: Path, graph: Path) -> "LinkScorer":

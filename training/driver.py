@@ -1,0 +1,122 @@
+"""The training loop on Ray Train: one worker or several, each death survived from the last epoch's checkpoint."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import torch
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device, prepare_model
+
+from data.errors import InputError
+from data.graph import SPLITS, load_graph
+from training.checkpoint import load_model, save_model
+from training.config import TrainConfig
+from training.loop import Progress, fit
+from training.scoring import LinkScorer
+from training.tracking import track
+
+
+def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: Path, out: Path) -> dict[str, Any]:
+    """Train the link model and the feature-only baseline; the train stage.
+
+    Killed and started again with the same ``out``, it goes on from the last epoch.
+
+    Args:
+        graph: output folder of the graph stage.
+        config: model, loss, optimiser, workers.
+        run_name: name of the run in MLflow.
+        default_store: SQLite file that MLflow writes where the config names no store.
+        out: receives ``model.safetensors``, ``mlp.safetensors``, ``model.json`` and ``node_vectors.npy``; every worker
+            must be able to write it.
+
+    Returns:
+        ``history`` by epoch, ``best_epoch``, ``valid_mrr``, ``parameters``, the same of the baseline, the MLflow run.
+
+    Raises:
+        InputError: if the graph has too few links to train on and to validate with.
+    """
+    _check_links(graph)
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"graph": str(graph), "config": config.model_dump(), "out": str(out)},
+        scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=str(out),
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    trainer.fit()
+    result: dict[str, Any] = json.loads((out / "model.json").read_text())
+    model = load_model(out / "model.safetensors")
+    opened = load_graph(graph)
+    np.save(out / "node_vectors.npy", LinkScorer(model, opened.training_graph, opened.vectors).node_vectors)
+    result["parameters"] = sum(weights.numel() for weights in model.parameters())
+    result["mlflow_run"] = track(config, run_name, default_store, result, out)
+    shutil.rmtree(out / "checkpoints")
+    return result
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """What each Ray Train worker does; rank 0 trains the baseline too and writes both."""
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    # Ray gives an actor one OpenMP thread; the workers of a machine share its cores instead.
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
+    config, out = TrainConfig(**settings["config"]), Path(settings["out"])
+    graph = load_graph(Path(settings["graph"]))
+
+    def report(progress: Progress, save: Callable[[Path], None]) -> None:
+        """Every worker reports, for Ray Train waits for all of them; rank 0 brings the checkpoint."""
+        with tempfile.TemporaryDirectory() as folder:
+            if rank == 0:
+                save(Path(folder))
+            checkpoint = Checkpoint.from_directory(folder) if rank == 0 else None
+            ray.train.report(dict(progress.history[-1]), checkpoint=checkpoint)
+
+    saved = ray.train.get_checkpoint()
+    with saved.as_directory() if saved else tempfile.TemporaryDirectory() as folder:
+        model, progress = fit(
+            graph,
+            config,
+            resume=Path(folder) if saved else None,
+            on_epoch=report,
+            wrap=prepare_model,
+            device=get_device(),
+            rank=rank,
+            world=world,
+        )
+    if rank == 0:
+        baseline, baseline_progress = fit(graph, config, features_only=True)
+        save_model(model, out / "model.safetensors")
+        save_model(baseline, out / "mlp.safetensors")
+        figures = {**_figures(progress), "baseline": _figures(baseline_progress)}
+        (out / "model.json").write_text(json.dumps(figures, indent=2))
+
+
+def _figures(progress: Progress) -> dict[str, Any]:
+    return {
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "valid_mrr": progress.best_mrr,
+        "history": progress.history,
+    }
+
+
+def _check_links(graph: Path) -> None:
+    """Refuse a graph with too few links, in the user's words."""
+    opened = load_graph(graph)
+    counts = {split: len(opened.links(split)[0]) for split in SPLITS}
+    if min(counts.values()) == 0:
+        raise InputError(
+            f"training needs known links in every split; this corpus has {counts}",
+            "Give the source more links (a links file beside the documents); search works without any.",
+        )

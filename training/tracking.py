@@ -1,0 +1,41 @@
+"""Every training run in MLflow: its parameters, its curves, its model."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from training.config import TrainConfig
+
+
+def track(config: TrainConfig, run_name: str, default_store: Path, result: dict[str, Any], model: Path) -> str:
+    """Record a finished training and return the MLflow run's id.
+
+    Args:
+        config: what was asked for; every key becomes a parameter.
+        run_name: name of the run file.
+        default_store: SQLite file used where the config names no tracking store.
+        result: ``history`` by epoch and the best figures, of the model and of the baseline.
+        model: folder whose ``.safetensors`` files become the run's artifacts.
+    """
+    import mlflow
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # one line a table of a fresh store, otherwise
+    client = mlflow.MlflowClient(config.tracking_uri or f"sqlite:///{default_store}")
+    experiment = client.get_experiment_by_name(config.experiment)
+    experiment_id = (
+        experiment.experiment_id
+        if experiment
+        else client.create_experiment(config.experiment, artifact_location=(default_store.parent / "mlruns").as_uri())
+    )
+    run_id: str = client.create_run(experiment_id, run_name=run_name).info.run_id
+    for key, value in config.model_dump(mode="json").items():
+        client.log_param(run_id, key, value)
+    for row in result["history"]:
+        for name in ("loss", "valid_mrr", "seconds"):
+            client.log_metric(run_id, name, row[name], step=int(row["epoch"]))
+    client.log_metric(run_id, "best_valid_mrr", result["valid_mrr"])
+    client.log_metric(run_id, "baseline_valid_mrr", result["baseline"]["valid_mrr"])
+    for weights in sorted(model.glob("*.safetensors")):
+        client.log_artifact(run_id, str(weights))
+    client.set_terminated(run_id)
+    return run_id
