@@ -6,14 +6,18 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
+from ray_apps.failures import IN_TEXT
 from ray_apps.index import index
 from ray_apps.ingest import ingest
 from ray_apps.stages import artifact
+
+if TYPE_CHECKING:
+    from ray.serve import Application
 
 logger = logging.getLogger("catena")
 
@@ -32,6 +36,7 @@ def serve(run: RunConfig) -> dict[str, Any]:
     check_port(run.serve.host, run.serve.port)
     built, tables, proposals = index(run), ingest(run), artifact(run, "discover")
     connect(run.ray)
+    _check_cores(run)
     import ray.serve
     from ray.serve.config import HTTPOptions
 
@@ -50,7 +55,7 @@ def serve(run: RunConfig) -> dict[str, Any]:
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.serve.start(http_options=HTTPOptions(host=run.serve.host, port=run.serve.port))
-        ray.serve.run(build(service), name=name, route_prefix="/")
+        _deploy(build(service), name)
         url = f"http://{run.serve.host}:{run.serve.port}"
         logger.info("serving %s at %s (OpenAPI at %s/docs)", run.name, url, url)
         if run.serve.blocking:
@@ -62,6 +67,36 @@ def serve(run: RunConfig) -> dict[str, Any]:
             ray.serve.delete(name)  # waits until requests in flight are answered
             logger.info("stopped")
     return {"run": run.name, "serve": {"url": url}}
+
+
+def _check_cores(run: RunConfig) -> None:
+    """Refuse more replicas than a local cluster has cores for: Ray would wait for them forever."""
+    import ray
+
+    from serving.app import CORES
+
+    cores = ray.cluster_resources().get("CPU", 0.0)
+    needed = CORES["embedder"] * run.serve.replicas + CORES["index"] + CORES["ingress"]
+    if run.ray.address == "local" and needed > cores + 1e-6:
+        raise InputError(
+            f"serve.replicas: {run.serve.replicas} need {needed:.1f} cores, this machine gives {cores:.0f}",
+            "Lower serve.replicas, or join a larger cluster with --ray.address.",
+        )
+
+
+def _deploy(application: "Application", name: str) -> None:
+    """Run the application; what stops it from starting stands in the text of its deployments' status only."""
+    import ray.serve
+
+    try:
+        ray.serve.run(application, name=name, route_prefix="/")
+    except RuntimeError as error:
+        status = ray.serve.status().applications[name]
+        for deployment in status.deployments.values():
+            mistake = IN_TEXT.search(deployment.message)
+            if mistake:
+                raise InputError(mistake["problem"], mistake["remedy"].splitlines()[0]) from error
+        raise
 
 
 def check_port(host: str, port: int) -> None:

@@ -28,6 +28,10 @@ from serving.errors import ApiError, answer_errors, documented
 from serving.links import LinkTables
 from serving.schemas import Health, LinksResponse, SearchRequest, SearchResponse, SearchResult
 
+# What each replica books. Index and ingress work while the embedder waits, and the other way round; together with one
+# embedder they fit on one core.
+CORES = {"embedder": 0.8, "index": 0.1, "ingress": 0.1}
+
 api = FastAPI(title="Catena", description="Search over a body of text, and the links between its documents.")
 answer_errors(api)
 
@@ -115,11 +119,14 @@ def build(service: Service) -> Application:
     embedder = serve.deployment(Embedder).options(
         num_replicas=service.serve.replicas,
         max_ongoing_requests=ongoing,
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options={"num_cpus": CORES["embedder"]},
     )
-    # Index and ingress work while the embedder waits and the other way round: they share its core.
-    index = serve.deployment(IndexActor).options(max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": 0.1})
-    ingress = serve.deployment(Ingress).options(max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": 0.1})
+    index = serve.deployment(IndexActor).options(
+        max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": CORES["index"]}
+    )
+    ingress = serve.deployment(Ingress).options(
+        max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": CORES["ingress"]}
+    )
     return ingress.bind(
         embedder.bind(service.encoder, meta, service.serve.max_batch), index.bind(service.index), meta, service
     )

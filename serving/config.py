@@ -14,7 +14,7 @@ class ServeConfig(StageConfig):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines in, unauthenticated")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
-    replicas: int = Field(1, ge=1, le=1024, description="copies of the embedder, one core each")
+    replicas: int = Field(1, ge=1, le=1024, description="copies of the embedder, 0.8 of a core each")
     max_ongoing_requests: int = Field(100, ge=1, description="requests a replica takes in at once; more wait in line")
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
     health_timeout_s: float = Field(10.0, gt=0, description="after which /healthz calls the service unhealthy, seconds")

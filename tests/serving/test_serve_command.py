@@ -21,8 +21,9 @@ def serve(run: Path, port: int) -> list[str]:
     return [sys.executable, "-m", "ray_apps.serve", str(run), "--serve.port", str(port), "--ray.num-cpus", "2"]
 
 
-@pytest.fixture
-def run_file(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tmp_path = tmp_path_factory.mktemp("run")
     documents = [{"id": f"d{i}", "text": f"document number {i} on {topic}"} for i, topic in enumerate(("cats", "dogs"))]
     (tmp_path / "documents.jsonl").write_text("\n".join(map(json.dumps, documents)))
     run = tmp_path / "run.yaml"
@@ -72,9 +73,28 @@ def test_a_port_in_use_is_told_before_anything_starts(run_file: Path) -> None:
     assert f"port {port} of 127.0.0.1 is in use" in started.stderr
     assert "--serve.port" in started.stderr
     assert "Traceback" not in started.stderr
-    assert not (run_file.parent / "workspace").exists()
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(InputError, match="cannot be listened on"):
         check_port("192.0.2.1", 8000)
+
+
+def test_an_index_of_another_encoder_is_refused(run_file: Path) -> None:
+    """The index that the first test built, as if the model's files had changed since."""
+    (meta,) = (run_file.parent / "workspace" / "index").glob("*/meta.json")
+    described = json.loads(meta.read_text())
+    meta.write_text(json.dumps({**described, "encoder": "another"}))
+    command = serve(run_file, free_port())
+    started = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=170)
+    meta.write_text(json.dumps(described))
+    assert started.returncode == 2
+    assert "built by another encoder: another" in started.stderr
+    assert "Traceback" not in started.stderr
+
+
+def test_more_replicas_than_cores_are_refused(run_file: Path) -> None:
+    command = [*serve(run_file, free_port()), "--serve.replicas", "3"]
+    started = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert started.returncode == 2
+    assert "serve.replicas: 3 need 2.6 cores, this machine gives 2" in started.stderr
