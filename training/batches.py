@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +18,16 @@ _ADAMIC_ADAR = FEATURES.index("adamic_adar")
 _SECOND_STRATUM = 15  # the second stratum is this many times as wide as the first
 
 
+Reach = tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True)
 class Batch:
     """One step's input; letters as in ``training.model``."""
 
     text_ND: Tensor
     edges_2E: Tensor
+    reach: Reach
     sources_S: Tensor
     candidates_C: Tensor
     positive_S: Tensor
@@ -35,7 +40,11 @@ class Batch:
         """The batch on another device; itself where None."""
         if device is None or device.type == "cpu":
             return self
-        return Batch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+        }
+        return Batch(**moved)
 
 
 class LinkBatches:
@@ -97,11 +106,12 @@ class LinkBatches:
         np.put_along_axis(log_weight, own, near_weight, axis=1)
         log_weight[known[:, candidates]] = -np.inf
         log_weight[np.arange(len(sources)), positive] = 0.0
-        nodes, seeds, edges = self._subgraph(sources, targets, candidates, sampler)
+        nodes, seeds, edges, reach = self._subgraph(sources, targets, candidates, sampler)
         local = np.searchsorted(seeds, np.concatenate([sources, candidates]))
         return Batch(
             text_ND=torch.from_numpy(self.vectors[nodes]),
             edges_2E=edges,
+            reach=reach,
             sources_S=torch.from_numpy(local[: len(sources)]),
             candidates_C=torch.from_numpy(local[len(sources) :]),
             positive_S=torch.from_numpy(positive),
@@ -151,11 +161,12 @@ class LinkBatches:
 
     def _subgraph(
         self, sources: np.ndarray, targets: np.ndarray, candidates: np.ndarray, sampler: NeighborSampler
-    ) -> tuple[np.ndarray, np.ndarray, Tensor]:
-        """Sampled nodes; their leading part that are seeds, ascending; edges without this batch's links, with loops."""
+    ) -> tuple[np.ndarray, np.ndarray, Tensor, Reach]:
+        """Sampled nodes; their leading part that are seeds, ascending; edges without this batch's links; what is in reach."""
         seeds = np.union1d(sources, candidates)
         if not self.with_graph:
-            return seeds[:0], seeds, torch.zeros((2, 0), dtype=torch.int64)
+            return seeds[:0], seeds, torch.zeros((2, 0), dtype=torch.int64), ()
         found = sampler.sample(seeds, without=np.stack([sources, targets]))
-        loops = torch.arange(len(found.node)).expand(2, -1)
-        return found.node.numpy(), seeds, torch.cat([torch.stack([found.row, found.col]), loops], dim=1)
+        nodes, edges = np.cumsum(found.num_sampled_nodes), np.cumsum([0, *found.num_sampled_edges])
+        reach = tuple(zip(nodes.tolist(), edges.tolist(), strict=True))
+        return found.node.numpy(), seeds, torch.stack([found.row, found.col]), reach

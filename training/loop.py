@@ -123,7 +123,13 @@ def fit(
 
 def _loss(model: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
     logits_SC, relation_SR = model(
-        batch.text_ND, batch.edges_2E, batch.sources_S, batch.candidates_C, batch.positive_S, batch.features_FSC
+        batch.text_ND,
+        batch.edges_2E,
+        batch.sources_S,
+        batch.candidates_C,
+        batch.positive_S,
+        batch.features_FSC,
+        batch.reach,
     )
     loss: Tensor = _LOSSES[config.loss](logits_SC, batch.positive_S, batch.log_weight_SC)
     if relation_SR is not None:

@@ -1,5 +1,6 @@
 """The link model: graph attention over text vectors, and a scorer of pairs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,22 +59,31 @@ class NodeEncoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(shape.hidden) for _ in range(shape.layers))
         self.leave = nn.Linear(shape.hidden + shape.dim, shape.hidden)
 
-    def forward(self, text_ND: Tensor, edges_2E: Tensor) -> Tensor:
-        """Views of every node.
+    def forward(self, text_ND: Tensor, edges_2E: Tensor, reach: Sequence[tuple[int, int]] | None = None) -> Tensor:
+        """Views of every node, or of the seeds of a sampled subgraph.
 
         Args:
             text_ND: float32 text vectors.
-            edges_2E: int64, local node numbers, source above target, a loop at every node among them.
+            edges_2E: int64, local node numbers, source above target, without loops: they are added here.
+            reach: for a sampled subgraph, after 0, 1, ... hops, how many leading nodes and edges are within reach. The
+                last layer then computes the seeds alone, the one before it their neighbours too, and so on.
 
         Returns:
-            float32 (N, K, V), unit length along V.
+            float32 (N, K, V), or (seeds, K, V); unit length along V.
         """
+        everything = (len(text_ND), edges_2E.shape[1])
+        reach = reach if reach is not None else [everything] * (len(self.layers) + 1)
         hidden_NH = self.enter(text_ND)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            hidden_NH = self.step(layer, norm, hidden_NH, layer(hidden_NH, edges_2E))
-        return self.project(hidden_NH, text_ND)
+        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            hop = len(self.layers) - number
+            targets, edges = reach[hop - 1][0], reach[hop][1]
+            loops = torch.arange(targets, device=edges_2E.device).expand(2, -1)
+            before_NH = hidden_NH[:targets]
+            attended_NH = layer((hidden_NH[: reach[hop][0]], before_NH), torch.cat([edges_2E[:, :edges], loops], dim=1))
+            hidden_NH = self.step(norm, before_NH, attended_NH)
+        return self.project(hidden_NH, text_ND[: len(hidden_NH)])
 
-    def step(self, layer: nn.Module, norm: nn.Module, before_NH: Tensor, attended_NH: Tensor) -> Tensor:
+    def step(self, norm: nn.Module, before_NH: Tensor, attended_NH: Tensor) -> Tensor:
         """What follows the attention of one layer: activation, dropout, residual, norm."""
         change_NH = functional.dropout(functional.elu(attended_NH), self.dropout, self.training)
         normed_NH: Tensor = norm(before_NH + change_NH)
@@ -111,7 +121,7 @@ class LinkModel(nn.Module):
 
     def forward(
         self, text_ND: Tensor, edges_2E: Tensor, sources_S: Tensor, candidates_C: Tensor, positive_S: Tensor,
-        features_FSC: Tensor,
+        features_FSC: Tensor, reach: Sequence[tuple[int, int]] | None = None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Training step: logits of every source with every candidate, and relation logits of the positives.
 
@@ -122,13 +132,14 @@ class LinkModel(nn.Module):
             candidates_C: local numbers of the candidates.
             positive_S: for each source, the place of its true target among the candidates.
             features_FSC: pair features.
+            reach: of the subgraph, as in ``NodeEncoder``.
 
         Returns:
             Logits (S, C), and (S, R) or None.
         """
         if self.nodes is None:
             return self.score(None, None, features_FSC), None
-        views_NKV = self.nodes(text_ND, edges_2E)
+        views_NKV = self.nodes(text_ND, edges_2E, reach)
         source_SKV, candidate_CKV = views_NKV[sources_S], views_NKV[candidates_C]
         logits_SC = self.score(source_SKV, candidate_CKV, features_FSC)
         if self.relation is None:
@@ -197,6 +208,6 @@ def encode_all_nodes(
             needed, local = torch.unique(torch.cat([own, sources]), return_inverse=True)
             edges_2E = torch.stack([local, torch.cat([own - start, targets])])
             attended_NH = layer((hidden_NH[needed], hidden_NH[start:stop]), edges_2E)
-            after.append(encoder.step(layer, norm, hidden_NH[start:stop], attended_NH))
+            after.append(encoder.step(norm, hidden_NH[start:stop], attended_NH))
         hidden_NH = torch.cat(after)
     return encoder.project(hidden_NH, text_ND)
