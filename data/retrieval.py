@@ -183,11 +183,11 @@ def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
     return encoder
 
 
-def open_retriever(artifact: Path, encoder: EncoderConfig) -> Retriever:
-    """Open an index artifact with an encoder in this process.
+def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:
+    """Open an index artifact with an encoder in this process; without one it searches by words only.
 
     Raises:
         InputError: if there is no finished index, or another encoder built it.
     """
     meta = read_meta(artifact)
-    return Retriever(open_index(artifact), meta, query_encoder(meta, encoder))
+    return Retriever(open_index(artifact), meta, None if encoder is None else query_encoder(meta, encoder))

@@ -22,7 +22,7 @@ def search(
     Raises:
         InputError: if another encoder built the index, or the filter names an unknown key.
     """
-    retriever = open_retriever(index(run).path, run.encoder)
+    retriever = open_retriever(index(run).path, None if mode == "bm25" else run.encoder)
     (hits,) = retriever.search([query], mode, top_k, filter)
     return {"run": run.name, "query": query, "mode": mode, "hits": [asdict(hit) for hit in hits]}
 

@@ -208,12 +208,16 @@ def open_index(artifact: Path) -> VectorIndex:
     """Open an index artifact with the engine that built it.
 
     Raises:
-        InputError: if there is no finished index or its server does not answer.
+        InputError: if there is no finished index, its folder is gone or its server does not answer.
     """
     meta = read_meta(artifact)
     if meta.config.engine == "edge":
         from data.index.edge import EdgeIndex
 
+        if not (artifact / meta.location).is_dir():
+            raise InputError(
+                f"the index in {artifact} has lost its folder {meta.location}", f"Delete {artifact} and run again."
+            )
         return EdgeIndex.open(artifact / meta.location, meta.config)
     from data.index.server import ServerIndex
 

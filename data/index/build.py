@@ -5,8 +5,9 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -18,6 +19,9 @@ from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
 from data.lexical import BM25, Tokenizer, mean_length
 from data.schema import count_rows, partitions, read_batches
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
 
 logger = logging.getLogger("catena")
 
@@ -85,20 +89,24 @@ def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> N
 
 
 def _build_on_server(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:
-    from data.index.server import ServerIndex, connect, switch_alias
+    from data.index.server import connect
+
+    with closing(connect(meta.config)) as client:
+        build_collection(client, rows, meta, out)
+
+
+def build_collection(client: "QdrantClient", rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:
+    """Fill a new collection, point the artifact's alias at it, and drop what earlier builds of the artifact left."""
+    from data.index.server import ServerIndex, switch_alias
 
     alias = f"catena-{out.name}"
     collection = f"{alias}-{uuid4().hex[:8]}"
-    client = connect(meta.config)
-    index = ServerIndex.create(client, collection, meta.dim, meta.filter_keys, meta.config)
-    try:
-        fill(index, rows, meta)
-        replaced = switch_alias(client, alias, collection)
-        _write_meta(meta.model_copy(update={"location": alias}), out)
-        for name in replaced:
-            client.delete_collection(name)
-    finally:
-        index.close()
+    fill(ServerIndex.create(client, collection, meta.dim, meta.filter_keys, meta.config), rows, meta)
+    switch_alias(client, alias, collection)
+    _write_meta(meta.model_copy(update={"location": alias}), out)
+    for other in client.get_collections().collections:
+        if other.name.startswith(f"{alias}-") and other.name != collection:
+            client.delete_collection(other.name)
 
 
 def fill(index: VectorIndex, rows: Iterable[IndexedPassage], meta: IndexMeta) -> None:

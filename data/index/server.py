@@ -145,17 +145,12 @@ class ServerIndex:
         return models.QueryRequest(query=fusion, prefetch=prefetches, limit=query.limit, with_payload=True)
 
 
-def switch_alias(client: QdrantClient, alias: str, collection: str) -> list[str]:
-    """Point an alias at another collection in one call: no query ever finds it missing.
-
-    Returns:
-        The collections it pointed at before.
-    """
-    before = [a.collection_name for a in client.get_aliases().aliases if a.alias_name == alias]
-    delete = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)) for _ in before]
+def switch_alias(client: QdrantClient, alias: str, collection: str) -> None:
+    """Point an alias at another collection in one call: no query ever finds it missing."""
+    stands = any(known.alias_name == alias for known in client.get_aliases().aliases)
+    delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
     create = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=collection, alias_name=alias))
-    client.update_collection_aliases([*delete, create])
-    return before
+    client.update_collection_aliases([delete, create] if stands else [create])
 
 
 def _sparse(vector: SparseVector) -> models.SparseVector:

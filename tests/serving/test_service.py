@@ -9,6 +9,9 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from data.errors import InputError
+from data.index.actor import IndexActor
+from data.retrieval import SearchQuery
 from data.schema import partition_name, write_partition
 from ray_apps.config import RunConfig
 from ray_apps.index import index
@@ -149,6 +152,18 @@ def test_many_at_once_each_get_their_own_answer(client: httpx.Client) -> None:
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         found = list(pool.map(ask, asked))
     assert found == [document["id"] for document in DOCUMENTS] * 8
+
+
+def test_the_index_is_an_actor_too(run: RunConfig) -> None:
+    import ray
+
+    actor = ray.remote(num_cpus=0)(IndexActor).remote(index(run).path)
+    asked = [SearchQuery(text, "bm25", top_k=1) for text in ("inverse", "signal", "values file")]
+    found = ray.get([actor.search.remote(query, None) for query in asked])
+    assert [hits[0].document_id for hits in found] == ["scipy/linalg.inv", "fft", "csv"]
+    with pytest.raises(InputError, match="no filter by 'x'"):
+        ray.get(actor.search.remote(SearchQuery("inverse", "bm25", filter={"x": "y"}), None))
+    ray.kill(actor)
 
 
 def test_docs_are_served(client: httpx.Client) -> None:

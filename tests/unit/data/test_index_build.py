@@ -1,6 +1,7 @@
 """Filling an index from a run's tables: counts, payloads, atomic replacement, what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from qdrant_client import QdrantClient
 from data.chunking import SCHEMA
 from data.errors import InputError
 from data.index import IndexConfig, IndexQuery, open_index, read_meta
-from data.index.build import build_index, fill, indexed_passages
-from data.index.server import ServerIndex, switch_alias
+from data.index.build import build_collection, build_index, indexed_passages
+from data.index.server import ServerIndex
 from data.lexical import BM25, Tokenizer
 from data.schema import DOCUMENTS, partition_name, passage_id, write_partition
 
@@ -148,13 +149,17 @@ def test_no_index_and_an_unreachable_server_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no index in"):
         open_index(tmp_path)
     root = write_run(tmp_path)
+    build(root)
+    shutil.rmtree(root / "out" / read_meta(root / "out").location)
+    with pytest.raises(InputError, match="has lost its folder"):
+        open_index(root / "out")
     with pytest.raises(InputError, match="no Qdrant server answers at http://127"):
         build(root, IndexConfig(engine="server", url="http://127.0.0.1:9"))
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 @pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
-def test_an_alias_switches_to_a_freshly_filled_collection(tmp_path: Path) -> None:
+def test_a_freshly_filled_collection_takes_the_alias_and_the_old_one_goes(tmp_path: Path) -> None:
     root = write_run(tmp_path)
     build(root)
     meta = read_meta(root / "out")
@@ -162,11 +167,14 @@ def test_an_alias_switches_to_a_freshly_filled_collection(tmp_path: Path) -> Non
     rows = list(
         indexed_passages(root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0), "tiny")
     )
-    for collection, replaced in (("first", []), ("second", ["first"])):
-        index = ServerIndex.create(client, collection, DIM, meta.filter_keys, meta.config)
-        fill(index, rows, meta)
-        assert switch_alias(client, "alias", collection) == replaced
-    through = ServerIndex(client, "alias", meta.config)
+    held = []
+    for _ in range(2):
+        build_collection(client, rows, meta, root / "out")
+        held.append([collection.name for collection in client.get_collections().collections])
+    assert [len(names) for names in held] == [1, 1]
+    assert held[0] != held[1]
+    assert read_meta(root / "out").location == "catena-out"
+    through = ServerIndex(client, "catena-out", meta.config)
     assert through.count() == 18
     (hits,) = through.query_batch([IndexQuery(1, dense=rows[5].vector)])
     assert hits[0].passage_id == rows[5].id
