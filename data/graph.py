@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from pydantic import Field
 
 from data.artifacts import StageConfig
+from data.errors import InputError
 from data.schema import partitions, read_batches, read_table
 
 SPLITS = ("train", "valid", "test")
@@ -35,7 +36,8 @@ class Graph:
     """Undirected graph as compressed sparse rows: the neighbours of node u are ``indices[indptr[u]:indptr[u + 1]]``.
 
     Shapes:
-        indptr: int64 (n + 1,). indices: int32 (m,), ascending in each row, each edge once in either direction, no loops.
+        indptr: int64 (n + 1,).
+        indices: int32 (m,), ascending in each row, each edge once in either direction, no loops.
     """
 
     indptr: np.ndarray
@@ -43,7 +45,7 @@ class Graph:
 
     @classmethod
     def from_pairs(cls, sources: np.ndarray, targets: np.ndarray, num_nodes: int) -> "Graph":
-        """Graph of the given pairs (integer arrays of one length), taken without direction; repeats and loops vanish."""
+        """Graph of pairs (two integer arrays of one length), taken without direction; repeats and loops vanish."""
         different = sources != targets
         u, v = sources[different].astype(np.int64), targets[different].astype(np.int64)
         codes = np.unique(np.concatenate([u * num_nodes + v, v * num_nodes + u]))
@@ -125,7 +127,8 @@ def split_links(
         sources: node numbers, int64 (m,).
         targets: node numbers, int64 (m,).
         config: fractions, seed, and whether the latest links are held out instead of a random sample.
-        time_us: int64 (m,), microseconds since the epoch; needed for ``split="time"``.
+        time_us: int64 (m,), microseconds since the epoch; needed for ``split="time"``. A pair linked more than once
+            counts from its first link.
 
     Returns:
         int8 (m,). Of m unordered pairs, ``round(fraction * pairs)`` are held out for each purpose.
@@ -134,13 +137,13 @@ def split_links(
         ValueError: if ``split="time"`` and no times are given.
     """
     low, high = np.minimum(sources, targets).astype(np.int64), np.maximum(sources, targets).astype(np.int64)
-    codes, first, pair_of_link = np.unique(
-        low * (high.max(initial=0) + 1) + high, return_index=True, return_inverse=True
-    )
+    codes, pair_of_link = np.unique(low * (high.max(initial=0) + 1) + high, return_inverse=True)
     if config.split == "time":
         if time_us is None:
             raise ValueError("split='time' needs the time of each link, none given")
-        latest_first = np.argsort(-time_us[first], kind="stable")
+        known_since = np.full(len(codes), np.iinfo(np.int64).max)
+        np.minimum.at(known_since, pair_of_link, time_us)
+        latest_first = np.argsort(known_since, kind="stable")[::-1]
     else:
         latest_first = np.random.default_rng(config.seed).permutation(len(codes))
     n_test, n_valid = round(config.test_fraction * len(codes)), round(config.valid_fraction * len(codes))
@@ -182,12 +185,20 @@ def build_graph(documents: Path, links: Path, vectors: Path, config: GraphConfig
 
     Returns:
         Counts of nodes, links and their splits, degree figures and component figures.
+
+    Raises:
+        InputError: if links are to be split by time and none has one.
     """
     nodes = read_table(documents, columns=["id", "title"])
     ids = nodes["id"].combine_chunks()
     pq.write_table(nodes, out / "nodes.parquet", compression="zstd")
     document_vectors(vectors, ids, out / "vectors.npy")
     table = read_table(links)
+    if config.split == "time" and 0 < table["time"].null_count == len(table):
+        raise InputError(
+            "graph.split: 'time' holds out the latest links, but no link of this corpus has a time",
+            "Give the links a time, or set graph.split to 'random'.",
+        )
     sources = pc.index_in(table["source"], ids).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     targets = pc.index_in(table["target"], ids).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     time_us = pc.fill_null(table["time"].cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
@@ -213,7 +224,7 @@ def describe(graph: Graph) -> dict[str, Any]:
     """Degree and component figures of a graph."""
     degrees = graph.degrees
     components, label = sp.csgraph.connected_components(graph.adjacency, directed=False)
-    powers = 2 ** np.arange(0, int(degrees.max(initial=1)).bit_length() + 1)
+    powers = 2 ** np.arange(0, int(degrees.max(initial=1)).bit_length())
     return {
         "degree_mean": round(float(degrees.mean()), 3) if len(degrees) else 0.0,
         "degree_median": float(np.median(degrees)) if len(degrees) else 0.0,

@@ -1,0 +1,118 @@
+"""Pair features against networkx and plain loops, each pair on the graph without its own link."""
+
+import math
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from data.graph import Graph
+from data.pair_features import FEATURES, PairFeatures
+
+
+def made(num_nodes: int, probability: float, seed: int) -> tuple[nx.Graph, Graph, np.ndarray]:
+    known = nx.gnp_random_graph(num_nodes, probability, seed=seed)
+    pairs = np.array(list(known.edges), np.int64).reshape(-1, 2)
+    vectors = np.random.default_rng(seed).normal(size=(num_nodes, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return known, Graph.from_pairs(pairs[:, 0], pairs[:, 1], num_nodes), vectors
+
+
+def naive(known: nx.Graph, vectors: np.ndarray, u: int, v: int) -> dict[str, float]:
+    """By the definitions, on a graph from which the link u-v was taken."""
+    without = known.copy()
+    if without.has_edge(u, v):
+        without.remove_edge(u, v)
+    degree = dict(without.degree)
+    shared = list(nx.common_neighbors(without, u, v))
+    three = sum(
+        1 / math.sqrt(degree[a] * degree[b])
+        for a in without[u]
+        for b in without[a]
+        if without.has_edge(b, v) and len({u, a, b, v}) == 4
+    )
+    return {
+        "common_neighbours": math.log1p(len(shared)),
+        "adamic_adar": math.log1p(sum(1 / math.log(degree[w]) for w in shared)),
+        "resource_allocation": math.log1p(sum(1 / degree[w] for w in shared)),
+        "three_paths": math.log1p(three),
+        "cosine": float(vectors[u] @ vectors[v]),
+        "source_degree": math.log1p(degree[u]),
+        "target_degree": math.log1p(degree[v]),
+    }
+
+
+@pytest.mark.parametrize(("num_nodes", "probability", "seed"), [(12, 0.4, 0), (25, 0.15, 1), (25, 0.04, 2), (6, 1, 3)])
+def test_every_feature_is_that_of_the_graph_without_the_pairs_own_link(
+    num_nodes: int, probability: float, seed: int
+) -> None:
+    known, graph, vectors = made(num_nodes, probability, seed)
+    rows = PairFeatures(graph, vectors).rows(np.arange(num_nodes))
+    assert rows.shape == (len(FEATURES), num_nodes, num_nodes) and rows.dtype == np.float32
+    linked = 0
+    for u in range(num_nodes):
+        for v in range(num_nodes):
+            if u == v:
+                continue
+            expected = naive(known, vectors, u, v)
+            found = dict(zip(FEATURES, rows[:, u, v].tolist(), strict=True))
+            assert found == pytest.approx(expected, abs=2e-5), (u, v, known.has_edge(u, v))
+            linked += known.has_edge(u, v)
+    assert linked == 2 * known.number_of_edges()
+
+
+def test_a_link_leaves_no_trace_in_its_own_features() -> None:
+    known, graph, vectors = made(40, 0.12, 5)
+    seen = PairFeatures(graph, vectors)
+    for u, v in list(known.edges)[:20]:
+        rest = np.array([edge for edge in known.edges if set(edge) != {u, v}], np.int64)
+        unseen = PairFeatures(Graph.from_pairs(rest[:, 0], rest[:, 1], 40), vectors)
+        pair = np.array([u, v]), np.array([v, u])
+        np.testing.assert_allclose(seen.pairs(*pair), unseen.pairs(*pair), atol=2e-6)
+
+
+def test_a_link_between_hubs_leaves_no_trace_of_rounding() -> None:
+    """Paths through the link are subtracted from a large sum: what is left must not tell that there was a link."""
+    spokes = [(hub, 2 + 500 * hub + leaf) for hub in (0, 1) for leaf in range(500)]
+    pairs = np.array([(0, 1), *spokes])
+    graph = Graph.from_pairs(pairs[:, 0], pairs[:, 1], 1002)
+    features = PairFeatures(graph, np.zeros((1002, 2), np.float32)).pairs(np.array([0, 1]), np.array([1, 0]))
+    assert features[FEATURES.index("three_paths")].max() < 1e-4
+
+
+def test_pairs_and_columns_pick_from_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, graph, vectors = made(30, 0.2, 4)
+    features = PairFeatures(graph, vectors)
+    rows = features.rows(np.arange(30))
+    rng = np.random.default_rng(0)
+    sources, targets = rng.integers(0, 30, (2, 200))
+    np.testing.assert_allclose(features.pairs(sources, targets), rows[:, sources, targets], atol=1e-6)
+    columns = np.array([7, 3, 3, 29])
+    np.testing.assert_allclose(features.rows(sources[:5], columns), rows[:, sources[:5]][:, :, columns], atol=1e-6)
+    monkeypatch.setattr(features, "block_rows", lambda: 4)  # several blocks, as a large graph has
+    np.testing.assert_allclose(features.pairs(sources, targets), rows[:, sources, targets], atol=1e-6)
+
+
+def test_isolated_nodes_and_no_pairs() -> None:
+    graph = Graph.from_pairs(np.array([0]), np.array([1]), 4)
+    vectors = np.eye(4, dtype=np.float32)
+    rows = PairFeatures(graph, vectors).rows(np.arange(4))
+    assert np.isfinite(rows).all()
+    others = ~np.eye(4, dtype=bool)
+    assert (rows[:5, others] == 0).all() and (rows[5:, 0, 1] == 0).all(), "the only link's own features are all zero"
+    assert rows[5, 0, 2] == pytest.approx(math.log(2)) and (rows[5:, 2, 3] == 0).all()
+    empty = np.zeros(0, np.int64)
+    assert PairFeatures(graph, vectors).pairs(empty, empty).shape == (len(FEATURES), 0)
+
+
+def test_a_graph_without_links_has_only_cosines() -> None:
+    none = np.zeros(0, np.int64)
+    vectors = np.eye(3, dtype=np.float32)
+    rows = PairFeatures(Graph.from_pairs(none, none, 3), vectors).rows(np.arange(3))
+    assert (rows[FEATURES.index("cosine")] == np.eye(3)).all() and rows.sum() == 3
+
+
+def test_a_block_stays_within_its_memory() -> None:
+    none = np.zeros(0, np.int64)
+    large = PairFeatures(Graph.from_pairs(none, none, 1_000_000), np.zeros((1_000_000, 1), np.float32))
+    assert 1 <= large.block_rows() * 1_000_000 * 4 <= 2**27
