@@ -1,0 +1,101 @@
+"""The whole job by its commands, on a small part of the built-in corpus, as the README has it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ray_apps.cli import main
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+RUN = """\
+name: small
+source:
+  pydocs:
+    packages: [networkx]
+    max_documents: 120
+chunk:
+  max_chars: null
+train:
+  epochs: 1
+  steps_per_epoch: 5
+evaluate:
+  resamples: 100
+"""
+
+
+@pytest.fixture(scope="module")
+def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a minute, in a workspace that this module's tests share."""
+    folder = tmp_path_factory.mktemp("run")
+    path = folder / "small.yaml"
+    path.write_text(f"workspace: {folder / 'workspace'}\n{RUN}")
+    return path
+
+
+def result(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    """The JSON object that a command ends with."""
+    assert main([str(word) for word in (*words, "--json")]) == 0
+    parsed: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return parsed
+
+
+def test_run_ends_with_figures_of_every_stage_and_a_report(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = result(capsys, "run", run_file)
+    assert made["embed"]["documents"] == 120
+    assert made["embed"]["documents_per_s"] > 0
+    assert set(made["links"]) == {
+        "model",
+        "feature_mlp",
+        "cosine",
+        "common_neighbours",
+        "adamic_adar",
+        "resource_allocation",
+    }
+    assert all(0 < figures["mrr"] <= 1 for figures in made["links"].values())
+    assert list(made["seconds"]) == ["ingest", "chunk", "embed", "index", "graph", "train", "evaluate", "discover"]
+    report = Path(made["report"])
+    assert "adamic_adar" in report.read_text().lower().replace("–", "_").replace(" ", "_")
+    assert json.loads(report.with_name("report.json").read_text())["links"].keys() == made["links"].keys()
+
+
+def test_second_run_does_nothing_and_says_the_same(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = result(capsys, "run", run_file)
+    workspace = run_file.parent / "workspace"
+    before = {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
+    assert result(capsys, "run", run_file) == first
+    assert {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()} == before
+
+
+def test_evaluate_has_the_form_of_run(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert result(capsys, "evaluate", run_file) == result(capsys, "run", run_file)
+
+
+def test_search_finds_a_function_by_what_it_does(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = result(capsys, "search", run_file, "degree of each node", "--top-k", "5", "--filter", "package=networkx")
+    assert len(wanted["hits"]) == 5
+    assert any("degree" in hit["document_id"] for hit in wanted["hits"])
+    assert main(["search", str(run_file), "degree of each node", "--mode", "bm25"]) == 0
+    assert capsys.readouterr().out.startswith("  1. networkx.")
+
+
+def test_discover_lists_the_best_first_with_reasons(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    links = result(capsys, "discover", run_file, "--top", "3")["proposals"]
+    assert len(links) == 3
+    assert [link["probability"] for link in links] == sorted((link["probability"] for link in links), reverse=True)
+    assert all(0 <= link["probability"] <= 1 and link["reason"] for link in links)
+    assert main(["discover", str(run_file), "--top", "3"]) == 0
+    assert f"{links[0]['source_title']} -> {links[0]['target_title']}" in capsys.readouterr().out
+
+
+def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def plan(*flags: str) -> dict[str, bool]:
+        planned = result(capsys, "run", run_file, "--dry-run", *flags)
+        return {stage: made["done"] for stage, made in planned["artifacts"].items()}
+
+    done = result(capsys, "run", run_file)["seconds"].keys()
+    assert all(plan().values())
+    changed = plan("--train.hidden", "64")
+    assert {stage for stage in done if not changed[stage]} == {"train", "evaluate", "discover"}
