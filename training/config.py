@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
 
@@ -39,3 +39,12 @@ class TrainConfig(StageConfig):
     max_failures: int = Field(3, ge=0, description="worker deaths survived, each from the last epoch's checkpoint")
     experiment: str = Field("catena", description="MLflow experiment")
     tracking_uri: str | None = Field(None, description="MLflow store; SQLite in the workspace where unset")
+
+    @model_validator(mode="after")
+    def _sizes_fit_together(self) -> "TrainConfig":
+        for name, parts in (("heads", self.heads), ("views", self.views)):
+            if self.hidden % parts:
+                raise ValueError(f"hidden ({self.hidden}) must be a multiple of {name} ({parts})")
+        if len(self.fan_out) != self.layers:
+            raise ValueError(f"fan_out needs one number a layer: {self.layers}, not {len(self.fan_out)}")
+        return self

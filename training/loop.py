@@ -88,6 +88,8 @@ def fit(
     while progress.epoch < config.epochs and progress.epoch - progress.best_epoch < config.patience:
         started = time.perf_counter()
         model.train()
+        # Dropout's draws follow from the epoch, so that a resumed training draws what an undisturbed one would have.
+        torch.manual_seed(config.seed + 1_000_003 * (world * (progress.epoch + 1) + rank))
         losses = []
         for step, batch in enumerate(batches.epoch(progress.epoch)):
             for group in optimizer.param_groups:

@@ -198,7 +198,7 @@ def encode_all_nodes(
     hidden_NH = encoder.enter(text_ND)
     for layer, norm in zip(encoder.layers, encoder.norms, strict=True):
         after = []
-        for start in range(0, len(hidden_NH), chunk):
+        for start in range(0, max(1, len(hidden_NH)), chunk):
             stop = min(start + chunk, len(hidden_NH))
             sources = indices[indptr[start] : indptr[stop]]
             targets = torch.repeat_interleave(

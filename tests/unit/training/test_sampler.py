@@ -131,7 +131,9 @@ def test_pygs_interface() -> None:
 # Links that carry a time
 
 
-def timed(pairs: Pairs, moments: list[int], num_nodes: int = NODES) -> tuple[Graph, np.ndarray, dict[frozenset[int], int]]:
+def timed(
+    pairs: Pairs, moments: list[int], num_nodes: int = NODES
+) -> tuple[Graph, np.ndarray, dict[frozenset[int], int]]:
     graph = graph_of(pairs, num_nodes)
     since: dict[frozenset[int], int] = {}
     for pair, moment in zip(pairs, moments, strict=False):

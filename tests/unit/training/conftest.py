@@ -1,0 +1,69 @@
+"""Small graphs with a known pattern, and a model small enough to learn it in seconds."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from data.graph import GraphArtifact, GraphConfig, split_links
+from training.config import TrainConfig
+
+Wiring = Callable[..., GraphArtifact]
+
+
+def artifact_of(
+    pairs: np.ndarray, vectors: np.ndarray, relation: np.ndarray | None = None, valid: float = 0.15, test: float = 0.05
+) -> GraphArtifact:
+    """The graph stage's output, without its files."""
+    config = GraphConfig(valid_fraction=valid, test_fraction=test)
+    relation = np.zeros(len(pairs), np.int32) if relation is None else relation.astype(np.int32)
+    return GraphArtifact(
+        ids=[f"d{node}" for node in range(len(vectors))],
+        titles=[f"Title {node}" for node in range(len(vectors))],
+        vectors=vectors.astype(np.float32),
+        pairs=pairs.astype(np.int64),
+        split=split_links(pairs[:, 0], pairs[:, 1], config),
+        relation=relation,
+        relation_names=[f"relation {number}" for number in range(int(relation.max(initial=0)) + 1)],
+    )
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="session")
+def wire() -> Wiring:
+    return artifact_of
+
+
+@pytest.fixture(scope="session")
+def planted() -> GraphArtifact:
+    """300 documents in 25 circles; most links stay within one, and the texts tell of it only faintly.
+
+    The relation of a link is decided by the text of its source.
+    """
+    rng = np.random.default_rng(0)
+    circle = np.repeat(np.arange(25), 12)
+    u, v = np.triu_indices(300, 1)
+    linked = rng.random(len(u)) < np.where(circle[u] == circle[v], 0.5, 0.001)
+    pairs = np.column_stack([u[linked], v[linked]])
+    pairs = np.where(rng.random((len(pairs), 1)) < 0.5, pairs, pairs[:, ::-1])
+    vectors = unit(0.5 * unit(rng.normal(size=(25, 16)))[circle] + unit(rng.normal(size=(300, 16))))
+    return artifact_of(pairs, vectors, relation=vectors[pairs[:, 0], 0] > 0)
+
+
+@pytest.fixture(scope="session")
+def patternless() -> GraphArtifact:
+    """600 documents with random texts and random links: nothing of one link can be told from the others."""
+    rng = np.random.default_rng(1)
+    codes = rng.choice(600 * 599 // 2, 3000, replace=False)
+    u, v = np.triu_indices(600, 1)
+    return artifact_of(np.column_stack([u[codes], v[codes]]), unit(rng.normal(size=(600, 16))), valid=0.2)
+
+
+@pytest.fixture(scope="session")
+def small() -> TrainConfig:
+    return TrainConfig(
+        hidden=16, heads=2, views=2, fan_out=(5, 3), batch_links=32, hard_negatives=8, epochs=3, learning_rate=0.01
+    )
