@@ -1,10 +1,9 @@
 """What the neighbourhoods and the texts of two documents say about a link between them.
 
-A pair that is already linked in the graph gets the figures it would have without that link, so that a training pair
-looks as a held-out pair will.
+A model learns from links that are in the graph and is asked about links that are not. So the features of a training
+link are those of the graph without it: for its own pair and for every pair it is compared with, or the difference
+between them would give the link away.
 """
-
-from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -51,21 +50,19 @@ class PairFeatures:
         data = np.repeat(weights.astype(np.float32), graph.degrees)
         return sp.csr_matrix((data, graph.indices, graph.indptr), shape=graph.adjacency.shape)
 
-    @cached_property
-    def _neighbour_roots(self) -> np.ndarray:
-        """float32 (n,): sum of degree^-1/2 over each node's neighbours."""
-        return self.graph.adjacency @ self._root
-
     def block_rows(self) -> int:
         """How many sources to ask for at once so that a dense block stays within 128 MiB a feature."""
         return max(1, _BLOCK_FLOATS // max(1, self.graph.num_nodes))
 
-    def rows(self, sources: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
-        """Features of every source with every column.
+    def rows(
+        self, sources: np.ndarray, columns: np.ndarray | None = None, without: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Features of every source with every column; meant for pairs that are not linked in the graph.
 
         Args:
             sources: int64 (S,).
             columns: int64 (C,); all n nodes where None.
+            without: int64 (S,), for each source a neighbour; its row is that of the graph without the link to it.
 
         Returns:
             float32 (F, S, C) in the order of ``FEATURES``: one contiguous plane a feature.
@@ -74,39 +71,34 @@ class PairFeatures:
         width = self.graph.num_nodes if columns is None else len(columns)
         planes = np.empty((len(FEATURES), len(sources), width), np.float32)
         near = self.graph.adjacency[sources]
+        if without is not None:
+            near.data[near.indices == without[_row_numbers(near)]] = 0
         for plane, middle in enumerate((self.graph.adjacency, self._adamic_adar, self._resource)):
             planes[plane] = (near @ middle).toarray()[:, chosen]
-        planes[3] = self._three_paths(near, sources)[:, chosen]
+        planes[3] = self._three_paths(near, sources, without)[:, chosen]
         np.log1p(planes[:4], out=planes[:4])
         np.matmul(self.vectors[sources], self.vectors[chosen].T, out=planes[4])
         planes[5] = self._log_degrees[sources][:, None]
         planes[6] = self._log_degrees[chosen][None, :]
-        self._forget_own_link(planes, near, sources, chosen)
+        if without is not None:
+            one_less = np.log(np.maximum(self.graph.degrees, 1)).astype(np.float32)  # log(1 + (d - 1))
+            planes[5] = one_less[sources][:, None]
+            row, column = np.nonzero(without[:, None] == np.arange(self.graph.num_nodes)[chosen])
+            planes[6, row, column] = one_less[without[row]]
         return planes
 
-    def _three_paths(self, near: sp.csr_matrix, sources: np.ndarray) -> np.ndarray:
-        """Paths u-a-b-v, each weighted 1/sqrt(d_a d_b), without those that walk the link u-v itself; float32 (S, n)."""
-        paths: np.ndarray = ((near @ self._rooted) @ self._rooted).toarray()
-        linked = near.tocoo()
-        u, v = sources[linked.row], linked.col
-        through_link = (
-            self._root[v] * self._neighbour_roots[v]
-            + self._root[u] * self._neighbour_roots[u]
-            - self._root[u] * self._root[v]
-        )
-        paths[linked.row, v] -= through_link
-        np.maximum(paths, 0, out=paths)
+    def _three_paths(self, near: sp.csr_matrix, sources: np.ndarray, without: np.ndarray | None) -> np.ndarray:
+        """Paths u-a-b-v over four nodes, each weighted 1/sqrt(d_a d_b); float32 (S, n)."""
+        second = near @ self._rooted
+        row = _row_numbers(second)
+        second.data[second.indices == sources[row]] = 0
+        if without is not None:
+            degrees = self.graph.degrees[without]
+            heavier = np.sqrt(degrees / np.maximum(degrees - 1, 1)).astype(np.float32)
+            end = second.indices == without[row]
+            second.data[end] *= heavier[row[end]]
+        paths: np.ndarray = (second @ self._rooted).toarray()
         return paths
-
-    def _forget_own_link(
-        self, planes: np.ndarray, near: sp.csr_matrix, sources: np.ndarray, chosen: np.ndarray | slice
-    ) -> None:
-        """Degrees of linked pairs, less the link between them."""
-        linked = near.toarray()[:, chosen] > 0
-        degrees = self.graph.degrees
-        without = np.log(np.maximum(degrees, 1)).astype(np.float32)  # log(1 + (d - 1))
-        planes[5] = np.where(linked, without[sources][:, None], planes[5])
-        planes[6] = np.where(linked, without[chosen][None, :], planes[6])
 
     def pairs(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Features of single pairs: int64 (P,) and (P,) in, float32 (F, P) out."""
@@ -121,3 +113,8 @@ class PairFeatures:
             columns, column = np.unique(targets[chosen], return_inverse=True)
             features[:, chosen] = self.rows(block, columns)[:, np.searchsorted(block, sources[chosen]), column]
         return features
+
+
+def _row_numbers(matrix: sp.csr_matrix) -> np.ndarray:
+    """int64 (nnz,): the row that each stored entry stands in."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))

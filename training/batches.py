@@ -95,7 +95,7 @@ class LinkBatches:
         forward = rng.random(len(links)) < 0.5
         sources = np.where(forward, self.sources[links], self.targets[links])
         targets = np.where(forward, self.targets[links], self.sources[links])
-        rows = self.features.rows(sources)
+        rows = self.features.rows(sources, without=targets)
         known = self.graph.adjacency[sources].toarray() > 0
         known[np.arange(len(sources)), sources] = True
         near, near_weight, threshold, looks = self._near_misses(rows, known, rng)
@@ -162,7 +162,7 @@ class LinkBatches:
     def _subgraph(
         self, sources: np.ndarray, targets: np.ndarray, candidates: np.ndarray, sampler: NeighborSampler
     ) -> tuple[np.ndarray, np.ndarray, Tensor, Reach]:
-        """Sampled nodes; their leading part that are seeds, ascending; edges without this batch's links; what is in reach."""
+        """Sampled nodes; their leading part that are seeds, ascending; edges without this batch's links; their reach."""
         seeds = np.union1d(sources, candidates)
         if not self.with_graph:
             return seeds[:0], seeds, torch.zeros((2, 0), dtype=torch.int64), ()
