@@ -162,7 +162,7 @@ class LinkBatches:
     def _subgraph(
         self, sources: np.ndarray, targets: np.ndarray, candidates: np.ndarray, sampler: NeighborSampler
     ) -> tuple[np.ndarray, np.ndarray, Tensor, Reach]:
-        """Sampled nodes; their leading part that are seeds, ascending; edges without this batch's links; their reach."""
+        """Sampled nodes; their leading part that are seeds, ascending; edges less the batch's links; reach."""
         seeds = np.union1d(sources, candidates)
         if not self.with_graph:
             return seeds[:0], seeds, torch.zeros((2, 0), dtype=torch.int64), ()
