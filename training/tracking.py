@@ -19,7 +19,8 @@ def track(config: TrainConfig, run_name: str, default_store: Path, result: dict[
     """
     import mlflow
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # one line a table of a fresh store, otherwise
+    for chatty in ("alembic", "mlflow.store.db.utils"):  # a line for each table of a fresh store, otherwise
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     client = mlflow.MlflowClient(config.tracking_uri or f"sqlite:///{default_store}")
     experiment = client.get_experiment_by_name(config.experiment)
     experiment_id = (
