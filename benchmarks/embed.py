@@ -1,4 +1,17 @@
-"""Embedding: beside sentence-transformers, against the processor's own limit, and what Ray Data adds around it."""
+"""Embedding: beside sentence-transformers, against the processor's own limit, and what Ray Data adds around it.
+
+Tried on two cores with AMX, bf16, abstracts of 241 tokens, and left out. Figures are documents per second of one core's
+time, on a machine with other work, against 70 to 82 of what is in use (padded batches, transformers' SDPA attention):
+
+- no padding, attention text by text: 6% more at 2,048 tokens a batch, 1% at 4,096, for 120 lines that know only BERT;
+- eager attention: 71 at 2,048 tokens a batch, 45 at 4,096;
+- attention as two matrix products and a bare exponential: 6 to 20% less than the former, and its scores reach 81, where
+  the exponential overflows at 88;
+- batches of 1,024, 4,096 and 8,192 tokens: 4% less, 2% more, 3% less.
+
+What remains between the encoder and the matrix rate is attention's exponentials (41% of the time), GELU (7%), copies
+(6%) and layer norms (5%); matrix products take 33%.
+"""
 
 import json
 import statistics

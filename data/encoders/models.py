@@ -11,6 +11,7 @@ from data.errors import InputError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+UNBOUNDED = 10**9  # tokenizers without a limit say 10**30
 PACKAGED = frozenset({"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
 
 
@@ -65,7 +66,8 @@ def open_model(model: str, device: str, max_length: int | None) -> "SentenceTran
             f"encoder.model: {model} is not a transformer over text but begins with {type(opened[0]).__name__}",
             "Give an import path to an encoder of your own that wraps it, such as my_package.encoders:load.",
         )
-    limit = opened.max_seq_length or 512
+    limit = min(opened.max_seq_length or UNBOUNDED, getattr(opened[0].config, "max_position_embeddings", UNBOUNDED))
+    limit = limit if limit < UNBOUNDED else 512
     if max_length is not None and max_length > limit:
         raise InputError(
             f"encoder.max_length: {max_length} is more than {model} reads ({limit} tokens)",

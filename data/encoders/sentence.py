@@ -60,7 +60,7 @@ class SentenceEncoder:
         available = "cuda" if torch.cuda.is_available() else "cpu"
         model = open_model(config.model, available if config.device == "auto" else config.device, config.max_length)
         exact = cls(model, batch_tokens, threads or torch.get_num_threads())
-        short = exact._in_bf16()
+        short = exact if config.precision == "fp32" else exact._in_bf16()
 
         def measure() -> Check:
             return exact._pool.submit(check_bf16, exact.encode_here, short.encode_here, exact.device.type).result()
@@ -147,8 +147,8 @@ class SentenceEncoder:
 def single_core_threads(count: int) -> ThreadPoolExecutor:
     """Threads that each compute on one core; the number of cores the rest of the process uses stays as it was.
 
-    Torch keeps that number for each thread, and a default that a thread takes over when it first asks for it and when it
-    first computes. So every thread does both here, before the default is put back.
+    Torch keeps that number for each thread, and a default that a thread takes over when it first asks for it and when
+    it first computes. So every thread does both here, before the default is put back.
     """
     import torch
 
