@@ -173,7 +173,7 @@ def _with_bar(done: Iterator[Embedded], passages: Path, kept: Sequence[Partition
 
     total = sum(pq.read_metadata(path).num_rows for path in partitions(passages))
     before = sum(partition.rows for partition in kept)
-    if before:
+    if 0 < before < total:
         logger.info("embed: %d of %d passages are done, going on with the rest", before, total)
     tokens, started_at = 0, time.time()
     with tqdm(total=total, initial=before, desc="embed", unit=" passages", disable=None) as bar:
