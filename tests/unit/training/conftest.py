@@ -1,9 +1,10 @@
 """Small graphs with a known pattern, and a model small enough to learn it in seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import torch
 
 from data.graph import GraphArtifact, GraphConfig, split_links
 from training.config import TrainConfig
@@ -49,17 +50,27 @@ def planted() -> GraphArtifact:
     linked = rng.random(len(u)) < np.where(circle[u] == circle[v], 0.5, 0.001)
     pairs = np.column_stack([u[linked], v[linked]])
     pairs = np.where(rng.random((len(pairs), 1)) < 0.5, pairs, pairs[:, ::-1])
-    vectors = unit(0.5 * unit(rng.normal(size=(25, 16)))[circle] + unit(rng.normal(size=(300, 16))))
+    vectors = unit(0.7 * unit(rng.normal(size=(25, 16)))[circle] + unit(rng.normal(size=(300, 16))))
+    vectors = unit(np.column_stack([rng.choice([-0.7, 0.7], 300), vectors]))
     return artifact_of(pairs, vectors, relation=vectors[pairs[:, 0], 0] > 0)
+
+
+def random_links(num_nodes: int, links: int) -> GraphArtifact:
+    """Random texts and random links: nothing of one link can be told from the others."""
+    rng = np.random.default_rng(1)
+    u, v = np.triu_indices(num_nodes, 1)
+    codes = rng.choice(len(u), links, replace=False)
+    return artifact_of(np.column_stack([u[codes], v[codes]]), unit(rng.normal(size=(num_nodes, 16))), valid=0.2)
 
 
 @pytest.fixture(scope="session")
 def patternless() -> GraphArtifact:
-    """600 documents with random texts and random links: nothing of one link can be told from the others."""
-    rng = np.random.default_rng(1)
-    codes = rng.choice(600 * 599 // 2, 3000, replace=False)
-    u, v = np.triu_indices(600, 1)
-    return artifact_of(np.column_stack([u[codes], v[codes]]), unit(rng.normal(size=(600, 16))), valid=0.2)
+    return random_links(600, 3000)
+
+
+@pytest.fixture(scope="session")
+def patternless_and_sparse() -> GraphArtifact:
+    return random_links(1000, 2000)
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +78,12 @@ def small() -> TrainConfig:
     return TrainConfig(
         hidden=16, heads=2, views=2, fan_out=(5, 3), batch_links=32, hard_negatives=8, epochs=3, learning_rate=0.01
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Matrices this small are slower on several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.graph import GraphArtifact
-from data.pair_features import PairFeatures
+from data.pair_features import FEATURES, PairFeatures
 from training.batches import Batch, LinkBatches
 from training.config import TrainConfig
 
@@ -105,11 +105,14 @@ def test_no_message_runs_along_a_link_of_the_batch(epoch: list[Batch], numbered:
         assert edges.shape[1] > 0 and (adjacency[edges[0], edges[1]] == 1).all()
 
 
-def test_features_are_those_of_the_pairs(epoch: list[Batch], numbered: GraphArtifact) -> None:
+def test_features_are_those_without_the_rows_own_link(epoch: list[Batch], numbered: GraphArtifact) -> None:
     batch = epoch[0]
     sources, candidates, _ = read_back(batch)
-    expected = PairFeatures(numbered.training_graph, np.array(numbered.vectors)).rows(sources)[:, :, candidates]
+    features = PairFeatures(numbered.training_graph, np.array(numbered.vectors))
+    expected = features.rows(sources, without=candidates[batch.positive_S])[:, :, candidates]
     np.testing.assert_allclose(batch.features_FSC.numpy(), expected, rtol=1e-5)
+    degree = batch.features_FSC[FEATURES.index("source_degree")].numpy()
+    assert (np.ptp(degree, axis=1) == 0).all(), "the source's degree tells the positive from the others"
     assert len(set(candidates.tolist())) == len(candidates)
 
 
