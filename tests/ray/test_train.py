@@ -1,0 +1,104 @@
+"""Training on Ray Train: what it leaves on disk and in MLflow, on one worker and on two."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.errors import InputError
+from data.graph import GraphConfig, load_graph, split_links
+from evaluation.links import both_directions, link_metrics, link_ranks
+from training.config import TrainConfig
+from training.driver import train_links
+from training.loop import fit
+from training.scoring import LinkScorer
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+SMALL = TrainConfig(
+    hidden=16, heads=2, views=2, fan_out=(5, 3), batch_links=32, hard_negatives=8, epochs=2, learning_rate=0.02
+)
+
+
+def write_graph(folder: Path, links: bool = True) -> Path:
+    """300 documents in 25 circles of links, as the graph stage writes them."""
+    rng = np.random.default_rng(0)
+    circle = np.repeat(np.arange(25), 12)
+    u, v = np.triu_indices(300, 1)
+    linked = (rng.random(len(u)) < np.where(circle[u] == circle[v], 0.4, 0.001)) & links
+    u, v = u[linked], v[linked]
+    vectors = (rng.normal(size=(25, 8))[circle] + rng.normal(size=(300, 8))).astype(np.float32)
+    folder.mkdir()
+    np.save(folder / "vectors.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    ids = [f"d{number}" for number in range(300)]
+    pq.write_table(pa.table({"id": ids, "title": ids}), folder / "nodes.parquet")
+    columns = {
+        "source": u,
+        "target": v,
+        "relation": pa.array(np.where(rng.random(len(u)) < 0.5, "cites", "answers"), pa.string()),
+        "weight": np.ones(len(u), np.float32),
+        "split": split_links(u, v, GraphConfig()),
+    }
+    pq.write_table(pa.table(columns), folder / "links.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_graph(tmp_path_factory.mktemp("corpus") / "graph")
+
+
+def test_one_worker_leaves_models_figures_and_an_mlflow_run(graph: Path, tmp_path: Path) -> None:
+    out, store = tmp_path / "train", tmp_path / "mlflow.db"
+    out.mkdir()
+    result = train_links(graph, SMALL, "small", store, out)
+    names = {"model.safetensors", "mlp.safetensors", "model.json", "node_vectors.npy"}
+    assert {path.name for path in out.iterdir()} == names, "the checkpoints of a finished training stay behind"
+    assert result["epochs"] == len(result["history"]) == 2 and result["best_epoch"] in (1, 2)
+    assert result["parameters"] > 0 and 0 < result["baseline"]["valid_mrr"] <= 1
+    assert np.load(out / "node_vectors.npy").shape == (300, 16)
+
+    _, progress = fit(load_graph(graph), SMALL)
+    assert [row["loss"] for row in result["history"]] == pytest.approx([r["loss"] for r in progress.history], rel=1e-3)
+
+    opened, scorer = load_graph(graph), LinkScorer.load(out, graph)
+    np.testing.assert_allclose(np.load(out / "node_vectors.npy"), scorer.node_vectors, atol=1e-6)
+    pairs = both_directions(*opened.links("valid"))
+    figure = link_metrics(link_ranks(scorer.score, *pairs, opened.known_graph))["mrr"]
+    assert figure == pytest.approx(result["valid_mrr"], rel=1e-4), "the model on disk is not the best epoch's"
+    baseline = LinkScorer.load_mlp(out, graph)
+    figure = link_metrics(link_ranks(baseline.score, *pairs, opened.known_graph))["mrr"]
+    assert figure == pytest.approx(result["baseline"]["valid_mrr"], rel=1e-4)
+
+    client = mlflow.MlflowClient(f"sqlite:///{store}")
+    run = client.get_run(result["mlflow_run"])
+    assert run.info.run_name == "small" and run.info.status == "FINISHED"
+    assert run.data.params["hidden"] == "16" and run.data.params["fan_out"] == "[5, 3]"
+    assert run.data.metrics["best_valid_mrr"] == pytest.approx(result["valid_mrr"])
+    curve = [metric.value for metric in client.get_metric_history(run.info.run_id, "loss")]
+    assert curve == [row["loss"] for row in result["history"]]
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"model.safetensors", "mlp.safetensors"}
+
+
+def test_two_workers_train_one_model(graph: Path, tmp_path: Path) -> None:
+    config = SMALL.model_copy(update={"workers": 2, "batch_links": 16})
+    result = train_links(graph, config, "two", tmp_path / "mlflow.db", tmp_path)
+    assert result["epochs"] == 2 and result["history"][1]["loss"] < result["history"][0]["loss"]
+    opened = load_graph(graph)
+    scorer = LinkScorer.load(tmp_path, graph)
+    figure = link_metrics(link_ranks(scorer.score, *both_directions(*opened.links("valid")), opened.known_graph))["mrr"]
+    assert figure == pytest.approx(result["valid_mrr"], rel=1e-4)
+    assert figure > 0.1, "two workers learned nothing"
+    figures = json.loads((tmp_path / "model.json").read_text())
+    assert figures["history"] == result["history"]
+
+
+def test_a_corpus_without_links_is_told(tmp_path: Path) -> None:
+    graph = write_graph(tmp_path / "graph", links=False)
+    with pytest.raises(InputError, match="training needs known links in every split") as raised:
+        train_links(graph, SMALL, "none", tmp_path / "mlflow.db", tmp_path / "out")
+    assert "'train': 0" in raised.value.problem and "more links" in raised.value.remedy
+    assert not (tmp_path / "mlflow.db").exists()
