@@ -8,7 +8,8 @@ Follow a document through these modules in this order:
 ``chunking``    documents to passages
 ``encoders``    passages to vectors; ``batching`` cuts the batches, ``embed`` runs it on Ray Data
 ``lexical``     passages to BM25 weights
-``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` batches who asks at once
+``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers
+``tfidf``       documents as the rare words they hold
 ``graph``       links to a graph and its splits; ``pair_features`` describes a pair of documents by its neighbourhood
 ``artifacts``   where every stage keeps its output; ``errors`` how a user's mistake is told
 """

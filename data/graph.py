@@ -15,6 +15,7 @@ from pydantic import Field
 from data.artifacts import StageConfig
 from data.errors import InputError
 from data.schema import partitions, read_batches, read_table
+from data.tfidf import tfidf
 
 SPLITS = ("train", "valid", "test")
 
@@ -29,6 +30,7 @@ class GraphConfig(StageConfig):
     valid_fraction: float = Field(0.05, gt=0, lt=0.5, description="share of links held out for validation")
     test_fraction: float = Field(0.10, gt=0, lt=0.5, description="share of links held out for the final test")
     seed: int = Field(0, ge=0, description="seed of the random split")
+    language: str = Field("english", description="stemmer of the words that documents are compared by; none: no stems")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class GraphArtifact:
 
     Shapes:
         vectors: float32 (n, dim), unit length, memory-mapped. pairs: int64 (m, 2). split, relation: int8, int32 (m,).
+        words: float32 (n, terms), unit TF-IDF rows; None where only vectors are to be compared.
     """
 
     ids: list[str]
@@ -85,6 +88,7 @@ class GraphArtifact:
     split: np.ndarray
     relation: np.ndarray
     relation_names: list[str]
+    words: sp.csr_matrix | None = None
 
     def links(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Source and target node numbers, int64 (k,), of the links in ``train``, ``valid`` or ``test``."""
@@ -115,6 +119,7 @@ def load_graph(path: Path) -> GraphArtifact:
         split=links["split"].to_numpy(),
         relation=relation.indices.to_numpy(),
         relation_names=relation.dictionary.to_pylist(),
+        words=sp.csr_matrix(sp.load_npz(path / "words.npz")),
     )
 
 
@@ -181,7 +186,7 @@ def build_graph(documents: Path, links: Path, vectors: Path, config: GraphConfig
         links: folder of the links table, every id known to the documents.
         vectors: folder of the embedded passages.
         config: how links are split.
-        out: receives ``nodes.parquet``, ``links.parquet`` and ``vectors.npy``.
+        out: receives ``nodes.parquet``, ``links.parquet``, ``vectors.npy`` and ``words.npz``.
 
     Returns:
         Counts of nodes, links and their splits, degree figures and component figures.
@@ -193,6 +198,7 @@ def build_graph(documents: Path, links: Path, vectors: Path, config: GraphConfig
     ids = nodes["id"].combine_chunks()
     pq.write_table(nodes, out / "nodes.parquet", compression="zstd")
     document_vectors(vectors, ids, out / "vectors.npy")
+    sp.save_npz(out / "words.npz", tfidf(documents, config.language))
     table = read_table(links)
     if config.split == "time" and 0 < table["time"].null_count == len(table):
         raise InputError(

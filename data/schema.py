@@ -1,4 +1,4 @@
-"""The tables of Catena as Arrow schemas. On disk they are folders of Parquet partitions named ``part-00000.parquet``."""
+"""The tables of Catena as Arrow schemas. On disk: folders of Parquet partitions named ``part-00000.parquet``."""
 
 import hashlib
 from collections.abc import Iterator

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -61,13 +62,15 @@ class LinkBatches:
         config: sizes and seed.
         rank, world: this worker and how many there are; each shuffles alike and takes its own slice.
         with_graph: whether the model reads a subgraph; the feature-only baseline does not.
+        words: float32 (n, terms), unit TF-IDF rows.
     """
 
     def __init__(
         self, graph: Graph, vectors: np.ndarray, sources: np.ndarray, targets: np.ndarray, relation: np.ndarray,
         config: TrainConfig, rank: int = 0, world: int = 1, with_graph: bool = True,
+        words: sp.csr_matrix | None = None,
     ) -> None:  # fmt: skip
-        self.features = PairFeatures(graph, vectors)
+        self.features = PairFeatures(graph, vectors, words)
         self.graph, self.vectors, self.config = graph, vectors, config
         self.sources, self.targets, self.relation = sources, targets, relation
         self.rank, self.world, self.with_graph = rank, world, with_graph

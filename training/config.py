@@ -12,23 +12,23 @@ class TrainConfig(StageConfig):
 
     execution: ClassVar[frozenset[str]] = frozenset({"max_failures", "experiment", "tracking_uri"})
 
-    hidden: int = Field(128, ge=8, description="width of the graph layers; a multiple of heads")
+    hidden: int = Field(64, ge=8, description="width of the graph layers; a multiple of heads")
     layers: int = Field(2, ge=1, le=6, description="GATv2 layers")
     heads: int = Field(4, ge=1, description="attention heads of a graph layer")
     views: int = Field(4, ge=1, le=32, description="similarities of a pair that the node vectors are projected for")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the graph layers")
-    fan_out: tuple[int, ...] = Field((10, 5), min_length=1, description="neighbours sampled a node, one number a layer")
+    fan_out: tuple[int, ...] = Field((8, 4), min_length=1, description="neighbours sampled a node, one number a layer")
     loss: Literal["contrastive", "binary"] = Field(
         "contrastive", description="softmax over negatives, or cross entropy"
     )
     batch_links: int = Field(64, ge=2, description="links in a worker's batch")
-    hard_negatives: int = Field(48, ge=0, description="near misses sought out for each link of a batch")
-    epochs: int = Field(20, ge=1, description="most epochs to train")
+    hard_negatives: int = Field(32, ge=0, description="near misses sought out for each link of a batch")
+    epochs: int = Field(8, ge=1, description="most epochs to train")
     steps_per_epoch: int = Field(
         100, ge=1, description="most batches in an epoch; every link once where there are fewer"
     )
-    patience: int = Field(4, ge=1, description="epochs without a better validation MRR before training stops")
-    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak learning rate of AdamW")
+    patience: int = Field(5, ge=1, description="epochs without a better validation MRR before training stops")
+    learning_rate: float = Field(3e-3, gt=0, lt=1, description="peak learning rate of AdamW")
     weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps over which the rate rises")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")

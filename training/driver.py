@@ -58,7 +58,9 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
     model = load_model(out / "model.safetensors")
     opened = load_graph(graph)
-    np.save(out / "node_vectors.npy", LinkScorer(model, opened.training_graph, opened.vectors).node_vectors)
+    np.save(
+        out / "node_vectors.npy", LinkScorer(model, opened.training_graph, opened.vectors, opened.words).node_vectors
+    )
     result["parameters"] = sum(weights.numel() for weights in model.parameters())
     result["mlflow_run"] = track(config, run_name, default_store, result, out)
     shutil.rmtree(out / "checkpoints")

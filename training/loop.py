@@ -71,7 +71,7 @@ def fit(
     vectors = np.array(graph.vectors)  # this process's own copy: sampled rows come from memory, not from disk
     relation = graph.relation[graph.split == 0].astype(np.int64)
     batches = LinkBatches(
-        graph.training_graph, vectors, sources, targets, relation, config, rank, world, with_graph=not features_only
+        graph.training_graph, vectors, sources, targets, relation, config, rank, world, not features_only, graph.words
     )
     shape = ModelShape.of(config, None if features_only else vectors.shape[1], tuple(graph.relation_names))
     model = LinkModel(shape)
@@ -150,13 +150,13 @@ def _validate(model: LinkModel, graph: GraphArtifact, vectors: np.ndarray, confi
     sources, targets = graph.links("valid")
     sample = np.random.default_rng(config.seed).permutation(len(sources))[: config.valid_links]
     s, t = sources[sample], targets[sample]
-    scorer = LinkScorer(model, graph.training_graph, vectors)
+    scorer = LinkScorer(model, graph.training_graph, vectors, graph.words)
     return link_metrics(link_ranks(scorer.score, *both_directions(s, t), graph.known_graph))["mrr"]
 
 
 def _standardise(model: LinkModel, batch: Batch) -> None:
     """Scale pair features to zero mean and unit spread, as seen in the first batch of rank 0's shuffle."""
-    flat_FP = batch.features_FSC.flatten(1)
+    flat_FP = model.seen(batch.features_FSC).flatten(1)
     model.feature_mean_F.copy_(flat_FP.mean(1))
     model.feature_std_F.copy_(flat_FP.std(1).clamp(min=1e-3))
 

@@ -27,12 +27,15 @@ class ModelShape(BaseModel):
     views: int
     dropout: float
     relations: tuple[str, ...]
+    features: tuple[str, ...] = FEATURES  # the pair features it sees
 
     @classmethod
     def of(cls, config: TrainConfig, dim: int | None, relations: tuple[str, ...]) -> "ModelShape":
         """Shape of the model that a run file asks for."""
         chosen: dict[str, Any] = config.model_dump(include={"hidden", "layers", "heads", "views", "dropout"})
-        return cls(dim=dim, relations=relations, **chosen)
+        # The baseline sees what the structure says of a pair and how near the vectors are, and no text beyond that.
+        features = FEATURES if dim is not None else FEATURES[: FEATURES.index("shared_words")]
+        return cls(dim=dim, relations=relations, features=features, **chosen)
 
 
 class NodeEncoder(nn.Module):
@@ -110,14 +113,14 @@ class LinkModel(nn.Module):
         self.nodes = NodeEncoder(shape) if shape.dim is not None else None
         views = shape.views if self.nodes is not None else 0
         self.pair = nn.Sequential(
-            nn.Linear(len(FEATURES) + views, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1)
+            nn.Linear(len(shape.features) + views, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1)
         )
         self.view_weights_K = nn.Parameter(torch.ones(views)) if views else None
         # A relation head with one class has nothing to learn, and unused parameters stall data-parallel training.
         has_relations = self.nodes is not None and len(shape.relations) > 1
         self.relation = nn.Linear(2 * shape.hidden, len(shape.relations)) if has_relations else None
-        self.register_buffer("feature_mean_F", torch.zeros(len(FEATURES)))
-        self.register_buffer("feature_std_F", torch.ones(len(FEATURES)))
+        self.register_buffer("feature_mean_F", torch.zeros(len(shape.features)))
+        self.register_buffer("feature_std_F", torch.ones(len(shape.features)))
 
     def forward(
         self, text_ND: Tensor, edges_2E: Tensor, sources_S: Tensor, candidates_C: Tensor, positive_S: Tensor,
@@ -162,13 +165,19 @@ class LinkModel(nn.Module):
 
     def _combine(self, similarity: Tensor | None, features: Tensor) -> Tensor:
         shape = (-1,) + (1,) * (features.dim() - 1)
-        inputs = (features - self.feature_mean_F.view(shape)) / self.feature_std_F.view(shape)
+        inputs = (self.seen(features) - self.feature_mean_F.view(shape)) / self.feature_std_F.view(shape)
         direct: Tensor | float = 0.0
         if similarity is not None and self.view_weights_K is not None:
             inputs = torch.cat([inputs, similarity])
             direct = (self.view_weights_K.view(shape) * similarity).sum(0)
         logits: Tensor = self.pair(inputs.movedim(0, -1)).squeeze(-1) + direct
         return logits
+
+    def seen(self, features: Tensor) -> Tensor:
+        """The planes of all ``FEATURES`` that this model looks at."""
+        if self.shape.features == FEATURES:
+            return features
+        return features[[FEATURES.index(name) for name in self.shape.features]]
 
     def relate(self, source_PKV: Tensor, target_PKV: Tensor) -> Tensor:
         """Relation logits (P, R) of directed pairs."""

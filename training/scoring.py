@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from data.graph import Graph, load_graph
@@ -19,11 +20,12 @@ class LinkScorer:
         model: link model or feature-only baseline; copied to the CPU, where the features are.
         graph: training links of n nodes.
         vectors: float32 (n, dim) text vectors.
+        words: float32 (n, terms), unit TF-IDF rows.
     """
 
-    def __init__(self, model: LinkModel, graph: Graph, vectors: np.ndarray) -> None:
+    def __init__(self, model: LinkModel, graph: Graph, vectors: np.ndarray, words: sp.csr_matrix | None = None) -> None:
         self.model = copy.deepcopy(model).cpu().eval()
-        self.features = PairFeatures(graph, vectors)
+        self.features = PairFeatures(graph, vectors, words)
         self.relation_names = list(model.shape.relations)
         self._views: torch.Tensor | None = None
         if self.model.nodes is not None:
@@ -34,13 +36,13 @@ class LinkScorer:
     def load(cls, train: Path, graph: Path) -> "LinkScorer":
         """The link model of a train artifact over the training links of a graph artifact."""
         opened = load_graph(graph)
-        return cls(load_model(train / "model.safetensors"), opened.training_graph, opened.vectors)
+        return cls(load_model(train / "model.safetensors"), opened.training_graph, opened.vectors, opened.words)
 
     @classmethod
     def load_mlp(cls, train: Path, graph: Path) -> "LinkScorer":
         """The feature-only baseline trained beside the model."""
         opened = load_graph(graph)
-        return cls(load_model(train / "mlp.safetensors"), opened.training_graph, opened.vectors)
+        return cls(load_model(train / "mlp.safetensors"), opened.training_graph, opened.vectors, opened.words)
 
     @property
     def node_vectors(self) -> np.ndarray:

@@ -5,9 +5,12 @@ import math
 import networkx as nx
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from data.graph import Graph
 from data.pair_features import FEATURES, PairFeatures
+
+WORDS = sp.random_array((30, 50), density=0.2, rng=np.random.default_rng(9), dtype=np.float32, format="csr")
 
 
 def made(num_nodes: int, probability: float, seed: int) -> tuple[nx.Graph, Graph, np.ndarray]:
@@ -28,7 +31,15 @@ def naive(known: nx.Graph, vectors: np.ndarray, u: int, v: int) -> dict[str, flo
         for b in known[a]
         if known.has_edge(b, v) and len({u, a, b, v}) == 4
     )
+
+    def near(a: int, b: int) -> float:
+        return math.sqrt(max(float(vectors[a] @ vectors[b]), 0.01))
+
+    def strength(a: int) -> float:
+        return sum(near(a, b) for b in known[a])
+
     return {
+        "similar_paths": math.log1p(sum(near(u, w) * near(w, v) / math.sqrt(strength(w)) for w in shared)),
         "common_neighbours": math.log1p(len(shared)),
         "adamic_adar": math.log1p(sum(1 / math.log(degree[w]) for w in shared)),
         "resource_allocation": math.log1p(sum(1 / degree[w] for w in shared)),
@@ -36,6 +47,7 @@ def naive(known: nx.Graph, vectors: np.ndarray, u: int, v: int) -> dict[str, flo
         "cosine": float(vectors[u] @ vectors[v]),
         "source_degree": math.log1p(degree[u]),
         "target_degree": math.log1p(degree[v]),
+        "shared_words": float((WORDS[u] @ WORDS[v].T).sum()),
     }
 
 
@@ -45,7 +57,7 @@ GRAPHS = [(12, 0.4, 0), (25, 0.15, 1), (25, 0.04, 2), (6, 1, 3)]
 @pytest.mark.parametrize(("num_nodes", "probability", "seed"), GRAPHS)
 def test_every_feature_of_an_unlinked_pair(num_nodes: int, probability: float, seed: int) -> None:
     known, graph, vectors = made(num_nodes, probability, seed)
-    rows = PairFeatures(graph, vectors).rows(np.arange(num_nodes))
+    rows = PairFeatures(graph, vectors, WORDS[:num_nodes]).rows(np.arange(num_nodes))
     assert rows.shape == (len(FEATURES), num_nodes, num_nodes) and rows.dtype == np.float32
     for u, v in nx.non_edges(known):
         found = dict(zip(FEATURES, rows[:, u, v].tolist(), strict=True))
@@ -56,7 +68,7 @@ def test_every_feature_of_an_unlinked_pair(num_nodes: int, probability: float, s
 def test_a_left_out_link_leaves_no_trace_in_its_row(num_nodes: int, probability: float, seed: int) -> None:
     """Neither in its own pair nor in those it is compared with."""
     known, graph, vectors = made(num_nodes, probability, seed)
-    features = PairFeatures(graph, vectors)
+    features = PairFeatures(graph, vectors, WORDS[:num_nodes])
     for u, v in [pair for edge in known.edges for pair in (edge, edge[::-1])]:
         row = features.rows(np.array([u]), without=np.array([v]))[:, 0]
         rest = known.copy()
