@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 
 from data.errors import InputError
 from data.graph import GraphConfig, load_graph, split_links
@@ -33,6 +34,7 @@ def write_graph(folder: Path, links: bool = True) -> Path:
     vectors = (rng.normal(size=(25, 8))[circle] + rng.normal(size=(300, 8))).astype(np.float32)
     folder.mkdir()
     np.save(folder / "vectors.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    sp.save_npz(folder / "words.npz", sp.random(300, 50, 0.1, "csr", np.float32, 0))
     ids = [f"d{number}" for number in range(300)]
     pq.write_table(pa.table({"id": ids, "title": ids}), folder / "nodes.parquet")
     columns = {
