@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
+import torch
 
 from data.graph import GraphConfig, load_graph, split_links
 from evaluation.links import both_directions, link_metrics, link_ranks
@@ -94,6 +95,7 @@ def test_a_killed_worker_is_replaced_and_training_ends_as_if_undisturbed(
     assert result["history"][: len(kept)] == kept
 
     opened = load_graph(graph)
+    torch.set_num_threads(1)  # as fast with matrices this small, and no quarrel over cores
     _, undisturbed = fit(opened, CONFIG)
     assert result["epochs"] == len(result["history"]) == undisturbed.epoch == CONFIG.epochs
     for key in ("loss", "valid_mrr"):
