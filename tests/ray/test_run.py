@@ -97,5 +97,5 @@ def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.Captu
 
     done = result(capsys, "run", run_file)["seconds"].keys()
     assert all(plan().values())
-    changed = plan("--train.hidden", "64")
+    changed = plan("--train.seed", "7")
     assert {stage for stage in done if not changed[stage]} == {"train", "evaluate", "discover"}
