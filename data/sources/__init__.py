@@ -10,6 +10,8 @@ them.
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
 ``pydocs``    the built-in corpus: documented libraries    ``function`` a function of the user's own
 ``landing``   rows of one task to Parquet, as they come
+
+``pydocs`` runs ``docstrings`` as a script in a process of its own and reads links with ``see_also``.
 """
 
 import textwrap
