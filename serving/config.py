@@ -1,7 +1,5 @@
 """How a run is served."""
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from data.artifacts import StageConfig
@@ -9,8 +7,6 @@ from data.artifacts import StageConfig
 
 class ServeConfig(StageConfig):
     """Address and size of the service."""
-
-    execution: ClassVar[frozenset[str]] = frozenset({"host", "port", "blocking"})
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines in, unauthenticated")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")

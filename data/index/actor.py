@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.coalescing import Coalescer
-from data.index import IndexMeta, open_index, read_meta
+from data.index import open_index, read_meta
 from data.retrieval import Retriever, SearchHit, SearchQuery, check_filter
 
 Asked = tuple[SearchQuery, npt.NDArray[np.float32] | None]
@@ -40,10 +40,6 @@ class IndexActor:
         """
         check_filter(self._meta, query.filter)
         return await self._ask((query, vector))
-
-    async def meta(self) -> IndexMeta:
-        """What the index holds."""
-        return self._meta
 
     def _answer(self, asked: list[Asked]) -> list[list[SearchHit]]:
         return self._retriever.answer([query for query, _ in asked], [vector for _, vector in asked])

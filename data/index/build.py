@@ -200,7 +200,9 @@ class _Documents:
             if passed_id == document_id:
                 return described
             self._passed[passed_id] = described
-        raise InputError(f"passages name the unknown document {document_id!r}", "Run `catena chunk` again.")
+        raise InputError(
+            f"passages name the unknown document {document_id!r}", "Delete the chunk artifact and run again."
+        )
 
 
 def _titles_and_metadata(documents: Path) -> Iterator[tuple[str, tuple[str, Mapping[str, str]]]]:
