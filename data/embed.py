@@ -163,7 +163,7 @@ def _spread(encoder: EncoderConfig, config: EmbedConfig, partitions: int) -> tup
     gpus = 1 if cluster.get("GPU", 0) >= 1 and not encoder.device.startswith("cpu") else 0
     machine = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
     cores = 1 if gpus else min(config.cores_per_actor or CORES_PER_ACTOR, machine)
-    possible = int(cluster["GPU"]) if gpus else max(1, int(cluster["CPU"]) // cores)
+    possible = int(cluster["GPU"]) if gpus else max(1, int(cluster.get("CPU", 0)) // cores)
     return min(config.actors or possible, partitions), cores, gpus
 
 
