@@ -14,6 +14,7 @@ from pydantic import Field
 
 from data.artifacts import StageConfig
 from data.errors import InputError
+from data.lexical import Language
 from data.schema import partitions, read_batches, read_table
 from data.tfidf import tfidf
 
@@ -30,7 +31,9 @@ class GraphConfig(StageConfig):
     valid_fraction: float = Field(0.05, gt=0, lt=0.5, description="share of links held out for validation")
     test_fraction: float = Field(0.10, gt=0, lt=0.5, description="share of links held out for the final test")
     seed: int = Field(0, ge=0, description="seed of the random split")
-    language: str = Field("english", description="stemmer of the words that documents are compared by; none: no stems")
+    language: Language = Field(
+        "english", description="stemmer of the words that documents are compared by; none: no stems"
+    )
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import regex
+from pydantic import AfterValidator
+
+from data.errors import nearest
 
 # The stop-words of Lucene's English analyser: few enough that a query of content words keeps them all.
 ENGLISH_STOP_WORDS = frozenset(
@@ -32,6 +35,19 @@ _ASCII_WORD = regex.compile(r"[a-z0-9]+")
 _VOWEL_SIGNS = regex.compile(r"[\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0610-\u061A\u064B-\u065F\u0670]+")
 
 _TERMS_REMEMBERED = 2**18
+
+
+def known_language(language: str) -> str:
+    """The language itself, if there is a stemmer for it or it is ``none``; ValueError with the nearest otherwise."""
+    import Stemmer
+
+    known = ["none", *Stemmer.algorithms()]
+    if language not in known:
+        raise ValueError(f"unknown language; {nearest(language, known)}")
+    return language
+
+
+Language = Annotated[str, AfterValidator(known_language)]
 
 
 class SparseVector(NamedTuple):

@@ -33,6 +33,8 @@ def evaluate(run: RunConfig) -> Artifact:
     """
     judged = artifact(run, "evaluate")
     if judged.done:
+        if not (judged.path / "report.html").exists():  # killed between the figures and the report
+            write_run_report(run)
         return judged
     tables = ingest(run)
     needed = {"retrieval": _index_if_asked(run, tables), "links": _model_if_linked(run, tables)}

@@ -12,11 +12,11 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
-from data.errors import InputError, nearest
-from data.lexical import SparseVector
+from data.errors import InputError
+from data.lexical import Language, SparseVector
 
 Mode = Literal["hybrid", "dense", "bm25"]
 Filter = Mapping[str, str | Sequence[str]]
@@ -38,7 +38,7 @@ class IndexConfig(StageConfig):
         "edge", description="'edge' is embedded, 'server' is a Qdrant server at `url`"
     )
     url: str | None = Field(None, description="of the Qdrant server; its key is read from CATENA_QDRANT_API_KEY")
-    language: str = Field(
+    language: Language = Field(
         "english", description="Snowball stemmer of BM25 (english, german, …), or 'none' for whole words"
     )
     k1: float = Field(1.2, ge=0, le=10, description="BM25: how soon more occurrences of a term stop counting")
@@ -52,16 +52,6 @@ class IndexConfig(StageConfig):
     filter_keys: tuple[str, ...] | None = Field(None, description="metadata keys to filter by; unset: all that occur")
     batch_points: int = Field(512, ge=1, le=4096, description="points per upload")
     timeout_s: float = Field(60.0, gt=0, description="of one request to the server, in seconds")
-
-    @field_validator("language")
-    @classmethod
-    def _language_is_known(cls, language: str) -> str:
-        import Stemmer
-
-        known = ["none", *Stemmer.algorithms()]
-        if language not in known:
-            raise ValueError(f"unknown language; {nearest(language, known)}")
-        return language
 
     @model_validator(mode="after")
     def _server_has_url(self) -> Self:

@@ -199,3 +199,8 @@ def test_describe_equals_networkx() -> None:
 def test_describe_of_an_empty_graph() -> None:
     found = describe(graph_of([], 0))
     assert found["components"] == found["largest_component"] == found["degree_max"] == 0
+
+
+def test_a_misspelt_language_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'english'"):
+        GraphConfig(language="englsh")

@@ -1,0 +1,35 @@
+"""What needs a GPU: the same vectors as on the CPU, and a training that learns there. Skipped without one."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.encoders import EncoderConfig, load_encoder
+from data.graph import GraphArtifact, GraphConfig, split_links
+from training.config import TrainConfig
+from training.loop import fit
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+
+
+def test_vectors_are_those_of_the_cpu() -> None:
+    texts = ["invert a sparse matrix", "", "the face of the waters " * 200, "שלום עולם"]
+    on_cpu = load_encoder(EncoderConfig(device="cpu", precision="fp32")).encode(texts)
+    on_gpu = load_encoder(EncoderConfig(device="cuda")).encode(texts)
+    assert (on_cpu * on_gpu).sum(axis=1).min() >= 0.999
+
+
+def test_training_on_the_gpu_learns() -> None:
+    rng = np.random.default_rng(0)
+    group = np.arange(120) // 12
+    u, v = rng.integers(0, 120, (2, 6000))
+    pairs = np.unique(np.sort(np.column_stack([u, v])[(group[u] == group[v]) & (u != v)], axis=1), axis=0)
+    split = split_links(pairs[:, 0], pairs[:, 1], GraphConfig())
+    vectors = rng.normal(size=(120, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = [str(number) for number in range(120)]
+    graph = GraphArtifact(names, names, vectors, pairs, split, np.zeros(len(pairs), np.int32), ["same"])
+    config = TrainConfig(hidden=16, epochs=2, steps_per_epoch=20)
+    device = torch.device("cuda")
+    _, progress = fit(graph, config, wrap=lambda model: model.to(device), device=device)
+    assert progress.best_mrr > 0.1, "chance is about 0.05"
