@@ -110,12 +110,17 @@ def discover(graph: GraphArtifact, scorer: PairScorer, config: DiscoverConfig, o
 def score_both_ways(
     scorer: PairScorer, pairs: Candidates, batch_pairs: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Scores from low to high and from high to low, float32 (P,) each, in batches of ``batch_pairs``."""
+    """Scores from low to high and from high to low, float32 (P,) each, in batches of ``batch_pairs``.
+
+    Each batch holds the pairs of neighbouring sources: a scorer's cost is a row of the graph a source, so pairs in the
+    other direction's order would cost many times as much.
+    """
     forward, backward = np.empty(len(pairs), np.float32), np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), batch_pairs):
-        batch = slice(start, start + batch_pairs)
-        forward[batch] = scorer.score_pairs(pairs.low[batch], pairs.high[batch])
-        backward[batch] = scorer.score_pairs(pairs.high[batch], pairs.low[batch])
+    for scores, sources, targets in ((forward, pairs.low, pairs.high), (backward, pairs.high, pairs.low)):
+        by_source = np.argsort(sources, kind="stable")
+        for start in range(0, len(pairs), batch_pairs):
+            batch = by_source[start : start + batch_pairs]
+            scores[batch] = scorer.score_pairs(sources[batch], targets[batch])
     return forward, backward
 
 
