@@ -114,13 +114,15 @@ def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path
         encoder: which encoder.
         config: how the work is spread.
         out: the artifact's folder: gets ``vectors/``, partitioned like the passages (``id``, ``document_id``,
-            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``, ``dropped``), and ``manifest.json``, last.
+            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``, ``dropped``), and ``manifest.json``,
+            last.
 
     Returns:
         ``documents``, ``passages``, ``tokens``, ``truncated`` (passages longer than the encoder reads),
-        ``dropped_tokens`` (cut off them), ``oom_retries`` (batches that did not fit in memory), ``kept_passages`` (done by an earlier run), ``documents_per_s``,
-        ``passages_per_s`` and ``tokens_per_s`` (of this run's own, from the first partition begun to the last one
-        written), ``padding_share``, ``startup_seconds`` (until the first encoder was loaded), ``precision``,
+        ``dropped_tokens`` (cut off them), ``oom_retries`` (batches of this run that did not fit in memory),
+        ``kept_passages`` (done by an earlier run), ``documents_per_s``, ``passages_per_s`` and ``tokens_per_s`` (of
+        this run's own, from the first partition begun to the last one written), ``padding_share``,
+        ``startup_seconds`` (until the first encoder was loaded), ``precision``,
         ``cosine_to_fp32``, ``fingerprint`` and ``dim``.
 
     Raises:
