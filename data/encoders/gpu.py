@@ -31,7 +31,7 @@ def batches_on_gpu(
         vectors: computes on the GPU; float32 of shape (n, dim), on the GPU.
         again: computes a batch that did not fit, in halves.
     """
-    copies = torch.cuda.Stream(device)
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     waiting: deque[tuple[Tokens, torch.Tensor | None, torch.cuda.Event]] = deque()
 
     def launch(tokens: Tokens, done: torch.cuda.Event) -> torch.Tensor:
@@ -60,7 +60,7 @@ def batches_on_gpu(
         return made, 0
 
     for tokens in batches:
-        host, done = None, torch.cuda.Event()
+        host, done = None, torch.cuda.Event()  # type: ignore[no-untyped-call]
         try:
             host = launch(tokens, done)
         except RuntimeError as error:

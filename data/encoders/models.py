@@ -20,7 +20,7 @@ _CONFIG = {"config.json": ("config.json",)}
 _WEIGHTS = {"its weights (model.safetensors)": ("*.safetensors", "pytorch_model*.bin")}
 _TOKENIZER = {"a tokenizer (tokenizer.json)": ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")}
 # What a kind of module cannot do without; by kind, and by the words for it, the names it may have.
-NEEDED = {
+NEEDED: dict[str, dict[str, tuple[str, ...]]] = {
     "Transformer": {**_CONFIG, **_WEIGHTS, **_TOKENIZER},
     "Pooling": _CONFIG,
     "Dense": {**_CONFIG, **_WEIGHTS},
