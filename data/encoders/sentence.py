@@ -1,7 +1,6 @@
 """A sentence-transformers model on batches by token area, in fp32, bf16 or fp16, on every core or a GPU."""
 
 import copy
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -11,7 +10,8 @@ import numpy as np
 
 from data.batching import Positions, padding_share, token_batches
 from data.encoders import Encoded, EncoderConfig, Vectors
-from data.encoders.faithful import check_faithful
+from data.encoders.cores import single_core_threads
+from data.encoders.faithful import check_faithful, own_vectors
 from data.encoders.memory import Tokens, forward_within_memory, on_cpu
 from data.encoders.models import Prompts, fingerprint, open_model, prompts_of
 from data.encoders.precision import Check, check_short, decide
@@ -81,18 +81,21 @@ class SentenceEncoder:
         tokeniser = Tokeniser(model.tokenizer, int(model.max_seq_length or 512), config.truncate)
         exact = cls(model, tokeniser, prompts_of(model, config), batch_tokens, threads or torch.get_num_threads())
 
+        forms = {"fp32": exact}
+
         def measure(precision: str) -> Check:
-            short = exact._in(precision)
-            check = partial(check_short, exact.encode_here, short.encode_here, exact.device.type)
+            forms[precision] = exact._in(precision)
+            check = partial(check_short, exact.encode_here, forms[precision].encode_here, exact.device.type)
             return exact._pool.submit(check).result()
 
         precision, cosine = decide(config.precision, exact.device.type, measure)
-        chosen = exact if precision == "fp32" else exact._in(precision)
+        chosen = forms[precision]
         chosen.precision, chosen.cosine_to_fp32 = precision, cosine
         chosen.fingerprint = fingerprint(model, precision, exact.prompts, config.truncate)
+        theirs = own_vectors(model, exact.prompts.document)
         if config.compile:
             chosen._transformer.auto_model.compile(dynamic=True)
-        check_faithful(chosen.encode_cut, model, exact.prompts.document, config.model)
+        check_faithful(chosen.encode_cut, theirs, config.model)
         return chosen
 
     def _in(self, precision: str) -> Self:
@@ -231,28 +234,3 @@ class SentenceEncoder:
                 f"{texts[int(bad[0])][:60]!r}",
                 "Try encoder.precision: fp32. If that gives the same, leave the text out, or mend the model.",
             )
-
-
-def single_core_threads(count: int) -> ThreadPoolExecutor:
-    """Threads that each compute on one core; the number of cores the rest of the process uses stays as it was.
-
-    Torch keeps that number for each thread, and a default that a thread takes over when it first asks for it and when
-    it first computes. So every thread does both here, before the default is put back.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    everyone = threading.Barrier(count + 1)
-
-    def begin() -> None:
-        torch.set_num_threads(1)
-        torch.get_num_threads()
-        torch.ones(2**17).exp()
-        everyone.wait()
-
-    pool = ThreadPoolExecutor(count, thread_name_prefix="encoder")
-    for _ in range(count):
-        pool.submit(begin)
-    everyone.wait()
-    torch.set_num_threads(before)
-    return pool

