@@ -94,17 +94,20 @@ def _judge_links(run: RunConfig, _: Artifact, model: Artifact) -> tuple[Figures,
     seen = graph.training_graph
     scorers = {
         "model": LinkScorer.load(model.path, graph_path).score,
-        "feature_mlp": LinkScorer.load_mlp(model.path, graph_path).score,
+        "feature_mlp": LinkScorer.load(model.path, graph_path, "mlp").score,
         "cosine": cosine(graph.vectors),
         "common_neighbours": common_neighbours(seen),
         "adamic_adar": adamic_adar(seen),
         "resource_allocation": resource_allocation(seen),
     }
+    if run.train.ablation:
+        scorers["model_without_views"] = LinkScorer.load(model.path, graph_path, "no_views").score
     return evaluate_links(
         scorers,
         sources,
         targets,
         graph.known_graph,
+        ablations=("model_without_views",),
         cutoffs=run.evaluate.cutoffs,
         batch_size=run.evaluate.batch_sources,
         resamples=run.evaluate.resamples,
