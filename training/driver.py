@@ -34,8 +34,8 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         config: model, loss, optimiser, workers.
         run_name: name of the run in MLflow.
         default_store: SQLite file that MLflow writes where the config names no store.
-        out: receives ``model.safetensors``, ``mlp.safetensors`` (the baseline), ``no_views.safetensors`` (where the ablation
-            is asked for), ``model.json`` and ``node_vectors.npy``; every worker must be able to write it.
+        out: receives ``model.safetensors``, ``mlp.safetensors`` (the baseline), ``no_views.safetensors`` (the ablation,
+            if asked for), ``model.json`` and ``node_vectors.npy``; every worker must be able to write it.
 
     Returns:
         ``history`` by epoch, ``best_epoch``, ``valid_mrr``, ``parameters``, the same of the baseline, the MLflow run.
