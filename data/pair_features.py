@@ -20,7 +20,6 @@ FEATURES = (
     "target_degree",
     "shared_words",
     "similar_paths",
-    "same_words_paths",
 )
 STRUCTURE = FEATURES[: FEATURES.index("shared_words")]  # those that read no word: what the baseline is given
 _BLOCK_FLOATS = 2**25  # a block of dense rows takes at most 128 MiB a feature
@@ -31,9 +30,8 @@ class PairFeatures:
 
     Common neighbours; Adamic–Adar (Adamic and Adar, Social Networks 25, 2003); resource allocation (Zhou, Lü and Zhang,
     EPJ B 71, 2009); degree-normalised paths of length three (Kovács et al., Nature Communications 10, 2019); cosine of
-    the text vectors; both degrees; cosine of the words; shared neighbours again, each by how near its text is to
-    either end; and once more by Adamic–Adar, each by the words that stand in all three texts: u linked to w and w to v
-    over the same matter makes a link of u to v likelier than over two. Counts enter as log(1 + x).
+    the text vectors; both degrees; cosine of the words; and shared neighbours again, each by how near its text is to
+    either end. Counts enter as log(1 + x).
 
     Args:
         graph: n nodes; only links a model may see.
@@ -53,7 +51,6 @@ class PairFeatures:
         self._resource = self._weighted(np.where(degrees > 0, 1 / np.maximum(degrees, 1), 0))
         self._rooted = self._weighted(self._root)
         self._similar, self._similar_rooted = self._by_text()
-        self._edges_out, self._edge_words, self._edges_in = self._by_words()
 
     def _weighted(self, weights: np.ndarray) -> sp.csr_matrix:
         """Adjacency with row w scaled by the weight that w has as a node in the middle."""
@@ -75,22 +72,6 @@ class PairFeatures:
         shape = graph.adjacency.shape
         similar: sp.csr_matrix = sp.csr_matrix((weights, graph.indices, graph.indptr), shape=shape)
         return similar, sp.csr_matrix((rooted.astype(np.float32), graph.indices, graph.indptr), shape=shape)
-
-    def _by_words(self) -> tuple[sp.csr_matrix, sp.csr_matrix, sp.csr_matrix]:
-        """Directed links w-v: which leave a node (n, m), what their ends share (m, terms), where they arrive (m, n).
-
-        What two texts share is the product of their weights, term by term; arrivals bear the Adamic–Adar weight of w.
-        """
-        graph = self.graph
-        numbers = np.arange(len(graph.indices), dtype=np.int32)
-        ones = np.ones(len(numbers), np.float32)
-        row = np.repeat(np.arange(graph.num_nodes), graph.degrees)
-        shared = sp.csr_matrix(self._words[row].multiply(self._words[graph.indices]))
-        out = sp.csr_matrix((ones, numbers, graph.indptr), shape=(graph.num_nodes, len(numbers)))
-        arrive = sp.csr_matrix(
-            (self._adamic_adar.data, graph.indices, np.arange(len(numbers) + 1)), shape=(len(numbers), graph.num_nodes)
-        )
-        return out, shared, arrive
 
     def block_rows(self) -> int:
         """How many sources to ask for at once so that a dense block stays within 128 MiB a feature."""
@@ -125,9 +106,7 @@ class PairFeatures:
         planes[5] = self._log_degrees[sources][:, None]
         planes[6] = self._log_degrees[chosen][None, :]
         planes[8] = np.log1p((near_by_text @ self._similar_rooted).toarray()[:, chosen])
-        words = self._words[sources]
-        planes[7] = (words @ self._postings).toarray()[:, chosen]
-        planes[9] = np.log1p(self._same_words_paths(near, words)[:, chosen])
+        planes[7] = (self._words[sources] @ self._postings).toarray()[:, chosen]
         if without is not None:
             one_less = np.log(np.maximum(self.graph.degrees, 1)).astype(np.float32)  # log(1 + (d - 1))
             planes[5] = one_less[sources][:, None]
@@ -147,14 +126,6 @@ class PairFeatures:
             second.data[end] *= heavier[row[end]]
         paths: np.ndarray = (second @ self._rooted).toarray()
         return paths
-
-    def _same_words_paths(self, near: sp.csr_matrix, words: sp.csr_matrix) -> np.ndarray:
-        """Paths u-w-v, each weighted by what all three texts share and by w's Adamic–Adar weight; float32 (S, n)."""
-        paths = near @ self._edges_out
-        shared = self._edge_words[paths.indices].multiply(words[_row_numbers(paths)])
-        paths.data *= np.asarray(shared.sum(axis=1)).ravel()
-        found: np.ndarray = (paths @ self._edges_in).toarray()
-        return found
 
     def pairs(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Features of single pairs: int64 (P,) and (P,) in, float32 (F, P) out."""

@@ -38,10 +38,7 @@ def naive(known: nx.Graph, vectors: np.ndarray, u: int, v: int) -> dict[str, flo
     def strength(a: int) -> float:
         return sum(near(a, b) for b in known[a])
 
-    words = WORDS.toarray()
-    same = sum(float((words[u] * words[w] * words[v]).sum()) / math.log(degree[w]) for w in shared)
     return {
-        "same_words_paths": math.log1p(same),
         "similar_paths": math.log1p(sum(near(u, w) * near(w, v) / math.sqrt(strength(w)) for w in shared)),
         "common_neighbours": math.log1p(len(shared)),
         "adamic_adar": math.log1p(sum(1 / math.log(degree[w]) for w in shared)),
