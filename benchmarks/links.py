@@ -28,11 +28,11 @@ def _rows(name: str) -> list[Row]:
     logger.info("bench links: the whole run %s, from nothing", name)
     summary, minutes = _whole_run(name)
     mrr = {method: figures["mrr"] for method, figures in summary["links"].items()}
-    model = mrr.pop("model")
+    model, ablated = mrr.pop("model"), mrr.pop("model_without_views", None)
     best = max(mrr, key=lambda method: mrr[method])
     listed = ", ".join(f"{method} {value:.4f}" for method, value in sorted(mrr.items(), key=lambda item: -item[1]))
     seconds = ", ".join(f"{stage} {spent:.0f} s" for stage, spent in summary["seconds"].items())
-    return [
+    rows = [
         Row(
             id=f"links.{name}_mrr_ratio",
             what=f"filtered MRR of the model on held-out links of {name}, over that of the best baseline ({best})",
@@ -51,6 +51,11 @@ def _rows(name: str) -> list[Row]:
             peer=seconds,
         ),
     ]
+    if ablated is not None:
+        what = f"filtered MRR of the model on held-out links of {name}, over that of the same without its graph views"
+        peer = f"model {model:.4f}; model_without_views {ablated:.4f}"
+        rows.append(Row(id=f"links.{name}_views_ratio", what=what, value=model / ablated, unit="times", peer=peer))
+    return rows
 
 
 def _whole_run(name: str) -> tuple[dict[str, Any], float]:

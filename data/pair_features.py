@@ -21,6 +21,7 @@ FEATURES = (
     "shared_words",
     "similar_paths",
 )
+STRUCTURE = FEATURES[: FEATURES.index("shared_words")]  # those that read no word: what the baseline is given
 _BLOCK_FLOATS = 2**25  # a block of dense rows takes at most 128 MiB a feature
 
 

@@ -121,6 +121,7 @@ def evaluate_links(
     known: Graph,
     *,
     model: str = "model",
+    ablations: Sequence[str] = (),
     cutoffs: Sequence[int] = (10, 100),
     batch_size: int = 256,
     resamples: int = 10_000,
@@ -137,6 +138,7 @@ def evaluate_links(
         targets: int64 (L,) of the held-out links.
         known: graph of every known link of every split.
         model: the scorer that is tested against the best of the others, where it is among them.
+        ablations: scorers that are parts of the model: in the table, but no baselines.
         cutoffs: the k of Hit@k.
         batch_size: sources scored at once.
         resamples: rounds of each bootstrap and randomisation test.
@@ -157,7 +159,7 @@ def evaluate_links(
         table[name] = {**link_metrics(ranks, cutoffs), "mrr_low": low, "mrr_high": high}
         curves[name] = hit_curve(ranks, known.num_nodes)
     details: dict[str, Any] = {"test_links": len(sources), "documents": known.num_nodes, "curves": curves}
-    baselines = [name for name in table if name != model]
+    baselines = [name for name in table if name not in (model, *ablations)]
     if model in table and baselines:
         best = max(baselines, key=lambda name: table[name]["mrr"])
         compared = paired_difference(reciprocal[model], reciprocal[best], resamples, seed)

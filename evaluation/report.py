@@ -16,6 +16,7 @@ from evaluation import charts, page
 NAMES = {
     "model": "link model",
     "feature_mlp": "features only (MLP)",
+    "model_without_views": "link model without views",
     "cosine": "text similarity",
     "common_neighbours": "common neighbours",
     "adamic_adar": "Adamic–Adar",

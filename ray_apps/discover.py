@@ -9,7 +9,6 @@ from data.errors import InputError
 from data.graph import load_graph
 from discovery.proposals import read_best
 from ray_apps.config import RunConfig
-from ray_apps.ingest import ingest
 from ray_apps.report import write_run_report
 from ray_apps.stages import artifact
 
@@ -18,18 +17,20 @@ def discover(run: RunConfig) -> Artifact:
     """Ranked proposals with probability and reason; the report, where there is one, is written anew to show them.
 
     Raises:
-        InputError: if the corpus has no links to learn from.
+        InputError: if the corpus has too few links to learn from.
     """
     proposed = artifact(run, "discover")
     if proposed.done:
         return proposed
-    if not ingest(run).result["links"]:
-        raise InputError(
-            f"{run.name}: the corpus has no links, so there is nothing to learn from which ones are missing",
-            "Give the source a links table; search works without one.",
-        )
-    from ray_apps.train import train
+    from ray_apps.train import train, why_untrainable
     from training.scoring import LinkScorer
+
+    obstacle = why_untrainable(run)
+    if obstacle is not None:
+        raise InputError(
+            f"{run.name}: no missing links can be proposed. {obstacle}",
+            "Give the source a links table, or more links; search works without any.",
+        )
 
     model, graph_path = train(run).path, artifact(run, "graph").path
     materialise(

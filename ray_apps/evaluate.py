@@ -37,7 +37,7 @@ def evaluate(run: RunConfig) -> Artifact:
             write_run_report(run)
         return judged
     tables = ingest(run)
-    needed = {"retrieval": _index_if_asked(run, tables), "links": _model_if_linked(run, tables)}
+    needed = {"retrieval": _index_if_asked(run, tables), "links": _model_if_linked(run)}
 
     def work(_: object) -> dict[str, Any]:
         result: dict[str, Any] = {"retrieval": {}, "links": {}, "details": {}, "missing": {}}
@@ -64,12 +64,10 @@ def _index_if_asked(run: RunConfig, tables: Artifact) -> Artifact | str:
     return index(run)
 
 
-def _model_if_linked(run: RunConfig, tables: Artifact) -> Artifact | str:
-    if not tables.result["links"]:
-        return "The corpus has no links, so there is nothing to predict and nothing to train a link model on."
-    from ray_apps.train import train
+def _model_if_linked(run: RunConfig) -> Artifact | str:
+    from ray_apps.train import train, why_untrainable
 
-    return train(run)
+    return why_untrainable(run) or train(run)
 
 
 def _judge_search(run: RunConfig, tables: Artifact, index: Artifact) -> tuple[Figures, dict[str, Any]] | str:
@@ -93,22 +91,23 @@ def _judge_links(run: RunConfig, _: Artifact, model: Artifact) -> tuple[Figures,
     graph_path = artifact(run, "graph").path
     graph = load_graph(graph_path)
     sources, targets = _sample(*unordered_pairs(*graph.links("test")), run.evaluate)
-    if not len(sources):
-        return "The corpus has too few links to hold any out for a test, so link prediction was not judged."
     seen = graph.training_graph
     scorers = {
         "model": LinkScorer.load(model.path, graph_path).score,
-        "feature_mlp": LinkScorer.load_mlp(model.path, graph_path).score,
+        "feature_mlp": LinkScorer.load(model.path, graph_path, "mlp").score,
         "cosine": cosine(graph.vectors),
         "common_neighbours": common_neighbours(seen),
         "adamic_adar": adamic_adar(seen),
         "resource_allocation": resource_allocation(seen),
     }
+    if run.train.ablation:
+        scorers["model_without_views"] = LinkScorer.load(model.path, graph_path, "no_views").score
     return evaluate_links(
         scorers,
         sources,
         targets,
         graph.known_graph,
+        ablations=("model_without_views",),
         cutoffs=run.evaluate.cutoffs,
         batch_size=run.evaluate.batch_sources,
         resamples=run.evaluate.resamples,

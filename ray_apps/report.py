@@ -38,11 +38,11 @@ def write_run_report(run: RunConfig) -> Path:
 
 
 def _missing(sentences: dict[str, str]) -> dict[str, str]:
-    """A sentence for each absent part; without links there is also no training and no discovery."""
+    """A sentence for each absent part; without enough links there is also no training and no discovery."""
     if "links" not in sentences:
         return sentences
     return {
         **sentences,
-        "train": "No link model was trained: the corpus has no links.",
-        "discover": "No missing links are proposed: the corpus has no links to learn from.",
+        "train": "No link model was trained.",
+        "discover": "No missing links are proposed: there is no link model.",
     }

@@ -13,25 +13,24 @@ logger = logging.getLogger("catena")
 def run_all(run: RunConfig) -> dict[str, Any]:
     """Bring every stage to its end and return the run's summary; stages that are done are kept.
 
-    A corpus without links has search but nothing to train on: graph, training and discovery are left out and said so.
+    A corpus without links, or with so few that none can be held out, has search but nothing to train on: training and
+    discovery are left out and said so.
     """
     from ray_apps.evaluate import evaluate
     from ray_apps.index import index
-    from ray_apps.ingest import ingest
+    from ray_apps.train import train, why_untrainable
 
-    has_links = ingest(run).result["links"] > 0
     index(run)
-    if not has_links:
-        logger.info("the corpus has no links: no link model is trained and no links are proposed; search works")
-        evaluate(run)
-        return summary(run)
-
-    from ray_apps.discover import discover
-    from ray_apps.train import train
-
-    train(run)
+    obstacle = why_untrainable(run)
+    if obstacle is None:
+        train(run)
+    else:
+        logger.info("%s No links are proposed; search works.", obstacle)
     evaluate(run)
-    discover(run)
+    if obstacle is None:
+        from ray_apps.discover import discover
+
+        discover(run)
     return summary(run)
 
 

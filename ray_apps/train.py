@@ -3,7 +3,7 @@
 import sys
 
 from data.artifacts import Artifact, materialise
-from data.graph import build_graph
+from data.graph import SPLITS, build_graph
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
 from ray_apps.embed import embed
@@ -21,6 +21,20 @@ def graph(run: RunConfig) -> Artifact:
         made,
         lambda out: build_graph(tables / "documents", tables / "links", vectors / "vectors", run.graph, out),
     )
+
+
+def why_untrainable(run: RunConfig) -> str | None:
+    """Why no link model can be trained on the run's corpus, as a sentence; None where one can."""
+    links = ingest(run).result["links"]
+    if not links:
+        return "The corpus has no links, so there is nothing to predict and nothing to train a link model on."
+    counts = graph(run).result
+    empty = [split for split in SPLITS if not counts[split]]
+    if empty:
+        return (
+            f"The corpus has too few links ({links}): none is left for {' and '.join(empty)}, so no model is trained."
+        )
+    return None
 
 
 def train(run: RunConfig) -> Artifact:

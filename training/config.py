@@ -34,6 +34,9 @@ class TrainConfig(StageConfig):
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     valid_links: int = Field(500, ge=1, description="validation links ranked after each epoch, both ways")
     seed: int = Field(0, ge=0, description="seed of weights, shuffling and sampling")
+    ablation: bool = Field(
+        False, description="also train the model without its views of the documents, to show what they add"
+    )
     workers: int = Field(1, ge=1, description="Ray Train workers; more than one train data-parallel (DDP)")
     use_gpu: bool = Field(False, description="one GPU a worker")
     max_failures: int = Field(3, ge=0, description="worker deaths survived, each from the last epoch's checkpoint")

@@ -16,6 +16,7 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 
 from data.errors import InputError
 from data.graph import SPLITS, load_graph
+from data.pair_features import STRUCTURE
 from training.checkpoint import load_model, save_model
 from training.config import TrainConfig
 from training.loop import Progress, fit
@@ -24,7 +25,7 @@ from training.tracking import track
 
 
 def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: Path, out: Path) -> dict[str, Any]:
-    """Train the link model and the feature-only baseline; the train stage.
+    """Train the link model, the feature-only baseline and, if asked for, the ablation; the train stage.
 
     Killed and started again with the same ``out``, it goes on from the last epoch.
 
@@ -33,8 +34,8 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         config: model, loss, optimiser, workers.
         run_name: name of the run in MLflow.
         default_store: SQLite file that MLflow writes where the config names no store.
-        out: receives ``model.safetensors``, ``mlp.safetensors``, ``model.json`` and ``node_vectors.npy``; every worker
-            must be able to write it.
+        out: receives ``model.safetensors``, ``mlp.safetensors`` (the baseline), ``no_views.safetensors`` (the ablation,
+            if asked for), ``model.json`` and ``node_vectors.npy``; every worker must be able to write it.
 
     Returns:
         ``history`` by epoch, ``best_epoch``, ``valid_mrr``, ``parameters``, the same of the baseline, the MLflow run.
@@ -71,7 +72,7 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
 
 
 def train_worker(settings: dict[str, Any]) -> None:
-    """What each Ray Train worker does; rank 0 trains the baseline too and writes both."""
+    """What each Ray Train worker does; rank 0 trains the baseline too and writes all."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     # Ray gives an actor one OpenMP thread; the workers of a machine share its cores instead.
@@ -100,10 +101,15 @@ def train_worker(settings: dict[str, Any]) -> None:
             world=world,
         )
     if rank == 0:
-        baseline, baseline_progress = fit(graph, config, features_only=True)
+        figures = _figures(progress)
         save_model(model, out / "model.safetensors")
+        baseline, progress = fit(graph, config, views=False, features=STRUCTURE)
         save_model(baseline, out / "mlp.safetensors")
-        figures = {**_figures(progress), "baseline": _figures(baseline_progress)}
+        figures["baseline"] = _figures(progress)
+        if config.ablation:
+            ablated, progress = fit(graph, config, views=False)
+            save_model(ablated, out / "no_views.safetensors")
+            figures["ablation"] = _figures(progress)
         (out / "model.json").write_text(json.dumps(figures, indent=2))
 
 

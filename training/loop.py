@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from data.graph import GraphArtifact
+from data.pair_features import FEATURES
 from evaluation.links import both_directions, link_metrics, link_ranks
 from training.batches import Batch, LinkBatches
 from training.checkpoint import load_state, save_state
@@ -37,7 +38,8 @@ class Progress:
 def fit(
     graph: GraphArtifact,
     config: TrainConfig,
-    features_only: bool = False,
+    views: bool = True,
+    features: tuple[str, ...] = FEATURES,
     resume: Path | None = None,
     on_epoch: Callable[[Progress, Callable[[Path], None]], None] | None = None,
     wrap: Callable[[nn.Module], nn.Module] | None = None,
@@ -50,7 +52,8 @@ def fit(
     Args:
         graph: nodes, text vectors and split links; only training links are learned from or passed along.
         config: model, loss, optimiser.
-        features_only: train the baseline that sees pair features and no vectors.
+        views: whether it sees learned views of the documents; without them it is a network over the pair features.
+        features: the pair features it sees; with ``STRUCTURE`` and no views it is the feature-only baseline.
         resume: folder of a saved state to go on from.
         on_epoch: called after every epoch on every worker, with the progress and a function that saves the state
             into a folder it is given.
@@ -71,9 +74,9 @@ def fit(
     vectors = np.array(graph.vectors)  # this process's own copy: sampled rows come from memory, not from disk
     relation = graph.relation[graph.split == 0].astype(np.int64)
     batches = LinkBatches(
-        graph.training_graph, vectors, sources, targets, relation, config, rank, world, not features_only, graph.words
+        graph.training_graph, vectors, sources, targets, relation, config, rank, world, views, graph.words
     )
-    shape = ModelShape.of(config, None if features_only else vectors.shape[1], tuple(graph.relation_names))
+    shape = ModelShape.of(config, vectors.shape[1] if views else None, tuple(graph.relation_names), features)
     model = LinkModel(shape)
     parallel = wrap(model) if wrap is not None else model
     optimizer = torch.optim.AdamW(parallel.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)

@@ -20,7 +20,7 @@ class ModelShape(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dim: int | None  # width of the text vectors; None: the feature-only baseline, which has no node encoder
+    dim: int | None  # width of the text vectors; None: features only, without a node encoder
     hidden: int
     layers: int
     heads: int
@@ -30,11 +30,11 @@ class ModelShape(BaseModel):
     features: tuple[str, ...] = FEATURES  # the pair features it sees
 
     @classmethod
-    def of(cls, config: TrainConfig, dim: int | None, relations: tuple[str, ...]) -> "ModelShape":
+    def of(
+        cls, config: TrainConfig, dim: int | None, relations: tuple[str, ...], features: tuple[str, ...] = FEATURES
+    ) -> "ModelShape":
         """Shape of the model that a run file asks for."""
         chosen: dict[str, Any] = config.model_dump(include={"hidden", "layers", "heads", "views", "dropout"})
-        # The baseline sees what the structure says of a pair and how near the vectors are, and no text beyond that.
-        features = FEATURES if dim is not None else FEATURES[: FEATURES.index("shared_words")]
         return cls(dim=dim, relations=relations, features=features, **chosen)
 
 

@@ -33,16 +33,10 @@ class LinkScorer:
             self._views = encode_all_nodes(self.model.nodes, torch.from_numpy(np.array(vectors)), indptr, indices)
 
     @classmethod
-    def load(cls, train: Path, graph: Path) -> "LinkScorer":
-        """The link model of a train artifact over the training links of a graph artifact."""
+    def load(cls, train: Path, graph: Path, name: str = "model") -> "LinkScorer":
+        """A model of a train artifact over the training links of a graph artifact: ``model``, ``mlp``, ``no_views``."""
         opened = load_graph(graph)
-        return cls(load_model(train / "model.safetensors"), opened.training_graph, opened.vectors, opened.words)
-
-    @classmethod
-    def load_mlp(cls, train: Path, graph: Path) -> "LinkScorer":
-        """The feature-only baseline trained beside the model."""
-        opened = load_graph(graph)
-        return cls(load_model(train / "mlp.safetensors"), opened.training_graph, opened.vectors, opened.words)
+        return cls(load_model(train / f"{name}.safetensors"), opened.training_graph, opened.vectors, opened.words)
 
     @property
     def node_vectors(self) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 
 from data.errors import InputError
 from data.graph import GraphConfig, load_graph, split_links
+from data.pair_features import FEATURES, STRUCTURE
 from evaluation.links import both_directions, link_metrics, link_ranks
 from training.config import TrainConfig
 from training.driver import train_links
@@ -57,8 +58,8 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_worker_leaves_models_figures_and_an_mlflow_run(graph: Path, tmp_path: Path) -> None:
     out, store = tmp_path / "train", tmp_path / "mlflow.db"
     out.mkdir()
-    result = train_links(graph, SMALL, "small", store, out)
-    names = {"model.safetensors", "mlp.safetensors", "model.json", "node_vectors.npy"}
+    result = train_links(graph, SMALL.model_copy(update={"ablation": True}), "small", store, out)
+    names = {"model.safetensors", "mlp.safetensors", "no_views.safetensors", "model.json", "node_vectors.npy"}
     assert {path.name for path in out.iterdir()} == names, "the checkpoints of a finished training stay behind"
     assert result["epochs"] == len(result["history"]) == 2 and result["best_epoch"] in (1, 2)
     assert result["parameters"] > 0 and 0 < result["baseline"]["valid_mrr"] <= 1
@@ -73,9 +74,11 @@ def test_one_worker_leaves_models_figures_and_an_mlflow_run(graph: Path, tmp_pat
     pairs = both_directions(*opened.links("valid"))
     figure = link_metrics(link_ranks(scorer.score, *pairs, opened.known_graph))["mrr"]
     assert figure == pytest.approx(result["valid_mrr"], rel=1e-4), "the model on disk is not the best epoch's"
-    baseline = LinkScorer.load_mlp(out, graph)
-    figure = link_metrics(link_ranks(baseline.score, *pairs, opened.known_graph))["mrr"]
-    assert figure == pytest.approx(result["baseline"]["valid_mrr"], rel=1e-4)
+    for name, part, features in (("mlp", "baseline", STRUCTURE), ("no_views", "ablation", FEATURES)):
+        beside = LinkScorer.load(out, graph, name)
+        figure = link_metrics(link_ranks(beside.score, *pairs, opened.known_graph))["mrr"]
+        assert figure == pytest.approx(result[part]["valid_mrr"], rel=1e-4)
+        assert beside.model.nodes is None and beside.model.shape.features == features
 
     client = mlflow.MlflowClient(f"sqlite:///{store}")
     run = client.get_run(result["mlflow_run"])

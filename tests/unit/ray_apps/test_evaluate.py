@@ -105,6 +105,16 @@ def test_discovery_without_links_names_the_remedy(run: RunConfig) -> None:
     assert "links table" in caught.value.remedy
 
 
+def test_a_corpus_with_too_few_links_to_hold_any_out_is_judged_without_a_model(run: RunConfig) -> None:
+    write_tables(run, [("d0", "d1"), ("d1", "d2"), ("d3", "d4")])
+    write_graph_and_model(run)
+    result = evaluate(run).result
+    assert result["links"] == {}
+    assert "too few links (3)" in result["missing"]["links"]
+    with pytest.raises(InputError, match="none is left for valid and test"):
+        discover(run)
+
+
 def test_model_and_all_baselines_stand_in_one_table_and_proposals_join_the_report(run: RunConfig) -> None:
     write_tables(run, links_in_groups())
     write_graph_and_model(run)

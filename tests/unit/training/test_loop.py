@@ -61,7 +61,7 @@ def test_names_the_planted_relation(planted: GraphArtifact, trained: tuple[LinkM
 
 
 def test_the_feature_only_baseline_learns_too(planted: GraphArtifact, small: TrainConfig) -> None:
-    model, _ = fit(planted, small, features_only=True)
+    model, _ = fit(planted, small, views=False)
     scorer = LinkScorer(model, planted.training_graph, planted.vectors)
     assert mrr(scorer.score, planted) > mrr(cosine(planted.vectors), planted)
 
@@ -77,8 +77,8 @@ def test_the_binary_loss_learns_too(planted: GraphArtifact, small: TrainConfig) 
 
 
 def test_where_links_are_random_nothing_is_found(patternless: GraphArtifact, small: TrainConfig) -> None:
-    for features_only in (False, True):
-        model, _ = fit(patternless, small.model_copy(update={"valid_links": 5000}), features_only)
+    for views in (True, False):
+        model, _ = fit(patternless, small.model_copy(update={"valid_links": 5000}), views)
         scorer = LinkScorer(model, patternless.training_graph, patternless.vectors)
         sources, targets = (patternless.pairs[patternless.split > 0]).T
         ranks = link_ranks(scorer.score, *both_directions(sources, targets), patternless.known_graph)
@@ -87,8 +87,8 @@ def test_where_links_are_random_nothing_is_found(patternless: GraphArtifact, sma
         assert ranks.mean() == pytest.approx(295, rel=0.08)
 
 
-def first_epoch(graph: GraphArtifact, config: TrainConfig, features_only: bool = False) -> list[float]:
-    return losses(fit(graph, config, features_only)[1])
+def first_epoch(graph: GraphArtifact, config: TrainConfig, views: bool = True) -> list[float]:
+    return losses(fit(graph, config, views)[1])
 
 
 def test_a_training_link_does_not_tell_of_itself(
@@ -104,7 +104,7 @@ def test_a_training_link_does_not_tell_of_itself(
     relation = np.zeros(len(graph.links("train")[0]), np.int64)
     batches = LinkBatches(graph.training_graph, np.array(graph.vectors), *graph.links("train"), relation, once)
     guess = float(np.mean([torch.logsumexp(batch.log_weight_SC, dim=1).mean().item() for batch in batches.epoch(0)]))
-    assert first_epoch(graph, once, features_only=True)[0] > 0.98 * guess
+    assert first_epoch(graph, once, views=False)[0] > 0.98 * guess
     assert first_epoch(graph, once)[0] > 0.98 * guess
 
     honest = NeighborSampler.sample
