@@ -29,7 +29,8 @@ import pyarrow.parquet as pq
 from benchmarks.embed_texts import sample, write_passages
 from benchmarks.matrix_rate import flop_per_token, matrix_rate
 from benchmarks.rows import Row, median_ratio
-from data.embed import EmbedConfig, embed
+from data.embed import embed
+from data.embed_pool import EmbedConfig
 from data.encoders import Encoder, EncoderConfig, load_encoder
 from data.encoders.models import find_model
 from data.schema import partitions
