@@ -28,7 +28,6 @@ CHANGES_WITH_CONTENT = (
     "etag",
     "Content-MD5",
     "md5Hash",
-    "crc",
     "CRC",
     "Last-Modified",
     "LastModified",

@@ -5,6 +5,7 @@ import http.server
 import json
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -50,6 +51,7 @@ class Parts(Whole):
             Parts.most_at_once = max(Parts.at_once, Parts.most_at_once)
         start, end = int(wanted[1]), min(int(wanted[2]), path.stat().st_size - 1)
         try:
+            time.sleep(0.02)  # long enough for requests at once to meet
             if wanted[0] in self.failing:
                 self.failing.remove(wanted[0])
                 return self.send_error(503)
@@ -66,7 +68,7 @@ class Parts(Whole):
 def served(folder: Path, handler: type[Whole]) -> Iterator[str]:
     """The address of a server of a folder."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
