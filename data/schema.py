@@ -7,6 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.errors import full_disk_told
+
 DOCUMENTS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -87,7 +89,16 @@ def count_rows(folder: Path) -> int:
 
 
 def write_partition(table: pa.Table, path: Path) -> None:
-    """Write one Parquet partition so that it is either whole or absent under its name."""
+    """Write one Parquet partition so that it is either whole or absent under its name.
+
+    Raises:
+        InputError: if the disk is full; nothing of the partition is left behind.
+    """
     unfinished = path.with_name(f".{path.name}.unfinished")
-    pq.write_table(table, unfinished, compression="zstd")
-    unfinished.replace(path)
+    with full_disk_told(path):
+        try:
+            pq.write_table(table, unfinished, compression="zstd")
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
