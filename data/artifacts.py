@@ -1,19 +1,17 @@
 """Where each stage keeps its output: a folder named after the stage and the hash of its config and its inputs."""
 
-import fcntl
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from data.errors import InputError, full_disk_told
+from data.errors import InputError
 
 logger = logging.getLogger("catena")
 
@@ -62,7 +60,7 @@ def locate(workspace: Path, stage: str, identity: Mapping[str, Any], inputs: Ite
 
 
 def materialise(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -> Artifact:
-    """Run a stage unless its artifact is already there; a second job that wants the same one waits for the first.
+    """Run a stage unless its artifact is already there.
 
     Args:
         artifact: where the output belongs.
@@ -70,50 +68,20 @@ def materialise(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -
             the files of an interrupted run there: it either continues them or overwrites them.
 
     Raises:
-        InputError: if the workspace cannot be written, or the disk is full.
+        InputError: if the workspace cannot be written.
     """
     if artifact.done:
-        return _kept(artifact)
-    with full_disk_told(artifact.path), _alone(artifact):
-        return _kept(artifact) if artifact.done else _make(artifact, work)
-
-
-def _kept(artifact: Artifact) -> Artifact:
-    logger.info("%s: done before, kept (%s)", artifact.stage, artifact.path)
-    return artifact
-
-
-@contextmanager
-def _alone(artifact: Artifact) -> Iterator[None]:
-    """Hold the lock of an artifact, which the kernel takes back from a process however it ends."""
-    try:
-        artifact.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = artifact.path.with_name(f".{artifact.key}.lock").open("w")
-    except OSError as error:
-        raise _not_writable(artifact, error) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("%s: another job is making it; waiting until it has ended", artifact.stage)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _not_writable(artifact: Artifact, error: OSError) -> InputError:
-    return InputError(
-        f"the workspace cannot be written: {artifact.path}: {error.strerror}",
-        "Make the folder writable, free some space, or choose another with --workspace.",
-    )
-
-
-def _make(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+        logger.info("%s: done before, kept (%s)", artifact.stage, artifact.path)
+        return artifact
     logger.info("%s: running (%s)", artifact.stage, artifact.path)
     try:
         artifact.path.mkdir(parents=True, exist_ok=True)
         (artifact.path / "config.json").write_text(json.dumps(artifact.identity, indent=2, sort_keys=True))
     except OSError as error:
-        raise _not_writable(artifact, error) from error
+        raise InputError(
+            f"the workspace cannot be written: {artifact.path}: {error.strerror}",
+            "Make the folder writable, free some space, or choose another with --workspace.",
+        ) from error
     started = time.perf_counter()
     result = {**work(artifact.path), "seconds": round(time.perf_counter() - started, 3)}
     (artifact.path / "result.json").write_text(json.dumps(result, indent=2))
