@@ -64,13 +64,12 @@ def die_at(point: str) -> None:
     """Let this process kill itself where the point says: around a commit, or when half of a file is written."""
     moment, _, place = point.partition(" ")
     stage, _, name = place.partition("/")
-    if moment == "in" and name.endswith(".parquet"):
-        name = f".{name}.unfinished"
 
     def dying(call: Callable[..., Any], which: int) -> Callable[..., Any]:
         def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any call
             path = Path(args[which])
-            met = stage in path.parts and path.name == name
+            halved = f".{name}.{os.getpid()}.unfinished" if moment == "in" and name.endswith(".parquet") else name
+            met = stage in path.parts and path.name == halved
             if met and moment == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
             result = call(*args, **kwargs)

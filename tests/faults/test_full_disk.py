@@ -2,7 +2,8 @@
 
 import errno
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,7 @@ import pytest
 
 from data import embed_pool
 from data.artifacts import locate, materialise
-from data.embed_actor import Embedded
-from data.embed_pool import EmbedConfig
-from data.encoders import EncoderConfig
+from data.embed_actor import Embedded, EmbedPartition
 from data.errors import InputError
 from data.schema import partition_name, read_table, write_partition
 from ray_apps.cli import main
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this 
 
 def test_a_partition_is_not_half_there(tmp_path: Path) -> None:
     path = tmp_path / partition_name(0)
-    (tmp_path / f".{path.name}.unfinished").symlink_to(FULL)
+    (tmp_path / f".{path.name}.{os.getpid()}.unfinished").symlink_to(FULL)
     with pytest.raises(InputError, match=f"the disk is full: {path} could not be written"):
         write_partition(pa.table({"id": ["a"] * 10_000}), path)
     assert list(tmp_path.iterdir()) == []
@@ -53,15 +52,14 @@ def test_embedding_stops_with_one_message_and_goes_on_when_there_is_space(
         f"name: full\nworkspace: {tmp_path}/workspace\nsource: {{files: {{documents: {{path: {documents}}}}}}}\n"
         "chunk: {partition_rows: 10}\nencoder: {model: 'benchmarks.stub_encoder:load'}\n"
     )
-    run = embed_pool.run
 
-    def on_a_disk_that_fills(
-        todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path
-    ) -> Iterator[Embedded]:
-        (vectors / f".{partition_name(2)}.unfinished").symlink_to(FULL)
-        return run(todo, encoder, config, vectors)
+    class OnAFullDisk(EmbedPartition):
+        def embed(self, passages: Path) -> Embedded:
+            if passages.name == partition_name(2):
+                (self._vectors / f".{passages.name}.{os.getpid()}.unfinished").symlink_to("/dev/full")
+            return super().embed(passages)
 
-    monkeypatch.setattr(embed_pool, "run", on_a_disk_that_fills)
+    monkeypatch.setattr(embed_pool, "EmbedPartition", OnAFullDisk)
     assert main(["embed", str(run_file)]) == 2
     said = capsys.readouterr().err
     told = [line for line in said.splitlines() if line.startswith("error: ")]
