@@ -1,8 +1,8 @@
 """Chunks and embeds a corpus once for each commit point, killed there and started again; run as a script.
 
-``python tests/faults/killed_jobs.py FOLDER`` prints a JSON object: for each point how the killed job ended, what the
-second one kept, and the checksums of what stands at the end. Ray stands aside: the partitions are embedded by the same
-actor in the job's own process, so that a kill meets every commit of the job.
+``python tests/faults/killed_jobs.py FOLDER POINT...`` prints a JSON object: for each point how the killed job ended,
+what the second one kept, and the checksums of what stands at the end. Ray stands aside: the partitions are embedded by
+the same actor in the job's own process, so that a kill meets every commit of the job.
 """
 
 import hashlib
@@ -30,19 +30,6 @@ from data.schema import DOCUMENTS, partition_name, write_partition
 
 STUB = EncoderConfig(model="benchmarks.stub_encoder:load")
 CHUNK = ChunkConfig(partition_rows=10)
-POINTS = [
-    "before chunk/part-00001.parquet",
-    "after chunk/part-00001.parquet",
-    "before chunk/_SUCCESS",
-    "in embed/part-00001.parquet",
-    "before embed/part-00001.parquet",
-    "after embed/part-00001.parquet",
-    "before embed/manifest.json",
-    "after embed/manifest.json",
-    "in embed/result.json",
-    "before embed/_SUCCESS",
-    "after embed/_SUCCESS",
-]
 
 
 def in_this_process(
@@ -98,8 +85,9 @@ def ended(documents: Path, workspace: Path, point: str | None = None) -> int:
 
 
 def checksums(workspace: Path) -> dict[str, str]:
-    """Of every file that does not hold times."""
-    found = [path for path in workspace.rglob("*") if path.is_file() and path.name != "result.json"]
+    """Of every file that does not hold times, or the number of a process."""
+    varying = ("result.json", ".lock")
+    found = [path for path in workspace.rglob("*") if path.is_file() and path.name not in varying]
     return {str(path.relative_to(workspace)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
@@ -108,7 +96,7 @@ def committed(workspace: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in workspace.glob("embed/*/vectors/part-*")}
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, points: Sequence[str]) -> int:
     """Kill and start again at every point; no thread has been started yet where it forks."""
     embed_pool.run = in_this_process
     documents = folder / "documents"
@@ -119,7 +107,7 @@ def main(folder: Path) -> int:
         os._exit(0)
     os.waitpid(child, 0)
     told = {"undisturbed": {"ended": [ended(documents, folder / "whole")], "files": checksums(folder / "whole")}}
-    for number, point in enumerate(POINTS):
+    for number, point in enumerate(points):
         workspace = folder / str(number)
         first = ended(documents, workspace, point)
         before = committed(workspace)
@@ -132,4 +120,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
