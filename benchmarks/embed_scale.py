@@ -115,7 +115,9 @@ def write_documents(count: int, folder: Path) -> None:
 def _texts() -> Iterator[str]:
     number = 0
     while True:
-        yield f"{number} " + " ".join(WORDS[(number * 7 + place * (number % 5 + 1)) % len(WORDS)] for place in range(29))
+        yield f"{number} " + " ".join(
+            WORDS[(number * 7 + place * (number % 5 + 1)) % len(WORDS)] for place in range(29)
+        )
         number += 1
 
 
@@ -131,6 +133,7 @@ class Use:
         """Read what each process has used so far."""
         import psutil
 
+        begins = not self._seconds
         for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
             try:
                 times = process.cpu_times()
@@ -141,7 +144,7 @@ class Use:
             if found := re.search(r"VmHWM:\s+(\d+) kB", status):
                 self.peak_mib[process.pid] = int(found[1]) / 1024
             used = times.user + times.system
-            first = self._seconds[process.pid][0] if process.pid in self._seconds else used if not self._seconds else 0.0
+            first, _ = self._seconds.get(process.pid, (used if begins else 0.0, used))
             self._seconds[process.pid] = (first, used)
             self.titles[process.pid] = max(title, self.titles.get(process.pid, ""), key=lambda said: ACTOR in said)
 
@@ -155,7 +158,7 @@ class Use:
 def watching() -> Iterator[Use]:
     """Look five times a second as long as it is entered."""
     use, over = Use(), threading.Event()
-    use.begin()
+    use.look()
 
     def look() -> None:
         while not over.wait(0.2):
