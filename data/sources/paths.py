@@ -69,12 +69,12 @@ def find(path: str) -> list[SourceFile]:
     expanded = expand(path)
     if expanded.is_file():
         return [expanded.resolve()]
-    matches: list[SourceFile] = sorted(
+    matches = sorted(
         Path(match).resolve() for match in glob.glob(str(expanded), recursive=True) if Path(match).is_file()
     )
     if not matches:
         raise InputError(f"file not found: {expanded}", _what_is_there(path, expanded))
-    return matches
+    return [*matches]
 
 
 def _what_is_there(path: str, expanded: Path) -> str:

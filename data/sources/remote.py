@@ -8,7 +8,7 @@ import errno
 import io
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def find_remote(url: str) -> list[RemoteFile]:
         with _told(url):
             found = sorted(match for match in fs.glob(path) if fs.isfile(match))
     except FileNotFoundError as error:
-        found, why = [], error.strerror
+        found, why = [], error.strerror or ""
     except OSError as error:
         raise InputError(
             f"{url}: {error.strerror}", "Check the address, your rights, and that the storage can be reached."
@@ -199,7 +199,7 @@ class _Stream(io.RawIOBase):
         super().close()
 
 
-def _blocks(url: str) -> Iterator[bytes]:
+def _blocks(url: str) -> Generator[bytes]:
     """The blocks of a file in order, some of them fetched ahead."""
     fs, path = _storage(url)
     size = _info(url).get("size")

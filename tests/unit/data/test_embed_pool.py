@@ -51,7 +51,7 @@ def test_never_more_actors_than_partitions() -> None:
 
 @pytest.mark.parametrize(("device", "share"), [("cpu", 0.5), ("cuda", 0), ("cuda:1", 0)])
 def test_gpu_and_cpu_at_once_are_refused(device: str, share: float) -> None:
-    with pytest.raises(InputError, match="embed.gpus_per_actor"):
+    with pytest.raises(InputError, match=r"embed\.gpus_per_actor"):
         planned({"CPU": 8, "GPU": 1}, device, gpus_per_actor=share)
 
 
