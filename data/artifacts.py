@@ -90,6 +90,8 @@ def _work(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -> Arti
     logger.info("%s: running (%s)", artifact.stage, artifact.path)
     with _workspace_errors(artifact):
         (artifact.path / "config.json").write_text(json.dumps(artifact.identity, indent=2, sort_keys=True))
+    for cut_short in artifact.path.rglob(".*.unfinished"):  # of a job that was killed while it wrote
+        cut_short.unlink(missing_ok=True)
     started = time.perf_counter()
     result = {**work(artifact.path), "seconds": round(time.perf_counter() - started, 3)}
     (artifact.path / "result.json").write_text(json.dumps(result, indent=2))
