@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.fs
 import pyarrow.parquet as pq
-import ray.util.metrics  # noqa: F401 - loaded here, once, rather than in every child
+import ray.util.metrics  # noqa: F401 - the same
 import tqdm  # noqa: F401 - the same
 
 from data import embed_pool
