@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 from benchmarks import embed_peers, embed_speed
 from benchmarks.embed_texts import sample, write_passages
 from benchmarks.rows import Row
-from data.embed import EmbedConfig, embed
+from data.embed import embed
+from data.embed_pool import EmbedConfig
 from data.encoders import Encoder, EncoderConfig, load_encoder
 from data.schema import partitions
 from ray_apps.cluster import connect

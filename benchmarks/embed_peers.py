@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks.embed_texts import sample, write_passages
 from benchmarks.rows import Row, median_seconds
-from data.embed import EmbedConfig, embed
+from data.embed import embed
+from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig, load_encoder
 from data.encoders.models import find_model
 from ray_apps.cluster import connect

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
@@ -48,6 +49,12 @@ class ChunkConfig(StageConfig):
 def passage_text(title: str, text: str) -> str:
     """What is embedded, and weighed by BM25, for a passage."""
     return f"{title}\n{text}" if title and text else title or text
+
+
+def passage_texts(titles: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What ``passage_text`` gives for each of n passages, strings of shape (n,)."""
+    both = pc.and_(pc.not_equal(titles, ""), pc.not_equal(texts, ""))
+    return pc.binary_join_element_wise(titles, texts, pc.if_else(both, "\n", ""))
 
 
 def chunk_text(text: str, config: ChunkConfig) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
@@ -63,7 +64,7 @@ def write_vectors(
         "precision": encoder.precision,
         "cosine_to_fp32": str(encoder.cosine_to_fp32),
     }
-    write_partition(table.replace_schema_metadata(made_by), path)
+    write_partition(table.replace_schema_metadata(made_by), path, use_dictionary=["document_id"])
 
 
 def describe(path: Path) -> Partition:
@@ -72,9 +73,8 @@ def describe(path: Path) -> Partition:
         schema = file.schema_arrow
         rows = file.read(columns=["document_id", "tokens", "dropped"])
     made_by = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-    documents = rows["document_id"].to_pylist()
-    dropped = rows["dropped"].to_numpy()
-    changes = sum(before != after for before, after in itertools.pairwise(documents))
+    documents = rows["document_id"].combine_chunks()
+    changes = pc.sum(pc.not_equal(documents[1:], documents[:-1])).as_py() or 0
     with path.open("rb") as file_bytes:
         sha256 = hashlib.file_digest(file_bytes, "sha256").hexdigest()
     return Partition(
@@ -85,12 +85,12 @@ def describe(path: Path) -> Partition:
         dim=schema.field("vector").type.list_size,
         precision=made_by["precision"],
         cosine_to_fp32=float(made_by["cosine_to_fp32"]),
-        tokens=sum(rows["tokens"].to_pylist()),
-        truncated=int((dropped > 0).sum()),
-        dropped_tokens=int(dropped.sum()),
-        documents=changes + 1 if documents else 0,
-        first_document=documents[0] if documents else "",
-        last_document=documents[-1] if documents else "",
+        tokens=pc.sum(rows["tokens"]).as_py() or 0,
+        truncated=pc.sum(pc.greater(rows["dropped"], 0)).as_py() or 0,
+        dropped_tokens=pc.sum(rows["dropped"]).as_py() or 0,
+        documents=changes + 1 if len(documents) else 0,
+        first_document=documents[0].as_py() if len(documents) else "",
+        last_document=documents[-1].as_py() if len(documents) else "",
     )
 
 

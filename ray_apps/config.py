@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from data.artifacts import StageConfig
 from data.chunking import ChunkConfig
-from data.embed import EmbedConfig
+from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig
 from data.errors import InputError, nearest
 from data.graph import GraphConfig

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.chunking import ChunkConfig, chunk, passage_text
-from data.embed import EmbedConfig, embed
+from data.embed import embed
+from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig, load_encoder
 from data.errors import InputError
 from data.schema import DOCUMENTS, partition_name, read_table, write_partition
