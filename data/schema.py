@@ -1,6 +1,7 @@
 """The tables of Catena as Arrow schemas. On disk: folders of Parquet partitions named ``part-00000.parquet``."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def count_rows(folder: Path) -> int:
 
 def write_partition(table: pa.Table, path: Path) -> None:
     """Write one Parquet partition so that it is either whole or absent under its name."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    # The process's number: an actor that outlives its killed job must not write into the file of the next job's.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     pq.write_table(table, unfinished, compression="zstd")
     unfinished.replace(path)
