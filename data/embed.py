@@ -14,6 +14,11 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.artifacts import StageConfig
+from data.cache import CacheConfig, TierCounts, sum_counts
+from data.cache.encoder import CachedEncoder, DocumentCache
+from data.cache.job import document_cache, report, tell_gone
+from data.cache.keys import text_hashes
+from data.cache.stored import write_index
 from data.chunking import passage_text
 from data.encoders import BATCH_TOKENS, EncoderConfig, check_model, load_encoder
 from data.schema import partitions
@@ -21,6 +26,7 @@ from data.vectors import Partition, count_documents, describe, write_manifest, w
 
 logger = logging.getLogger("catena")
 
+NO_CACHE = CacheConfig(memory_mb=0)
 CORES_PER_ACTOR = 8  # beyond that, Python between the matrix products holds the cores up
 
 
@@ -48,6 +54,7 @@ class Embedded(BaseModel):
 
     partition: Partition
     padding_share: float
+    cache: dict[str, TierCounts]  # by tier
     ready_at: float  # when the actor's encoder was loaded; seconds since the epoch, as the next two
     started_at: float
     finished_at: float
@@ -61,11 +68,15 @@ class EmbedPartition:
         batch_tokens: largest padded area of a batch.
         cores: batches at once on a CPU.
         vectors: folder the partitions are written to.
+        cache: what may be known before.
     """
 
-    def __init__(self, encoder: EncoderConfig, batch_tokens: int, cores: int, vectors: Path) -> None:
+    def __init__(
+        self, encoder: EncoderConfig, batch_tokens: int, cores: int, vectors: Path, cache: DocumentCache | None = None
+    ) -> None:
         logging.getLogger("catena").setLevel(logging.INFO)  # Ray keeps the actor's log in its session folder
-        self._encoder = load_encoder(encoder, batch_tokens, cores)
+        loaded = load_encoder(encoder, batch_tokens, cores)
+        self._encoder = cache.around(loaded) if cache else loaded
         self._vectors = vectors
         self._ready_at = time.time()
 
@@ -83,20 +94,23 @@ class EmbedPartition:
         padding_share = 0.0
         if not path.exists():
             rows = pq.read_table(passages, columns=["id", "document_id", "title", "text"])
-            texts = map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist())
-            encoded = self._encoder.encode_counted(list(texts))
+            texts = list(map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist()))
+            encoded = self._encoder.encode_counted(texts)
             padding_share = encoded.padding_share
-            write_vectors(rows["id"], rows["document_id"], encoded, self._encoder, path)
+            write_vectors(rows["id"], rows["document_id"], text_hashes(texts), encoded, self._encoder, path)
         return Embedded(
             partition=describe(path),
             padding_share=padding_share,
+            cache=self._encoder.take_counts() if isinstance(self._encoder, CachedEncoder) else {},
             ready_at=self._ready_at,
             started_at=started_at,
             finished_at=time.time(),
         )
 
 
-def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path) -> dict[str, Any]:
+def embed(
+    passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path, cache: CacheConfig = NO_CACHE
+) -> dict[str, Any]:
     """Embed every passage; partitions that are done are kept. Ray is connected by the caller.
 
     Args:
@@ -104,16 +118,19 @@ def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path
         encoder: which encoder.
         config: how the work is spread.
         out: the artifact's folder: gets ``vectors/``, partitioned like the passages (``id``, ``document_id``,
-            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``), and ``manifest.json``, last.
+            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``, ``text_hash``), an index of the hashes,
+            and ``manifest.json``, last.
+        cache: whether vectors may come from elsewhere than the encoder.
 
     Returns:
         ``documents``, ``passages``, ``tokens``, ``kept_passages`` (done by an earlier run), ``documents_per_s``,
         ``passages_per_s`` and ``tokens_per_s`` (of this run's own, from the first partition begun to the last one
         written), ``padding_share``, ``startup_seconds`` (until the first encoder was loaded), ``precision``,
-        ``cosine_to_fp32``, ``fingerprint`` and ``dim``.
+        ``cosine_to_fp32``, ``fingerprint``, ``dim``; with a cache also ``cache``: what each tier did,
+        ``copied_passages``, which no encoder computed, and ``gone_texts``, which other processes were told of.
 
     Raises:
-        InputError: if there is no such encoder, or the folder holds vectors of another one.
+        InputError: if there is no such encoder, Redis refuses the password, or the folder holds vectors of another one.
     """
     check_model(encoder)
     begun_at = time.time()
@@ -124,18 +141,24 @@ def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path
     todo = [path for path in partitions(passages) if not (vectors / path.name).exists()]
     kept = [describe(path) for path in partitions(vectors)]
     made: list[Embedded] = []
-    for done in _with_bar(_run(todo, encoder, config, vectors), passages, kept):
-        if not made and not kept:
-            logger.info(
-                "embed: %s, smallest cosine to fp32 %.5f", done.partition.precision, done.partition.cosine_to_fp32
-            )
-        made.append(done)
-    whole = sorted([*kept, *(done.partition for done in made)], key=lambda partition: partition.name)
-    write_manifest(whole, out)
-    return _result(whole, kept, made, begun_at)
+    with document_cache(cache, out) as shared:
+        for done in _with_bar(_run(todo, encoder, config, vectors, shared), passages, kept):
+            if not made and not kept:
+                logger.info(
+                    "embed: %s, smallest cosine to fp32 %.5f", done.partition.precision, done.partition.cosine_to_fp32
+                )
+            made.append(done)
+        whole = sorted([*kept, *(done.partition for done in made)], key=lambda partition: partition.name)
+        write_index(out)
+        write_manifest(whole, out)
+        gone = tell_gone(shared, whole[0].fingerprint, out)
+    counts = sum_counts(done.cache for done in made)
+    return {**_result(whole, kept, made, begun_at), **report(counts, gone)}
 
 
-def _run(todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path) -> Iterator[Embedded]:
+def _run(
+    todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path, cache: DocumentCache
+) -> Iterator[Embedded]:
     """Embed partitions on Ray Data, in whatever order they are done."""
     if not todo:
         return
@@ -145,7 +168,7 @@ def _run(todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vect
     # Ray Data starts an actor that dies again, and hands out again what it had in hand; an exception ends the job.
     dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
         EmbedPartition,
-        fn_constructor_args=(encoder, config.batch_tokens, cores, vectors),
+        fn_constructor_args=(encoder, config.batch_tokens, cores, vectors, cache),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=config.queued),
         num_cpus=cores,

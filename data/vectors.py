@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from data.cache.keys import Hashes, to_arrow
 from data.encoders import Encoded, Encoder
 from data.errors import InputError
 from data.schema import write_partition
@@ -34,13 +35,19 @@ class Partition(BaseModel):
 
 
 def write_vectors(
-    ids: pa.ChunkedArray, document_ids: pa.ChunkedArray, encoded: Encoded, encoder: Encoder, path: Path
+    ids: pa.ChunkedArray,
+    document_ids: pa.ChunkedArray,
+    hashes: Hashes,
+    encoded: Encoded,
+    encoder: Encoder,
+    path: Path,
 ) -> None:
     """Write one partition; the file names the encoder that made it.
 
     Args:
         ids: of the passages.
         document_ids: of the documents they are from.
+        hashes: of the texts that were embedded, uint8 of shape (n, 16): by them a later job finds vectors it can copy.
         encoded: their vectors and tokens.
         encoder: what made them.
         path: the partition, which appears whole or not at all.
@@ -52,6 +59,7 @@ def write_vectors(
             "document_id": document_ids,
             "vector": pa.FixedSizeListArray.from_arrays(values, encoder.dim),
             "tokens": pa.array(encoded.tokens, pa.int32()),
+            "text_hash": to_arrow(hashes),
         }
     )
     made_by = {

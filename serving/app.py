@@ -17,6 +17,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
+from data.cache import CacheConfig
 from data.encoders import EncoderConfig
 from data.errors import InputError
 from data.index import IndexMeta, read_meta
@@ -47,6 +48,7 @@ class Service(BaseModel):
     discovered: Path | None = None
     encoder: EncoderConfig = EncoderConfig()
     serve: ServeConfig = ServeConfig()
+    cache: CacheConfig = CacheConfig()
 
 
 @serve.ingress(api)
@@ -128,5 +130,8 @@ def build(service: Service) -> Application:
         max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": CORES["ingress"]}
     )
     return ingress.bind(
-        embedder.bind(service.encoder, meta, service.serve.max_batch), index.bind(service.index), meta, service
+        embedder.bind(service.encoder, meta, service.serve.max_batch, service.cache),
+        index.bind(service.index),
+        meta,
+        service,
     )
