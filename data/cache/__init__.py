@@ -11,6 +11,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
@@ -169,7 +170,7 @@ class TieredCache:
         for depth, tier in enumerate(self._tiers):
             if not len(missing):
                 break
-            wanted = [keys[row] for row in missing]
+            wanted = [keys[row] for row in missing.tolist()]
             entries, hit = tier.get_many(wanted)
             tier.counts.lookups += len(wanted)
             tier.counts.hits += len(entries.tokens)
@@ -177,7 +178,7 @@ class TieredCache:
             whole.vectors[rows], whole.tokens[rows], found[rows] = entries.vectors, entries.tokens, True
             if len(rows):
                 for nearer in self._tiers[:depth]:
-                    nearer.put_many([wanted[place] for place in np.flatnonzero(hit)], entries)
+                    nearer.put_many(list(compress(wanted, hit)), entries)
             missing = missing[~hit]
         return whole.at(found), found
 

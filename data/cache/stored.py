@@ -135,7 +135,7 @@ def _exact(artifact: Path) -> bool:
     if not paths:
         return False
     kind = pq.read_schema(paths[0]).field("vector").type
-    return pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32()
+    return bool(pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32())
 
 
 def _read(path: Path, rows: npt.NDArray[np.int64], dim: int) -> Entries:

@@ -18,7 +18,7 @@ from data.embed import EmbedConfig, embed
 from data.encoders import EncoderConfig
 from data.schema import DOCUMENTS, partition_name, partitions, read_table, write_partition
 
-PARTITIONS, ROWS = 60, 400
+PARTITIONS, ROWS = 40, 100
 
 
 def checksums(out: Path) -> list[str]:
