@@ -14,5 +14,7 @@ Follow a document through these modules in this order:
 ``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers
 ``tfidf``       documents as the rare words they hold
 ``graph``       links to a graph and its splits; ``pair_features`` describes a pair of documents by its neighbourhood
-``artifacts``   where every stage keeps its output; ``errors`` how a user's mistake is told
+``cache``       vectors that were computed before: in process, in Redis, in earlier artifacts
+``artifacts``   where every stage keeps its output; ``errors`` how a user's mistake is told;
+                ``locks`` keeps two processes off one file
 """

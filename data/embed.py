@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from data import embed_pool
+from data.cache import CacheConfig, sum_counts
+from data.cache.job import document_cache, report, tell_gone
+from data.cache.stored import write_index
 from data.embed_actor import Embedded
 from data.embed_pool import EmbedConfig
 from data.embed_progress import Rates, watched
@@ -20,8 +23,12 @@ from data.vectors import Partition, count_documents, describe, write_manifest
 
 logger = logging.getLogger("catena")
 
+NO_CACHE = CacheConfig(memory_mb=0)
 
-def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path) -> dict[str, Any]:
+
+def embed(
+    passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path, cache: CacheConfig = NO_CACHE
+) -> dict[str, Any]:
     """Embed every passage; partitions that are done are kept. Ray is connected by the caller.
 
     Args:
@@ -29,8 +36,9 @@ def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path
         encoder: which encoder.
         config: how the work is spread.
         out: the artifact's folder: gets ``vectors/``, partitioned like the passages (``id``, ``document_id``,
-            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``, ``dropped``), and ``manifest.json``,
-            last.
+            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``, ``dropped``, ``text_hash``), an index of
+            the hashes, and ``manifest.json``, last.
+        cache: whether vectors may come from elsewhere than the encoder.
 
     Returns:
         ``documents``, ``passages``, ``tokens``, ``truncated`` (passages longer than the encoder reads),
@@ -38,10 +46,12 @@ def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path
         ``kept_passages`` (done by an earlier run), ``documents_per_s``, ``passages_per_s`` and ``tokens_per_s`` (of
         this run's own, from the first partition begun to the last one written), ``padding_share``,
         ``startup_seconds`` (until the first encoder was loaded), ``precision``,
-        ``cosine_to_fp32``, ``fingerprint`` and ``dim``.
+        ``cosine_to_fp32``, ``fingerprint`` and ``dim``; with a cache also ``cache``: what each tier did,
+        ``copied_passages``, which no encoder computed, and ``gone_texts``, which other processes were told of.
 
     Raises:
-        InputError: if there is no such encoder, the folder holds vectors of another one, or the disk is full.
+        InputError: if there is no such encoder, Redis refuses the password, the folder holds vectors of another one,
+            or the disk is full.
     """
     check_model(encoder)
     begun_at = time.time()
@@ -55,15 +65,19 @@ def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path
     rates = Rates(count_rows(passages), sum(partition.rows for partition in kept))
     if 0 < rates.done < rates.total:
         logger.info("embed: %d of %d passages are done, going on with the rest", rates.done, rates.total)
-    for done in watched(embed_pool.run(todo, encoder, config, vectors), rates):
-        if not made and not kept:
-            logger.info(
-                "embed: %s, smallest cosine to fp32 %.5f", done.partition.precision, done.partition.cosine_to_fp32
-            )
-        made.append(done)
-    whole = sorted([*kept, *(done.partition for done in made)], key=lambda partition: partition.name)
-    write_manifest(whole, out)
-    return _result(whole, kept, made, begun_at)
+    with document_cache(cache, out) as shared:
+        for done in watched(embed_pool.run(todo, encoder, config, vectors, shared), rates):
+            if not made and not kept:
+                logger.info(
+                    "embed: %s, smallest cosine to fp32 %.5f", done.partition.precision, done.partition.cosine_to_fp32
+                )
+            made.append(done)
+        whole = sorted([*kept, *(done.partition for done in made)], key=lambda partition: partition.name)
+        write_index(out)
+        write_manifest(whole, out)
+        gone = tell_gone(shared, whole[0].fingerprint, out)
+    counts = sum_counts(done.cache for done in made)
+    return {**_result(whole, kept, made, begun_at), **report(counts, gone)}
 
 
 def _result(

@@ -9,6 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from data.cache import TierCounts
+from data.cache.encoder import CachedEncoder, DocumentCache
+from data.cache.keys import text_hashes
 from data.chunking import passage_texts
 from data.embed_metrics import EmbedMetrics
 from data.encoders import Encoded, Encoder, EncoderConfig, load_encoder
@@ -24,6 +27,7 @@ class Embedded(BaseModel):
     partition: Partition
     padding_share: float
     oom_retries: int
+    cache: dict[str, TierCounts]  # by tier
     ready_at: float  # when the actor's encoder was loaded; seconds since the epoch, as the next two
     started_at: float
     finished_at: float
@@ -40,14 +44,18 @@ class EmbedPartition:
         batch_tokens: largest padded area of a batch.
         cores: batches at once on a CPU.
         vectors: folder the partitions are written to.
+        cache: what may be known before.
     """
 
-    def __init__(self, encoder: EncoderConfig, batch_tokens: int, cores: int, vectors: Path) -> None:
+    def __init__(
+        self, encoder: EncoderConfig, batch_tokens: int, cores: int, vectors: Path, cache: DocumentCache | None = None
+    ) -> None:
         logging.getLogger("catena").setLevel(logging.INFO)  # Ray keeps the actor's log in its session folder
         self._config = encoder
         self._batch_tokens = batch_tokens
         self._cores = cores
         self._vectors = vectors
+        self._cache = cache
         self._ready_at = time.time()
         self._metrics = EmbedMetrics()
 
@@ -55,7 +63,7 @@ class EmbedPartition:
     def _encoder(self) -> Encoder:
         encoder = load_encoder(self._config, self._batch_tokens, self._cores)
         self._ready_at = time.time()
-        return encoder
+        return self._cache.around(encoder) if self._cache else encoder
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Embed the partitions at some paths; returns one JSON document for each."""
@@ -72,13 +80,15 @@ class EmbedPartition:
         padding_share, oom_retries = 0.0, 0
         if not path.exists():
             rows = pq.read_table(passages, columns=["id", "document_id", "title", "text"])
-            encoded = _encode(encoder, passages, passage_texts(rows["title"], rows["text"]).to_pylist())
+            texts = passage_texts(rows["title"], rows["text"]).to_pylist()
+            encoded = _encode(encoder, passages, texts)
             padding_share, oom_retries = encoded.padding_share, encoded.oom_retries
-            write_vectors(rows["id"], rows["document_id"], encoded, encoder, path)
+            write_vectors(rows["id"], rows["document_id"], text_hashes(texts), encoded, encoder, path)
         embedded = Embedded(
             partition=describe(path),
             padding_share=padding_share,
             oom_retries=oom_retries,
+            cache=encoder.take_counts() if isinstance(encoder, CachedEncoder) else {},
             ready_at=self._ready_at,
             started_at=started_at,
             finished_at=time.time(),

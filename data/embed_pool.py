@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
+from data.cache.encoder import DocumentCache
 from data.embed_actor import Embedded, EmbedPartition
 from data.encoders import BATCH_TOKENS, EncoderConfig
 from data.errors import InputError
@@ -116,7 +117,13 @@ def _gpu_share(encoder: EncoderConfig, config: EmbedConfig, cluster: Mapping[str
     return config.gpus_per_actor
 
 
-def run(todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path) -> Iterator[Embedded]:
+def run(
+    todo: Sequence[Path],
+    encoder: EncoderConfig,
+    config: EmbedConfig,
+    vectors: Path,
+    cache: DocumentCache | None = None,
+) -> Iterator[Embedded]:
     """Embed partitions on Ray Data, in whatever order they are done.
 
     An actor that dies, alone or with its machine, is started again wherever there is room, and what it had in hand is
@@ -127,6 +134,7 @@ def run(todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vecto
         encoder: which encoder.
         config: how the work is spread.
         vectors: folder that the partitions of vectors are written to.
+        cache: what may be known before.
 
     Raises:
         InputError: if no machine that an actor fits on comes in time.
@@ -144,7 +152,7 @@ def run(todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vecto
         encoder = encoder.model_copy(update={"device": "cpu"})
     dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
         EmbedPartition,
-        fn_constructor_args=(encoder, config.batch_tokens, pool.cores, vectors),
+        fn_constructor_args=(encoder, config.batch_tokens, pool.cores, vectors, cache),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
             min_size=pool.least, max_size=pool.most, max_tasks_in_flight_per_actor=config.queued

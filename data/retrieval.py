@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from data.cache import CacheConfig
+from data.cache.encoder import cached_queries
 from data.encoders import Encoder, EncoderConfig, load_encoder
 from data.errors import InputError, nearest
 from data.index import Filter, Hit, IndexMeta, IndexQuery, Mode, VectorIndex, open_index, read_meta
@@ -168,19 +170,24 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
         )
 
 
-def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
+def query_encoder(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | None = None) -> Encoder:
     """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
 
     What is chosen by a measurement may come out otherwise on another day, and would then not fit the index.
 
+    Args:
+        meta: describes the index.
+        config: which encoder.
+        cache: where questions are looked for before they are encoded; None computes each of them.
+
     Raises:
-        InputError: if another encoder built the index.
+        InputError: if another encoder built the index, or the cache's Redis refuses.
     """
     if config.precision == "auto" and meta.precision in ("fp32", "bf16", "fp16"):
         config = EncoderConfig.model_validate({**config.model_dump(), "precision": meta.precision})
     encoder = load_encoder(config)
     check_encoder(meta, encoder.fingerprint)
-    return encoder
+    return cached_queries(encoder, cache) if cache else encoder
 
 
 def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:

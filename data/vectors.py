@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from data.cache.keys import Hashes, to_arrow
 from data.encoders import Encoded, Encoder
 from data.errors import InputError
 from data.schema import write_partition
@@ -38,7 +39,12 @@ class Partition(BaseModel):
 
 
 def write_vectors(
-    ids: pa.ChunkedArray, document_ids: pa.ChunkedArray, encoded: Encoded, encoder: Encoder, path: Path
+    ids: pa.ChunkedArray,
+    document_ids: pa.ChunkedArray,
+    hashes: Hashes,
+    encoded: Encoded,
+    encoder: Encoder,
+    path: Path,
 ) -> None:
     """Write one partition; the file names the encoder that made it.
 
@@ -46,6 +52,8 @@ def write_vectors(
         ids: of the passages.
         document_ids: of the documents they are from.
         encoded: their vectors, tokens and what was cut off.
+        hashes: of the texts that were embedded, uint8 of shape (n, 16): by them a later job finds vectors it can copy.
+        encoded: their vectors and tokens.
         encoder: what made them.
         path: the partition, which appears whole or not at all.
     """
@@ -57,6 +65,7 @@ def write_vectors(
             "vector": pa.FixedSizeListArray.from_arrays(values, encoder.dim),
             "tokens": pa.array(encoded.tokens, pa.int32()),
             "dropped": pa.array(encoded.dropped if len(encoded.dropped) else np.zeros(len(ids), np.int32), pa.int32()),
+            "text_hash": to_arrow(hashes),
         }
     )
     made_by = {

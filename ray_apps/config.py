@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from data.artifacts import StageConfig
+from data.cache import CacheConfig
 from data.chunking import ChunkConfig
 from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig
@@ -37,7 +38,7 @@ from training.config import TrainConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
-OTHER_VARIABLES = frozenset({"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"})
+OTHER_VARIABLES = frozenset({"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY", "CATENA_REDIS_PASSWORD"})
 
 
 class RayConfig(StageConfig):
@@ -62,6 +63,7 @@ class RunConfig(BaseSettings):
     chunk: ChunkConfig = ChunkConfig()
     encoder: EncoderConfig = EncoderConfig()
     embed: EmbedConfig = EmbedConfig()
+    cache: CacheConfig = CacheConfig()
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()

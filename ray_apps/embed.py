@@ -23,7 +23,8 @@ def embed(run: RunConfig) -> Artifact:
     check_model(run.encoder)  # before minutes go into a corpus that nothing can embed
     passages = chunk(run).path / "passages"
     connect(run.ray)
-    return materialise(vectors, lambda out: data.embed.embed(passages, run.encoder, run.embed, out))
+    cache = run.cache.at(run.workspace)
+    return materialise(vectors, lambda out: data.embed.embed(passages, run.encoder, run.embed, out, cache))
 
 
 if __name__ == "__main__":

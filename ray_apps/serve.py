@@ -49,6 +49,7 @@ def serve(run: RunConfig) -> dict[str, Any]:
         discovered=proposals.path / "links" if proposals.done else None,
         encoder=run.encoder,
         serve=run.serve,
+        cache=run.cache.at(run.workspace),
     )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     name, stopped = f"catena-{run.name}", threading.Event()

@@ -17,6 +17,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
+from data.cache import CacheConfig
 from data.encoders import EncoderConfig
 from data.errors import InputError
 from data.index import IndexMeta, read_meta
@@ -47,6 +48,7 @@ class Service(BaseModel):
     discovered: Path | None = None
     encoder: EncoderConfig = EncoderConfig()
     serve: ServeConfig = ServeConfig()
+    cache: CacheConfig = CacheConfig()
 
 
 @serve.ingress(api)
@@ -127,4 +129,6 @@ def build(service: Service) -> Application:
     ingress = serve.deployment(Ingress).options(
         max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": CORES["ingress"]}
     )
-    return ingress.bind(embedder.bind(service.encoder, meta, service.serve), index.bind(service.index), meta, service)
+    return ingress.bind(
+        embedder.bind(service.encoder, meta, service.serve, service.cache), index.bind(service.index), meta, service
+    )

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from data.cache import CacheConfig
 from data.coalescing import Coalescer
 from data.encoders import EncoderConfig
 from data.index import IndexMeta
@@ -19,13 +20,16 @@ class Embedder:
         config: which model; it is loaded here, once.
         meta: the index that will be asked.
         serve: how large batches grow, and how long a query may stand back for them.
+        cache: where queries are looked for before they are encoded.
 
     Raises:
-        InputError: if the index holds vectors of another encoder.
+        InputError: if the index holds vectors of another encoder, or the cache's Redis refuses.
     """
 
-    def __init__(self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig) -> None:
-        self._encoder = query_encoder(meta, config)
+    def __init__(
+        self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig, cache: CacheConfig | None = None
+    ) -> None:
+        self._encoder = query_encoder(meta, config, cache)
         self._encode = Coalescer[str, npt.NDArray[np.float32]](
             self._encode_batch, serve.max_batch, estimated_tokens, serve.max_batch_tokens, serve.max_age_s
         )

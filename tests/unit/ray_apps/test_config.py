@@ -6,6 +6,7 @@ import pytest
 
 from data.errors import InputError
 from ray_apps.config import RunConfig, describe_flags, load_run
+from ray_apps.stages import STAGES, artifact
 
 RUN = """\
 name: small
@@ -155,3 +156,22 @@ def test_every_key_is_described_and_no_section_but_the_source_must_be_given() ->
     for section, field in RunConfig.model_fields.items():
         keys = getattr(field.annotation, "model_fields", {})
         assert [f"{section}.{key}" for key, value in keys.items() if not value.description] == []
+
+
+def test_the_cache_is_no_part_of_what_a_run_makes(run_file: Path, tmp_path: Path) -> None:
+    run_file.write_text(RUN.replace("json", "numpy") + "cache: {redis: embedded, stored: true}\n")
+    run = load_run(run_file, ["--cache.memory-mb", "7", "--workspace", str(tmp_path)])
+    assert (run.cache.memory_mb, run.cache.stored, run.cache.at(run.workspace).folder) == (7, True, tmp_path / "cache")
+    assert run.cache.at(tmp_path / "x").at(tmp_path).folder == tmp_path / "x" / "cache"
+    plain = load_run(run_file, ["--cache.redis", "none", "--cache.stored", "false", "--workspace", str(tmp_path)])
+    assert {stage: artifact(run, stage).key for stage in STAGES} == {s: artifact(plain, s).key for s in STAGES}
+
+
+def test_a_redis_that_is_no_place_names_its_line(run_file: Path) -> None:
+    run_file.write_text(RUN + "cache:\n  redis: embeded\n")
+    assert problem(run_file).startswith(f"{run_file}, line 8: cache.redis: 'none', 'embedded' or a URL")
+
+
+def test_a_password_in_the_run_file_is_not_printed(run_file: Path) -> None:
+    run_file.write_text(RUN + "cache: {redis: 'redis://:moonlight@host'}\n")
+    assert problem(run_file) == "cache.redis: the URL holds a password"
