@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data.artifacts import StageConfig
 from data.chunking import passage_text
 from data.encoders import BATCH_TOKENS, EncoderConfig, check_model, load_encoder
+from data.quantise import Storage
 from data.schema import partitions
 from data.vectors import Partition, count_documents, describe, write_manifest, write_vectors
 
@@ -25,7 +26,7 @@ CORES_PER_ACTOR = 8  # beyond that, Python between the matrix products holds the
 
 
 class EmbedConfig(StageConfig):
-    """How the embedding is spread over cores and machines; none of it changes what comes out."""
+    """How the embedding is spread over cores and machines, none of which changes what comes out; and how it is stored."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"batch_tokens", "actors", "cores_per_actor", "queued"})
 
@@ -39,6 +40,13 @@ class EmbedConfig(StageConfig):
         None, ge=1, description=f"cores of an actor without a GPU; those of a machine, at most {CORES_PER_ACTOR}"
     )
     queued: int = Field(3, ge=2, description="partitions handed to an actor at once, so that it never waits for one")
+    storage: Literal["float32", "float16"] = Field(
+        "float32", description="of the vectors; the section `reduce` has smaller ones, and fewer dimensions"
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """As ever; float32 goes without saying, as it did before there was a choice."""
+        return {key: value for key, value in super().identity().items() if (key, value) != ("storage", "float32")}
 
 
 class Embedded(BaseModel):
@@ -61,12 +69,16 @@ class EmbedPartition:
         batch_tokens: largest padded area of a batch.
         cores: batches at once on a CPU.
         vectors: folder the partitions are written to.
+        storage: form of the vectors in them.
     """
 
-    def __init__(self, encoder: EncoderConfig, batch_tokens: int, cores: int, vectors: Path) -> None:
+    def __init__(
+        self, encoder: EncoderConfig, batch_tokens: int, cores: int, vectors: Path, storage: Storage = "float32"
+    ) -> None:
         logging.getLogger("catena").setLevel(logging.INFO)  # Ray keeps the actor's log in its session folder
         self._encoder = load_encoder(encoder, batch_tokens, cores)
         self._vectors = vectors
+        self._storage = storage
         self._ready_at = time.time()
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -86,7 +98,7 @@ class EmbedPartition:
             texts = map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist())
             encoded = self._encoder.encode_counted(list(texts))
             padding_share = encoded.padding_share
-            write_vectors(rows["id"], rows["document_id"], encoded, self._encoder, path)
+            write_vectors(rows["id"], rows["document_id"], encoded, self._encoder, path, self._storage)
         return Embedded(
             partition=describe(path),
             padding_share=padding_share,
@@ -104,7 +116,7 @@ def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path
         encoder: which encoder.
         config: how the work is spread.
         out: the artifact's folder: gets ``vectors/``, partitioned like the passages (``id``, ``document_id``,
-            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``), and ``manifest.json``, last.
+            ``vector`` as a list of ``dim`` floats of unit length, ``tokens``), and ``manifest.json``, last.
 
     Returns:
         ``documents``, ``passages``, ``tokens``, ``kept_passages`` (done by an earlier run), ``documents_per_s``,
@@ -145,7 +157,7 @@ def _run(todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vect
     # Ray Data starts an actor that dies again, and hands out again what it had in hand; an exception ends the job.
     dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
         EmbedPartition,
-        fn_constructor_args=(encoder, config.batch_tokens, cores, vectors),
+        fn_constructor_args=(encoder, config.batch_tokens, cores, vectors, config.storage),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=config.queued),
         num_cpus=cores,

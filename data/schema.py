@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -86,8 +87,8 @@ def count_rows(folder: Path) -> int:
     return sum(pq.read_metadata(path).num_rows for path in partitions(folder))
 
 
-def write_partition(table: pa.Table, path: Path) -> None:
+def write_partition(table: pa.Table, path: Path, **layout: Any) -> None:  # noqa: ANN401 - options of pq.write_table
     """Write one Parquet partition so that it is either whole or absent under its name."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    pq.write_table(table, unfinished, compression="zstd")
+    pq.write_table(table, unfinished, compression="zstd", **layout)
     unfinished.replace(path)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.chunking import passage_text
@@ -19,6 +17,7 @@ from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
 from data.lexical import BM25, Tokenizer, mean_length
 from data.schema import count_rows, partitions, read_batches
+from data.vector_store import matrix
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -159,8 +158,7 @@ def indexed_passages(
                 f"{vector_path} was made by the encoder {made_by}, the others by {encoder}",
                 "Delete the embed artifact and run again.",
             )
-        matrix = _matrix(embedded["vector"])
-        for row, vector in zip(table.to_pylist(), matrix, strict=True):
+        for row, vector in zip(table.to_pylist(), matrix(embedded), strict=True):
             title, metadata = described[row["document_id"]]
             yield IndexedPassage(
                 id=row["id"],
@@ -229,12 +227,6 @@ def _sample(passages: Path) -> Iterator[str]:
         table = pq.read_table(path, columns=["title", "text"])
         for title, text in zip(table["title"].to_pylist(), table["text"].to_pylist(), strict=True):
             yield passage_text(title, text)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    values = column.combine_chunks()
-    flat = np.asarray(values.flatten(), dtype=np.float32)
-    return flat.reshape(len(values), -1)
 
 
 def _write_meta(meta: IndexMeta, out: Path) -> None:
