@@ -175,9 +175,10 @@ def rescore(questions: Floats, rows: Rows, vectors: Floats, k: int) -> tuple[Flo
     """Order what a search over codes found by the vectors themselves.
 
     Args:
-        questions: float32 (q, dim), unit length.
+        questions: float32 (q, dim), unit length, as the vectors are.
         rows: int64 (q, found), more than k each for this to be of use.
-        vectors: float32 (n, dim); memory-mapped, only rows that were found are read.
+        vectors: float32 (n, dim), of more dimensions than the codes if these were reduced; where memory-mapped, only rows
+            that were found are read.
         k: rows wanted of each.
 
     Returns:
@@ -188,8 +189,7 @@ def rescore(questions: Floats, rows: Rows, vectors: Floats, k: int) -> tuple[Flo
     return np.take_along_axis(cosines, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def search_rescored(
-    questions: Floats, codes: Codes, storage: Storage, vectors: Floats, k: int, oversample: int = 4
-) -> tuple[Floats, Rows]:
-    """``search`` for ``k * oversample`` rows by codes, then ``rescore`` down to k."""
-    return rescore(questions, search(questions, codes, storage, k * oversample)[1], vectors, k)
+def overlap(found: Rows, exact: Rows) -> float:
+    """Mean share of each question's rows in ``exact``, (q, k), that stand in its row of ``found`` too: recall at k."""
+    shared = [len(np.intersect1d(some, true)) for some, true in zip(found, exact, strict=True)]
+    return round(float(np.mean(shared)) / exact.shape[1], 4)

@@ -11,6 +11,7 @@ from data.encoders import Encoder, EncoderConfig, load_encoder
 from data.errors import InputError, nearest
 from data.index import Filter, Hit, IndexMeta, IndexQuery, Mode, VectorIndex, open_index, read_meta
 from data.lexical import BM25, Tokenizer
+from data.reduction import Projection, ReducedEncoder
 
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
 
@@ -169,7 +170,8 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
 
 
 def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
-    """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
+    """Load the encoder for an index's questions: in the precision of its vectors where the config leaves the choice, and
+    reduced as they are.
 
     What is chosen by a measurement may come out otherwise on another day, and would then not fit the index.
 
@@ -179,6 +181,8 @@ def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
     if config.precision == "auto" and meta.precision in ("fp32", "bf16"):
         config = EncoderConfig.model_validate({**config.model_dump(), "precision": meta.precision})
     encoder = load_encoder(config)
+    if meta.projection is not None:
+        encoder = ReducedEncoder(encoder, Projection.load(meta.projection))
     check_encoder(meta, encoder.fingerprint)
     return encoder
 

@@ -16,6 +16,7 @@ from data.chunking import passage_text
 from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
 from data.lexical import BM25, Tokenizer, mean_length
+from data.reduction import PROJECTION
 from data.schema import count_rows, partitions, read_batches
 from data.vector_store import matrix
 
@@ -33,7 +34,8 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
     Args:
         documents: the documents table.
         passages: the passages table.
-        embedded: the embedding stage's folder: ``manifest.json`` and ``vectors/``, partitioned like the passages.
+        embedded: the embedding stage's folder, or that of ``reduce``: ``manifest.json`` and ``vectors/``, partitioned like
+            the passages, and ``projection.safetensors`` where vectors were reduced.
         config: engine and weights.
         out: the artifact's folder; ``meta.json`` in it names the collection that answers.
 
@@ -59,6 +61,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         precision=manifest["precision"],
         mean_length=bm25.mean_length,
         filter_keys=keys,
+        projection=_keep_projection(embedded, out),
     )
     rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder)
     place = _build_on_server if config.engine == "server" else _build_edge
@@ -66,6 +69,16 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
     place(rows, meta, out)
     rate = points / (time.perf_counter() - started)
     return {"points": points, "dim": meta.dim, "engine": config.engine, "points_per_s": round(rate, 1)}
+
+
+def _keep_projection(embedded: Path, out: Path) -> Path | None:
+    """A copy beside the index, which then needs nothing of the run to understand a question."""
+    if not (embedded / PROJECTION).exists():
+        return None
+    unfinished = out / f".{PROJECTION}.unfinished"
+    shutil.copyfile(embedded / PROJECTION, unfinished)
+    unfinished.replace(out / PROJECTION)
+    return Path(PROJECTION)
 
 
 def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:

@@ -16,14 +16,14 @@ from data.quantise import (
     bytes_per_vector,
     decode,
     encode,
+    overlap,
     rescore,
     search,
-    search_rescored,
     width,
 )
 
 # Largest distance of a unit vector's numbers from themselves after decoding.
-ERRORS: dict[Storage, float] = {"float32": 0.0, "float16": 5e-4, "float8": 0.04, "int8": 0.005, "binary": 1.0}
+ERRORS: dict[Storage, float] = {"float32": 0.0, "float16": 5e-4, "float8": 0.07, "int8": 0.005, "binary": 1.0}
 
 
 def unit(count: int, dim: int = 64, seed: int = 0) -> Floats:
@@ -114,7 +114,7 @@ def test_equal_similarities_stand_by_row_number() -> None:
 def test_more_is_asked_than_there_is() -> None:
     vectors = unit(3)
     assert search(vectors, encode(vectors, "binary"), "binary", 10)[1].shape == (3, 3)
-    assert search_rescored(vectors, encode(vectors, "binary"), "binary", vectors, 10)[1].shape == (3, 3)
+    assert rescore(vectors, search(vectors, vectors, "float32", 10)[1], vectors, 10)[1].shape == (3, 3)
     assert search(vectors, np.empty((0, 64), np.int8), "int8", 10)[1].shape == (3, 0)
 
 
@@ -122,16 +122,14 @@ def test_rescoring_finds_what_codes_alone_lose() -> None:
     vectors, questions = unit(2000), unit(50, seed=1)
     exact = search(questions, vectors, "float32", 10)[1]
 
-    def recall(rows: np.ndarray) -> float:
-        return float(np.mean([len(set(found) & set(true)) / 10 for found, true in zip(rows, exact, strict=True)]))
-
     codes = encode(vectors, "binary")
-    alone = recall(search(questions, codes, "binary", 10)[1])
-    rescored = [recall(search_rescored(questions, codes, "binary", vectors, 10, many)[1]) for many in (2, 4, 16)]
+    alone = overlap(search(questions, codes, "binary", 10)[1], exact)
+    deeper = [search(questions, codes, "binary", 10 * many)[1] for many in (2, 4, 16)]
+    rescored = [overlap(rescore(questions, rows, vectors, 10)[1], exact) for rows in deeper]
     assert alone < rescored[0] < rescored[1] < rescored[2]
-    assert recall(search(questions, encode(vectors, "int8"), "int8", 10)[1]) > 0.95
+    assert overlap(search(questions, encode(vectors, "int8"), "int8", 10)[1], exact) > 0.95
     cosines, rows = rescore(questions, np.tile(np.arange(2000), (50, 1)), vectors, 10)
-    assert recall(rows) == 1.0 and (np.diff(cosines) <= 0).all()
+    assert overlap(rows, exact) == 1.0 and (np.diff(cosines) <= 0).all()
 
 
 def test_bits_that_fill_no_bytes_are_refused() -> None:
