@@ -26,7 +26,7 @@ CORES_PER_ACTOR = 8  # beyond that, Python between the matrix products holds the
 
 
 class EmbedConfig(StageConfig):
-    """How the embedding is spread over cores and machines, none of which changes what comes out; and how it is stored."""
+    """How the embedding is spread over cores and machines, which changes nothing in it, and how vectors are stored."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"batch_tokens", "actors", "cores_per_actor", "queued"})
 

@@ -1,7 +1,7 @@
 """Unit vectors in fewer bytes: float16, float8, int8 and bits, exact search over them, and rescoring with floats.
 
-Every form is of a unit vector and decodes to one, so the length is not stored: a scale that it would need is found again
-in the length of the codes.
+Every form is of a unit vector and decodes to one, so no length is stored: a scale that it would need is found again in
+the length of the codes.
 """
 
 from typing import Any, Literal, get_args
@@ -159,7 +159,7 @@ def _similarities(questions: Floats, codes: Codes, storage: Storage) -> Floats:
         unequal = np.stack([np.bitwise_count(stored ^ row).sum(axis=1, dtype=np.int32) for row in asked])
         return (1 - 2 * unequal / questions.shape[1]).astype(np.float32)
     if storage == "int8":
-        # NumPy has no fast product of integers. As float32 it is exact while sums stay below 2**24: to 1,040 dimensions.
+        # NumPy has no fast product of integers; float32 is exact while sums stay below 2**24: to 1,040 dimensions.
         asked, stored = encode(questions, "int8").astype(np.float32), codes.astype(np.float32)
         lengths = np.outer(np.linalg.norm(asked, axis=1), np.linalg.norm(stored, axis=1))
         return np.asarray((asked @ stored.T) / np.maximum(lengths, 1e-12), dtype=np.float32)
@@ -177,8 +177,8 @@ def rescore(questions: Floats, rows: Rows, vectors: Floats, k: int) -> tuple[Flo
     Args:
         questions: float32 (q, dim), unit length, as the vectors are.
         rows: int64 (q, found), more than k each for this to be of use.
-        vectors: float32 (n, dim), of more dimensions than the codes if these were reduced; where memory-mapped, only rows
-            that were found are read.
+        vectors: float32 (n, dim), of more dimensions than the codes if these were reduced; where memory-mapped, only
+            rows that were found are read.
         k: rows wanted of each.
 
     Returns:

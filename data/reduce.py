@@ -39,7 +39,8 @@ class ReduceConfig(StageConfig):
     sample_rows: int = Field(100_000, ge=1, description="passages that PCA is fitted on, drawn at random")
     seed: int = Field(0, ge=0, description="seed of the sample and of the random projection")
     storage: Storage = Field(
-        "float32", description="of the vectors: float32, float16, float8 (e4m3) and int8 a byte, binary a bit a dimension"
+        "float32",
+        description="of the vectors: float32, float16, float8 (e4m3) and int8 a byte, binary a bit a dimension",
     )
 
     @property

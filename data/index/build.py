@@ -34,8 +34,8 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
     Args:
         documents: the documents table.
         passages: the passages table.
-        embedded: the embedding stage's folder, or that of ``reduce``: ``manifest.json`` and ``vectors/``, partitioned like
-            the passages, and ``projection.safetensors`` where vectors were reduced.
+        embedded: the folder of the embedding stage, or that of ``reduce``: ``manifest.json`` and ``vectors/``,
+            partitioned like the passages, and ``projection.safetensors`` where vectors lost dimensions.
         config: engine and weights.
         out: the artifact's folder; ``meta.json`` in it names the collection that answers.
 

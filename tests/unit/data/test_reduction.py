@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.decomposition import TruncatedSVD
 
@@ -13,7 +14,6 @@ from data.quantise import Floats, overlap, search
 from data.reduction import Projection, ReducedEncoder, fit_pca, random_projection, sampled, truncation
 from data.schema import partition_name
 from data.vectors import vector_column, write_table
-import pyarrow as pa
 
 DIM = 48
 
@@ -76,7 +76,9 @@ def test_pca_is_the_svd_of_the_sample_however_it_is_cut() -> None:
     np.testing.assert_allclose(whole.matrix, cut.matrix, atol=1e-6)
     peer = TruncatedSVD(8, algorithm="arpack", random_state=0).fit(sample.astype(np.float64)).components_.T
     np.testing.assert_allclose(np.abs((whole.matrix * peer).sum(axis=0)), 1, atol=1e-5)  # but for signs
-    assert whole.kept == pytest.approx(float((sample @ whole.matrix).astype(np.float64).__pow__(2).sum() / 500), abs=1e-5)
+    assert whole.kept == pytest.approx(
+        float((sample @ whole.matrix).astype(np.float64).__pow__(2).sum() / 500), abs=1e-5
+    )
     assert 0.7 < whole.kept < 1 and fit_pca([sample], "letters", DIM).kept == pytest.approx(1)
 
 

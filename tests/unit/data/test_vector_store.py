@@ -45,7 +45,12 @@ def write(folder: Path, storage: Storage, ids: list[list[str]] | None = None) ->
         encoded = Encoded(unit(rows, number), np.arange(rows, dtype=np.int32), 0.0)
         documents = pa.chunked_array([[f"d{i // 3}" for i in range(rows)]])
         write_vectors(
-            pa.chunked_array([own]), documents, encoded, Maker(), folder / partition_name(number), storage  # type: ignore[arg-type]
+            pa.chunked_array([own]),
+            documents,
+            encoded,
+            Maker(),
+            folder / partition_name(number),
+            storage,  # type: ignore[arg-type]
         )
     return folder
 
