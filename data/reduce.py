@@ -1,6 +1,6 @@
 """Vectors to smaller ones on Ray Data, partition by partition: fewer dimensions, fewer bytes, and what that loses.
 
-The ledger is the folder, as it is for ``embed``: a partition is whole under its name or not there, and the projection is
+The ledger is the folder, as it is for ``embed``: a partition is whole under its name or not there. The projection is
 fitted once and kept beside them.
 """
 
@@ -40,7 +40,7 @@ class ReduceConfig(StageConfig):
     seed: int = Field(0, ge=0, description="seed of the sample and of the random projection")
     storage: Storage = Field(
         "float32",
-        description="of the vectors: float32, float16, float8 (e4m3) and int8 a byte, binary a bit a dimension",
+        description="of the vectors; float8 (e4m3) and int8 take a byte a dimension, binary a bit",
     )
 
     @property
@@ -149,7 +149,7 @@ def reduce_partition(source: Path, projection: Projection | None, storage: Stora
 
 
 def _recall(vectors: Path, projection: Projection | None, config: ReduceConfig) -> dict[str, float]:
-    """Share of the nearest passages that smaller vectors find too; nothing where there are too few to ask and to find."""
+    """Share of the nearest passages that smaller vectors find too; nothing where there are too few of them."""
     full = np.concatenate(list(sampled(vectors, _JUDGED, config.seed)) or [np.empty((0, 1), np.float32)])
     asked, searched = full[:_ASKED], full[_ASKED:]
     if len(searched) <= _NEAREST:

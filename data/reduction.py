@@ -1,7 +1,7 @@
 """Fewer dimensions: a matrix that vectors and questions are multiplied by and brought back to unit length.
 
-PCA keeps the directions in which a sample of the corpus varies most, a random projection any, and Matryoshka truncation the
-first ones, which an encoder trained for it puts most into (Kusupati et al., Matryoshka Representation Learning, 2022).
+PCA keeps the directions that hold most of a sample of the corpus, a random projection any, and Matryoshka truncation
+the first, which an encoder trained for it puts most into (Kusupati et al., Matryoshka Representation Learning, 2022).
 """
 
 import hashlib
@@ -154,8 +154,8 @@ def fit_pca(sample: Iterable[Floats], encoder: str, dim: int) -> Projection:
 def random_projection(encoder: str, from_dim: int, dim: int, seed: int) -> Projection:
     """Directions drawn at random, orthonormal, the same for the same seed.
 
-    Gaussian numbers, orthogonalised: products are off by less than with independent directions (Johnson and Lindenstrauss,
-    1984; Choromanski et al., The Unreasonable Effectiveness of Structured Random Orthogonal Embeddings, 2017).
+    Gaussian numbers, orthogonalised: products are off by less than with independent directions (Johnson and
+    Lindenstrauss, 1984; Choromanski et al., Unreasonable Effectiveness of Structured Random Orthogonal Embeddings, 2017).
     """
     drawn = np.random.default_rng(seed).standard_normal((from_dim, dim))
     directions, upper = np.linalg.qr(drawn)
@@ -168,7 +168,7 @@ def truncation(encoder: str, from_dim: int, dim: int) -> Projection:
 
 
 def sampled(vectors: Path, rows: int, seed: int) -> Iterator[Floats]:
-    """A random sample of a table's vectors in blocks, float32, in the table's order; all of them where there are no more.
+    """A random sample of a table's vectors in blocks, float32, in the table's order; all where there are no more.
 
     Args:
         vectors: folder of partitions.

@@ -170,8 +170,9 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
 
 
 def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
-    """Load the encoder for an index's questions: in the precision of its vectors where the config leaves the choice, and
-    reduced as they are.
+    """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
+
+    Where the vectors were reduced, its questions are too.
 
     What is chosen by a measurement may come out otherwise on another day, and would then not fit the index.
 

@@ -1,7 +1,7 @@
 """Reading vectors: whole, in batches or by ids, as NumPy, torch or Polars over the memory that Arrow read them into.
 
-Parquet is compressed, so reading one decodes it once into Arrow's memory. From there nothing is copied where the vectors
-stand in one piece: a record batch, a partition of one row group, what ``read_ids`` returns. A table of many pieces is copied
+Parquet is compressed, so reading one decodes it once into Arrow's memory. From there nothing is copied where the
+vectors stand in one piece: a record batch, a row group, what ``read_ids`` returns. A table of many pieces is copied
 once by ``codes`` and ``as_torch``, which promise one array; ``as_polars`` keeps the pieces. ``read_codes`` reads many
 partitions into one array without holding them twice. Arrow's memory is read-only, and so is what is made of it.
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import polars as pl
     import torch
 
-Read = pa.Table | pa.RecordBatch
 
 # Split block Bloom filter of Parquet, https://github.com/apache/parquet-format/blob/master/BloomFilter.md
 _SALT = np.array(
@@ -35,38 +34,37 @@ _SALT = np.array(
 )
 
 
-def matrix(rows: Read) -> Floats:
+def matrix(rows: pa.Table | pa.RecordBatch) -> Floats:
     """Vectors of some rows as float32 (n, dim), whatever their storage; float32 in one piece is not copied."""
     return decode(codes(rows), storage_of(rows.schema)[0])
 
 
-def codes(rows: Read) -> Codes:
+def codes(rows: pa.Table | pa.RecordBatch) -> Codes:
     """Vectors of some rows as they are stored, (n, width) of the storage's dtype; one piece is not copied."""
     storage, dim = storage_of(rows.schema)
     column = rows.column("vector")
     pieces = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    views = [_values(piece).to_numpy().view(DTYPES[storage]).reshape(-1, width(dim, storage)) for piece in pieces]
-    if len(views) == 1:
-        return views[0]
-    return np.concatenate([np.empty((0, width(dim, storage)), DTYPES[storage]), *views])
+    flat = [_values(piece).to_numpy().view(DTYPES[storage]) for piece in pieces]
+    whole: Codes = flat[0] if len(flat) == 1 else np.concatenate([np.empty(0, DTYPES[storage]), *flat])
+    return whole.reshape(-1, width(dim, storage))
 
 
-def as_torch(rows: Read) -> "torch.Tensor":
+def as_torch(rows: pa.Table | pa.RecordBatch) -> "torch.Tensor":
     """Vectors of some rows as a tensor, (n, width); float8 as ``torch.float8_e4m3fn``; one piece is not copied."""
     import torch
 
     storage, dim = storage_of(rows.schema)
     column = rows.column("vector")
     pieces = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    flat = torch.from_dlpack(_values(pieces[0])) if len(pieces) == 1 else torch.from_numpy(codes(rows))
+    flat = torch.utils.dlpack.from_dlpack(_values(pieces[0])) if len(pieces) == 1 else torch.from_numpy(codes(rows))
     own = {"float8": torch.float8_e4m3fn, "int8": torch.int8}
     return flat.view(own.get(storage, flat.dtype)).reshape(-1, width(dim, storage))
 
 
-def as_polars(rows: Read) -> "pl.DataFrame":
-    """Rows as a Polars frame, vectors as its ``Array``: of floats, of int8, or of bytes (float8 and bits); no copy of them.
+def as_polars(rows: pa.Table | pa.RecordBatch) -> "pl.DataFrame":
+    """Rows as a Polars frame, vectors as its ``Array``: of floats, of int8, or of bytes (float8 and bits).
 
-    Polars copies bytes of one width, so codes are shown to it as lists of small integers in the same memory.
+    Vectors are not copied. Polars copies bytes of one width, so codes are shown to it as lists of small integers in the same memory.
     """
     import polars as pl
 
@@ -97,7 +95,9 @@ def _lists(values: pa.Array, kind: pa.DataType, size: int) -> pa.Array:
 
 
 def read_codes(folder: Path) -> tuple[pa.ChunkedArray, Codes]:
-    """Every id and vector of a table, vectors as one array of their storage's dtype; peak memory is the array and a batch.
+    """Every id and vector of a table, vectors as one array of their storage's dtype.
+
+    Memory at its peak is the array and a batch.
 
     Args:
         folder: the ``vectors`` folder of an artifact.
@@ -119,8 +119,8 @@ def read_codes(folder: Path) -> tuple[pa.ChunkedArray, Codes]:
 def read_ids(folder: Path, ids: Sequence[str], columns: Sequence[str] = ("id", "vector")) -> pa.Table:
     """Rows of some ids, in the order asked; ids that are not there are left out.
 
-    A row group is passed over where the smallest and largest of its ids, or their Bloom filter, say that none is in it. Of
-    the others the ids are read, and vectors only of those that hold one.
+    A row group is passed over where the smallest and largest of its ids, or their Bloom filter, say that none is in it.
+    Of the others the ids are read, and vectors only of those that hold one.
 
     Args:
         folder: the ``vectors`` folder of an artifact.

@@ -1,4 +1,4 @@
-"""The stage that makes vectors smaller, as far as it needs no cluster: its config, one partition, where it stands in a run."""
+"""The stage that makes vectors smaller, without a cluster: its config, one partition, where it stands in a run."""
 
 from pathlib import Path
 
@@ -21,6 +21,8 @@ DIM = 16
 
 
 class Maker:
+    """What an encoder leaves in the files it makes."""
+
     fingerprint, dim, precision, cosine_to_fp32 = "made", DIM, "bf16", 0.9997
 
 

@@ -1,4 +1,4 @@
-"""Projections: what they keep, that they come out the same, that questions go through the one that vectors went through."""
+"""Projections: what they keep, that they come out the same, that questions go through the one of the vectors."""
 
 from collections.abc import Sequence
 from pathlib import Path
