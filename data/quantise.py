@@ -79,11 +79,10 @@ def encode(vectors: Floats, storage: Storage) -> Codes:
         import torch
 
         raised = torch.from_numpy(vectors * np.float32(_FLOAT8_SCALE))
-        float8: Codes = raised.to(torch.float8_e4m3fn).view(torch.uint8).numpy()
-        return float8
+        return np.asarray(raised.to(torch.float8_e4m3fn).view(torch.uint8).numpy())
     if storage == "int8":
         largest = np.abs(vectors).max(axis=1, keepdims=True, initial=1e-12)
-        return np.rint(vectors * (127.0 / largest)).astype(np.int8)
+        return np.asarray(np.rint(vectors * (127.0 / largest)), dtype=np.int8)
     return np.packbits(vectors > 0, axis=1)
 
 
@@ -157,7 +156,7 @@ def _similarities(questions: Floats, codes: Codes, storage: Storage) -> Floats:
     if storage == "binary":
         asked, stored = _words(encode(questions, "binary")), _words(codes)
         unequal = np.stack([np.bitwise_count(stored ^ row).sum(axis=1, dtype=np.int32) for row in asked])
-        return (1 - 2 * unequal / questions.shape[1]).astype(np.float32)
+        return np.asarray(1 - 2 * unequal / questions.shape[1], dtype=np.float32)
     if storage == "int8":
         # NumPy has no fast product of integers; float32 is exact while sums stay below 2**24: to 1,040 dimensions.
         asked, stored = encode(questions, "int8").astype(np.float32), codes.astype(np.float32)
@@ -192,4 +191,4 @@ def rescore(questions: Floats, rows: Rows, vectors: Floats, k: int) -> tuple[Flo
 def overlap(found: Rows, exact: Rows) -> float:
     """Mean share of each question's rows in ``exact``, (q, k), that stand in its row of ``found`` too: recall at k."""
     shared = [len(np.intersect1d(some, true)) for some, true in zip(found, exact, strict=True)]
-    return round(float(np.mean(shared)) / exact.shape[1], 4)
+    return round(float(np.mean(shared) / exact.shape[1]), 4)

@@ -155,7 +155,8 @@ def random_projection(encoder: str, from_dim: int, dim: int, seed: int) -> Proje
     """Directions drawn at random, orthonormal, the same for the same seed.
 
     Gaussian numbers, orthogonalised: products are off by less than with independent directions (Johnson and
-    Lindenstrauss, 1984; Choromanski et al., Unreasonable Effectiveness of Structured Random Orthogonal Embeddings, 2017).
+    Lindenstrauss, 1984; Choromanski et al., The Unreasonable Effectiveness of Structured Random Orthogonal Embeddings,
+    2017).
     """
     drawn = np.random.default_rng(seed).standard_normal((from_dim, dim))
     directions, upper = np.linalg.qr(drawn)

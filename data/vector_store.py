@@ -64,7 +64,8 @@ def as_torch(rows: pa.Table | pa.RecordBatch) -> "torch.Tensor":
 def as_polars(rows: pa.Table | pa.RecordBatch) -> "pl.DataFrame":
     """Rows as a Polars frame, vectors as its ``Array``: of floats, of int8, or of bytes (float8 and bits).
 
-    Vectors are not copied. Polars copies bytes of one width, so codes are shown to it as lists of small integers in the same memory.
+    Vectors are not copied. Polars copies bytes of one width, so codes are shown to it as lists of small integers in
+    the same memory.
     """
     import polars as pl
 
