@@ -1,7 +1,7 @@
 """What fewer bytes and dimensions cost: Recall@100 of the exact float32 search and nDCG@10, for every form.
 
-``python -m benchmarks.embed_storage`` prints the table of all forms; ``measure`` gives the rows that stand for it, beside
-sentence-transformers' own quantised search, and how fast stored vectors are read.
+``python -m benchmarks.embed_storage`` prints the table of all forms; ``measure`` gives the rows that stand for it,
+beside sentence-transformers' own quantised search, and how fast stored vectors are read.
 """
 
 import sys
@@ -16,17 +16,16 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.rows import Row, median_ratio
+from data.encoders import load_encoder
 from data.quantise import STORAGES, Floats, Rows, Storage, bytes_per_vector, encode, overlap, rescore, search
 from data.reduction import Projection, fit_pca, random_projection, truncation
-from data.retrieval import query_encoder, read_meta
 from data.schema import partition_name, read_batches, read_table
 from data.vector_store import codes, read_codes
 from data.vectors import ROW_GROUP, vector_column, write_table
 from evaluation.ranking import evaluate_ranking
 from ray_apps.config import load_run
-from ray_apps.index import index
+from ray_apps.embed import embed
 from ray_apps.ingest import chunk, ingest
-from ray_apps.reduce import vectors
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
 CORPORA = ("scifact", "cranfield")
@@ -84,17 +83,17 @@ def forms(dim: int) -> Iterator[Form]:
 
 def load(name: str) -> Corpus:
     """A run's vectors; what is not embedded yet is embedded."""
-    run = load_run(RUNS / f"{name}.yaml", ["--embed.storage", "float32", "--reduce.storage", "float32"])
-    tables = ingest(run).path
+    run = load_run(RUNS / f"{name}.yaml")
+    tables, embedded = ingest(run).path, embed(run)
     qrels: dict[str, dict[str, int]] = defaultdict(dict)
     for judgement in read_table(tables / "qrels").to_pylist():
         qrels[judgement["query_id"]][judgement["document_id"]] = judgement["score"]
     asked = read_table(tables / "queries", ["id", "text"]).to_pylist()
     queries = {query["id"]: query["text"] for query in asked if query["id"] in qrels}
-    _, everything = read_codes(vectors(run).path / "vectors")
+    _, everything = read_codes(embedded.path / "vectors")
     documents = read_table(chunk(run).path / "passages", ["document_id"])["document_id"].to_pylist()
-    encoder = query_encoder(read_meta(index(run).path), run.encoder)
-    questions = encoder.encode(list(queries.values()))
+    encoder = run.encoder.model_copy(update={"precision": embedded.result["precision"]})
+    questions = load_encoder(encoder).encode(list(queries.values()))
     exact = search(questions, everything, "float32", DEPTH)[1]
     return Corpus(documents, everything, list(queries), questions, qrels, exact)
 
@@ -204,11 +203,11 @@ def reading() -> Row:
     size = raw.nbytes / 1e9
     return Row(
         id="embed.storage_reading",
-        what=f"{READ_ROWS:,} float32 vectors of 384 dimensions from Parquet to NumPy, times the speed of Python lists",
+        what=f"{READ_ROWS:,} float32 vectors of 384 dimensions read from Parquet to NumPy, against Python lists",
         value=ratio,
         unit="times",
         at_least=5.0,
-        peer=f"to_pylist and np.array: {size / theirs_s:.3f} GB/s; ours, decompression included: {size / ours_s:.2f} GB/s",
+        peer=f"to_pylist and np.array: {size / theirs_s:.3f} GB/s; ours, decompression and all: {size / ours_s:.2f} GB/s",
     )
 
 
@@ -222,11 +221,8 @@ def table() -> str:
     ]
     for form in forms(dim):
         came = [lost(corpus, form) for corpus in corpora.values()]
-        how = ", ".join(
-            word
-            for word in (form.storage, "" if form.method == "full" else form.method, "rescored" * form.rescored)
-            if word
-        )
+        words = (form.storage, form.method if form.method != "full" else "", "rescored" if form.rescored else "")
+        how = ", ".join(word for word in words if word)
         figures = " | ".join(f"{one.recall:.3f} | {one.ndcg:.4f}" for one in came)
         lines.append(f"| {how} | {form.dim} | {came[0].bytes_each:,} | {figures} |")
     return "\n".join(lines) + "\n"

@@ -116,5 +116,6 @@ def test_a_run_searches_what_it_reduced(tmp_path: Path, capsys: pytest.CaptureFi
     (meta,) = (tmp_path / "workspace" / "index").glob("*/meta.json")
     assert json.loads(meta.read_text())["dim"] == 24
 
-    assert main(["reduce", str(path), "--reduce.method", "none", "--reduce.storage", "float32"]) == 2
-    assert "--reduce.dim" not in (told := capsys.readouterr().err) or told
+    path.write_text(path.read_text().replace("reduce: {method: pca, dim: 24, storage: int8}", ""))
+    assert main(["reduce", str(path)]) == 2
+    assert "nothing to reduce: reduce.method is none and reduce.storage float32" in capsys.readouterr().err
