@@ -37,7 +37,7 @@ class ReduceConfig(StageConfig):
     )
     dim: int | None = Field(None, ge=1, description="dimensions that are left; needed by every method but none")
     sample_rows: int = Field(100_000, ge=1, description="passages that PCA is fitted on, drawn at random")
-    seed: int = Field(0, ge=0, description="seed of the sample and of the random projection")
+    seed: int = Field(0, ge=0, description="seed of the sample, of the rotation after PCA and of the random projection")
     storage: Storage = Field(
         "float32",
         description="of the vectors; float8 (e4m3) and int8 take a byte a dimension, binary a bit",
@@ -112,7 +112,7 @@ def _projection(vectors: Path, manifest: dict[str, Any], config: ReduceConfig, p
     if not path.exists():
         encoder, from_dim = manifest["fingerprint"], manifest["dim"]
         if config.method == "pca":
-            made = fit_pca(sampled(vectors, config.sample_rows, config.seed), encoder, config.dim)
+            made = fit_pca(sampled(vectors, config.sample_rows, config.seed), encoder, config.dim, config.seed)
         elif config.method == "random":
             made = random_projection(encoder, from_dim, config.dim, config.seed)
         else:
