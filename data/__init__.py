@@ -7,7 +7,8 @@ Follow a document through these modules in this order:
 ``ingest``      runs the readers on Ray Data; ``resolve`` looks at ids and links over all of a corpus
 ``chunking``    documents to passages
 ``encoders``    passages to vectors; ``batching`` cuts the batches, ``embed`` runs it on Ray Data, ``vectors``
-                is the table they are written to
+                is the table they are written to, ``vector_store`` how it is read
+``reduce``      vectors in fewer dimensions (``reduction``) or fewer bytes (``quantise``)
 ``lexical``     passages to BM25 weights
 ``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers
 ``tfidf``       documents as the rare words they hold
