@@ -7,9 +7,10 @@ Follow a document through these modules in this order:
 ``ingest``      runs the readers on Ray Data; ``resolve`` looks at ids and links over all of a corpus
 ``chunking``    documents to passages
 ``encoders``    passages to vectors; ``batching`` cuts the batches, ``vectors`` is the table they are
-                written to
+                written to, ``vector_store`` how it is read
 ``embed``       runs it on Ray Data: ``embed_pool`` of actors, ``embed_actor`` what each does, ``embed_metrics`` and
                 ``embed_progress`` what they tell
+``reduce``      vectors in fewer dimensions (``reduction``) or fewer bytes (``quantise``)
 ``lexical``     passages to BM25 weights
 ``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers
 ``tfidf``       documents as the rare words they hold

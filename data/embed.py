@@ -36,7 +36,7 @@ def embed(
         encoder: which encoder.
         config: how the work is spread.
         out: the artifact's folder: gets ``vectors/``, partitioned like the passages (``id``, ``document_id``,
-            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``, ``dropped``, ``text_hash``), an index of
+            ``vector`` as a list of ``dim`` floats of unit length, ``tokens``, ``dropped``, ``text_hash``), an index of
             the hashes, and ``manifest.json``, last.
         cache: whether vectors may come from elsewhere than the encoder.
 

@@ -16,6 +16,7 @@ from data.chunking import passage_texts
 from data.embed_metrics import EmbedMetrics
 from data.encoders import Encoded, Encoder, EncoderConfig, load_encoder
 from data.errors import InputError
+from data.quantise import Storage
 from data.vectors import Partition, describe, write_vectors
 
 
@@ -45,10 +46,17 @@ class EmbedPartition:
         cores: batches at once on a CPU.
         vectors: folder the partitions are written to.
         cache: what may be known before.
+        storage: form of the vectors in them.
     """
 
     def __init__(
-        self, encoder: EncoderConfig, batch_tokens: int, cores: int, vectors: Path, cache: DocumentCache | None = None
+        self,
+        encoder: EncoderConfig,
+        batch_tokens: int,
+        cores: int,
+        vectors: Path,
+        cache: DocumentCache | None = None,
+        storage: Storage = "float32",
     ) -> None:
         logging.getLogger("catena").setLevel(logging.INFO)  # Ray keeps the actor's log in its session folder
         self._config = encoder
@@ -56,6 +64,7 @@ class EmbedPartition:
         self._cores = cores
         self._vectors = vectors
         self._cache = cache
+        self._storage = storage
         self._ready_at = time.time()
         self._metrics = EmbedMetrics()
 
@@ -83,7 +92,7 @@ class EmbedPartition:
             texts = passage_texts(rows["title"], rows["text"]).to_pylist()
             encoded = _encode(encoder, passages, texts)
             padding_share, oom_retries = encoded.padding_share, encoded.oom_retries
-            write_vectors(rows["id"], rows["document_id"], text_hashes(texts), encoded, encoder, path)
+            write_vectors(rows["id"], rows["document_id"], text_hashes(texts), encoded, encoder, path, self._storage)
         embedded = Embedded(
             partition=describe(path),
             padding_share=padding_share,

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ CORES_PER_ACTOR = 8  # beyond that, Python between the matrix products holds the
 
 
 class EmbedConfig(StageConfig):
-    """How the embedding is spread over cores and machines; none of it changes what comes out."""
+    """How the embedding is spread over cores and machines, which changes nothing in it, and how vectors are stored."""
 
     execution: ClassVar[frozenset[str]] = frozenset(
         {"batch_tokens", "actors", "min_actors", "cores_per_actor", "gpus_per_actor", "queued", "start_timeout_s"}
@@ -51,10 +51,17 @@ class EmbedConfig(StageConfig):
         description="share of a GPU that an actor takes: 0.5 puts two encoders on each; 0 stays off the GPUs; a whole "
         "one where the cluster has any, if unset. Set, it also asks a group of machines that is still at zero for one",
     )
+    storage: Literal["float32", "float16"] = Field(
+        "float32", description="of the vectors; the section `reduce` has smaller ones, and fewer dimensions"
+    )
     queued: int = Field(3, ge=2, description="partitions handed to an actor at once, so that it never waits for one")
     start_timeout_s: int = Field(
         900, ge=1, description="how long to wait for a first machine that an actor fits on, in seconds"
     )
+
+    def identity(self) -> dict[str, Any]:
+        """As ever; float32 goes without saying, as it did before there was a choice."""
+        return {key: value for key, value in super().identity().items() if (key, value) != ("storage", "float32")}
 
     @model_validator(mode="after")
     def _min_below_max(self) -> "EmbedConfig":
@@ -152,7 +159,7 @@ def run(
         encoder = encoder.model_copy(update={"device": "cpu"})
     dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
         EmbedPartition,
-        fn_constructor_args=(encoder, config.batch_tokens, pool.cores, vectors, cache),
+        fn_constructor_args=(encoder, config.batch_tokens, pool.cores, vectors, cache, config.storage),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
             min_size=pool.least, max_size=pool.most, max_tasks_in_flight_per_actor=config.queued

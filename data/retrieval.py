@@ -13,6 +13,7 @@ from data.encoders import Encoder, EncoderConfig, load_encoder
 from data.errors import InputError, nearest
 from data.index import Filter, Hit, IndexMeta, IndexQuery, Mode, VectorIndex, open_index, read_meta
 from data.lexical import BM25, Tokenizer
+from data.reduction import Projection, ReducedEncoder
 
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
 
@@ -173,6 +174,8 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
 def query_encoder(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | None = None) -> Encoder:
     """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
 
+    Where the vectors were reduced, its questions are too.
+
     What is chosen by a measurement may come out otherwise on another day, and would then not fit the index.
 
     Args:
@@ -186,6 +189,8 @@ def query_encoder(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | N
     if config.precision == "auto" and meta.precision in ("fp32", "bf16", "fp16"):
         config = EncoderConfig.model_validate({**config.model_dump(), "precision": meta.precision})
     encoder = load_encoder(config)
+    if meta.projection is not None:
+        encoder = ReducedEncoder(encoder, Projection.load(meta.projection))
     check_encoder(meta, encoder.fingerprint)
     return cached_queries(encoder, cache) if cache else encoder
 

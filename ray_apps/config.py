@@ -29,6 +29,7 @@ from data.encoders import EncoderConfig
 from data.errors import InputError, nearest
 from data.graph import GraphConfig
 from data.index import IndexConfig
+from data.reduce import ReduceConfig
 from data.sources import SourceConfig
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
@@ -64,6 +65,7 @@ class RunConfig(BaseSettings):
     encoder: EncoderConfig = EncoderConfig()
     embed: EmbedConfig = EmbedConfig()
     cache: CacheConfig = CacheConfig()
+    reduce: ReduceConfig = ReduceConfig()
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()

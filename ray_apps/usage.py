@@ -10,6 +10,7 @@ COMMANDS = {
     "run": "every stage that is not yet done, then the table of results",
     "ingest": "read the corpus into documents, links, queries and rejects, and cut it into passages",
     "embed": "passages to vectors, on Ray Data",
+    "reduce": "vectors to fewer dimensions or fewer bytes, as the run's section `reduce` says",
     "index": "fill the search index",
     "search": "search the index from here",
     "train": "links to a graph, and a link model on it, on Ray Train",

@@ -159,6 +159,9 @@ class IndexMeta(StageConfig):
     precision: str = Field(description="what that encoder computed in")
     mean_length: float = Field(description="mean number of terms of a passage")
     filter_keys: tuple[str, ...] = Field(description="metadata keys that can be filtered by")
+    projection: Path | None = Field(
+        None, description="what questions are reduced by, where vectors were; its name in the file, its place once read"
+    )
 
 
 def point_id(passage_id: str) -> UUID:
@@ -191,7 +194,9 @@ def read_meta(artifact: Path) -> IndexMeta:
     path = artifact / "meta.json"
     if not path.is_file():
         raise InputError(f"no index in {artifact}", "Build it with `catena index RUN.yaml`.")
-    return IndexMeta.model_validate_json(path.read_text())
+    meta = IndexMeta.model_validate_json(path.read_text())
+    place = None if meta.projection is None else artifact.resolve() / meta.projection.name
+    return meta.model_copy(update={"projection": place})
 
 
 def open_index(artifact: Path) -> VectorIndex:

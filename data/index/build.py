@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.chunking import passage_text
 from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
 from data.lexical import BM25, Tokenizer, mean_length
+from data.reduction import PROJECTION
 from data.schema import count_rows, partitions, read_batches
+from data.vector_store import matrix
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -34,7 +34,8 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
     Args:
         documents: the documents table.
         passages: the passages table.
-        embedded: the embedding stage's folder: ``manifest.json`` and ``vectors/``, partitioned like the passages.
+        embedded: the folder of the embedding stage, or that of ``reduce``: ``manifest.json`` and ``vectors/``,
+            partitioned like the passages, and ``projection.safetensors`` where vectors lost dimensions.
         config: engine and weights.
         out: the artifact's folder; ``meta.json`` in it names the collection that answers.
 
@@ -60,6 +61,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         precision=manifest["precision"],
         mean_length=bm25.mean_length,
         filter_keys=keys,
+        projection=_keep_projection(embedded, out),
     )
     rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder)
     place = _build_on_server if config.engine == "server" else _build_edge
@@ -67,6 +69,16 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
     place(rows, meta, out)
     rate = points / (time.perf_counter() - started)
     return {"points": points, "dim": meta.dim, "engine": config.engine, "points_per_s": round(rate, 1)}
+
+
+def _keep_projection(embedded: Path, out: Path) -> Path | None:
+    """A copy beside the index, which then needs nothing of the run to understand a question."""
+    if not (embedded / PROJECTION).exists():
+        return None
+    unfinished = out / f".{PROJECTION}.unfinished"
+    shutil.copyfile(embedded / PROJECTION, unfinished)
+    unfinished.replace(out / PROJECTION)
+    return Path(PROJECTION)
 
 
 def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:
@@ -159,8 +171,7 @@ def indexed_passages(
                 f"{vector_path} was made by the encoder {made_by}, the others by {encoder}",
                 "Delete the embed artifact and run again.",
             )
-        matrix = _matrix(embedded["vector"])
-        for row, vector in zip(table.to_pylist(), matrix, strict=True):
+        for row, vector in zip(table.to_pylist(), matrix(embedded), strict=True):
             title, metadata = described[row["document_id"]]
             yield IndexedPassage(
                 id=row["id"],
@@ -229,12 +240,6 @@ def _sample(passages: Path) -> Iterator[str]:
         table = pq.read_table(path, columns=["title", "text"])
         for title, text in zip(table["title"].to_pylist(), table["text"].to_pylist(), strict=True):
             yield passage_text(title, text)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    values = column.combine_chunks()
-    flat = np.asarray(values.flatten(), dtype=np.float32)
-    return flat.reshape(len(values), -1)
 
 
 def _write_meta(meta: IndexMeta, out: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_lost_or_doubled_passage_is_noticed(tmp_path: Path) -> None:
     twice = pa.Table.from_pylist(pq.read_table(path).to_pylist()[:1] * 6, SCHEMA)
     write_partition(twice, path)
     vectors = root / "vectors" / partition_name(0)
-    write_partition(pa.Table.from_pylist(pq.read_table(vectors).to_pylist()[:1] * 6), vectors)
+    write_partition(pa.Table.from_pylist(pq.read_table(vectors).to_pylist()[:1] * 6, pq.read_schema(vectors)), vectors)
     with pytest.raises(InputError, match="holds 1 passages of 6"):
         build(root)
 
