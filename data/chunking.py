@@ -80,7 +80,7 @@ class ChunkConfig(StageConfig):
         return self.strategy in ("fixed", "semantic")
 
     def identity(self) -> dict[str, Any]:
-        """What the strategy reads. The default's name is left out: artifacts from before there were others stay valid."""
+        """What the strategy reads; the default's name is left out, so that artifacts made before it had one hold."""
         reads = READS[self.strategy] | READ_BY_ALL
         kept = {key: value for key, value in super().identity().items() if key in reads}
         return kept if self.strategy == "recursive" else {"strategy": self.strategy, **kept}

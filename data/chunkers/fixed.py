@@ -114,8 +114,7 @@ def _begins_word(points: Points, places: Starts) -> npt.NDArray[np.bool_]:
 
 
 def _in_class(points: Points, name: str) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = _classes()[name].take(points, mode="clip")
-    return found
+    return np.take(_classes()[name], points, mode="clip")
 
 
 @cache

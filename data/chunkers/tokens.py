@@ -26,7 +26,7 @@ STRETCHES = 16
 def token_starts(encoder: EncoderConfig) -> Callable[[Sequence[str]], list[Starts]]:
     """The function that tells where the tokens of texts begin, special tokens left out.
 
-    The function keeps the tokenizer. An encoder of the user's own, and a model whose tokenizer tells no offsets, has its words counted instead.
+    An encoder of the user's own, and a model whose tokenizer tells no offsets, has its words counted instead.
 
     Raises:
         InputError: if the model has no tokenizer that can be read.
@@ -69,6 +69,8 @@ def _open(model: str) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer is untyped
     folder = place / json.loads(modules.read_text())[0]["path"] if modules.is_file() else place
     try:
         slow_or_fast = AutoTokenizer.from_pretrained(str(folder if folder.is_dir() else model))
+        if len(slow_or_fast) <= len(slow_or_fast.all_special_tokens):  # what a folder without its files is opened as
+            raise ValueError("its vocabulary is empty")
     except (OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
