@@ -128,7 +128,7 @@ def _checked(position: int, ids: Sequence[str], made: object) -> Document:
     for key in ("title", "text"):
         if not isinstance(document.get(key), str):
             raise FailedItem(position, f"{key!r} is {type(document.get(key)).__name__}, not a string")
-        document[key] = document[key].encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        document[key] = document[key].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     metadata = document["metadata"] or {}
     if not isinstance(metadata, Mapping) or not all(isinstance(x, str) for pair in metadata.items() for x in pair):
         raise FailedItem(position, "'metadata' is not a mapping of strings to strings")

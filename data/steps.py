@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import inspect
 import re
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -107,6 +108,7 @@ class Step:
         self._takes_list = takes_list(found)
         if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004
             self._loop = asyncio.Runner()
+            weakref.finalize(self, self._loop.close)
         self._call = call if inspect.isclass(found) else partial(call, **self._config.arguments)
 
     def _given(self, batch: list[Any]) -> Any:  # noqa: ANN401 - whatever the user's step takes

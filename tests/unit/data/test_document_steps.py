@@ -83,9 +83,7 @@ def test_steps_follow_each_other_and_keep_the_order(partition: Path) -> None:
 
 def test_what_is_left_out_is_empty_and_lone_surrogates_are_replaced(partition: Path) -> None:
     (row, *_) = apply(partition, "minimal", "surrogate")
-    assert row == {"id": "a", "title": "", "text": "lone ???", "metadata": None, "time": None} or row["text"] == (
-        "lone \ufffd\ufffd\ufffd"
-    )
+    assert row == {"id": "a", "title": "", "text": "lone \ufffd", "metadata": None, "time": None}
 
 
 def test_a_partition_that_stands_is_not_made_again(partition: Path) -> None:

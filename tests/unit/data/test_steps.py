@@ -1,6 +1,5 @@
 """A step of one item, of a list, async or a class: all give one result for each item, in order, and name what fails."""
 
-import asyncio
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -187,8 +186,3 @@ def test_changed_code_is_another_step(module: Any, tmp_path: Path) -> None:  # n
     before = code_stamp(StepConfig(path="own_steps:double"))
     (tmp_path / "own_steps.py").write_text(MODULE + "\n# changed\n")
     assert code_stamp(StepConfig(path="own_steps:double")) != before
-
-
-def test_no_loop_is_left_running() -> None:
-    with pytest.raises(RuntimeError):
-        asyncio.get_running_loop()
