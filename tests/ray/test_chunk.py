@@ -17,9 +17,7 @@ from ray_apps.stages import artifact
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 CATS = "The cat sleeps on a mat. A cat purrs when it is stroked. Cats dream of mice and birds. Kittens play with wool."
-RATES = (
-    "The bank raised its interest rate. Inflation fell below target. Bond yields rose. Markets expect more of it."
-)
+RATES = "The bank raised its interest rate. Inflation fell below target. Bond yields rose. Markets expect more of it."
 STEPS = '''
 import os
 
