@@ -98,9 +98,10 @@ class Step:
 
     def _build(self) -> None:
         found = find_step(self._config.path)
-        call: Callable[..., Any]
+        call: Any = found
         try:
-            call = found(**self._config.arguments) if inspect.isclass(found) else found
+            if inspect.isclass(found):
+                call = found(**self._config.arguments)
         except Exception as error:  # the user's constructor may raise anything
             raise InputError(
                 f"step {self._config.path} cannot be constructed: {_told(error)}", "Mend the class, or its arguments."

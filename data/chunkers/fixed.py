@@ -110,11 +110,13 @@ def _begins_word(points: Points, places: Starts) -> npt.NDArray[np.bool_]:
     own, before = points[places], points[np.maximum(places - 1, 0)]
     unspaced = _in_class(own, "unspaced")
     script_changes = _in_class(own, "word") & (_in_class(before, "unspaced") | _in_class(before, "stop"))
-    return (places == 0) | _in_class(before, "space") | unspaced | script_changes
+    begins: npt.NDArray[np.bool_] = (places == 0) | _in_class(before, "space") | unspaced | script_changes
+    return begins
 
 
 def _in_class(points: Points, name: str) -> npt.NDArray[np.bool_]:
-    return np.take(_classes()[name], points, mode="clip")
+    found: npt.NDArray[np.bool_] = _classes()[name].take(points.astype(np.int64), mode="clip")
+    return found
 
 
 @cache
