@@ -1,6 +1,7 @@
 """Windows of as many tokens each, cut between words where there is a gap in reach."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -35,19 +36,18 @@ def cut_fixed(text: str, token_starts: Starts, max_tokens: int, overlap_tokens: 
         Spans in order. A text of no more tokens than that is one passage, whole; white space is an empty one.
     """
     points = _code_points(text)
-    visible = np.flatnonzero(~_in_class(points, "space"))
-    if not len(visible):
+    space = _in_class(points, "space")
+    if space.all():
         return [(0, 0)]
-    tokens = _within_bounds(token_starts, int(visible[0]), len(text))
-    places = np.searchsorted(visible, tokens)
-    tokens = visible[places[places < len(visible)]]  # a tokenizer may give white space to the token after it
+    tokens = _on_visible(_within_bounds(token_starts, int(space.argmin()), len(text)), space)
     if max(len(tokens), len(token_starts)) <= max_tokens:
         return [(0, len(text))]
-    begins, before = np.unique(tokens, return_index=True)
+    before = np.flatnonzero(np.diff(tokens, prepend=-1))
+    begins = tokens[before]
     words = np.flatnonzero(_begins_word(points, begins))
-    firsts, cuts = _windows(before.tolist(), words.tolist(), len(tokens), max_tokens, overlap_tokens)
-    ends = visible[np.searchsorted(visible, begins[cuts]) - 1] + 1
-    return list(zip(begins[firsts].tolist(), [*ends.tolist(), int(visible[-1]) + 1], strict=True))
+    firsts, cuts = _windows(memoryview(before), memoryview(words), len(tokens), max_tokens, overlap_tokens)
+    edges = zip(begins[firsts].tolist(), [*begins[cuts].tolist(), len(text)], strict=True)
+    return [(start, start + len(text[start:cut].rstrip())) for start, cut in edges]
 
 
 def word_starts(text: str) -> Starts:
@@ -64,14 +64,28 @@ def _within_bounds(token_starts: Starts, first: int, length: int) -> Starts:
         tokens = tokens[1:]
     ends = np.append(tokens[1:], length)
     long = np.flatnonzero(ends - tokens > LONGEST_TOKEN)
+    if not len(long):
+        return tokens
     pieces = [np.arange(tokens[i] + LONGEST_TOKEN, ends[i], LONGEST_TOKEN) for i in long]
     return np.sort(np.concatenate([tokens, *pieces]))
 
 
+def _on_visible(tokens: Starts, space: npt.NDArray[np.bool_]) -> Starts:
+    """Tokens that begin with white space moved to what follows it, which some tokenizers give them together with."""
+    moved = space[tokens]
+    if not moved.any():
+        return tokens
+    visible = np.flatnonzero(~space)
+    places = np.searchsorted(visible, tokens[moved])
+    tokens = tokens.copy()
+    tokens[moved] = np.append(visible, len(space))[places]
+    return tokens[tokens < len(space)]
+
+
 def _windows(
-    before: list[int], words: list[int], tokens: int, max_tokens: int, overlap_tokens: int
+    before: Sequence[int], words: Sequence[int], tokens: int, max_tokens: int, overlap_tokens: int
 ) -> tuple[list[int], list[int]]:
-    """Walk over the places where a passage may begin; lists, for NumPy's scalars would cost more than the bisecting.
+    """Walk over the places where a passage may begin.
 
     Args:
         before: tokens before each of the places.
