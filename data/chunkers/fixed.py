@@ -45,7 +45,7 @@ def cut_fixed(text: str, token_starts: Starts, max_tokens: int, overlap_tokens: 
     before = np.flatnonzero(np.diff(tokens, prepend=-1))
     begins = tokens[before]
     words = np.flatnonzero(_begins_word(points, begins))
-    firsts, cuts = _windows(memoryview(before), memoryview(words), len(tokens), max_tokens, overlap_tokens)
+    firsts, cuts = _windows(before.data, words.data, len(tokens), max_tokens, overlap_tokens)
     edges = zip(begins[firsts].tolist(), [*begins[cuts].tolist(), len(text)], strict=True)
     return [(start, start + len(text[start:cut].rstrip())) for start, cut in edges]
 
