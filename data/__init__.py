@@ -5,7 +5,8 @@ Follow a document through these modules in this order:
 ``schema``      the Arrow tables every corpus is turned into
 ``sources``     one reader a format; a reader yields good rows and rejected ones
 ``ingest``      runs the readers on Ray Data; ``resolve`` looks at ids and links over all of a corpus
-``chunking``    documents to passages
+``steps``       steps of the user's own, ``document_steps`` runs them on documents
+``chunking``    documents to passages; ``chunkers`` has the ways to cut
 ``encoders``    passages to vectors; ``batching`` cuts the batches, ``vectors`` is the table they are
                 written to, ``vector_store`` how it is read
 ``embed``       runs it on Ray Data: ``embed_pool`` of actors, ``embed_actor`` what each does, ``embed_metrics`` and

@@ -30,7 +30,7 @@ class SearchQuery:
 
 @dataclass(frozen=True)
 class SearchHit:
-    """A document that was found, by its best passage."""
+    """A document that was found, by its best passage; where that one has a parent, text and span are the parent's."""
 
     document_id: str
     passage_id: str
@@ -131,15 +131,16 @@ def best_passages(hits: Iterable[Hit]) -> list[SearchHit]:
     best: dict[str, SearchHit] = {}
     for hit in hits:
         stored = hit.payload
+        shown = stored.get("parent") or {**stored, "id": hit.passage_id}
         best.setdefault(
             stored["document_id"],
             SearchHit(
                 document_id=stored["document_id"],
-                passage_id=hit.passage_id,
+                passage_id=shown["id"],
                 title=stored["title"],
-                text=stored["text"],
-                start=stored["start"],
-                end=stored["end"],
+                text=shown["text"],
+                start=shown["start"],
+                end=shown["end"],
                 score=hit.score,
                 metadata=stored["metadata"],
             ),

@@ -31,6 +31,7 @@ from data.graph import GraphConfig
 from data.index import IndexConfig
 from data.reduce import ReduceConfig
 from data.sources import SourceConfig
+from data.steps import StepConfig
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain
@@ -61,6 +62,9 @@ class RunConfig(BaseSettings):
     workspace: Path = Field(Path("workspace"), description="folder that holds every artifact")
     ray: RayConfig = RayConfig()
     source: SourceConfig
+    steps: tuple[StepConfig, ...] = Field(
+        (), description="functions and classes of your own, my_package.steps:clean, that change documents, in order"
+    )
     chunk: ChunkConfig = ChunkConfig()
     encoder: EncoderConfig = EncoderConfig()
     embed: EmbedConfig = EmbedConfig()

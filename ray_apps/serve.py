@@ -13,7 +13,7 @@ from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
 from ray_apps.failures import IN_TEXT
 from ray_apps.index import index
-from ray_apps.ingest import ingest
+from ray_apps.ingest import documents, ingest
 from ray_apps.stages import artifact
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def serve(run: RunConfig) -> dict[str, Any]:
 
     service = Service(
         index=built.path,
-        documents=tables.path / "documents",
+        documents=documents(run),
         links=tables.path / "links",
         discovered=proposals.path / "links" if proposals.done else None,
         encoder=run.encoder,

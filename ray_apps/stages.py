@@ -5,6 +5,7 @@ from typing import Any
 
 from data.artifacts import Artifact, locate
 from data.sources import fingerprint
+from data.steps import code_stamp
 from ray_apps.config import RunConfig
 
 
@@ -21,6 +22,7 @@ class Stage:
 
 STAGES = {
     "ingest": Stage(("source",)),
+    "steps": Stage((), ("ingest",)),
     "chunk": Stage(("chunk",), ("ingest",)),
     "embed": Stage(("encoder", "embed"), ("chunk",)),
     "reduce": Stage(("reduce",), ("embed",)),
@@ -32,6 +34,12 @@ STAGES = {
 }
 
 
+def stages_of(run: RunConfig) -> tuple[str, ...]:
+    """Names of a run's stages, in order: steps of the user's own and smaller vectors where they are asked for."""
+    left_out = {"steps": not run.steps, "reduce": not run.reduce.active}
+    return tuple(stage for stage in STAGES if not left_out.get(stage, False))
+
+
 def artifact(run: RunConfig, stage: str) -> Artifact:
     """The artifact of one stage of a run, made or not; reads nothing but the source files' fingerprints."""
     described = STAGES[stage]
@@ -39,9 +47,10 @@ def artifact(run: RunConfig, stage: str) -> Artifact:
     if stage == "ingest":
         identity["fingerprint"] = fingerprint(run.source)
     needs = [("reduce" if run.reduce.active else "embed") if need == "vectors" else need for need in described.needs]
+    if stage == "steps":
+        identity["steps"] = [{**step.identity(), "code": code_stamp(step)} for step in run.steps]
+    if stage == "chunk":
+        needs = ["steps"] if run.steps else needs
+        if run.chunk.needs_encoder:
+            identity["encoder"] = run.encoder.identity()
     return locate(run.workspace, stage, identity, [artifact(run, need) for need in needs])
-
-
-def stages_of(run: RunConfig) -> list[str]:
-    """The stages that a run has, in order."""
-    return [stage for stage in STAGES if stage != "reduce" or run.reduce.active]

@@ -6,7 +6,7 @@ from data.artifacts import Artifact, materialise
 from data.graph import SPLITS, build_graph
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
-from ray_apps.ingest import ingest
+from ray_apps.ingest import documents, ingest
 from ray_apps.reduce import vectors
 from ray_apps.stages import artifact
 
@@ -16,10 +16,10 @@ def graph(run: RunConfig) -> Artifact:
     made = artifact(run, "graph")
     if made.done:
         return made
-    tables, embedded = ingest(run).path, vectors(run).path
+    table, links, embedded = documents(run), ingest(run).path / "links", vectors(run).path / "vectors"
     return materialise(
         made,
-        lambda out: build_graph(tables / "documents", tables / "links", embedded / "vectors", run.graph, out),
+        lambda out: build_graph(table, links, embedded, run.graph, out),
     )
 
 

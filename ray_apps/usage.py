@@ -35,7 +35,10 @@ def command_parser(command: str) -> Parser:
     parser = Parser(prog=f"catena {command}", description=COMMANDS[command], add_help=False, allow_abbrev=False)
     if command == "bench":
         parser.add_argument(
-            "name", nargs="?", metavar="NAME", help="embed, retrieval, links or serve; all of them if left out"
+            "name",
+            nargs="?",
+            metavar="NAME",
+            help="chunking, embed, retrieval, links or serve; all of them if left out",
         )
     else:
         parser.add_argument("run", type=Path, metavar="RUN.yaml", help="the run file, such as runs/demo.yaml")

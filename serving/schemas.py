@@ -34,7 +34,7 @@ class SearchResult(BaseModel):
 
     document_id: str
     title: str
-    text: str = Field(description="the passage")
+    text: str = Field(description="the passage, or the larger one around it where chunk.strategy is hierarchical")
     score: float = Field(description="comparable within one answer only")
     passage_id: str
     start: int = Field(description="where the passage begins in the document's text, in characters")

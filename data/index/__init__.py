@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -61,6 +61,16 @@ class IndexConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The larger stretch that search answers with for a passage in it."""
+
+    id: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class IndexedPassage:
     """What is stored of one passage."""
 
@@ -73,10 +83,13 @@ class IndexedPassage:
     metadata: Mapping[str, str]
     vector: npt.NDArray[np.float32]
     sparse: SparseVector
+    parent: Parent | None = None
 
     def payload(self) -> dict[str, Any]:
         """Everything but the vectors, as the index stores it."""
+        parent = {} if self.parent is None else {"parent": asdict(self.parent)}
         return {
+            **parent,
             "passage_id": self.id,
             "document_id": self.document_id,
             "title": self.title,

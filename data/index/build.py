@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from data.chunking import passage_text
 from data.errors import InputError
-from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
+from data.index import IndexConfig, IndexedPassage, IndexMeta, Parent, VectorIndex
 from data.lexical import BM25, Tokenizer, mean_length
 from data.reduction import PROJECTION
 from data.schema import count_rows, partitions, read_batches
@@ -158,7 +158,7 @@ def indexed_passages(
             f"{vectors} has {len(vector_paths)} partitions, {passages} has {len(passage_paths)}",
             "Delete the embed artifact and run again.",
         )
-    described = _Documents(documents)
+    described, parents = _Documents(documents), _Parents(passages.with_name("parents"))
     for passage_path, vector_path in zip(passage_paths, vector_paths, strict=True):
         table, embedded = pq.read_table(passage_path), pq.read_table(vector_path)
         if not table["id"].equals(embedded["id"]):
@@ -183,6 +183,7 @@ def indexed_passages(
                 metadata=metadata,
                 vector=vector,
                 sparse=bm25.passage(passage_text(row["title"], row["text"])),
+                parent=None if row["parent_id"] is None else parents[row["parent_id"]],
             )
 
 
@@ -214,6 +215,24 @@ class _Documents:
         raise InputError(
             f"passages name the unknown document {document_id!r}", "Delete the chunk artifact and run again."
         )
+
+
+class _Parents:
+    """Parents of passages, read along with them: they stand in the order of their children."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stream = (row for batch in read_batches(folder) for row in batch.to_pylist())
+        self._current: Parent | None = None
+
+    def __getitem__(self, id_: str) -> Parent:
+        while self._current is None or self._current.id != id_:
+            row = next(self._stream, None)
+            if row is None:
+                raise InputError(
+                    f"passages name the unknown parent {id_!r}", "Delete the chunk artifact and run again."
+                )
+            self._current = Parent(row["id"], row["text"], row["start"], row["end"])
+        return self._current
 
 
 def _titles_and_metadata(documents: Path) -> Iterator[tuple[str, tuple[str, Mapping[str, str]]]]:

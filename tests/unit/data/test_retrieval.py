@@ -14,9 +14,9 @@ from data.cache.encoder import CachedEncoder
 from data.chunking import ChunkConfig, chunk, passage_text
 from data.encoders import EncoderConfig, load_encoder
 from data.errors import InputError
-from data.index import IndexConfig, open_index, read_meta
+from data.index import Hit, IndexConfig, open_index, read_meta
 from data.index.build import build_index
-from data.retrieval import Retriever, SearchQuery, open_retriever, query_encoder
+from data.retrieval import Retriever, SearchQuery, best_passages, open_retriever, query_encoder
 from data.schema import DOCUMENTS, partition_name, partitions, read_table, write_partition
 
 TEXTS = {
@@ -124,6 +124,17 @@ def test_a_vector_of_another_size_is_refused(artifact: Path) -> None:
     with pytest.raises(ValueError, match="no encoder"):
         retriever.search(["x"])
     retriever.index.close()
+
+
+def test_a_passage_with_a_parent_is_answered_with_it() -> None:
+    parent = {"id": "p", "text": "all of it", "start": 0, "end": 9}
+    child = {"document_id": "d", "title": "T", "text": "of", "start": 4, "end": 6, "metadata": {}}
+    alone = {**child, "document_id": "e"}
+    first, second = best_passages(
+        [Hit("c1", 0.9, {**child, "parent": parent}), Hit("c2", 0.8, child), Hit("c3", 0.7, alone)]
+    )
+    assert (first.document_id, first.passage_id, first.text, first.start, first.end) == ("d", "p", "all of it", 0, 9)
+    assert (second.document_id, second.passage_id, second.text, second.start, second.end) == ("e", "c3", "of", 4, 6)
 
 
 def test_passages_were_many(artifact: Path) -> None:
