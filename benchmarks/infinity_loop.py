@@ -8,11 +8,11 @@ import json
 import sys
 import time
 
-from infinity_emb import AsyncEmbeddingEngine, EngineArgs  # type: ignore[import-not-found]
-
 
 async def main(model: str, engine: str, rounds: int, texts: list[str]) -> list[float]:
     """Seconds of each round after one that does not count."""
+    from infinity_emb import AsyncEmbeddingEngine, EngineArgs  # type: ignore[import-not-found]
+
     name, _, option = engine.partition("+")
     arguments = EngineArgs(
         model_name_or_path=model,

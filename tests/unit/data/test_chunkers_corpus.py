@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.cache.keys import text_hashes
 from data.chunkers.sentences import chunk_semantic
 from data.chunking import ChunkConfig, chunk, passage_text
 from data.encoders import Encoder, EncoderConfig, load_encoder
@@ -37,9 +38,9 @@ def embed(encoder: Encoder, passages: Path, out: Path) -> None:
     (out / "vectors").mkdir(parents=True)
     for path in partitions(passages):
         rows = pq.read_table(path)
-        texts = map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist())
-        encoded = encoder.encode_counted(list(texts))
-        write_vectors(rows["id"], rows["document_id"], encoded, encoder, out / "vectors" / path.name)
+        texts = list(map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist()))
+        encoded, hashes = encoder.encode_counted(texts), text_hashes(texts)
+        write_vectors(rows["id"], rows["document_id"], hashes, encoded, encoder, out / "vectors" / path.name)
     described = {"dim": encoder.dim, "fingerprint": encoder.fingerprint, "precision": encoder.precision}
     (out / "manifest.json").write_text(json.dumps(described))
 

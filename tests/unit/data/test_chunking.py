@@ -140,6 +140,10 @@ def test_an_encoder_without_a_tokenizer_has_its_words_counted(caplog: pytest.Log
 
 def test_a_model_without_a_tokenizer_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(InputError, match=r"lacks a tokenizer \(tokenizer\.json\)"):
+        token_starts(EncoderConfig(model=str(tmp_path)))
+    (tmp_path / "vocab.txt").touch()
     with pytest.raises(InputError, match="no tokenizer can be read"):
         token_starts(EncoderConfig(model=str(tmp_path)))
 
