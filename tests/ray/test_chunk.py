@@ -18,20 +18,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 CATS = "The cat sleeps on a mat. A cat purrs when it is stroked. Cats dream of mice and birds. Kittens play with wool."
 RATES = "The bank raised its interest rate. Inflation fell below target. Bond yields rose. Markets expect more of it."
-STEPS = '''
-import os
-
-def shout(document: dict) -> dict:
-    return {**document, "title": document["title"].upper()}
-
-class Count:
-    """Writes down where it was constructed."""
-    def __init__(self, folder: str) -> None:
-        with open(os.path.join(folder, f"{os.getpid()}-{id(self)}"), "w"):
-            self.word = "words"
-    async def __call__(self, documents: list[dict]) -> list[dict]:
-        return [{**d, "metadata": {self.word: str(len(d["text"].split()))}} for d in documents]
-'''
 
 
 def write_run(folder: Path, rest: str = "", texts: tuple[str, ...] = (f"{CATS} {RATES}", RATES, "Short.")) -> Path:
@@ -80,17 +66,14 @@ def test_windows_of_tokens_are_found(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "Inflation fell" in best["text"] and len(best["text"]) < 100
 
 
-def test_steps_change_the_documents_that_are_searched(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "my_steps.py").write_text(STEPS)
-    monkeypatch.syspath_prepend(tmp_path)
+def test_steps_change_the_documents_that_are_searched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     built = tmp_path / "built"
     built.mkdir()
-    rest = f"steps: ['my_steps:shout', {{path: 'my_steps:Count', arguments: {{folder: {built}}}, workers: 1}}]\n"
+    count = f"{{path: 'tests.ray.own_steps:Count', arguments: {{folder: {built}}}, workers: 1}}"
+    rest = f"steps: ['tests.ray.own_steps:shout', {count}]\n"
     run_file = write_run(tmp_path, rest)
-    (best,) = hits(capsys, run_file, "stroked", "--mode", "bm25", "--filter", "words=39")
-    assert (best["title"], best["metadata"]) == ("TITLE 0", {"words": "39"})
+    (best,) = hits(capsys, run_file, "stroked", "--mode", "bm25", "--filter", "words=41")
+    assert (best["title"], best["metadata"]) == ("TITLE 0", {"words": "41"})
     assert len(list(built.iterdir())) == 1
 
     run = load_run(run_file)
@@ -110,14 +93,12 @@ def test_steps_change_the_documents_that_are_searched(
 
 
 def test_a_step_that_fails_ends_the_command_with_the_document_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "my_failing_steps.py").write_text("def no(document):\n    raise ValueError('no')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    run_file = write_run(tmp_path, "steps: ['my_failing_steps:no']\n")
+    run_file = write_run(tmp_path, "steps: ['tests.ray.own_steps:no']\n")
     assert main(["ingest", str(run_file)]) == 2
-    assert "error: step my_failing_steps:no failed on document 'd0': ValueError: no (" in capsys.readouterr().err
-    assert main(["ingest", str(run_file), "--steps", '["my_failing_steps:noo"]']) == 2
+    assert "error: step tests.ray.own_steps:no failed on document 'd0': ValueError: no (" in capsys.readouterr().err
+    assert main(["ingest", str(run_file), "--steps", '["tests.ray.own_steps:noo"]']) == 2
     assert "no function or class 'noo'; did you mean 'no'" in capsys.readouterr().err
     with pytest.raises(InputError, match="steps"):
         load_run(run_file, ["--steps", '["no colon"]'])
