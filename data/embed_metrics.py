@@ -24,7 +24,8 @@ class EmbedMetrics:
 
     def record(self, passages: int, tokens: int, seconds: float, padding_share: float) -> None:
         """Count one partition."""
-        self._passages.inc(passages)
-        self._tokens.inc(tokens)
+        if passages:  # Ray's counters take no zero
+            self._passages.inc(passages)
+            self._tokens.inc(tokens)
         self._partitions.observe(seconds)
         self._padding.set(padding_share)
