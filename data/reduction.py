@@ -5,6 +5,7 @@ the first, which an encoder trained for it puts most into (Kusupati et al., Matr
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -65,8 +66,9 @@ class Projection:
         from safetensors.numpy import save_file
 
         unfinished = path.with_name(f".{path.name}.unfinished")
-        described = {"method": self.method, "encoder": self.encoder, "kept": repr(self.kept)}
-        save_file({"matrix": np.ascontiguousarray(self.matrix)}, unfinished, metadata=described)
+        # One entry: safetensors writes several in any order, and the file would differ each time.
+        described = json.dumps({"method": self.method, "encoder": self.encoder, "kept": self.kept})
+        save_file({"matrix": np.ascontiguousarray(self.matrix)}, unfinished, metadata={"projection": described})
         unfinished.replace(path)
 
     @classmethod
@@ -80,10 +82,8 @@ class Projection:
 
         try:
             with safe_open(path, framework="numpy") as file:
-                described = file.metadata() or {}
-                return cls(
-                    described["method"], described["encoder"], file.get_tensor("matrix"), float(described["kept"])
-                )
+                described = json.loads((file.metadata() or {})["projection"])
+                return cls(described["method"], described["encoder"], file.get_tensor("matrix"), described["kept"])
         except (OSError, SafetensorError, KeyError) as error:
             raise InputError(
                 f"no projection of vectors can be read from {path}: {error}",

@@ -61,6 +61,10 @@ def test_what_comes_out_is_short_unit_and_the_same_when_read_back(projection: Pr
     np.testing.assert_array_equal(again(vectors), reduced)
     assert (again.fingerprint, again.method, again.kept) == (projection.fingerprint, projection.method, projection.kept)
     assert [path.name for path in tmp_path.iterdir()] == ["p.safetensors"]
+    first = (tmp_path / "p.safetensors").read_bytes()
+    for _ in range(5):
+        projection.save(tmp_path / "p.safetensors")
+        assert (tmp_path / "p.safetensors").read_bytes() == first
 
 
 def test_truncation_takes_the_first_dimensions() -> None:
