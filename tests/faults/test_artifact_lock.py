@@ -21,19 +21,20 @@ from pathlib import Path
 from data.artifacts import locate, materialise
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-folder, name, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+folder, name = Path(sys.argv[1]), sys.argv[2]
 
 def work(out):
     with (out / "rows").open("a") as file:
         file.write(name + " begins\\n")
         file.flush()
-        time.sleep(seconds)
+        while name == "first" and not (folder / "go").exists():
+            time.sleep(0.02)
         file.write(name + " ends\\n")
     return {"by": name}
 
 print(materialise(locate(folder, "embed", {"model": "m"}), work).result["by"])
 """
-Start = Callable[[str, float], subprocess.Popen[str]]
+Start = Callable[[str], subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a job by the name it signs its rows with; ends all of them after the test."""
     jobs: list[subprocess.Popen[str]] = []
 
-    def started(name: str, seconds: float) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", JOB, str(tmp_path), name, str(seconds)]
+    def started(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", JOB, str(tmp_path), name]
         pipe = subprocess.PIPE
         jobs.append(subprocess.Popen(command, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True))
         return jobs[-1]
@@ -61,20 +62,23 @@ def wait_for_rows(folder: Path, rows: str) -> None:
 
 
 def test_the_second_waits_says_for_whom_and_keeps_what_the_first_made(start: Start, tmp_path: Path) -> None:
-    first = start("first", 2)
+    first = start("first")
     wait_for_rows(tmp_path, "first begins\n")
-    second = start("second", 0)
+    second = start("second")
+    assert second.stderr is not None
+    said = second.stderr.readline()
+    assert f"embed: in the hands of process {first.pid} on {os.uname().nodename}; waiting" in said
+    (tmp_path / "go").touch()
     out, said = second.communicate(timeout=60)
     assert out == "first\n"
-    assert f"embed: in the hands of process {first.pid} on {os.uname().nodename}; waiting" in said
     assert "done before, kept" in said and "running" not in said
     wait_for_rows(tmp_path, "first begins\nfirst ends\n")
 
 
 def test_a_killed_holder_frees_it_and_the_one_who_waits_does_the_work(start: Start, tmp_path: Path) -> None:
-    first = start("first", 60)
+    first = start("first")
     wait_for_rows(tmp_path, "first begins\n")
-    second = start("second", 0)
+    second = start("second")
     assert second.stderr is not None and "in the hands of" in second.stderr.readline()
     first.send_signal(signal.SIGKILL)
     assert second.communicate(timeout=60)[0] == "second\n"
