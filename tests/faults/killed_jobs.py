@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset
+import pyarrow.dataset  # this and what is unused below: loaded once, rather than in every child
 import pyarrow.fs
 import pyarrow.parquet as pq
 import ray.util.metrics  # noqa: F401 - the same
