@@ -121,16 +121,19 @@ class SentenceEncoder:
         import torch
 
         with torch.inference_mode():
-            features: dict[str, Any] = {
-                name: torch.from_numpy(array).to(self.device) for name, array in self._padded(tokens).items()
-            }
-            features = self._transformer(features)
-            features["token_embeddings"] = features["token_embeddings"].float()
-            for head in self._heads:
-                features = head(features)
-            unit = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
-            vectors: Vectors = unit.cpu().numpy()
+            features = {name: torch.from_numpy(array).to(self.device) for name, array in self._padded(tokens).items()}
+            vectors: Vectors = self._unit(features).cpu().numpy()
         return vectors
+
+    def _unit(self, features: "dict[str, Any]") -> "torch.Tensor":
+        """Vectors of unit length, float32 of shape (n, dim), where the features are."""
+        import torch
+
+        features = self._transformer(features)
+        features["token_embeddings"] = features["token_embeddings"].float()
+        for head in self._heads:
+            features = head(features)
+        return torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
 
     def _padded(self, tokens: Sequence[Sequence[int]]) -> dict[str, npt.NDArray[np.int64]]:
         """What the transformer reads: token numbers and attention mask, int64 of shape (texts, longest)."""
