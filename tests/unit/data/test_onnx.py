@@ -121,7 +121,7 @@ def test_a_damaged_file_is_told(exact: EncoderConfig, exported: Path, tmp_path: 
 
 
 def test_a_folder_of_another_model_or_precision_is_told(exact: EncoderConfig, exported: Path) -> None:
-    with pytest.raises(InputError, match="in fp32; .* is .*, in int8"):
+    with pytest.raises(InputError, match=r"in fp32; .* is .*, in int8"):
         load_encoder(on_onnx(exact, exported, "int8"))
     with pytest.raises(InputError, match="holds model"):
         load_encoder(on_onnx(exact.model_copy(update={"max_length": 16}), exported))
@@ -158,7 +158,7 @@ def test_a_model_that_cannot_be_exported_is_told(model: Path) -> None:
             return features
 
     opened.append(DependsOnValues())
-    with pytest.raises(InputError, match="the model cannot be exported: .*\n  Use backend: torch"):
+    with pytest.raises(InputError, match=r"the model cannot be exported: .*\n  Use backend: torch"):
         trace(opened)
 
 
