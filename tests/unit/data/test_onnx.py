@@ -7,13 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import AutoTokenizer, BertConfig, BertModel
 
 from data.encoders import EncoderConfig, load_encoder
-from data.encoders.models import find_model, open_model
+from data.encoders.models import open_model
 from data.encoders.onnx import fingerprint_of, open_session
 from data.encoders.onnx_export import DESCRIPTION, MODEL, export_model, read_export, trace
 from data.encoders.onnx_int8 import quantise
@@ -23,30 +19,14 @@ from ray_apps.encoder_forms import batches_of
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of two layers with random weights, and one input channel that is far larger than the others."""
-    folder = tmp_path_factory.mktemp("small") / "bert"
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
-    bert = BertModel(BertConfig(**sizes, initializer_range=0.1))
-    with torch.no_grad():
-        bert.encoder.layer[0].attention.output.LayerNorm.weight[5] = 30.0
-    bert.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(find_model("all-MiniLM-L6-v2")).save_pretrained(folder)
-    built = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(64)], device="cpu")
-    built.save(str(folder.with_name("model")))
-    return folder.with_name("model")
+def exact(small_model: Path) -> EncoderConfig:
+    return EncoderConfig(model=str(small_model), precision="fp32", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def exact(model: Path) -> EncoderConfig:
-    return EncoderConfig(model=str(model), precision="fp32", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def exported(model: Path, exact: EncoderConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(small_model: Path, exact: EncoderConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fp32")
-    export_model(open_model(str(model), "cpu", None), load_encoder(exact).fingerprint, folder)
+    export_model(open_model(str(small_model), "cpu", None), load_encoder(exact).fingerprint, folder)
     return folder
 
 
@@ -136,18 +116,18 @@ def test_a_precision_that_a_backend_lacks_is_told(backend: str, precision: str) 
 
 
 def test_a_missing_library_is_told(
-    exact: EncoderConfig, exported: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    exact: EncoderConfig, exported: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"needs onnxruntime, which is not installed\n  .*catena\[onnx\]"):
         load_encoder(on_onnx(exact, exported))
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(InputError, match="needs onnxscript, which is not installed"):
-        trace(open_model(str(model), "cpu", None))
+        trace(open_model(str(small_model), "cpu", None))
 
 
-def test_a_model_that_cannot_be_exported_is_told(model: Path) -> None:
-    opened = open_model(str(model), "cpu", None)
+def test_a_model_that_cannot_be_exported_is_told(small_model: Path) -> None:
+    opened = open_model(str(small_model), "cpu", None)
 
     class DependsOnValues(torch.nn.Module):
         """Which way it goes is not known before it runs."""
