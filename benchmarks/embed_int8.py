@@ -37,10 +37,10 @@ def _loss(name: str, result: dict[str, Any]) -> Row:
         id=f"embed.int8_ndcg_loss_{name}",
         what=f"nDCG@10 that calibrated int8 loses on {name}, {result['questions']} questions over {result['passages']} "
         f"of {result['of_passages']} passages, exact dense search; {_decision(line)}",
-        value=100 * line["ndcg_loss"],
+        value=100 * line["ndcg_loss"] if line["ndcg_loss"] is not None else 100.0,  # what does not load finds nothing
         unit="%",
         at_most=0.5 if line["accepted"] else None,
-        peer=f"torch fp32: {exact['ndcg_at_10']:.4f}; int8: {line['ndcg_at_10']:.4f}, smallest cosine "
+        peer=f"torch fp32: {exact['ndcg_at_10']:.4f}; int8: {line['ndcg_at_10'] or 0:.4f}, smallest cosine "
         f"{line['cosine_min']:.4f}",
     )
 

@@ -57,9 +57,8 @@ class EncoderConfig(StageConfig):
 
     @model_validator(mode="after")
     def _runs_in(self) -> "EncoderConfig":
-        allowed = ("auto", "fp32", "int8") if self.backend == "onnx" else ("auto", "fp32", "bf16")
-        if self.precision not in allowed:
-            raise ValueError(f"precision with backend {self.backend} is one of {', '.join(allowed)}")
+        if self.precision in (("int8",) if self.backend == "torch" else ("bf16", "fp16")):
+            raise ValueError(f"backend {self.backend} has no precision {self.precision}")
         return self
 
 
