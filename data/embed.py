@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data.artifacts import StageConfig
 from data.chunking import passage_text
-from data.encoders import BATCH_TOKENS, EncoderConfig, check_model, load_encoder
+from data.encoders import BATCH_TOKENS, Encoded, EncoderConfig, check_model, load_encoder
+from data.errors import InputError
 from data.schema import partitions
 from data.vectors import Partition, count_documents, describe, write_manifest, write_vectors
 
@@ -48,6 +49,7 @@ class Embedded(BaseModel):
 
     partition: Partition
     padding_share: float
+    oom_retries: int
     ready_at: float  # when the actor's encoder was loaded; seconds since the epoch, as the next two
     started_at: float
     finished_at: float
@@ -80,20 +82,28 @@ class EmbedPartition:
         """
         started_at = time.time()
         path = self._vectors / passages.name
-        padding_share = 0.0
+        padding_share, oom_retries = 0.0, 0
         if not path.exists():
             rows = pq.read_table(passages, columns=["id", "document_id", "title", "text"])
             texts = map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist())
-            encoded = self._encoder.encode_counted(list(texts))
-            padding_share = encoded.padding_share
+            encoded = self._encode(passages, list(texts))
+            padding_share, oom_retries = encoded.padding_share, encoded.oom_retries
             write_vectors(rows["id"], rows["document_id"], encoded, self._encoder, path)
         return Embedded(
             partition=describe(path),
             padding_share=padding_share,
+            oom_retries=oom_retries,
             ready_at=self._ready_at,
             started_at=started_at,
             finished_at=time.time(),
         )
+
+    def _encode(self, passages: Path, texts: list[str]) -> Encoded:
+        """Encode a partition's texts; what is wrong with one is told with the partition it stands in."""
+        try:
+            return self._encoder.encode_counted(texts)
+        except InputError as error:
+            raise InputError(f"{passages}: {error.problem}", error.remedy) from error
 
 
 def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path) -> dict[str, Any]:
@@ -104,12 +114,15 @@ def embed(passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path
         encoder: which encoder.
         config: how the work is spread.
         out: the artifact's folder: gets ``vectors/``, partitioned like the passages (``id``, ``document_id``,
-            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``), and ``manifest.json``, last.
+            ``vector`` as a list of ``dim`` float32 of unit length, ``tokens``, ``dropped``), and ``manifest.json``,
+            last.
 
     Returns:
-        ``documents``, ``passages``, ``tokens``, ``kept_passages`` (done by an earlier run), ``documents_per_s``,
-        ``passages_per_s`` and ``tokens_per_s`` (of this run's own, from the first partition begun to the last one
-        written), ``padding_share``, ``startup_seconds`` (until the first encoder was loaded), ``precision``,
+        ``documents``, ``passages``, ``tokens``, ``truncated`` (passages longer than the encoder reads),
+        ``dropped_tokens`` (cut off them), ``oom_retries`` (batches of this run that did not fit in memory),
+        ``kept_passages`` (done by an earlier run), ``documents_per_s``, ``passages_per_s`` and ``tokens_per_s`` (of
+        this run's own, from the first partition begun to the last one written), ``padding_share``,
+        ``startup_seconds`` (until the first encoder was loaded), ``precision``,
         ``cosine_to_fp32``, ``fingerprint`` and ``dim``.
 
     Raises:
@@ -196,6 +209,9 @@ def _result(
         "documents": count_documents(whole),
         "passages": sum(partition.rows for partition in whole),
         "tokens": sum(partition.tokens for partition in whole),
+        "truncated": sum(partition.truncated for partition in whole),
+        "dropped_tokens": sum(partition.dropped_tokens for partition in whole),
+        "oom_retries": sum(done.oom_retries for done in made),
         "kept_passages": sum(partition.rows for partition in kept),
         "documents_per_s": _rate(count_documents([done.partition for done in made]), seconds),
         "passages_per_s": _rate(passages, seconds),

@@ -72,7 +72,7 @@ class Retriever:
             return self.answer(asked, [None] * len(asked))
         if self.encoder is None:
             raise ValueError("this retriever has no encoder: give vectors to `answer`")
-        return self.answer(asked, list(self.encoder.encode(list(queries))))
+        return self.answer(asked, list(self.encoder.encode_queries(list(queries))))
 
     def answer(
         self, queries: Sequence[SearchQuery], vectors: Sequence[npt.NDArray[np.float32] | None]
@@ -176,7 +176,7 @@ def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
     Raises:
         InputError: if another encoder built the index.
     """
-    if config.precision == "auto" and meta.precision in ("fp32", "bf16"):
+    if config.precision == "auto" and meta.precision in ("fp32", "bf16", "fp16"):
         config = EncoderConfig.model_validate({**config.model_dump(), "precision": meta.precision})
     encoder = load_encoder(config)
     check_encoder(meta, encoder.fingerprint)

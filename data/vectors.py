@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +29,8 @@ class Partition(BaseModel):
     precision: str
     cosine_to_fp32: float
     tokens: int
+    truncated: int  # texts that were longer than the encoder reads
+    dropped_tokens: int  # cut off them
     documents: int  # runs of equal document ids
     first_document: str
     last_document: str
@@ -41,7 +44,7 @@ def write_vectors(
     Args:
         ids: of the passages.
         document_ids: of the documents they are from.
-        encoded: their vectors and tokens.
+        encoded: their vectors, tokens and what was cut off.
         encoder: what made them.
         path: the partition, which appears whole or not at all.
     """
@@ -52,6 +55,7 @@ def write_vectors(
             "document_id": document_ids,
             "vector": pa.FixedSizeListArray.from_arrays(values, encoder.dim),
             "tokens": pa.array(encoded.tokens, pa.int32()),
+            "dropped": pa.array(encoded.dropped if len(encoded.dropped) else np.zeros(len(ids), np.int32), pa.int32()),
         }
     )
     made_by = {
@@ -66,9 +70,10 @@ def describe(path: Path) -> Partition:
     """What stands in a partition of vectors, read from its file."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        rows = file.read(columns=["document_id", "tokens"])
+        rows = file.read(columns=["document_id", "tokens", "dropped"])
     made_by = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     documents = rows["document_id"].to_pylist()
+    dropped = rows["dropped"].to_numpy()
     changes = sum(before != after for before, after in itertools.pairwise(documents))
     with path.open("rb") as file_bytes:
         sha256 = hashlib.file_digest(file_bytes, "sha256").hexdigest()
@@ -81,6 +86,8 @@ def describe(path: Path) -> Partition:
         precision=made_by["precision"],
         cosine_to_fp32=float(made_by["cosine_to_fp32"]),
         tokens=sum(rows["tokens"].to_pylist()),
+        truncated=int((dropped > 0).sum()),
+        dropped_tokens=int(dropped.sum()),
         documents=changes + 1 if documents else 0,
         first_document=documents[0] if documents else "",
         last_document=documents[-1] if documents else "",

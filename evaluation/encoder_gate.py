@@ -96,7 +96,7 @@ def measure_forms(
     """
     speeds = _speeds(forms, passages.texts)
     vectors = {name: encoder.encode(passages.texts) for name, encoder in forms.items()}
-    asked = {name: encoder.encode(list(questions.texts.values())) for name, encoder in forms.items()}
+    asked = {name: encoder.encode_queries(list(questions.texts.values())) for name, encoder in forms.items()}
     figures: list[FormFigures] = []
     exact_ndcg = _ndcg(vectors[EXACT], asked[EXACT], passages.documents, questions)
     for name in forms:

@@ -4,7 +4,7 @@ import logging
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,13 +27,16 @@ from ray_apps.config import RunConfig
 from ray_apps.encoder_forms import (
     CALIBRATION_PASSAGES,
     available_forms,
-    batches_of,
     config_of,
     device_of,
+    exact_encoder,
     fingerprint_in_fp32,
     form_of,
 )
 from ray_apps.ingest import chunk, ingest
+
+if TYPE_CHECKING:
+    from data.encoders.sentence import SentenceEncoder
 
 logger = logging.getLogger("catena")
 
@@ -123,7 +126,7 @@ def export_triton(run: RunConfig, folder: Path) -> dict[str, Any]:
     described = read_export(config.exported)
     place = write_repository(config.exported / MODEL, model_name(run.encoder.model, precision), described.dim, folder)
     served = read_repository(place)
-    cosine = _cosine_to_torch(config_of(run, EXACT), place / "1" / MODEL, served.output)
+    cosine = _cosine_to_torch(exact_encoder(run.encoder), place / "1" / MODEL, served.output)
     if precision == "fp32" and not cosine >= SMALLEST_COSINE:
         raise InputError(
             f"{place}: vectors are not the model's: smallest cosine {cosine:.5f}, needed {SMALLEST_COSINE}",
@@ -194,14 +197,15 @@ def _questions(tables: Path, most: int, seed: int) -> Questions:
     return Questions(texts, {query: qrels[query] for query in texts})
 
 
-def _cosine_to_torch(exact: EncoderConfig, model: Path, output: str) -> float:
+def _cosine_to_torch(exact: "SentenceEncoder", model: Path, output: str) -> float:
     """Smallest cosine between vectors of an ONNX file and those of torch, over the fixed texts."""
     from data.encoders.onnx import open_session
+    from data.encoders.onnx_export import batches_of
     from data.encoders.precision import TEXTS
 
     session = open_session(model, "cpu")
     vectors = np.concatenate([session.run([output], batch)[0] for batch in batches_of(exact, TEXTS)])
-    return float((load_encoder(exact).encode(TEXTS) * vectors).sum(axis=1).min())
+    return float((exact.encode_cut(TEXTS) * vectors).sum(axis=1).min())
 
 
 if __name__ == "__main__":

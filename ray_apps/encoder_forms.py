@@ -2,12 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from data.artifacts import Artifact, locate, materialise
 from data.encoders import EncoderConfig, check_model, load_encoder
@@ -16,6 +12,9 @@ from data.sampling import sample_passages
 from evaluation.encoder_gate import EXACT
 from ray_apps.config import RunConfig
 from ray_apps.ingest import chunk
+
+if TYPE_CHECKING:
+    from data.encoders.sentence import SentenceEncoder
 
 logger = logging.getLogger("catena")
 
@@ -77,6 +76,20 @@ def config_of(run: RunConfig, form: str) -> EncoderConfig:
     return EncoderConfig.model_validate(values)
 
 
+def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
+    """The encoder in fp32, in torch, on a CPU.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    from data.encoders.sentence import SentenceEncoder
+
+    exact = {"backend": "torch", "precision": "fp32", "exported": None, "device": "cpu"}
+    encoder = load_encoder(EncoderConfig.model_validate({**config.model_dump(), **exact}))
+    assert isinstance(encoder, SentenceEncoder)
+    return encoder
+
+
 @functools.cache
 def fingerprint_in_fp32(config: EncoderConfig) -> str:
     """Fingerprint of the encoder in fp32: its weights, tokenizer, pooling and length.
@@ -84,8 +97,7 @@ def fingerprint_in_fp32(config: EncoderConfig) -> str:
     Raises:
         InputError: if there is no such model.
     """
-    exact = {"backend": "torch", "precision": "fp32", "exported": None, "device": "cpu"}
-    return load_encoder(EncoderConfig.model_validate({**config.model_dump(), **exact}), threads=1).fingerprint
+    return exact_encoder(config).fingerprint
 
 
 def exported(run: RunConfig, precision: str) -> Artifact:
@@ -113,28 +125,10 @@ def _export(run: RunConfig, out: Path) -> dict[str, Any]:
 
 
 def _calibrate(run: RunConfig, base: Path, passages: Path, out: Path) -> dict[str, Any]:
+    from data.encoders.onnx_export import batches_of
     from data.encoders.onnx_int8 import quantise
 
     sample = sample_passages(passages, CALIBRATION_PASSAGES, run.evaluate.seed)
     logger.info("encoder: calibrating int8 on %d of %d passages", len(sample.texts), sample.of)
-    feeds = list(batches_of(run.encoder, sorted(sample.texts, key=len)))
+    feeds = list(batches_of(exact_encoder(run.encoder), sorted(sample.texts, key=len)))
     return quantise(base, feeds, len(sample.texts), out).model_dump(mode="json")
-
-
-def batches_of(
-    config: EncoderConfig, texts: Sequence[str], size: int = 8
-) -> Iterator[dict[str, npt.NDArray[np.int64]]]:
-    """What an exported model reads of some texts, as its tokenizer pads them: int64 (texts, longest) each."""
-    from data.encoders.models import open_model
-
-    model = open_model(config.model, "cpu", config.max_length)
-    readable = [text.encode("utf-8", "replace").decode() for text in texts]  # no tokenizer takes lone surrogates
-    for start in range(0, len(readable), size):
-        batch = model.tokenizer(
-            readable[start : start + size],
-            padding=True,
-            truncation=True,
-            max_length=model.max_seq_length,
-            return_tensors="np",
-        )
-        yield {name: np.asarray(batch[name], np.int64) for name in ("input_ids", "attention_mask")}

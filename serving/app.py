@@ -127,6 +127,4 @@ def build(service: Service) -> Application:
     ingress = serve.deployment(Ingress).options(
         max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": CORES["ingress"]}
     )
-    return ingress.bind(
-        embedder.bind(service.encoder, meta, service.serve.max_batch), index.bind(service.index), meta, service
-    )
+    return ingress.bind(embedder.bind(service.encoder, meta, service.serve), index.bind(service.index), meta, service)

@@ -1,12 +1,13 @@
 """Text to vectors, the same in batch and online: ``load_encoder`` is the one way in.
 
 ``sentence`` runs sentence-transformers models on batches by padded token area, ``models`` finds and opens them,
-``precision`` measures whether bf16 may be used, ``plugin`` takes an encoder of the user's own. ``onnx`` runs what
-``onnx_export`` and ``onnx_int8`` make of a model; ``triton`` lays it out for a server.
+``tokens`` makes their input, ``memory`` and ``gpu`` bring it through a device, ``precision`` measures whether bf16 or
+fp16 may be used, ``faithful`` holds the vectors to the model's own, ``plugin`` takes an encoder of the user's own.
+``onnx`` runs what ``onnx_export`` and ``onnx_int8`` make of a model; ``triton`` lays it out for a server.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
@@ -23,7 +24,7 @@ BATCH_TOKENS = 2048
 class EncoderConfig(StageConfig):
     """Which model turns text to vectors, and how exactly it computes."""
 
-    execution: ClassVar[frozenset[str]] = frozenset({"device", "exported", "tolerance"})
+    execution: ClassVar[frozenset[str]] = frozenset({"device", "compile", "exported", "tolerance"})
 
     model: str = Field(
         "all-MiniLM-L6-v2",
@@ -34,14 +35,28 @@ class EncoderConfig(StageConfig):
     backend: Literal["torch", "onnx"] = Field(
         "torch", description="what computes: PyTorch, or ONNX Runtime on a model that is exported first"
     )
-    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
         "auto",
-        description="auto takes bf16 where the processor has it and a check at start finds it faster and as good "
-        "(cosine to fp32 at least 0.999); with backend onnx it is fp32 or, calibrated on the run's passages and let "
-        "through by the gate only, int8",
+        description="auto takes bf16 where the processor has it (fp16 on a GPU without) and a check at start finds it "
+        "faster and as good (cosine to fp32 at least 0.999); bf16 and fp16 are refused if they fail that check; with "
+        "backend onnx it is fp32 or, calibrated on the run's passages and let through by the gate only, int8",
     )
     max_length: int | None = Field(
         None, ge=3, description="tokens of a text that are read, the rest is cut; the model's own limit where unset"
+    )
+    truncate: Literal["end", "start", "error"] = Field(
+        "end",
+        description="which end of a text that is too long is cut off; error refuses such a passage and cuts the end "
+        "of such a question",
+    )
+    document_prompt: str | None = Field(
+        None, description="put before each passage when it is embedded; the model's own prompt where unset"
+    )
+    query_prompt: str | None = Field(
+        None, description="put before each question when it is embedded; the model's own prompt where unset"
+    )
+    compile: bool = Field(
+        False, description="torch.compile the model: up to a minute more at start; on a CPU it needs a C++ compiler"
     )
     device: str = Field("auto", description="auto takes the GPU where there is one; else cpu, cuda, cuda:1, mps")
     exported: Path | None = Field(
@@ -59,6 +74,8 @@ class EncoderConfig(StageConfig):
     def _runs_in(self) -> "EncoderConfig":
         if self.precision in (("int8",) if self.backend == "torch" else ("bf16", "fp16")):
             raise ValueError(f"backend {self.backend} has no precision {self.precision}")
+        if self.compile and self.backend == "onnx":
+            raise ValueError("compile is for backend torch")
         return self
 
 
@@ -70,11 +87,16 @@ class Encoded:
         vectors: float32 of shape (n, dim), unit length, in the order of the texts.
         tokens: int32 of shape (n,), tokens read of each text, special tokens included.
         padding_share: share of the computed token positions that were padding.
+        dropped: int32 of shape (n,), tokens cut off each text that was longer than the model reads, estimated for
+            texts far beyond that; empty where the encoder does not tell.
+        oom_retries: how many times a batch did not fit in memory and was computed in halves, or on the CPU.
     """
 
     vectors: Vectors
     tokens: npt.NDArray[np.int32]
     padding_share: float
+    dropped: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    oom_retries: int = 0
 
 
 class Encoder(Protocol):
@@ -90,11 +112,15 @@ class Encoder(Protocol):
     cosine_to_fp32: float
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors, float32 of shape (n, dim), unit length, in the order of the texts."""
+        """Vectors of documents, float32 of shape (n, dim), unit length, in the order of the texts."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of questions to them: the same but for a model that puts another prompt before questions."""
         ...
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
-        """Vectors with the tokens and the padding they took."""
+        """Vectors of documents with the tokens and the padding they took."""
         ...
 
 
@@ -107,12 +133,13 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
         threads: batches computed at once on a CPU; one for each core where None.
 
     Raises:
-        InputError: if there is no such model or device, or if bf16 is asked for and fails its check.
+        InputError: if there is no such model or device, if bf16 or fp16 is asked for and fails its check, or if our
+            vectors are not those of the model's own ``encode``.
     """
     if ":" in config.model and not config.model.startswith(("/", ".")):
         from data.encoders.plugin import load_plugin
 
-        return load_plugin(config)
+        return load_plugin(config, batch_tokens, threads)
     if config.backend == "onnx":
         from data.encoders.onnx import OnnxEncoder
 

@@ -24,6 +24,7 @@ class OnnxEncoder(SentenceEncoder):
     """
 
     _session: Any = None  # an onnxruntime.InferenceSession; None until the model's own vectors are known
+    _computes_on = "cpu"
 
     @classmethod
     def load(cls, config: EncoderConfig, batch_tokens: int, threads: int | None) -> Self:
@@ -43,6 +44,11 @@ class OnnxEncoder(SentenceEncoder):
         encoder = super().load(
             config.model_copy(update={"backend": "torch", "precision": "fp32"}), batch_tokens, threads
         )
+        if not all(getattr(head, "include_prompt", True) for head in encoder._heads):
+            raise InputError(
+                f"encoder.backend: onnx: pooling of {config.model} leaves the prompt out, which its graph cannot",
+                "Use backend: torch.",
+            )
         wanted = "fp32" if config.precision == "auto" else config.precision
         if (described.model, described.precision) != (encoder.fingerprint, wanted):
             raise InputError(
@@ -52,6 +58,7 @@ class OnnxEncoder(SentenceEncoder):
             )
         own = encoder.encode_here(TEXTS)
         encoder._session = open_session(config.exported / MODEL, encoder.device.type)
+        encoder._computes_on = encoder.device.type
         encoder.precision, encoder.fingerprint = wanted, fingerprint_of(described)
         encoder.cosine_to_fp32 = float((own * encoder.encode_here(TEXTS)).sum(axis=1).min())
         if wanted == "fp32" and not encoder.cosine_to_fp32 >= SMALLEST_COSINE:
@@ -67,7 +74,7 @@ class OnnxEncoder(SentenceEncoder):
     def _unit(self, features: "dict[str, Any]") -> "torch.Tensor":
         import torch
 
-        if self._session is None:
+        if self._session is None or features[INPUTS[0]].device.type != self._computes_on:  # the last resort on a CPU
             return super()._unit(features)
         if features[INPUTS[0]].device.type != "cpu":
             return self._unit_on_gpu(features)

@@ -9,10 +9,12 @@ import contextlib
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data.errors import InputError
@@ -20,6 +22,8 @@ from data.errors import InputError
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
+
+    from data.encoders.sentence import SentenceEncoder
 
 MODEL, DESCRIPTION = "model.onnx", "export.json"
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "sentence_embedding"
@@ -122,6 +126,22 @@ def trace(model: "SentenceTransformer") -> Any:  # noqa: ANN401 - an onnx.ModelP
         ) from error
     assert program is not None
     return program.model_proto
+
+
+def batches_of(
+    encoder: "SentenceEncoder", texts: Sequence[str], size: int = 8
+) -> Iterator[dict[str, npt.NDArray[np.int64]]]:
+    """What an exported model reads of some documents, int64 (texts, longest) each.
+
+    Args:
+        encoder: of the model, in torch on a CPU.
+        texts: in the order in which they are put together.
+        size: texts in a batch.
+    """
+    tokens = encoder.tokenise(texts, encoder.prompts.document).numbers
+    for start in range(0, len(tokens), size):
+        features = encoder._features(tokens[start : start + size], 0)
+        yield {name: features[name].numpy() for name in INPUTS}
 
 
 def require(*modules: str) -> None:

@@ -1,6 +1,7 @@
 """What needs a GPU: the same vectors as on the CPU, and a training that learns there. Skipped without one."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,6 +21,15 @@ def test_vectors_are_those_of_the_cpu() -> None:
     texts = ["invert a sparse matrix", "", "the face of the waters " * 200, "שלום עולם"]
     on_cpu = load_encoder(EncoderConfig(device="cpu", precision="fp32")).encode(texts)
     on_gpu = load_encoder(EncoderConfig(device="cuda")).encode(texts)
+    assert (on_cpu * on_gpu).sum(axis=1).min() >= 0.999
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_many_batches_in_flight_keep_their_texts(precision: Literal["fp32", "fp16"]) -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["moon", "sea", "matrix"], size)) for size in rng.integers(1, 200, 2000)]
+    on_cpu = load_encoder(EncoderConfig(device="cpu", precision="fp32")).encode(texts)
+    on_gpu = load_encoder(EncoderConfig(device="cuda", precision=precision), batch_tokens=8192).encode(texts)
     assert (on_cpu * on_gpu).sum(axis=1).min() >= 0.999
 
 

@@ -52,6 +52,8 @@ def test_vectors_are_the_encoders_own_and_the_manifest_holds(passages: Path, tmp
 
     assert result["documents"] == 200 and result["passages"] == len(texts) == source.num_rows
     assert result["tokens"] == sum(vectors["tokens"].to_pylist())
+    assert result["truncated"] == sum(dropped > 0 for dropped in vectors["dropped"].to_pylist()) > 0
+    assert result["dropped_tokens"] == sum(vectors["dropped"].to_pylist()) and result["oom_retries"] == 0
     assert result["fingerprint"] == encoder.fingerprint and result["dim"] == 384
     assert result["precision"] == encoder.precision and result["cosine_to_fp32"] >= 0.999
     assert min(result["documents_per_s"], result["passages_per_s"], result["tokens_per_s"]) > 0
@@ -117,6 +119,13 @@ def test_a_mistake_that_shows_in_the_actor_is_told_as_the_users(passages: Path, 
         embed(passages, EncoderConfig(max_length=4096), EmbedConfig(), tmp_path)
     error = input_error(raised.value)  # Ray wraps it several times
     assert error is not None and "encoder.max_length: 4096 is more than" in error.problem
+
+
+def test_a_text_that_is_refused_is_told_with_its_partition(passages: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception) as raised:
+        embed(passages, EncoderConfig(truncate="error", precision="fp32"), EmbedConfig(), tmp_path)
+    error = input_error(raised.value)
+    assert error is not None and "part-0" in error.problem and "the model reads 256" in error.problem
 
 
 def test_no_bar_where_nobody_watches(passages: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

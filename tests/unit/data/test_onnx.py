@@ -11,11 +11,11 @@ import torch
 from data.encoders import EncoderConfig, load_encoder
 from data.encoders.models import open_model
 from data.encoders.onnx import fingerprint_of, open_session
-from data.encoders.onnx_export import DESCRIPTION, MODEL, export_model, read_export, trace
+from data.encoders.onnx_export import DESCRIPTION, MODEL, batches_of, export_model, read_export, trace
 from data.encoders.onnx_int8 import quantise
 from data.encoders.precision import TEXTS
 from data.errors import InputError
-from ray_apps.encoder_forms import batches_of
+from ray_apps.encoder_forms import exact_encoder
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def exported(small_model: Path, exact: EncoderConfig, tmp_path_factory: pytest.T
 @pytest.fixture(scope="module")
 def quantised(exact: EncoderConfig, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("int8")
-    quantise(exported, list(batches_of(exact, TEXTS, size=4)), len(TEXTS), folder)
+    quantise(exported, list(batches_of(exact_encoder(exact), TEXTS, size=4)), len(TEXTS), folder)
     return folder
 
 
@@ -59,7 +59,7 @@ def test_int8_is_near_and_bears_a_fingerprint_of_its_calibration(
     cosine = (encoder.encode(TEXTS) * load_encoder(exact).encode(TEXTS)).sum(axis=1)
     assert 0.99 < cosine.min() < 0.99999
     assert encoder.cosine_to_fp32 == pytest.approx(cosine.min(), abs=1e-3)
-    other = quantise(exported, list(batches_of(exact, ["moon", "a sparse matrix"])), 2, tmp_path)
+    other = quantise(exported, list(batches_of(exact_encoder(exact), ["moon", "a sparse matrix"])), 2, tmp_path)
     assert len({encoder.fingerprint, fingerprint_of(other), other.model}) == 3
 
 
@@ -83,7 +83,7 @@ def test_moving_size_into_the_weights_makes_the_error_smaller(exact: EncoderConf
 
     graph = onnx.load(exported / MODEL)
     inputs = _weighted_inputs(graph)
-    _calibrate(graph, inputs, list(batches_of(exact, TEXTS)))
+    _calibrate(graph, inputs, list(batches_of(exact_encoder(exact), TEXTS)))
     large = max(inputs.values(), key=lambda found: found.largest_K.max() / np.median(found.largest_K))
     assert large.error(large.scales(0.5)) < 0.5 * large.error(large.scales(0.0))
 
@@ -107,6 +107,16 @@ def test_a_folder_of_another_model_or_precision_is_told(exact: EncoderConfig, ex
         load_encoder(on_onnx(exact.model_copy(update={"max_length": 16}), exported))
     with pytest.raises(InputError, match="backend onnx runs an exported model, and none is named"):
         load_encoder(exact.model_copy(update={"backend": "onnx"}))
+
+
+def test_a_prompt_that_pooling_leaves_out_is_told(
+    exact: EncoderConfig, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    monkeypatch.setattr(Pooling, "include_prompt", False, raising=False)
+    with pytest.raises(InputError, match="leaves the prompt out"):
+        load_encoder(on_onnx(exact, exported))
 
 
 @pytest.mark.parametrize(("backend", "precision"), [("torch", "int8"), ("onnx", "bf16")])

@@ -34,6 +34,9 @@ class Turned:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.full_like(vectors, np.nan) if self.broken else vectors
 
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self.encode(texts)
+
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         return Encoded(self.encode(texts), np.ones(len(texts), np.int32), 0.0)
 
