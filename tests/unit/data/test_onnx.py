@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -110,13 +111,11 @@ def test_a_folder_of_another_model_or_precision_is_told(exact: EncoderConfig, ex
 
 
 def test_a_prompt_that_pooling_leaves_out_is_told(
-    exact: EncoderConfig, exported: Path, monkeypatch: pytest.MonkeyPatch
+    exact: EncoderConfig, exported: Path, tiny: Callable[..., Path]
 ) -> None:
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    monkeypatch.setattr(Pooling, "include_prompt", False, raising=False)
+    model = {"model": str(tiny(include_prompt=False))}
     with pytest.raises(InputError, match="leaves the prompt out"):
-        load_encoder(on_onnx(exact, exported))
+        load_encoder(on_onnx(exact.model_copy(update=model), exported))
 
 
 @pytest.mark.parametrize(("backend", "precision"), [("torch", "int8"), ("onnx", "bf16")])
