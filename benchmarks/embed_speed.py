@@ -1,6 +1,6 @@
 """The encoder alone: beside sentence-transformers with its defaults, against the machine's own limit, and its padding.
 
-Where time goes and what was tried, per core, stands in docs/embedding.md ("Batches").
+What was tried and left out stands at the head of ``benchmarks/embed.py``.
 """
 
 import random

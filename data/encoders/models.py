@@ -16,11 +16,11 @@ UNBOUNDED = 10**9  # tokenizers without a limit say 10**30
 PACKAGED = frozenset({"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
 
 
-_CONFIG = {"config.json": ("config.json",)}
-_WEIGHTS = {"its weights (model.safetensors)": ("*.safetensors", "pytorch_model*.bin")}
-_TOKENIZER = {"a tokenizer (tokenizer.json)": ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")}
-# What a kind of module cannot do without; by kind, and by the words for it, the names it may have.
-NEEDED: dict[str, dict[str, tuple[str, ...]]] = {
+Files = dict[str, tuple[str, ...]]  # what lacks, in words; names any of which will do
+_CONFIG: Files = {"config.json": ("config.json",)}
+_WEIGHTS: Files = {"its weights (model.safetensors)": ("*.safetensors", "pytorch_model*.bin")}
+_TOKENIZER: Files = {"a tokenizer (tokenizer.json)": ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")}
+NEEDED: dict[str, Files] = {  # by kind of module
     "Transformer": {**_CONFIG, **_WEIGHTS, **_TOKENIZER},
     "Pooling": _CONFIG,
     "Dense": {**_CONFIG, **_WEIGHTS},

@@ -38,14 +38,15 @@ def passages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_vectors_are_the_encoders_own_and_the_manifest_holds(passages: Path, tmp_path: Path) -> None:
-    result = embed(passages, EncoderConfig(), EmbedConfig(), tmp_path)
+    cut = EncoderConfig(max_length=64)
+    result = embed(passages, cut, EmbedConfig(), tmp_path)
     source, vectors = read_table(passages), read_table(tmp_path / "vectors")
     assert vectors["id"].to_pylist() == source["id"].to_pylist()
     assert vectors["document_id"].to_pylist() == source["document_id"].to_pylist()
     assert vectors.schema.field("vector").type == pa.list_(pa.float32(), 384)
     assert vectors.schema.field("tokens").type == pa.int32()
 
-    encoder = load_encoder(EncoderConfig())
+    encoder = load_encoder(cut)
     texts = [passage_text(row["title"], row["text"]) for row in source.select(["title", "text"]).to_pylist()]
     stored = np.array(vectors["vector"].to_pylist(), dtype=np.float32)
     assert (stored * encoder.encode(texts)).sum(axis=1).min() > 0.9999
@@ -123,9 +124,9 @@ def test_a_mistake_that_shows_in_the_actor_is_told_as_the_users(passages: Path, 
 
 def test_a_text_that_is_refused_is_told_with_its_partition(passages: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception) as raised:
-        embed(passages, EncoderConfig(truncate="error", precision="fp32"), EmbedConfig(), tmp_path)
+        embed(passages, EncoderConfig(truncate="error", precision="fp32", max_length=64), EmbedConfig(), tmp_path)
     error = input_error(raised.value)
-    assert error is not None and "part-0" in error.problem and "the model reads 256" in error.problem
+    assert error is not None and "part-0" in error.problem and "the model reads 64" in error.problem
 
 
 def test_no_bar_where_nobody_watches(passages: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
