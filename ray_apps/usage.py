@@ -11,6 +11,7 @@ COMMANDS = {
     "ingest": "read the corpus into documents, links, queries and rejects, and cut it into passages",
     "embed": "passages to vectors, on Ray Data",
     "reduce": "vectors to fewer dimensions or fewer bytes, as the run's section `reduce` says",
+    "encoder": "compare the forms of the encoder (check), or lay it out for a server (export)",
     "index": "fill the search index",
     "search": "search the index from here",
     "train": "links to a graph, and a link model on it, on Ray Train",
@@ -41,6 +42,9 @@ def command_parser(command: str) -> Parser:
             help="chunking, embed, retrieval, links or serve; all of them if left out",
         )
     else:
+        if command == "encoder":
+            parser.add_argument("action", choices=("check", "export"), help="what to do with the encoder")
+            parser.add_argument("--triton", type=Path, metavar="DIR", help="the Triton model repository to write")
         parser.add_argument("run", type=Path, metavar="RUN.yaml", help="the run file, such as runs/demo.yaml")
         parser.add_argument(
             "--dry-run", action="store_true", help="print the configuration and which artifacts are there"

@@ -3,15 +3,17 @@
 ``sentence`` runs sentence-transformers models on batches by padded token area, ``models`` finds and opens them,
 ``tokens`` makes their input, ``memory`` and ``gpu`` bring it through a device, ``precision`` measures whether bf16 or
 fp16 may be used, ``faithful`` holds the vectors to the model's own, ``plugin`` takes an encoder of the user's own.
+``onnx`` runs what ``onnx_export`` and ``onnx_int8`` make of a model; ``triton`` lays it out for a server.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
 
@@ -22,7 +24,7 @@ BATCH_TOKENS = 2048
 class EncoderConfig(StageConfig):
     """Which model turns text to vectors, and how exactly it computes."""
 
-    execution: ClassVar[frozenset[str]] = frozenset({"device", "compile"})
+    execution: ClassVar[frozenset[str]] = frozenset({"device", "compile", "exported", "tolerance"})
 
     model: str = Field(
         "all-MiniLM-L6-v2",
@@ -30,10 +32,14 @@ class EncoderConfig(StageConfig):
         description="a sentence-transformers model: a folder, or a name on the Hugging Face hub (the default comes "
         "with the installation); or an encoder of your own as an import path, my_package.encoders:load",
     )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+    backend: Literal["torch", "onnx"] = Field(
+        "torch", description="what computes: PyTorch, or ONNX Runtime on a model that is exported first"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
         "auto",
         description="auto takes bf16 where the processor has it (fp16 on a GPU without) and a check at start finds it "
-        "faster and as good (cosine to fp32 at least 0.999); bf16 and fp16 are refused if they fail that check",
+        "faster and as good (cosine to fp32 at least 0.999); bf16 and fp16 are refused if they fail that check; with "
+        "backend onnx it is fp32 or, calibrated on the run's passages and let through by the gate only, int8",
     )
     max_length: int | None = Field(
         None, ge=3, description="tokens of a text that are read, the rest is cut; the model's own limit where unset"
@@ -53,6 +59,24 @@ class EncoderConfig(StageConfig):
         False, description="torch.compile the model: up to a minute more at start; on a CPU it needs a C++ compiler"
     )
     device: str = Field("auto", description="auto takes the GPU where there is one; else cpu, cuda, cuda:1, mps")
+    exported: Path | None = Field(
+        None, description="folder of a model exported for backend onnx; made under the workspace where unset"
+    )
+    tolerance: float = Field(
+        0.005,
+        ge=0,
+        lt=1,
+        description="largest relative loss of nDCG@10 that the gate lets a form have against fp32; where the corpus "
+        "has no questions with known answers, the smallest cosine has to be 0.999 instead",
+    )
+
+    @model_validator(mode="after")
+    def _runs_in(self) -> "EncoderConfig":
+        if self.precision in (("int8",) if self.backend == "torch" else ("bf16", "fp16")):
+            raise ValueError(f"backend {self.backend} has no precision {self.precision}")
+        if self.compile and self.backend == "onnx":
+            raise ValueError("compile is for backend torch")
+        return self
 
 
 @dataclass(frozen=True)
@@ -116,6 +140,10 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
         from data.encoders.plugin import load_plugin
 
         return load_plugin(config, batch_tokens, threads)
+    if config.backend == "onnx":
+        from data.encoders.onnx import OnnxEncoder
+
+        return OnnxEncoder.load(config, batch_tokens, threads)
     from data.encoders.sentence import SentenceEncoder
 
     return SentenceEncoder.load(config, batch_tokens, threads)
