@@ -23,6 +23,13 @@ class InputError(Exception):
         return type(self), (self.problem, self.remedy)
 
 
+class EncoderUnavailable(InputError):
+    """An encoder that is configured well cannot be had now: it does not answer, or its device is not there.
+
+    It is told like a mistake where nothing can be done about it; a chain of encoders goes on with the next.
+    """
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """A phrase that names the allowed word nearest to a misspelt one, or lists all of them."""
     options = sorted(allowed)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders import Encoder, EncoderConfig, load_encoder
+from data.encoders import Encoder, EncoderConfig
+from data.encoders.chain import load_again
 from data.errors import InputError, nearest
 from data.index import Filter, Hit, IndexMeta, IndexQuery, Mode, VectorIndex, open_index, read_meta
 from data.lexical import BM25, Tokenizer
@@ -169,16 +170,16 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
 
 
 def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
-    """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
+    """Load the encoder that built an index, in the precision of its vectors where the config leaves the choice.
 
-    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index.
+    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index. Of a chain,
+    the link that built it is loaded and no other: where that one cannot be had, there are no vectors to ask with.
 
     Raises:
         InputError: if another encoder built the index.
+        EncoderUnavailable: if the one that built it cannot be had now.
     """
-    if config.precision == "auto" and meta.precision in ("fp32", "bf16"):
-        config = EncoderConfig.model_validate({**config.model_dump(), "precision": meta.precision})
-    encoder = load_encoder(config)
+    encoder = load_again(config, meta.encoder, meta.precision, meta.link)
     check_encoder(meta, encoder.fingerprint)
     return encoder
 

@@ -25,6 +25,7 @@ from data.artifacts import StageConfig
 from data.chunking import ChunkConfig
 from data.embed import EmbedConfig
 from data.encoders import EncoderConfig
+from data.encoders.kinds import API_KEY_VARIABLE
 from data.errors import InputError, nearest
 from data.graph import GraphConfig
 from data.index import IndexConfig
@@ -37,7 +38,7 @@ from training.config import TrainConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
-OTHER_VARIABLES = frozenset({"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"})
+OTHER_VARIABLES = frozenset({"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY", API_KEY_VARIABLE})
 
 
 class RayConfig(StageConfig):

@@ -2,11 +2,11 @@
 
 import sys
 
-import data.embed
 from data.artifacts import Artifact, materialise
 from data.encoders import check_model
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
+from ray_apps.fallback import embed_chain
 from ray_apps.ingest import chunk
 from ray_apps.stages import artifact
 
@@ -23,7 +23,7 @@ def embed(run: RunConfig) -> Artifact:
     check_model(run.encoder)  # before minutes go into a corpus that nothing can embed
     passages = chunk(run).path / "passages"
     connect(run.ray)
-    return materialise(vectors, lambda out: data.embed.embed(passages, run.encoder, run.embed, out))
+    return materialise(vectors, lambda out: embed_chain(passages, run.encoder, run.embed, out))
 
 
 if __name__ == "__main__":

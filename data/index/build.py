@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.chunking import passage_text
+from data.encoders.chain import begun_with
 from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
 from data.lexical import BM25, Tokenizer, mean_length
@@ -58,6 +59,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         dim=manifest["dim"],
         encoder=manifest["fingerprint"],
         precision=manifest["precision"],
+        link=begun_with(embedded),
         mean_length=bm25.mean_length,
         filter_keys=keys,
     )
