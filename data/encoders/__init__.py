@@ -1,9 +1,10 @@
 """Text to vectors, the same in batch and online: ``load_encoder`` is the one way in.
 
 ``sentence`` runs sentence-transformers models on batches by padded token area, ``models`` finds and opens them,
-``precision`` measures whether bf16 may be used, ``plugin`` takes an encoder of the user's own. ``endpoint`` asks a server
-(``retrying`` says when again), ``hashed`` needs no model, ``kinds`` are their configs; ``ensemble`` makes one encoder of
-several by ``fusion`` of their vectors, ``chain`` goes on with the next where one cannot be had.
+``precision`` measures whether bf16 may be used, ``devices`` looks for a GPU, ``plugin`` takes an encoder of the user's
+own. ``endpoint`` asks a server (``retrying`` says when again), ``hashed`` needs no model, ``kinds`` are their configs;
+``ensemble`` makes one encoder of several by ``fusion`` of their vectors, ``chain`` goes on with the next where one cannot
+be had.
 """
 
 from collections.abc import Sequence
@@ -188,8 +189,10 @@ def _load(config: EncoderConfig, batch_tokens: int, threads: int | None) -> Enco
         from data.encoders.plugin import load_plugin
 
         return load_plugin(config)
+    from data.encoders.devices import check_device
     from data.encoders.sentence import SentenceEncoder
 
+    check_device(config.device)
     return SentenceEncoder.load(config, batch_tokens, threads)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -45,6 +46,7 @@ class EndpointEncoder:
             timeout=httpx.Timeout(config.request_timeout_s, connect=config.connect_timeout_s),
             limits=httpx.Limits(max_connections=config.in_flight),
         )
+        weakref.finalize(self, self._client.close)  # nobody closes an encoder; open connections are warned of
         self._pool = ThreadPoolExecutor(config.in_flight, thread_name_prefix="endpoint")
         self.dim = config.dimensions or 0
         self.dim = self._batch(["dimension"])[0].shape[1]
