@@ -34,7 +34,7 @@ from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain
 from serving.config import ServeConfig
-from training.config import TrainConfig
+from training.config import FuseConfig, TrainConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
@@ -66,6 +66,7 @@ class RunConfig(BaseSettings):
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()
+    fuse: FuseConfig = FuseConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = ServeConfig()

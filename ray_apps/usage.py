@@ -10,6 +10,7 @@ COMMANDS = {
     "run": "every stage that is not yet done, then the table of results",
     "ingest": "read the corpus into documents, links, queries and rejects, and cut it into passages",
     "embed": "passages to vectors, on Ray Data",
+    "encoder": "what an encoder learns from the corpus: weights of words (idf), attention of an ensemble (fuse)",
     "index": "fill the search index",
     "search": "search the index from here",
     "train": "links to a graph, and a link model on it, on Ray Train",
@@ -32,6 +33,8 @@ class Parser(argparse.ArgumentParser):
 def command_parser(command: str) -> Parser:
     """What a command takes beside the keys of the run file."""
     parser = Parser(prog=f"catena {command}", description=COMMANDS[command], add_help=False, allow_abbrev=False)
+    if command == "encoder":
+        parser.add_argument("action", choices=("idf", "fuse"), help="what to learn; the run file names where it goes")
     if command == "bench":
         parser.add_argument(
             "name", nargs="?", metavar="NAME", help="embed, retrieval, links or serve; all of them if left out"

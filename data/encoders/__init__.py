@@ -3,8 +3,8 @@
 ``sentence`` runs sentence-transformers models on batches by padded token area, ``models`` finds and opens them,
 ``precision`` measures whether bf16 may be used, ``devices`` looks for a GPU, ``plugin`` takes an encoder of the user's
 own. ``endpoint`` asks a server (``retrying`` says when again), ``hashed`` needs no model, ``kinds`` are their configs;
-``ensemble`` makes one encoder of several by ``fusion`` of their vectors, ``chain`` goes on with the next where one cannot
-be had.
+``ensemble`` makes one encoder of several by ``fusion`` of their vectors, ``chain`` goes on with the next where one
+cannot be had.
 """
 
 from collections.abc import Sequence

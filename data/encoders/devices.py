@@ -20,6 +20,6 @@ def check_device(device: str) -> None:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(number or 0) >= count:
         raise EncoderUnavailable(
-            f"encoder.device: {device} is not on this machine, which has {count or 'no'} {kind} device{'s'[: count > 1]}",
+            f"encoder.device: {device} is not on this machine, which has {count} {kind} devices",
             "Use device: auto or cpu, or give the encoder a fallback.",
         )
