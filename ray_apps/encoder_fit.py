@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.chunking import passage_text
@@ -131,17 +132,22 @@ def _gather(run: RunConfig) -> Callable[[Encode], "Examples"]:
     """Find what belongs together in the corpus; the texts are encoded once it is known that there is something."""
     from training.fusion import Examples
 
-    tables = ingest(run).path
-    from_links = run.fuse.learn_from == "links"
-    ids, texts = _questions(tables) if not from_links else ([], [])
-    pairs = _pairs(tables / "qrels", "query_id", "document_id") if ids else []
-    if not pairs and run.fuse.learn_from != "qrels":
-        from_links, pairs = True, _pairs(tables / "links", "source", "target")
-    if not pairs:
+    ingested, wanted = ingest(run), run.fuse.learn_from
+    tables, counts = ingested.path, ingested.result
+    has_answers = wanted != "links" and counts["queries"] > 0 and counts["qrels"] > 0
+    from_links = not has_answers and wanted != "qrels" and counts["links"] > 0
+    if not (has_answers or from_links):
         raise InputError(
-            "catena encoder fuse: the corpus has neither questions with answers nor links to learn from",
-            "Use fusion: concatenation, which learns nothing.",
+            f"catena encoder fuse: nothing to learn from: {counts['qrels']} answers to questions and {counts['links']} "
+            f"links, and fuse.learn_from is {wanted}",
+            "Set fuse.learn_from to what it has, or use fusion: concatenation, which learns nothing.",
         )
+    if has_answers:
+        ids, texts = _questions(tables)
+        pairs = _pairs(tables / "qrels", "query_id", "document_id")
+    else:
+        ids, texts = [], []
+        pairs = _pairs(tables / "links", "source", "target")
     rng = np.random.default_rng(run.fuse.seed)
     drawn = [pairs[n] for n in np.sort(rng.permutation(len(pairs))[: run.fuse.max_pairs])]
     needed = {end for pair in drawn for end in (pair if from_links else pair[1:])}
@@ -168,7 +174,7 @@ def _pairs(table: Path, left: str, right: str) -> list[tuple[str, str]]:
     """Both ends of every row; of judgements, those above 0."""
     rows = read_table(table)
     if "score" in rows.column_names:
-        rows = rows.filter(np.asarray(rows["score"]) > 0)
+        rows = rows.filter(pc.greater(rows["score"], 0))
     return list(zip(rows[left].to_pylist(), rows[right].to_pylist(), strict=True))
 
 
