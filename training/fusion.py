@@ -113,7 +113,9 @@ def learn(examples: Examples, config: FuseConfig, weights: Sequence[float] | Non
     history = [_ndcg(model.fusion(), examples, chosen)]
     best, best_epoch = copy.deepcopy(model.state_dict()), 0
     while len(history) <= config.epochs and len(history) - 1 - best_epoch < config.patience:
-        for batch in pairs[torch.randperm(len(pairs), generator=generator)].split(config.batch_pairs):
+        for batch in pairs[torch.randperm(len(pairs), generator=generator)].split(  # type: ignore[no-untyped-call]
+            config.batch_pairs
+        ):
             asked, found = batch.T
             logits = model([v[asked] for v in questions]) @ model([v[found] for v in documents]).T / config.temperature
             loss = functional.cross_entropy(logits.masked_fill(_accidental(batch, answers), -torch.inf), _own(batch))

@@ -163,7 +163,8 @@ class EndpointEncoder:
         lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
             raise Retryable("its answer holds vectors that are not finite, or zero")
-        return matrix / lengths
+        matrix /= lengths
+        return matrix
 
 
 def _readable(text: str, longest: int) -> str:

@@ -17,7 +17,10 @@ FORMAT = "catena attention fusion 1"
 class Fusion(Protocol):
     """Makes one unit vector of the members' vectors of each text."""
 
-    dim: int
+    @property
+    def dim(self) -> int:
+        """Dimensions of the fused vector."""
+        ...
 
     def __call__(self, members: Sequence[Vectors]) -> Vectors:
         """Fused vectors, float32 (n, dim), from one (n, d_i) of each member; texts that no member knows stay zero."""
@@ -63,7 +66,7 @@ class WeightedMean:
     """
 
     def __init__(self, shares: npt.NDArray[np.float64], dims: Sequence[int], seed: int) -> None:
-        self.dim = max(dims)
+        self.dim: int = max(dims)
         self._shares = shares
         self._turns = [None if d == self.dim else orthonormal(d, self.dim, seed + n) for n, d in enumerate(dims)]
 
@@ -165,10 +168,12 @@ def unit(vectors: npt.NDArray[np.floating]) -> Vectors:
     """Rows at unit length; rows of zeros stay zero."""
     short = vectors.astype(np.float32)
     lengths = np.linalg.norm(short, axis=1, keepdims=True)
-    return np.divide(short, lengths, out=np.zeros_like(short), where=lengths > 0)
+    scaled: Vectors = np.divide(short, lengths, out=np.zeros_like(short), where=lengths > 0)
+    return scaled
 
 
 def shares(weights: Sequence[float] | None, members: int) -> npt.NDArray[np.float64]:
     """Weights as shares of 1, float64 (members,); equal ones where None."""
     given = np.ones(members) if weights is None else np.array(weights, dtype=np.float64)
-    return given / given.sum()
+    parts: npt.NDArray[np.float64] = given / given.sum()
+    return parts

@@ -72,7 +72,8 @@ class Idf:
         try:
             with safe_open(path, framework="np") as file:
                 fitted = (file.metadata() or {}).get("language")
-                read = cls(*(file.get_tensor(name) for name in ("terms", "weights")), file.get_tensor("unseen").item())
+                terms, weights, unseen = (file.get_tensor(name) for name in ("terms", "weights", "unseen"))
+                read = cls(terms, weights, float(unseen[0]))
         except (OSError, SafetensorError, ValueError) as error:
             raise InputError(
                 f"encoder.hashed.idf: {path} cannot be read: {error}", "Make it with `catena encoder idf RUN.yaml`."
