@@ -64,8 +64,6 @@ class AttentionModel(nn.Module):
 
     def __init__(self, dims: Sequence[int], weights: npt.NDArray[np.float64]) -> None:
         super().__init__()
-        total, offsets = sum(dims), np.cumsum([0, *dims])
-        self.projections = nn.ParameterList(torch.eye(total)[o : o + d] for o, d in zip(offsets, dims, strict=False))
         self.scorers = nn.ParameterList(torch.zeros(d) for d in dims)
         self.biases = nn.Parameter(torch.log(torch.from_numpy(weights).float()) / 2)
 
@@ -73,15 +71,12 @@ class AttentionModel(nn.Module):
         """Unit vectors (n, dim) from one (n, d_i) of each member."""
         scores = torch.stack([v @ s for v, s in zip(members, self.scorers, strict=True)], dim=1) + self.biases
         weights = scores.softmax(dim=1)
-        fused = torch.stack([weights[:, i, None] * (v @ self.projections[i]) for i, v in enumerate(members)]).sum(0)
-        return functional.normalize(fused, dim=1)
+        return functional.normalize(torch.cat([weights[:, i, None] * v for i, v in enumerate(members)], dim=1), dim=1)
 
     def fusion(self) -> Attention:
         """The same arithmetic without torch."""
         return Attention(
-            tuple(p.detach().numpy().copy() for p in self.projections),
-            tuple(s.detach().numpy().copy() for s in self.scorers),
-            self.biases.detach().numpy().copy(),
+            tuple(scorer.detach().numpy().copy() for scorer in self.scorers), self.biases.detach().numpy().copy()
         )
 
 

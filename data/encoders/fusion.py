@@ -80,45 +80,37 @@ class WeightedMean:
 
 @dataclass(frozen=True)
 class Attention:
-    """Dynamic meta-embeddings (Kiela, Wang and Cho, EMNLP 2018): each text decides how much each member counts.
+    """Vectors side by side, where each text decides how much each member counts.
 
-    ``z_i = v_i P_i``, ``a = softmax_i(<v_i, s_i> + b_i)``, fused vector ``sum_i a_i z_i`` at unit length.
+    ``a = softmax_i(<v_i, s_i> + b_i)``, fused vector ``[a_1 v_1, a_2 v_2, ...]`` at unit length: the attention of
+    dynamic meta-embeddings (Kiela, Wang and Cho, EMNLP 2018) without their projections. Members keep their own
+    similarities, and what is learned is one number for each dimension: few, for there are few judged questions.
 
     Args:
-        projections: of each member, float32 (d_i, dim).
         scorers: of each member, float32 (d_i,).
         biases: float32 (members,).
     """
 
-    projections: tuple[Vectors, ...]
     scorers: tuple[npt.NDArray[np.float32], ...]
     biases: npt.NDArray[np.float32]
 
     @property
     def dim(self) -> int:
-        """Dimensions of the fused vector."""
-        return int(self.projections[0].shape[1])
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """Dimensions of the members."""
-        return tuple(len(projection) for projection in self.projections)
+        """Sum of the members' dimensions."""
+        return sum(map(len, self.scorers))
 
     def __call__(self, members: Sequence[Vectors]) -> Vectors:
         """As of ``Fusion``."""
         scores = np.stack([v @ s for v, s in zip(members, self.scorers, strict=True)], axis=1) + self.biases
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
-        fused = sum(weights[:, [i]] * (v @ self.projections[i]) for i, v in enumerate(members))
-        return unit(np.asarray(fused, dtype=np.float32))
+        return unit(np.concatenate([weights[:, [i]] * v for i, v in enumerate(members)], axis=1))
 
     def save(self, path: Path, fingerprints: Sequence[str]) -> None:
         """Write as safetensors, whole or not at all, with the fingerprints of the members it was learned on."""
         from safetensors.numpy import save_file
 
-        tensors = {"biases": self.biases}
-        for i, (projection, scorer) in enumerate(zip(self.projections, self.scorers, strict=True)):
-            tensors |= {f"projection.{i}": np.ascontiguousarray(projection), f"scorer.{i}": scorer}
+        tensors = {"biases": self.biases, **{f"scorer.{i}": scorer for i, scorer in enumerate(self.scorers)}}
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.unfinished")
         save_file(tensors, unfinished, {"format": FORMAT, "members": " ".join(fingerprints)})
@@ -149,12 +141,7 @@ class Attention:
                 f"the members are {', '.join(fingerprints)}",
                 remedy,
             )
-        count = len(learned_on)
-        return cls(
-            tuple(tensors[f"projection.{i}"] for i in range(count)),
-            tuple(tensors[f"scorer.{i}"] for i in range(count)),
-            tensors["biases"],
-        )
+        return cls(tuple(tensors[f"scorer.{i}"] for i in range(len(learned_on))), tensors["biases"])
 
 
 def orthonormal(rows: int, columns: int, seed: int) -> Vectors:

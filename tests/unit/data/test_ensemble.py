@@ -54,11 +54,10 @@ def test_a_text_that_one_member_does_not_know_has_the_others_vector() -> None:
         assert np.linalg.norm(fusion([known, unknown])) == pytest.approx(1, abs=1e-6)
 
 
-def attention(seed: int = 0, dims: tuple[int, ...] = (512, 64), dim: int = 100) -> Attention:
+def attention(seed: int = 0, dims: tuple[int, ...] = (512, 64)) -> Attention:
     rng = np.random.default_rng(seed)
-    projections = tuple(rng.standard_normal((d, dim)).astype(np.float32) for d in dims)
     scorers = tuple(rng.standard_normal(d).astype(np.float32) for d in dims)
-    return Attention(projections, scorers, rng.standard_normal(len(dims)).astype(np.float32))
+    return Attention(scorers, rng.standard_normal(len(dims)).astype(np.float32))
 
 
 def fingerprints() -> list[str]:
@@ -70,7 +69,7 @@ def test_attention_weighs_each_text_for_itself() -> None:
     for row in range(len(TEXTS)):
         scores = np.array([large[row] @ fusion.scorers[0], small[row] @ fusion.scorers[1]]) + fusion.biases
         weights = np.exp(scores) / np.exp(scores).sum()
-        expected = weights[0] * large[row] @ fusion.projections[0] + weights[1] * small[row] @ fusion.projections[1]
+        expected = np.concatenate([weights[0] * large[row], weights[1] * small[row]])
         fused = fusion([large[[row]], small[[row]]])[0]
         np.testing.assert_allclose(fused, unit(expected[None])[0], atol=1e-5)
 
