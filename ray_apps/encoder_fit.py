@@ -76,9 +76,9 @@ def fuse(run: RunConfig) -> dict[str, Any]:
     for member in config.members:
         check_model(member)
     assert config.attention is not None  # the config's own check
-    gather = _gather(run)
+    encode_with = gather(run)
     members = load_members(config, BATCH_TOKENS, None)
-    examples = gather(lambda texts: [member.encode(texts) for member in members])
+    examples = encode_with(lambda texts: [member.encode(texts) for member in members])
     learned = learn(examples, run.fuse, config.weights)
     plain = Concatenation(shares(config.weights, len(members)), tuple(member.dim for member in members))
     figures = judge(examples, learned.test, {"concatenation": plain, "attention": learned.fusion})
@@ -128,8 +128,16 @@ def _sampled(passages: Path) -> Iterator[str]:
         yield from map(passage_text, table["title"].to_pylist(), table["text"].to_pylist())
 
 
-def _gather(run: RunConfig) -> Callable[[Encode], "Examples"]:
-    """Find what belongs together in the corpus; the texts are encoded once it is known that there is something."""
+def gather(run: RunConfig) -> Callable[[Encode], "Examples"]:
+    """Find what belongs together in a run's corpus.
+
+    Returns:
+        Makes the examples once it is given a function from texts to one array of vectors of each member: nothing is
+        encoded before it is known that there is something to learn from.
+
+    Raises:
+        InputError: if the corpus has neither answers nor links, or not those asked for.
+    """
     from training.fusion import Examples
 
     ingested, wanted = ingest(run), run.fuse.learn_from
