@@ -109,6 +109,9 @@ class EncoderConfig(StageConfig):
         return self.model if self.device == "auto" else f"{self.model} on {self.device}"
 
 
+EnsembleConfig.model_rebuild()  # its members are of the class just defined
+
+
 @dataclass(frozen=True)
 class Encoded:
     """Vectors of some texts, and what it took to make them.
