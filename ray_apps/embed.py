@@ -2,12 +2,12 @@
 
 import sys
 
-import data.embed
 from data.artifacts import Artifact, materialise
 from data.encoders import check_model
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
 from ray_apps.encoder import usable_encoder
+from ray_apps.fallback import embed_chain
 from ray_apps.ingest import chunk
 from ray_apps.stages import artifact
 
@@ -26,7 +26,7 @@ def embed(run: RunConfig) -> Artifact:
     encoder = usable_encoder(run)
     connect(run.ray)
     cache = run.cache.at(run.workspace)
-    return materialise(vectors, lambda out: data.embed.embed(passages, encoder, run.embed, out, cache))
+    return materialise(vectors, lambda out: embed_chain(passages, encoder, run.embed, out, cache))
 
 
 if __name__ == "__main__":

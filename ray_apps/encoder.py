@@ -1,5 +1,6 @@
 """The forms of a run's encoder measured against each other, and laid out for a server."""
 
+import importlib
 import logging
 import sys
 from collections import defaultdict
@@ -34,6 +35,7 @@ from ray_apps.encoder_forms import (
     form_of,
 )
 from ray_apps.ingest import chunk, ingest
+from ray_apps.usage import ENCODER_ACTIONS
 
 if TYPE_CHECKING:
     from data.encoders.sentence import SentenceEncoder
@@ -42,17 +44,36 @@ logger = logging.getLogger("catena")
 
 
 def encoder(run: RunConfig, action: str, triton: Path | None = None) -> dict[str, Any]:
-    """What ``catena encoder check`` and ``catena encoder export`` do.
+    """What ``catena encoder ACTION`` does, for each of ``ENCODER_ACTIONS``.
 
     Returns:
-        ``run``, ``encoder`` (what was measured or written) and ``artifact``.
+        ``run``, ``encoder`` (what was measured, written or learned) and, where one was made, ``artifact``.
 
     Raises:
-        InputError: if the encoder is not a sentence-transformers model, or cannot be exported.
+        InputError: if the run's encoder is not of the kind that the action is for.
     """
-    if action == "check":
-        made = check(run, available_forms(run.encoder))
-        return {"run": run.name, "encoder": made.result, "artifact": str(made.path)}
+    module, _, name = ENCODER_ACTIONS[action][0].partition(":")
+    act = getattr(importlib.import_module(module), name)
+    result: dict[str, Any] = act(run, triton) if action == "export" else act(run)
+    return result
+
+
+def compare(run: RunConfig) -> dict[str, Any]:
+    """Measure every form of the run's encoder that this machine has.
+
+    Raises:
+        InputError: if the encoder is not a sentence-transformers model.
+    """
+    made = check(run, available_forms(run.encoder))
+    return {"run": run.name, "encoder": made.result, "artifact": str(made.path)}
+
+
+def export(run: RunConfig, triton: Path | None) -> dict[str, Any]:
+    """Lay the run's encoder out as a Triton model repository.
+
+    Raises:
+        InputError: if no folder is named, or the encoder is not a sentence-transformers model or cannot be exported.
+    """
     if triton is None:
         raise InputError("catena encoder export: no --triton", "Name the folder of the model repository: --triton DIR.")
     return {"run": run.name, "encoder": export_triton(run, triton), "artifact": str(triton)}
@@ -73,7 +94,8 @@ def usable_encoder(run: RunConfig) -> EncoderConfig:
             f"encoder: {asked} is refused on this machine: {verdict.reason}; measured: {verdict}",
             "Use a form that passes (`catena encoder check` measures all of them), or a larger encoder.tolerance.",
         )
-    return config_of(run, asked)
+    kept = {"fallback": run.encoder.fallback, "fingerprint": run.encoder.fingerprint}
+    return config_of(run, asked).model_copy(update=kept)
 
 
 def check(run: RunConfig, forms: tuple[str, ...]) -> Artifact:

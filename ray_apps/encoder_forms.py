@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 CALIBRATION_PASSAGES = 128
+ALONE = {"fallback": (), "fingerprint": None}  # a form is measured by itself, whatever could stand in for it
 
 
 def form_of(config: EncoderConfig) -> str:
@@ -30,12 +31,16 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     """The forms this machine can compute, those that give up least first.
 
     Raises:
-        InputError: if the encoder is one of the user's own.
+        InputError: if the encoder is one of the user's own, or no model at all.
     """
     import importlib.util
 
     from data.encoders.precision import bf16_in_hardware
 
+    if config.endpoint is not None or config.hashed is not None or config.ensemble is not None:
+        raise InputError(
+            f"encoder: {config.label} has no forms to compare or export", "Name a sentence-transformers model."
+        )
     if ":" in config.model and not config.model.startswith(("/", ".")):
         raise InputError(
             f"encoder.model: {config.model} is an encoder of your own: it has no forms to compare",
@@ -68,12 +73,13 @@ def config_of(run: RunConfig, form: str) -> EncoderConfig:
     Raises:
         InputError: if ONNX is not installed, or the model cannot be exported or calibrated.
     """
+    available_forms(run.encoder)  # an encoder without forms is refused here
     backend, precision = form.split()
     folder = None
     if backend == "onnx":
         folder = run.encoder.exported or exported(run, precision).path
-    values = {**run.encoder.model_dump(), "backend": backend, "precision": precision, "exported": folder}
-    return EncoderConfig.model_validate(values)
+    form_only = {"backend": backend, "precision": precision, "exported": folder}
+    return EncoderConfig.model_validate({**run.encoder.model_dump(), **ALONE, **form_only})
 
 
 def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
@@ -85,7 +91,7 @@ def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
     from data.encoders.sentence import SentenceEncoder
 
     exact = {"backend": "torch", "precision": "fp32", "exported": None, "device": "cpu"}
-    encoder = load_encoder(EncoderConfig.model_validate({**config.model_dump(), **exact}))
+    encoder = load_encoder(EncoderConfig.model_validate({**config.model_dump(), **ALONE, **exact}))
     assert isinstance(encoder, SentenceEncoder)
     return encoder
 

@@ -57,7 +57,8 @@ class _Input:
             return np.ones_like(self.largest_K)
         weight_K = np.max([np.abs(weight).max(axis=1) for weight in self.weights.values()], axis=0)
         moved = np.maximum(self.largest_K, 1e-5) ** exponent / np.maximum(weight_K, 1e-5) ** (1 - exponent)
-        return np.maximum(moved, 1e-5).astype(np.float32)
+        scales_K: Floats = np.maximum(moved, 1e-5).astype(np.float32)
+        return scales_K
 
     def error(self, scales_K: Floats) -> float:
         """Largest relative error of the products once input and weights are quantised."""
