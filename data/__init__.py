@@ -11,6 +11,7 @@ Follow a document through these modules in this order:
                 written to, ``vector_store`` how it is read
 ``embed``       runs it on Ray Data: ``embed_pool`` of actors, ``embed_actor`` what each does, ``embed_metrics`` and
                 ``embed_progress`` what they tell
+``sampling``    some passages of a table, for what is fitted or measured on a sample
 ``reduce``      vectors in fewer dimensions (``reduction``) or fewer bytes (``quantise``)
 ``lexical``     passages to BM25 weights
 ``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers

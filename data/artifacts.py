@@ -29,8 +29,17 @@ class StageConfig(BaseModel):
     execution: ClassVar[frozenset[str]] = frozenset()
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the output, as JSON values."""
-        return self.model_dump(mode="json", exclude=set(self.execution))
+        """The fields that decide the output, as JSON values; of a config inside this one, those that decide its own."""
+        fields = self.model_dump(mode="json", exclude=set(self.execution))
+        return {name: _identity(getattr(self, name), value) for name, value in fields.items()}
+
+
+def _identity(value: object, dumped: object) -> object:
+    if isinstance(value, StageConfig):
+        return value.identity()
+    if isinstance(value, tuple) and isinstance(dumped, list):
+        return [_identity(inner, of_inner) for inner, of_inner in zip(value, dumped, strict=True)]
+    return dumped
 
 
 @dataclass(frozen=True)

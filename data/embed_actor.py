@@ -15,7 +15,7 @@ from data.cache.keys import text_hashes
 from data.chunking import passage_texts
 from data.embed_metrics import EmbedMetrics
 from data.encoders import Encoded, Encoder, EncoderConfig, load_encoder
-from data.errors import InputError
+from data.errors import EncoderUnavailable, InputError
 from data.quantise import Storage
 from data.vectors import Partition, describe, write_vectors
 
@@ -112,5 +112,7 @@ def _encode(encoder: Encoder, passages: Path, texts: list[str]) -> Encoded:
     """Encode a partition's texts; what is wrong with one is told with the partition it stands in."""
     try:
         return encoder.encode_counted(texts)
+    except EncoderUnavailable:  # has nothing to do with the partition
+        raise
     except InputError as error:
         raise InputError(f"{passages}: {error.problem}", error.remedy) from error

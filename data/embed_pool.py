@@ -12,7 +12,7 @@ from data.artifacts import StageConfig
 from data.cache.encoder import DocumentCache
 from data.embed_actor import Embedded, EmbedPartition
 from data.encoders import BATCH_TOKENS, EncoderConfig
-from data.errors import InputError
+from data.errors import EncoderUnavailable, InputError
 
 logger = logging.getLogger("catena")
 
@@ -144,7 +144,7 @@ def run(
         cache: what may be known before.
 
     Raises:
-        InputError: if no machine that an actor fits on comes in time.
+        InputError: if no machine that an actor fits on comes in time; EncoderUnavailable where it lacks GPUs.
     """
     if not todo:
         return
@@ -183,7 +183,8 @@ def _wait_for_machine(pool: Pool, timeout_s: int) -> None:
         ray.get(probe, timeout=timeout_s)
     except GetTimeoutError:
         ray.cancel(probe)
-        raise InputError(
+        kind = EncoderUnavailable if pool.gpus else InputError  # another encoder may do without GPUs
+        raise kind(
             f"no machine with {needs} came within {timeout_s} s",
             "Let the cluster grow (max_workers), wait longer (embed.start_timeout_s), or set embed.gpus_per_actor: 0.",
         ) from None

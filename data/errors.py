@@ -28,6 +28,13 @@ class InputError(Exception):
         return type(self), (self.problem, self.remedy)
 
 
+class EncoderUnavailable(InputError):
+    """An encoder that is configured well cannot be had now: it does not answer, or its device is not there.
+
+    It is told like a mistake where nothing can be done about it; a chain of encoders goes on with the next.
+    """
+
+
 @contextmanager
 def full_disk_told(path: Path) -> Iterator[None]:
     """Tell a full disk, met while writing at or under ``path``, as something the user can mend.

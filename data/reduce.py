@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
+from data.encoders.chain import keep_note
 from data.errors import InputError
 from data.quantise import Storage, bytes_per_vector, check_dim, encode, overlap, rescore, search
 from data.reduction import PROJECTION, Projection, fit_pca, random_projection, sampled, truncation
@@ -91,6 +92,7 @@ def reduce(embedded: Path, config: ReduceConfig, out: Path) -> dict[str, Any]:
     kept = sum(pq.read_metadata(path).num_rows for path in partitions(vectors))
     _run(todo, projection, config.storage, vectors)
     whole = [describe(path) for path in partitions(vectors)]
+    keep_note(embedded, out)
     write_manifest(whole, out)
     return {
         "passages": sum(partition.rows for partition in whole),

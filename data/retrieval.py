@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from data.cache import CacheConfig
 from data.cache.encoder import cached_queries
-from data.encoders import Encoder, EncoderConfig, load_encoder
+from data.encoders import Encoder, EncoderConfig
+from data.encoders.chain import load_again
 from data.errors import InputError, nearest
 from data.index import Filter, Hit, IndexMeta, IndexQuery, Mode, VectorIndex, open_index, read_meta
 from data.lexical import BM25, Tokenizer
@@ -177,7 +178,8 @@ def query_encoder(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | N
 
     Where the vectors were reduced, its questions are too.
 
-    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index.
+    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index. Of a chain,
+    the link that built it is loaded and no other: where that one cannot be had, there are no vectors to ask with.
 
     Args:
         meta: describes the index.
@@ -186,12 +188,13 @@ def query_encoder(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | N
 
     Raises:
         InputError: if another encoder built the index, or the cache's Redis refuses.
+        EncoderUnavailable: if the one that built it cannot be had now.
     """
-    if config.precision == "auto" and meta.precision in ("fp32", "bf16", "fp16"):
-        config = EncoderConfig.model_validate({**config.model_dump(), "precision": meta.precision})
-    encoder = load_encoder(config)
-    if meta.projection is not None:
-        encoder = ReducedEncoder(encoder, Projection.load(meta.projection))
+    projection = None if meta.projection is None else Projection.load(meta.projection)
+    made_by = meta.encoder if projection is None else projection.encoder
+    encoder = load_again(config, made_by, meta.precision, meta.link)
+    if projection is not None:
+        encoder = ReducedEncoder(encoder, projection)
     check_encoder(meta, encoder.fingerprint)
     return cached_queries(encoder, cache) if cache else encoder
 

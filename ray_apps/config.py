@@ -26,6 +26,7 @@ from data.cache import CacheConfig
 from data.chunking import ChunkConfig
 from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig
+from data.encoders.kinds import API_KEY_VARIABLE
 from data.errors import InputError, nearest
 from data.graph import GraphConfig
 from data.index import IndexConfig
@@ -36,11 +37,13 @@ from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain
 from serving.config import ServeConfig
-from training.config import TrainConfig
+from training.config import FuseConfig, TrainConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
-OTHER_VARIABLES = frozenset({"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY", "CATENA_REDIS_PASSWORD"})
+OTHER_VARIABLES = frozenset(
+    {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY", "CATENA_REDIS_PASSWORD", API_KEY_VARIABLE}
+)
 
 
 class RayConfig(StageConfig):
@@ -73,6 +76,7 @@ class RunConfig(BaseSettings):
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()
+    fuse: FuseConfig = FuseConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = ServeConfig()

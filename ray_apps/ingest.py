@@ -6,7 +6,6 @@ from typing import Any
 
 import data.chunking
 import data.document_steps
-import data.embed
 import data.ingest
 from data.artifacts import Artifact, materialise
 from data.chunkers.sentences import chunk_semantic
@@ -15,6 +14,7 @@ from data.encoders import check_model
 from data.resolve import strict_error
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
+from ray_apps.fallback import embed_chain
 from ray_apps.stages import artifact
 
 
@@ -68,7 +68,7 @@ def _cut(run: RunConfig, table: Path, out: Path) -> dict[str, Any]:
     if run.chunk.strategy == "semantic":
         connect(run.ray)
         return chunk_semantic(
-            table, run.chunk, lambda texts, folder: data.embed.embed(texts, run.encoder, run.embed, folder), out
+            table, run.chunk, lambda texts, folder: embed_chain(texts, run.encoder, run.embed, folder), out
         )
     starts = token_starts(run.encoder) if run.chunk.strategy == "fixed" else None
     return data.chunking.chunk(table, run.chunk, out, starts)

@@ -1,11 +1,14 @@
 """The model behind the service."""
 
+from contextlib import suppress
+
 import numpy as np
 import numpy.typing as npt
 
 from data.cache import CacheConfig
 from data.coalescing import Coalescer
-from data.encoders import EncoderConfig
+from data.encoders import Encoder, EncoderConfig
+from data.errors import EncoderUnavailable
 from data.index import IndexMeta
 from data.retrieval import query_encoder
 from serving.config import ServeConfig
@@ -29,16 +32,25 @@ class Embedder:
     def __init__(
         self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig, cache: CacheConfig | None = None
     ) -> None:
-        self._encoder = query_encoder(meta, config, cache)
+        self._config, self._meta, self._cache = config, meta, cache
+        self._encoder: Encoder | None = None
+        with suppress(EncoderUnavailable):  # the service starts and searches by words; each question asks again
+            self._encoder = query_encoder(meta, config, cache)
         self._encode = Coalescer[str, npt.NDArray[np.float32]](
             self._encode_batch, serve.max_batch, estimated_tokens, serve.max_batch_tokens, serve.max_age_s
         )
 
     async def encode(self, text: str) -> npt.NDArray[np.float32]:
-        """The unit vector of one text, float32 (dim,)."""
+        """The unit vector of one text, float32 (dim,).
+
+        Raises:
+            EncoderUnavailable: if the encoder that built the index cannot be had now.
+        """
         return await self._encode(text)
 
     def _encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
+        if self._encoder is None:
+            self._encoder = query_encoder(self._meta, self._config, self._cache)
         return list(self._encoder.encode_queries(texts))
 
 

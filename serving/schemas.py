@@ -23,6 +23,9 @@ class SearchRequest(BaseModel):
     query: str = Field(min_length=1, max_length=20_000, description="the question, in words")
     top_k: int = Field(10, ge=1, le=100, description="documents wanted")
     mode: Mode = Field("hybrid", description="by vectors (dense), by words (bm25), or both fused (hybrid)")
+    bm25_if_encoder_down: bool = Field(
+        False, description="search by words alone where the encoder cannot be had, rather than answer 503"
+    )
     filter: dict[str, str | list[str]] = Field(
         default_factory=dict,
         description="metadata keys, or document_id, and the value or values allowed for each; all keys must hold",
@@ -46,7 +49,7 @@ class SearchResponse(BaseModel):
     """Documents, best first."""
 
     query: str
-    mode: Mode
+    mode: Mode = Field(description="how it was searched; bm25 where the request allowed that and the encoder was down")
     results: list[SearchResult]
 
 

@@ -26,14 +26,16 @@ STRETCHES = 16
 def token_starts(encoder: EncoderConfig) -> Callable[[Sequence[str]], list[Starts]]:
     """The function that tells where the tokens of texts begin, special tokens left out.
 
-    An encoder of the user's own, and a model whose tokenizer tells no offsets, has its words counted instead.
+    Where the encoder is no model here, or one of the user's own, or its tokenizer tells no offsets, words are counted.
 
     Raises:
         InputError: if the model has no tokenizer that can be read.
     """
-    tokenizer = None if ":" in encoder.model and not encoder.model.startswith(("/", ".")) else _open(encoder.model)
+    elsewhere = encoder.endpoint is not None or encoder.hashed is not None or encoder.ensemble is not None
+    plugin = ":" in encoder.model and not encoder.model.startswith(("/", "."))
+    tokenizer = None if elsewhere or plugin else _open(encoder.model)
     if tokenizer is None:
-        logger.info("chunk: %s has no tokenizer that tells offsets, so words are counted for tokens", encoder.model)
+        logger.info("chunk: %s has no tokenizer that tells offsets, so words are counted for tokens", encoder.label)
         return lambda texts: [word_starts(text) for text in texts]
     return lambda texts: _starts(tokenizer, texts)
 

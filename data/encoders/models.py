@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.encoders import EncoderConfig
-from data.errors import InputError
+from data.errors import EncoderUnavailable, InputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -98,7 +98,8 @@ def open_model(model: str, device: str, max_length: int | None) -> "SentenceTran
     """Open a sentence-transformers model in fp32, ready for inference.
 
     Raises:
-        InputError: if it cannot be found or read, there is no such device, or it is not a transformer over text.
+        InputError: if it cannot be found, or is not a transformer over text.
+        EncoderUnavailable: if it cannot be read, or there is no such device.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -109,7 +110,7 @@ def open_model(model: str, device: str, max_length: int | None) -> "SentenceTran
         opened = SentenceTransformer(place, device=device, model_kwargs={"dtype": torch.float32}).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
+        raise EncoderUnavailable(
             f"encoder.model: {place} cannot be opened on {device}: {reason}",
             "Check the name or the folder, the device, and, for a name on the hub, the network (HF_HUB_OFFLINE).",
         ) from error

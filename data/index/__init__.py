@@ -170,6 +170,7 @@ class IndexMeta(StageConfig):
     dim: int = Field(description="dimension of the vectors")
     encoder: str = Field(description="fingerprint of the encoder that made the vectors")
     precision: str = Field(description="what that encoder computed in")
+    link: int = Field(0, description="its place in the run's chain; 0 is the run's own encoder, 1 its first fallback")
     mean_length: float = Field(description="mean number of terms of a passage")
     filter_keys: tuple[str, ...] = Field(description="metadata keys that can be filtered by")
     projection: Path | None = Field(

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pyarrow.parquet as pq
 
 from data.chunking import passage_text
+from data.encoders.chain import begun_with
 from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, Parent, VectorIndex
 from data.lexical import BM25, Tokenizer, mean_length
@@ -59,6 +60,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         dim=manifest["dim"],
         encoder=manifest["fingerprint"],
         precision=manifest["precision"],
+        link=begun_with(embedded),
         mean_length=bm25.mean_length,
         filter_keys=keys,
         projection=_keep_projection(embedded, out),
