@@ -7,10 +7,10 @@ import json
 import os
 import re
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,32 +52,15 @@ class Machines:
         self._cluster.shutdown()
 
 
-class Watch(threading.Thread):
-    """Looks at a job while it runs: most actors at once, least of the GPU that was free, metrics."""
-
-    def __init__(self, vectors: Path, when_done: int, act: Callable[[], object]) -> None:
-        super().__init__()
-        self._vectors, self._when_done, self._act = vectors, when_done, act
-        self.over = threading.Event()
-        self.seen: dict[str, Any] = {"actors": 0, "gpu_left": 1.0, "metrics": {}, "acted_at": None}
-
-    def run(self) -> None:
-        while not self.over.wait(0.1):
-            done = len(list(self._vectors.glob("part-*")))
-            if self.seen["acted_at"] is None and done >= self._when_done:
-                self._act()
-                self.seen["acted_at"] = done
-            titles = [" ".join(process.cmdline()) for process in _children()]
-            self.seen["actors"] = max(self.seen["actors"], sum("EmbedPartition" in title for title in titles))
-            if "GPU" in ray.cluster_resources():
-                self.seen["gpu_left"] = min(self.seen["gpu_left"], ray.available_resources().get("GPU", 0.0))
-            for node in ray.nodes():
-                if node["Alive"]:
-                    self.seen["metrics"].update(_metrics(node))
-
-
-def _children() -> list[psutil.Process]:
-    return [process for process in psutil.Process().children(recursive=True) if process.status() != "zombie"]
+def _actors() -> int:
+    """How many processes of the cluster's machines hold an encoder."""
+    count = 0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            count += "EmbedPartition" in " ".join(process.cmdline())
+        except psutil.Error:  # it has just ended
+            continue
+    return count
 
 
 def _metrics(node: dict[str, Any]) -> dict[str, float]:
@@ -93,15 +76,27 @@ def _metrics(node: dict[str, Any]) -> dict[str, float]:
 def watched(
     passages: Path, out: Path, config: EmbedConfig, when_done: int, act: Callable[[], object]
 ) -> dict[str, Any]:
-    """A job, and what was seen of it; ``act`` is done once ``when_done`` partitions are there."""
-    watch = Watch(out / "vectors", when_done, act)
-    watch.start()
-    try:
-        result = embed(passages, SLOW, config, out)
-    finally:
-        watch.over.set()
-        watch.join()
-    return {"result": result, **watch.seen}
+    """Run a job, and look at it meanwhile: most actors at once, least of the GPU that was free, metrics.
+
+    ``act`` is done once ``when_done`` partitions are there. The job has a thread of its own, since Ray starts machines
+    from the main one only.
+    """
+    seen: dict[str, Any] = {"actors": 0, "gpu_left": 1.0, "metrics": {}, "acted_at": None}
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(embed, passages, SLOW, config, out)
+        while not job.done():
+            time.sleep(0.1)
+            done = len(list((out / "vectors").glob("part-*")))
+            if seen["acted_at"] is None and done >= when_done:
+                act()
+                seen["acted_at"] = done
+            seen["actors"] = max(seen["actors"], _actors())
+            if "GPU" in ray.cluster_resources():
+                seen["gpu_left"] = min(seen["gpu_left"], ray.available_resources().get("GPU", 0.0))
+            for node in ray.nodes():
+                if node["Alive"]:
+                    seen["metrics"].update(_metrics(node))
+        return {"result": job.result(), **seen}
 
 
 def main(passages: Path, folder: Path) -> int:
