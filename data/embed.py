@@ -141,7 +141,7 @@ def _run(todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vect
         return
     import ray
 
-    actors, cores, gpus = _spread(encoder, config, len(todo))
+    actors, cores, gpus = spread(encoder, config.actors, config.cores_per_actor, len(todo))
     # Ray Data starts an actor that dies again, and hands out again what it had in hand; an exception ends the job.
     dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
         EmbedPartition,
@@ -155,16 +155,18 @@ def _run(todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vect
         yield Embedded.model_validate_json(row["embedded"])
 
 
-def _spread(encoder: EncoderConfig, config: EmbedConfig, partitions: int) -> tuple[int, int, int]:
-    """Actors, and cores and GPUs of each."""
+def spread(
+    encoder: EncoderConfig, actors: int | None, cores_per_actor: int | None, partitions: int
+) -> tuple[int, int, int]:
+    """Actors, and cores and GPUs of each; as many as fit the cluster and have a partition to do."""
     import ray
 
     cluster = ray.cluster_resources()
     gpus = 1 if cluster.get("GPU", 0) >= 1 and not encoder.device.startswith("cpu") else 0
     machine = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
-    cores = 1 if gpus else min(config.cores_per_actor or CORES_PER_ACTOR, machine)
+    cores = 1 if gpus else min(cores_per_actor or CORES_PER_ACTOR, machine)
     possible = int(cluster["GPU"]) if gpus else max(1, int(cluster.get("CPU", 0)) // cores)
-    return min(config.actors or possible, partitions), cores, gpus
+    return min(actors or possible, partitions), cores, gpus
 
 
 def _with_bar(done: Iterator[Embedded], passages: Path, kept: Sequence[Partition]) -> Iterator[Embedded]:

@@ -28,6 +28,7 @@ from data.encoders import EncoderConfig
 from data.errors import InputError, nearest
 from data.graph import GraphConfig
 from data.index import IndexConfig
+from data.late import LateConfig
 from data.sources import SourceConfig
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
@@ -62,6 +63,7 @@ class RunConfig(BaseSettings):
     chunk: ChunkConfig = ChunkConfig()
     encoder: EncoderConfig = EncoderConfig()
     embed: EmbedConfig = EmbedConfig()
+    late: LateConfig | None = Field(None, description="token vectors for mode late; none are made where unset")
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()

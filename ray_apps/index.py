@@ -7,6 +7,7 @@ from data.index.build import build_index
 from ray_apps.config import RunConfig
 from ray_apps.embed import embed
 from ray_apps.ingest import chunk, ingest
+from ray_apps.late import late
 from ray_apps.stages import artifact
 
 
@@ -16,8 +17,9 @@ def index(run: RunConfig) -> Artifact:
     if built.done:
         return built
     embedded = embed(run).path
+    token_vectors = late(run).path if run.late is not None else None
     documents, passages = ingest(run).path / "documents", chunk(run).path / "passages"
-    return materialise(built, lambda out: build_index(documents, passages, embedded, run.index, out))
+    return materialise(built, lambda out: build_index(documents, passages, embedded, run.index, out, token_vectors))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from data.errors import InputError
+from data.index import Mode
 
 COMMANDS = {
     "run": "every stage that is not yet done, then the table of results",
     "ingest": "read the corpus into documents, links, queries and rejects, and cut it into passages",
     "embed": "passages to vectors, on Ray Data",
+    "late": "passages to the vectors of their tokens, for search mode late, on Ray Data",
     "index": "fill the search index",
     "search": "search the index from here",
     "train": "links to a graph, and a link model on it, on Ray Train",
@@ -45,7 +47,7 @@ def command_parser(command: str) -> Parser:
     if command == "search":
         parser.add_argument("query", metavar="QUERY", help="what to look for")
         parser.add_argument("--top-k", type=_positive, default=10, metavar="N", help="results wanted (default: 10)")
-        parser.add_argument("--mode", choices=("hybrid", "dense", "bm25"), default="hybrid", help="(default: hybrid)")
+        parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
         parser.add_argument(
             "--filter", action="append", default=[], metavar="KEY=VALUE", help="metadata that must hold"
         )

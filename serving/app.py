@@ -21,7 +21,7 @@ from data.encoders import EncoderConfig
 from data.errors import InputError
 from data.index import IndexMeta, read_meta
 from data.index.actor import IndexActor
-from data.retrieval import SearchHit, SearchQuery, check_filter
+from data.retrieval import SearchHit, SearchQuery, check_query
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError, answer_errors, documented
@@ -65,9 +65,10 @@ class Ingress:
         """Documents that answer a question, best first."""
         query = SearchQuery(request.query, request.mode, request.top_k, request.filter)
         try:
-            check_filter(self._meta, query.filter)
+            check_query(self._meta, query)
         except InputError as error:
-            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", "filter") from None
+            about = "mode" if error.problem.startswith("mode") else "filter"
+            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", about) from None
         hits = await self._find(query)
         results = [SearchResult.model_validate(asdict(hit)) for hit in hits]
         return SearchResponse(query=request.query, mode=request.mode, results=results)
@@ -103,8 +104,15 @@ class Ingress:
         )
 
     async def _find(self, query: SearchQuery) -> list[SearchHit]:
-        vector = None if query.mode == "bm25" else await self._embedder.encode.remote(query.text)
-        hits: list[SearchHit] = await self._index.search.remote(query, vector)
+        if query.mode == "bm25":
+            vector = tokens = None
+        elif query.mode == "late":
+            vector, tokens = await asyncio.gather(
+                self._embedder.encode.remote(query.text), self._embedder.encode_tokens.remote(query.text)
+            )
+        else:
+            vector, tokens = await self._embedder.encode.remote(query.text), None
+        hits: list[SearchHit] = await self._index.search.remote(query, vector, tokens)
         return hits
 
 
@@ -128,5 +136,5 @@ def build(service: Service) -> Application:
         max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": CORES["ingress"]}
     )
     return ingress.bind(
-        embedder.bind(service.encoder, meta, service.serve.max_batch), index.bind(service.index), meta, service
+        embedder.bind(service.encoder, service.index, service.serve.max_batch), index.bind(service.index), meta, service
     )

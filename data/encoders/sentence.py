@@ -3,9 +3,9 @@
 import copy
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from data.encoders.precision import Check, check_bf16, decide
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
+
+_Batch = TypeVar("_Batch")
+_Made = TypeVar("_Made")
 
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # A text is cut before the tokenizer sees it: tokens longer than this on average do not occur, documents of 10 MB do.
@@ -42,7 +45,7 @@ class SentenceEncoder:
         self.fingerprint = ""
         self.dim = int(model.get_embedding_dimension() or 0)
         self.device: torch.device = model.device
-        self._batch_tokens = batch_tokens
+        self.batch_tokens = batch_tokens
         self._tokenizer = model.tokenizer
         self._max_length = int(model.max_seq_length or 512)
         self._transformer, *self._heads = list(model)
@@ -90,7 +93,7 @@ class SentenceEncoder:
         """
         tokens = self.tokenise(texts)
         lengths = np.fromiter(map(len, tokens), dtype=np.int32, count=len(tokens))
-        batches = token_batches(lengths, self._batch_tokens)
+        batches = token_batches(lengths, self.batch_tokens)
         vectors = np.empty((len(tokens), self.dim), dtype=np.float32)
         parts = self._pool.map(self.forward, ([tokens[i] for i in batch] for batch in batches))
         for batch, part in zip(batches, parts, strict=True):
@@ -121,16 +124,35 @@ class SentenceEncoder:
         import torch
 
         with torch.inference_mode():
-            features: dict[str, Any] = {
-                name: torch.from_numpy(array).to(self.device) for name, array in self._padded(tokens).items()
-            }
-            features = self._transformer(features)
-            features["token_embeddings"] = features["token_embeddings"].float()
+            features = self.transform(tokens)
             for head in self._heads:
                 features = head(features)
             unit = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
             vectors: Vectors = unit.cpu().numpy()
         return vectors
+
+    def transform(self, tokens: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """The transformer's output for one batch, before pooling, on its device: what the heads read.
+
+        ``token_embeddings`` is float32 of shape (texts, longest, width), ``attention_mask`` tells tokens from padding.
+        """
+        import torch
+
+        features: dict[str, Any] = {
+            name: torch.from_numpy(array).to(self.device) for name, array in self._padded(tokens).items()
+        }
+        features = self._transformer(features)
+        features["token_embeddings"] = features["token_embeddings"].float()
+        return features
+
+    def side_by_side(self, work: Callable[[_Batch], _Made], batches: Iterable[_Batch]) -> Iterator[_Made]:
+        """Work on batches in the encoder's threads, in order."""
+        return self._pool.map(work, batches)
+
+    @property
+    def special_tokens(self) -> frozenset[int]:
+        """Tokens that stand for no word of the text; an unknown word's token is not one of them."""
+        return frozenset(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
 
     def _padded(self, tokens: Sequence[Sequence[int]]) -> dict[str, npt.NDArray[np.int64]]:
         """What the transformer reads: token numbers and attention mask, int64 of shape (texts, longest)."""

@@ -18,7 +18,7 @@ from data.artifacts import StageConfig
 from data.errors import InputError
 from data.lexical import Language, SparseVector
 
-Mode = Literal["hybrid", "dense", "bm25"]
+Mode = Literal["hybrid", "dense", "bm25", "late"]
 Filter = Mapping[str, str | Sequence[str]]
 
 # Two passages with each other's ranks would tie in the fusion and stand in any order. A trifle more on the vectors'
@@ -73,6 +73,7 @@ class IndexedPassage:
     metadata: Mapping[str, str]
     vector: npt.NDArray[np.float32]
     sparse: SparseVector
+    tokens: npt.NDArray[np.float32] | None = None  # of shape (tokens, dim), where the index keeps them
 
     def payload(self) -> dict[str, Any]:
         """Everything but the vectors, as the index stores it."""
@@ -98,6 +99,8 @@ class IndexQuery:
         fused: whether the score is the reciprocal rank fusion of the lists of ``dense`` and ``sparse``, rather than the
             score of the one of them that is given.
         prefetch: passages taken from each list before they are fused.
+        tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
+            list are scored anew by MaxSim, in the same request.
         filter: keys and the values allowed for each; a passage must satisfy all keys.
     """
 
@@ -106,6 +109,7 @@ class IndexQuery:
     sparse: SparseVector | None = None
     fused: bool = False
     prefetch: int = 100
+    tokens: npt.NDArray[np.float32] | None = None
     filter: Filter = field(default_factory=dict)
 
     def lists(self) -> list[tuple[Literal["dense", "bm25"], Any]]:
@@ -117,6 +121,8 @@ class IndexQuery:
             lists.append(("bm25", self.sparse))
         if not lists or (len(lists) > 1 and not self.fused):
             raise ValueError("a query names one vector, or asks for several to be fused")
+        if self.tokens is not None and not self.fused:
+            raise ValueError("token vectors rescore a fused list")
         return lists
 
 
@@ -159,6 +165,7 @@ class IndexMeta(StageConfig):
     precision: str = Field(description="what that encoder computed in")
     mean_length: float = Field(description="mean number of terms of a passage")
     filter_keys: tuple[str, ...] = Field(description="metadata keys that can be filtered by")
+    late_dim: int | None = Field(None, description="dimension of token vectors; None where there are none")
 
 
 def point_id(passage_id: str) -> UUID:

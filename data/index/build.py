@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from data.chunking import passage_text
 from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
+from data.late.artifact import take_projection, with_tokens
 from data.lexical import BM25, Tokenizer, mean_length
 from data.schema import count_rows, partitions, read_batches
 
@@ -28,7 +29,9 @@ logger = logging.getLogger("catena")
 _SAMPLED = 64  # partitions
 
 
-def build_index(documents: Path, passages: Path, embedded: Path, config: IndexConfig, out: Path) -> dict[str, Any]:
+def build_index(
+    documents: Path, passages: Path, embedded: Path, config: IndexConfig, out: Path, late: Path | None = None
+) -> dict[str, Any]:
     """Index every passage of a run. An index that stood in ``out`` answers until the new one is whole, then gives way.
 
     Args:
@@ -37,6 +40,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         embedded: the embedding stage's folder: ``manifest.json`` and ``vectors/``, partitioned like the passages.
         config: engine and weights.
         out: the artifact's folder; ``meta.json`` in it names the collection that answers.
+        late: the late stage's folder, where passages are indexed with the vectors of their tokens.
 
     Raises:
         InputError: if there is nothing to index, vectors and passages do not belong together, or the index ends up with
@@ -60,8 +64,11 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         precision=manifest["precision"],
         mean_length=bm25.mean_length,
         filter_keys=keys,
+        late_dim=None if late is None else take_projection(late, out, manifest["fingerprint"]),
     )
     rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder)
+    if late is not None:
+        rows = with_tokens(rows, late)
     place = _build_on_server if config.engine == "server" else _build_edge
     started = time.perf_counter()
     place(rows, meta, out)
@@ -76,7 +83,7 @@ def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> N
         shutil.rmtree(cut_short)
     name = f"edge-{uuid4().hex[:8]}"
     unfinished = out / f"{name}.building"
-    index = EdgeIndex.create(unfinished, meta.dim, meta.filter_keys, meta.config)
+    index = EdgeIndex.create(unfinished, meta.dim, meta.filter_keys, meta.config, meta.late_dim)
     try:
         fill(index, rows, meta)
     finally:
@@ -101,7 +108,8 @@ def build_collection(client: "QdrantClient", rows: Iterable[IndexedPassage], met
 
     alias = f"catena-{out.name}"
     collection = f"{alias}-{uuid4().hex[:8]}"
-    fill(ServerIndex.create(client, collection, meta.dim, meta.filter_keys, meta.config), rows, meta)
+    index = ServerIndex.create(client, collection, meta.dim, meta.filter_keys, meta.config, meta.late_dim)
+    fill(index, rows, meta)
     switch_alias(client, alias, collection)
     _write_meta(meta.model_copy(update={"location": alias}), out)
     for other in client.get_collections().collections:

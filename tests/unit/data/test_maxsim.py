@@ -62,7 +62,9 @@ def test_order_of_tokens_does_not_count_and_of_documents_only_permutes() -> None
     tokens, starts = rng.normal(size=(9, 4)).astype(np.float32), starts_of([4, 5])
     queries, query_starts = rng.normal(size=(3, 4)).astype(np.float32), starts_of([3])
     scores = maxsim(queries, query_starts, tokens, starts)
-    swapped = maxsim(queries[::-1].copy(), query_starts, np.concatenate([tokens[4:][::-1], tokens[:4]]), starts_of([5, 4]))
+    swapped = maxsim(
+        queries[::-1].copy(), query_starts, np.concatenate([tokens[4:][::-1], tokens[:4]]), starts_of([5, 4])
+    )
     np.testing.assert_allclose(swapped, scores[:, ::-1], rtol=1e-5)
 
 
