@@ -74,6 +74,11 @@ def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str
         from ray_apps.serve import serve
 
         return serve(run)
+    if command == "encoder":
+        action: dict[str, Any] = getattr(
+            importlib.import_module(f"ray_apps.encoder_{arguments.action}"), arguments.action
+        )(run)
+        return action
     stage = importlib.import_module(f"ray_apps.{command}")
     made = getattr(stage, command)(run)
     if command == "ingest":

@@ -35,6 +35,7 @@ from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain
 from serving.config import ServeConfig
 from training.config import TrainConfig
+from training.matryoshka_config import MatryoshkaConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
@@ -67,6 +68,9 @@ class RunConfig(BaseSettings):
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()
+    matryoshka: MatryoshkaConfig | None = Field(
+        None, description="fine-tuning of the encoder by `catena encoder matryoshka`"
+    )
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = ServeConfig()

@@ -28,6 +28,7 @@ STAGES = {
     "index": Stage(("index",), ("ingest", "chunk", "embed"), ("late",)),
     "graph": Stage(("graph",), ("ingest", "embed")),
     "train": Stage(("train",), ("graph",)),
+    "matryoshka": Stage(("encoder", "matryoshka"), ("ingest",)),
     "evaluate": Stage(("evaluate",), ("ingest", "index", "train")),
     "discover": Stage(("discover",), ("ingest", "train")),
 }

@@ -15,11 +15,17 @@ COMMANDS = {
     "index": "fill the search index",
     "search": "search the index from here",
     "train": "links to a graph, and a link model on it, on Ray Train",
+    "encoder": "work on the run's encoder: `catena encoder ACTION RUN.yaml`",
     "evaluate": "search and link model against their baselines, with a report",
     "discover": "propose the links that are missing, best first",
     "serve": "search and links over HTTP, on Ray Serve",
     "bench": "measure the figures tables, ours beside its peers",
     "config": "print the run's configuration, from every source together",
+}
+
+# Actions of `catena encoder`; each is the function of that name in ray_apps.encoder_ACTION.
+ENCODER_ACTIONS = {
+    "matryoshka": "fine-tune the model on links or answered questions so that its vectors can be cut short",
 }
 
 
@@ -39,6 +45,9 @@ def command_parser(command: str) -> Parser:
             "name", nargs="?", metavar="NAME", help="embed, retrieval, links or serve; all of them if left out"
         )
     else:
+        if command == "encoder":
+            actions = "; ".join(f"{name}: {what}" for name, what in ENCODER_ACTIONS.items())
+            parser.add_argument("action", choices=sorted(ENCODER_ACTIONS), metavar="ACTION", help=actions)
         parser.add_argument("run", type=Path, metavar="RUN.yaml", help="the run file, such as runs/demo.yaml")
         parser.add_argument(
             "--dry-run", action="store_true", help="print the configuration and which artifacts are there"
