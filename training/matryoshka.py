@@ -146,9 +146,11 @@ def fit(
         for step, batch in enumerate(pairs.batches(progress.epoch, config.batch_pairs, config.seed, rank, world)):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * schedule(progress.epoch * steps + step)
-            sides = parallel(_tokens(model, batch.anchors, place), _tokens(model, batch.positives, place))
+            anchors_BW, positives_BW = parallel(
+                _tokens(model, batch.anchors, place), _tokens(model, batch.positives, place)
+            )
             masked_BB = torch.from_numpy(batch.masked_BB).to(place)
-            loss = matryoshka_loss(*sides, masked_BB, config.dims, config.temperature)
+            loss = matryoshka_loss(anchors_BW, positives_BW, masked_BB, config.dims, config.temperature)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(trained, config.clip_norm)

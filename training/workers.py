@@ -17,7 +17,9 @@ CHECKPOINTS = "checkpoints"  # in the artifact's folder, as long as the training
 class HasHistory(Protocol):
     """Progress of a training: its last row is what an epoch measured."""
 
-    history: Sequence[Mapping[str, float]]
+    @property
+    def history(self) -> Sequence[Mapping[str, float]]:
+        """One row for each epoch."""
 
 
 def run_workers(
