@@ -8,6 +8,7 @@ Follow a document through these modules in this order:
 ``chunking``    documents to passages
 ``encoders``    passages to vectors; ``batching`` cuts the batches, ``embed`` runs it on Ray Data, ``vectors``
                 is the table they are written to
+``late``        passages to the vectors of their tokens; ``maxsim`` scores them
 ``lexical``     passages to BM25 weights
 ``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers
 ``tfidf``       documents as the rare words they hold

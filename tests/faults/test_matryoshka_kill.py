@@ -1,4 +1,4 @@
-"""kill -9 of a worker that fine-tunes an encoder: it goes on from the last epoch and ends where an undisturbed one does."""
+"""kill -9 of a worker that fine-tunes an encoder: it goes on from the last epoch, as if undisturbed."""
 
 import json
 import os
