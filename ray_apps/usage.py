@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NoReturn, get_args
 
 from data.errors import InputError
-from data.index import Mode
 
 COMMANDS = {
     "run": "every stage that is not yet done, then the table of results",
@@ -54,6 +53,8 @@ def command_parser(command: str) -> Parser:
         )
         parser.add_argument("--strict", action="store_true", help="the first bad row of the corpus is an error")
     if command == "search":
+        from data.index import Mode
+
         parser.add_argument("query", metavar="QUERY", help="what to look for")
         parser.add_argument("--top-k", type=_positive, default=10, metavar="N", help="results wanted (default: 10)")
         parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")

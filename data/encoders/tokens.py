@@ -65,7 +65,14 @@ class TokenEncoder:
         of_text: list[Any] = [None] * len(tokens)
 
         def work(batch: Positions) -> list[Vectors]:
-            return self._forward([tokens[i] for i in batch])
+            made = self._forward([tokens[i] for i in batch])
+            if not all(np.isfinite(vectors).all() for vectors in made):
+                beginning = texts[int(batch[0])][:60]
+                raise FloatingPointError(
+                    f"the model gave token vectors that are not finite, in a batch of {len(batch)} texts that begins "
+                    f"with {beginning!r}"
+                )
+            return made
 
         for batch, made in zip(batches, self._encoder.side_by_side(work, batches), strict=True):
             for position, vectors in zip(batch, made, strict=True):
@@ -83,8 +90,6 @@ class TokenEncoder:
             kept = self._kept(features["input_ids"].cpu().numpy(), features["attention_mask"].cpu().numpy() > 0)
             states = features["token_embeddings"][torch.from_numpy(kept).to(self._encoder.device)]
             unit: Vectors = torch.nn.functional.normalize(states, dim=1).cpu().numpy()
-        if not np.isfinite(unit).all():
-            raise FloatingPointError(f"the model gave token vectors that are not finite for {len(tokens)} texts")
         projected = unit if self._project is None else self._project(unit)
         return np.split(projected, np.cumsum(kept.sum(axis=1))[:-1])
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 _SAMPLED = 64  # partitions
+_NUMBERS = 1_000_000  # of token vectors in an upload: about 10 MB of JSON, and a server takes 32
 
 
 def build_index(
@@ -124,11 +125,13 @@ def fill(index: VectorIndex, rows: Iterable[IndexedPassage], meta: IndexMeta) ->
         InputError: if the index holds another number of passages than it was given.
     """
     batch: list[IndexedPassage] = []
+    numbers = 0
     for row in rows:
         batch.append(row)
-        if len(batch) == meta.config.batch_points:
+        numbers += 0 if row.tokens is None else row.tokens.size
+        if len(batch) == meta.config.batch_points or numbers >= _NUMBERS:
             index.upsert(batch)
-            batch = []
+            batch, numbers = [], 0
     if batch:
         index.upsert(batch)
     index.finish()

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from data.artifacts import StageConfig
+from data.encoders import BATCH_TOKENS
 
 Storage = Literal["float16", "int8"]
 
@@ -27,8 +28,8 @@ class LateConfig(StageConfig):
         None, ge=1, description="tokens kept of a passage, its first ones; as many as the model reads where unset"
     )
     sample_passages: int = Field(
-        1024, ge=1, description="passages that projection and steps are fitted on, evenly spread"
+        256, ge=1, description="passages that projection and steps are fitted on, evenly spread"
     )
     seed: int = Field(0, ge=0, description="seed of the random projection")
-    batch_tokens: int = Field(2048, ge=1, description="largest padded area of a batch, in tokens")
+    batch_tokens: int = Field(BATCH_TOKENS, ge=1, description="largest padded area of a batch, in tokens")
     actors: int | None = Field(None, ge=1, description="processes that hold an encoder; as many as fit where unset")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.chunking import passage_text
@@ -16,12 +17,14 @@ from data.encoders import EncoderConfig, check_model, load_encoder
 from data.encoders.tokens import TokenEncoder
 from data.errors import InputError
 from data.late import LateConfig
-from data.late.multivectors import write_multivectors
+from data.late.multivectors import multivector_table, write_multivectors
 from data.late.projection import PROJECTION, Projection, fit_projection
 from data.retrieval import in_precision
 from data.schema import count_rows, partitions
 
 logger = logging.getLogger("catena")
+
+WINDOW = 512  # passages sorted by length and held at once: their token vectors are 50 MB at 96 dimensions
 
 
 class LatePartition:
@@ -49,9 +52,12 @@ class LatePartition:
         rows = pq.read_table(passages, columns=["id", "document_id", "title", "text"])
         path = self._folder / passages.name
         if not path.exists():
-            texts = list(map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist()))
-            write_multivectors(rows["id"], rows["document_id"], self._tokens.encode(texts), self._projection, path)
+            write_multivectors((self._made(rows.slice(n, WINDOW)) for n in range(0, rows.num_rows, WINDOW)), path)
         return int(rows.num_rows)
+
+    def _made(self, rows: pa.Table) -> pa.Table:
+        texts = list(map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist()))
+        return multivector_table(rows["id"], rows["document_id"], self._tokens.encode(texts), self._projection)
 
 
 def embed_tokens(

@@ -1,7 +1,8 @@
 """The table of multivectors: a passage's row holds the vectors of all its tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import pyarrow.parquet as pq
 
 from data.encoders.tokens import TokenVectors
 from data.late.projection import Projection
-from data.schema import write_partition
 
 
 @dataclass(frozen=True)
@@ -29,24 +29,34 @@ class MultiVectors:
     starts: npt.NDArray[np.int64]
 
 
-def write_multivectors(
-    ids: pa.ChunkedArray, document_ids: pa.ChunkedArray, made: TokenVectors, projection: Projection, path: Path
-) -> None:
-    """Write one partition, which appears whole or not at all.
+def multivector_table(
+    ids: pa.ChunkedArray, document_ids: pa.ChunkedArray, made: TokenVectors, projection: Projection
+) -> pa.Table:
+    """Rows of the table: ``id``, ``document_id``, and ``tokens`` as a list of fixed-size lists.
 
     Args:
         ids: of the passages.
         document_ids: of the documents they are from.
         made: their projected token vectors.
         projection: what packs them.
-        path: the partition.
     """
     packed = projection.pack(made.vectors)
     kind = pa.float16() if projection.storage == "float16" else pa.int8()
     flat = pa.array(packed.reshape(-1), kind)
     tokens = pa.FixedSizeListArray.from_arrays(flat, projection.matrix_WD.shape[1])
     rows = pa.ListArray.from_arrays(pa.array(made.starts, pa.int32()), tokens)
-    write_partition(pa.table({"id": ids, "document_id": document_ids, "tokens": rows}), path)
+    return pa.table({"id": ids, "document_id": document_ids, "tokens": rows})
+
+
+def write_multivectors(tables: Iterable[pa.Table], path: Path) -> None:
+    """Write one partition, a table at a time, at least one; it appears whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    rest = iter(tables)
+    first = next(rest)
+    with pq.ParquetWriter(unfinished, first.schema, compression="zstd") as file:
+        for table in chain([first], rest):
+            file.write_table(table)
+    unfinished.replace(path)
 
 
 def read_multivectors(path: Path, rows: int = 512) -> Iterator[MultiVectors]:

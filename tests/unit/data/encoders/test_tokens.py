@@ -45,6 +45,15 @@ def test_no_texts_have_no_tokens(encoder: TokenEncoder) -> None:
     assert made.each() == [] and made.starts.tolist() == [0]
 
 
+def test_numbers_that_are_not_finite_name_their_batch() -> None:
+    broken = load_encoder(EncoderConfig(precision="fp32", device="cpu"), threads=1)
+    tokens = TokenEncoder(broken)
+    with torch.no_grad():
+        next(tokens._encoder._transformer.parameters()).fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="1 texts that begins with 'moon'"):
+        tokens.encode(["moon"])
+
+
 def test_an_encoder_without_tokens_is_refused() -> None:
     with pytest.raises(InputError, match="gives a text's vector but not those of its tokens"):
         TokenEncoder(load_encoder(EncoderConfig(model="benchmarks.stub_encoder:load")))

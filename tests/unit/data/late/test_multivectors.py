@@ -1,5 +1,6 @@
 """Token vectors in fewer dimensions and bytes: what is kept of them, and that the table gives back what was put in."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from data.encoders.tokens import TokenVectors
 from data.late import LateConfig, Storage
-from data.late.multivectors import read_multivectors, write_multivectors
+from data.late.multivectors import multivector_table, read_multivectors, write_multivectors
 from data.late.projection import Projection, fit_projection
 
 
@@ -60,7 +61,7 @@ def test_stored_vectors_are_nearly_the_vectors(
     starts = np.array([0, 3, 4, 60, 100])
     made = TokenVectors(projection(sample[:100]), starts)
     ids = pa.chunked_array([["a", "b", "c", "d"]])
-    write_multivectors(ids, ids, made, projection, tmp_path / "part-00000.parquet")
+    write_multivectors([multivector_table(ids, ids, made, projection)], tmp_path / "part-00000.parquet")
     whole = list(read_multivectors(tmp_path / "part-00000.parquet"))
     assert len(whole) == 1 and whole[0].ids == ["a", "b", "c", "d"] and whole[0].starts.tolist() == starts.tolist()
     assert whole[0].tokens.dtype == storage and not whole[0].tokens.flags.owndata
@@ -70,6 +71,23 @@ def test_stored_vectors_are_nearly_the_vectors(
     assert [part.ids for part in few] == [["a", "b", "c"], ["d"]]
     assert [part.starts.tolist() for part in few] == [[0, 3, 4, 60], [0, 40]]
     assert np.array_equal(np.concatenate([part.tokens for part in few]), whole[0].tokens)
+
+
+def test_a_partition_is_written_in_parts_and_whole_or_absent(sample: np.ndarray, tmp_path: Path) -> None:
+    projection = fit_projection(sample, LateConfig(dim=8))
+    made = TokenVectors(projection(sample[:5]), np.array([0, 2, 5]))
+    tables = [multivector_table(ids, ids, made, projection) for ids in (["a", "b"], ["c", "d"])]
+    path = tmp_path / "part-00000.parquet"
+
+    def cut_short() -> Iterator[pa.Table]:
+        yield tables[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_multivectors(cut_short(), path)
+    assert not path.exists()
+    write_multivectors(iter(tables), path)
+    assert [id_ for part in read_multivectors(path, rows=3) for id_ in part.ids] == ["a", "b", "c", "d"]
 
 
 def test_a_vector_beyond_the_last_step_is_cut_there(sample: np.ndarray) -> None:
