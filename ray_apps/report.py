@@ -6,7 +6,7 @@ from typing import Any
 from discovery.proposals import read_best
 from evaluation.report import PROPOSALS_SHOWN, write_report
 from ray_apps.config import RunConfig
-from ray_apps.stages import STAGES, artifact
+from ray_apps.stages import STAGES, artifact, asked_for
 
 
 def write_run_report(run: RunConfig) -> Path:
@@ -15,7 +15,7 @@ def write_run_report(run: RunConfig) -> Path:
     Returns:
         Path of the page.
     """
-    stages = {stage: artifact(run, stage) for stage in STAGES}
+    stages = {stage: artifact(run, stage) for stage in STAGES if asked_for(run, stage)}
     results = {stage: made.result for stage, made in stages.items() if made.done}
     ingested, evaluated = results.get("ingest", {}), results.get("evaluate", {})
     counts = {
