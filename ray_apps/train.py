@@ -38,7 +38,7 @@ def why_untrainable(run: RunConfig) -> str | None:
 
 
 def train(run: RunConfig) -> Artifact:
-    """The link model and the feature-only baseline, trained on Ray Train."""
+    """The link model and what it is held against, trained on Ray Train."""
     made = artifact(run, "train")
     if made.done:
         return made

@@ -38,7 +38,8 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
             if asked for), ``model.json`` and ``node_vectors.npy``; every worker must be able to write it.
 
     Returns:
-        ``history`` by epoch, ``best_epoch``, ``valid_mrr``, ``parameters``, the same of the baseline, the MLflow run.
+        ``history`` by epoch, ``best_epoch``, ``valid_mrr``, ``parameters``, the same of the ``baseline`` and of the
+        ``ablation``, the MLflow run.
 
     Raises:
         InputError: if the graph has too few links to train on and to validate with.

@@ -101,7 +101,8 @@ class NodeEncoder(nn.Module):
 class LinkModel(nn.Module):
     """Scores pairs of documents from their views and the features of the pair; names the relation of a link.
 
-    Without a node encoder (``shape.dim`` is None) it is the feature-only baseline, trained by the same code.
+    Without a node encoder (``shape.dim`` is None) it is a network over pair features, trained by the same code: the
+    feature-only baseline, or the ablation, by the features it sees.
     """
 
     feature_mean_F: Tensor

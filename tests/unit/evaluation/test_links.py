@@ -122,3 +122,15 @@ def test_unordered_pairs_drop_repeats_and_self_links() -> None:
     low, high = unordered_pairs(np.array([3, 1, 1, 2]), np.array([1, 3, 1, 0]))
     assert low.tolist() == [0, 1]
     assert high.tolist() == [2, 3]
+
+
+def test_an_ablation_stands_in_the_table_and_is_no_baseline() -> None:
+    """Even where it is the best of the others."""
+    sources, targets, known = random_graph(50, 120, seed=8)
+    rng = np.random.default_rng(9)
+    good = rng.random((50, 50), np.float32)
+    good[sources, targets] += 1.0
+    scorers = {"model": scorer_of(good), "part": scorer_of(good), "chance": scorer_of(rng.random((50, 50), np.float32))}
+    table, details = evaluate_links(scorers, sources, targets, known, ablations=("part",), resamples=100)
+    assert table["part"]["mrr"] > table["chance"]["mrr"]
+    assert details["comparison"]["best_baseline"] == "chance"
