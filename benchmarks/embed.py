@@ -1,4 +1,4 @@
-"""Embedding: beside sentence-transformers, against the processor's own limit, and what Ray Data adds around it.
+"""Embedding: the encoder and its peers (``embed_speed``, ``embed_peers``), and what Ray Data adds around it.
 
 Tried on two cores with AMX, bf16, abstracts of 241 tokens, and left out. Figures are documents per second of one core's
 time, on a machine with other work, against 70 to 82 of what is in use (padded batches, transformers' SDPA attention):
@@ -20,23 +20,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from benchmarks import embed_cache, embed_peers, embed_scale, embed_speed, embed_storage
 from benchmarks.embed_texts import sample, write_passages
-from benchmarks.matrix_rate import flop_per_token, matrix_rate
-from benchmarks.rows import Row, median_ratio
-from data.embed import EmbedConfig, embed
+from benchmarks.rows import Row
+from data.embed import embed
+from data.embed_pool import EmbedConfig
 from data.encoders import Encoder, EncoderConfig, load_encoder
-from data.encoders.models import find_model
 from data.schema import partitions
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
 
-DOCUMENTS = 256  # for the comparison: ten seconds a round
 ROUNDS = 3
 OVERHEAD_DOCUMENTS = 10_000
 OVERHEAD_CHARACTERS = 160  # short, so that the encoder hides as little as possible of what stands around it
@@ -44,60 +42,11 @@ DRIVER_PASSAGES = (10_000, 100_000)
 
 
 def measure() -> list[Row]:
-    """Every row of the table; about five minutes on two cores."""
-    corpus, texts = sample(DOCUMENTS)
+    """Every row of the table; half an hour on two cores, most of it the million passages and the peers."""
     encoder = load_encoder(EncoderConfig())
-    return [*_beside_sentence_transformers(encoder, corpus, texts), *_around_the_encoder(encoder), _driver_memory()]
-
-
-def _beside_sentence_transformers(encoder: Encoder, corpus: str, texts: Sequence[str]) -> list[Row]:
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    peer = SentenceTransformer(find_model(EncoderConfig().model))
-    theirs = peer.encode(list(texts), normalize_embeddings=True)
-    encoded = encoder.encode_counted(texts)
-    cosine = (encoded.vectors * theirs).sum(axis=1)
-    ratio, ours_s, peer_s = median_ratio(lambda: encoder.encode(texts), lambda: peer.encode(list(texts)), ROUNDS)
-    tokens = int(encoded.tokens.sum())
-    limit = matrix_rate(peer[0].auto_model.config, torch.bfloat16 if encoder.precision == "bf16" else torch.float32)
-    reached = tokens * flop_per_token(peer[0].auto_model.config) / ours_s
-    told = f"{len(texts)} {corpus} of {tokens / len(texts):.0f} tokens"
-    return [
-        Row(
-            id="embed.speed_ratio",
-            what=f"documents per second of ours over those of sentence-transformers with its defaults, {told}",
-            value=ratio,
-            unit="times",
-            at_least=2.0,
-            peer=f"SentenceTransformer.encode: {len(texts) / peer_s:.1f} documents/s; "
-            f"ours, {encoder.precision}: {len(texts) / ours_s:.1f}",
-        ),
-        Row(
-            id="embed.cosine_min",
-            what=f"smallest cosine between our vectors and theirs, {told}",
-            value=float(cosine.min()),
-            unit="cosine",
-            at_least=0.999,
-            peer="SentenceTransformer.encode, fp32",
-        ),
-        Row(
-            id="embed.cosine_mean",
-            what="mean of the same",
-            value=float(cosine.mean()),
-            unit="cosine",
-            at_least=0.999,
-            peer="SentenceTransformer.encode, fp32",
-        ),
-        Row(
-            id="embed.share_of_matrix_rate",
-            what="matrix products that our encoder gets done per second, of what the machine does in the same shapes "
-            f"when it does nothing else, in {encoder.precision}",
-            value=100 * reached / limit,
-            unit="%",
-            peer=f"matrix products alone: {limit / 1e9:,.0f} GFLOP/s",
-        ),
-    ]
+    around = [*_around_the_encoder(encoder), _driver_memory()]
+    apart = (embed_speed, embed_peers, embed_cache, embed_storage, embed_scale)
+    return [*around, *(row for module in apart for row in module.measure())]
 
 
 def _around_the_encoder(encoder: Encoder) -> list[Row]:

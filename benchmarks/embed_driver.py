@@ -9,7 +9,8 @@ import re
 import sys
 from pathlib import Path
 
-from data.embed import EmbedConfig, embed
+from data.embed import embed
+from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig

@@ -19,7 +19,7 @@ PARTITION = 2048
 def sample(count: int) -> tuple[str, list[str]]:
     """Name of a corpus and texts spread over it: SciFact's abstracts where they are, else the built-in docstrings."""
     scifact = Path(os.environ.get("CATENA_DATA", "../shared/data")) / "scifact" / "corpus.jsonl"
-    name, texts = ("SciFact abstracts", _scifact(scifact)) if scifact.exists() else ("docstrings", _docstrings())
+    name, texts = ("SciFact abstracts", _scifact(scifact)) if scifact.exists() else ("docstrings", docstrings())
     everything = list(texts)
     return name, everything[:: max(1, len(everything) // count)][:count]
 
@@ -31,7 +31,8 @@ def _scifact(path: Path) -> Iterator[str]:
             yield f"{record['title']}\n{record['text']}"
 
 
-def _docstrings() -> Iterator[str]:
+def docstrings() -> Iterator[str]:
+    """The documents of the built-in corpus, as the runs read them."""
     for _, row in read_packages(PACKAGES, None, 400):
         if isinstance(row, Document):
             yield f"{row.title}\n{row.text}"

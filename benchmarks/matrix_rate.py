@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.rows import median_seconds
-from data.encoders.sentence import single_core_threads
+from data.encoders.cores import single_core_threads
 
 if TYPE_CHECKING:
     import torch

@@ -4,14 +4,16 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from data.errors import InputError
+from data.errors import InputError, full_disk_told
+from data.locks import only_one
 
 logger = logging.getLogger("catena")
 
@@ -27,8 +29,17 @@ class StageConfig(BaseModel):
     execution: ClassVar[frozenset[str]] = frozenset()
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the output, as JSON values."""
-        return self.model_dump(mode="json", exclude=set(self.execution))
+        """The fields that decide the output, as JSON values; of a config inside this one, those that decide its own."""
+        fields = self.model_dump(mode="json", exclude=set(self.execution))
+        return {name: _identity(getattr(self, name), value) for name, value in fields.items()}
+
+
+def _identity(value: object, dumped: object) -> object:
+    if isinstance(value, StageConfig):
+        return value.identity()
+    if isinstance(value, tuple) and isinstance(dumped, list):
+        return [_identity(inner, of_inner) for inner, of_inner in zip(value, dumped, strict=True)]
+    return dumped
 
 
 @dataclass(frozen=True)
@@ -62,28 +73,47 @@ def locate(workspace: Path, stage: str, identity: Mapping[str, Any], inputs: Ite
 def materialise(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -> Artifact:
     """Run a stage unless its artifact is already there.
 
+    One process at a time works on an artifact: a second one waits, and keeps what the first has made.
+
     Args:
         artifact: where the output belongs.
         work: does the stage's work in the folder it is given and returns what it measured (JSON values). It may find
             the files of an interrupted run there: it either continues them or overwrites them.
 
     Raises:
-        InputError: if the workspace cannot be written.
+        InputError: if the workspace cannot be written, or the disk is full.
     """
-    if artifact.done:
-        logger.info("%s: done before, kept (%s)", artifact.stage, artifact.path)
-        return artifact
+    if not artifact.done:
+        with _workspace_errors(artifact):
+            artifact.path.mkdir(parents=True, exist_ok=True)
+            (artifact.path / ".lock").touch()
+        with only_one(artifact.path / ".lock", artifact.stage):
+            if not artifact.done:
+                with full_disk_told(artifact.path):
+                    return _work(artifact, work)
+    logger.info("%s: done before, kept (%s)", artifact.stage, artifact.path)
+    return artifact
+
+
+def _work(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -> Artifact:
     logger.info("%s: running (%s)", artifact.stage, artifact.path)
-    try:
-        artifact.path.mkdir(parents=True, exist_ok=True)
+    with _workspace_errors(artifact):
         (artifact.path / "config.json").write_text(json.dumps(artifact.identity, indent=2, sort_keys=True))
-    except OSError as error:
-        raise InputError(
-            f"the workspace cannot be written: {artifact.path}: {error.strerror}",
-            "Make the folder writable, free some space, or choose another with --workspace.",
-        ) from error
+    for cut_short in artifact.path.rglob(".*.unfinished"):  # of a job that was killed while it wrote
+        cut_short.unlink(missing_ok=True)
     started = time.perf_counter()
     result = {**work(artifact.path), "seconds": round(time.perf_counter() - started, 3)}
     (artifact.path / "result.json").write_text(json.dumps(result, indent=2))
     (artifact.path / "_SUCCESS").touch()
     return artifact
+
+
+@contextmanager
+def _workspace_errors(artifact: Artifact) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the workspace cannot be written: {artifact.path}: {error.strerror}",
+            "Make the folder writable, free some space, or choose another with --workspace.",
+        ) from error

@@ -1,30 +1,43 @@
 """Many concurrent calls, few batches: what a model or an index does best, asked one at a time."""
 
 import asyncio
-from collections import deque
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
+
+from data.batching import TokenWindow
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Coalescer(Generic[Item, Result]):
-    """Gathers the calls that arrive while a batch is being worked on into the next batch.
+    """Gathers the calls that arrive while a batch is being worked on into the next batches.
 
     Nothing waits for company: a call that finds the worker idle starts at once, alone, and under load batches grow by
-    themselves. One thread does the work, so the event loop stays free for those who arrive. Calls are served in order.
+    themselves. One thread does the work, so the event loop stays free for those who arrive. Calls are served in order,
+    but for a ``length``: then items of like length are served together, and age decides who is next.
 
     Args:
         work: takes a list of items and returns one result for each, in order.
         max_items: most items in a batch.
+        length: tokens of an item; every item counts the same where None.
+        max_tokens: largest padded area of a batch; ``max_items`` alone bounds it where None.
+        max_age_s: seconds after which an item's batch is next, whatever else waits.
     """
 
-    def __init__(self, work: Callable[[list[Item]], Sequence[Result]], max_items: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[list[Item]], Sequence[Result]],
+        max_items: int,
+        length: Callable[[Item], int] | None = None,
+        max_tokens: int | None = None,
+        max_age_s: float = 0.0,
+    ) -> None:
         self._work = work
-        self._max_items = max_items
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._length = length
+        self._waiting = TokenWindow[tuple[Item, asyncio.Future[Result]]](max_tokens or max_items, max_items, max_age_s)
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._worker: asyncio.Task[None] | None = None
 
@@ -35,15 +48,13 @@ class Coalescer(Generic[Item, Result]):
             Exception: whatever ``work`` raises for a batch of this item alone; company never fails an item.
         """
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+        self._waiting.add((item, answer), 1 if self._length is None else self._length(item), time.monotonic())
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._serve_waiting())
         return await answer
 
     async def _serve_waiting(self) -> None:
-        while self._waiting:
-            count = min(len(self._waiting), self._max_items)
-            batch = [self._waiting.popleft() for _ in range(count)]
+        while batch := self._waiting.take(time.monotonic()):
             batch = [(item, answer) for item, answer in batch if not answer.done()]  # whose caller has gone
             await self._serve(batch)
 

@@ -1,7 +1,12 @@
 """How a mistake that the user can mend is told."""
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, the user's quota, the process's own limit
 
 
 class InputError(Exception):
@@ -21,6 +26,31 @@ class InputError(Exception):
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:  # crosses Ray's process boundary whole
         return type(self), (self.problem, self.remedy)
+
+
+class EncoderUnavailable(InputError):
+    """An encoder that is configured well cannot be had now: it does not answer, or its device is not there.
+
+    It is told like a mistake where nothing can be done about it; a chain of encoders goes on with the next.
+    """
+
+
+@contextmanager
+def full_disk_told(path: Path) -> Iterator[None]:
+    """Tell a full disk, met while writing at or under ``path``, as something the user can mend.
+
+    Raises:
+        InputError: in place of the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise InputError(
+            f"the disk is full: {path} could not be written",
+            "Free some space and start the same command again: what is finished is kept. Or choose another workspace.",
+        ) from error
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -17,6 +17,8 @@ from data.errors import InputError
 from data.lexical import Language
 from data.schema import partitions, read_batches, read_table
 from data.tfidf import tfidf
+from data.vector_store import matrix
+from data.vectors import storage_of
 
 SPLITS = ("train", "valid", "test")
 
@@ -165,15 +167,15 @@ def document_vectors(vectors: Path, nodes: pa.Array, out: Path) -> np.ndarray:
     """Mean of each document's passage vectors, scaled back to unit length, written as ``out`` (``.npy``).
 
     Args:
-        vectors: folder of the embed stage's partitions, columns ``document_id`` and ``vector``.
+        vectors: folder of partitions, columns ``document_id`` and ``vector`` in any storage.
         nodes: string (n,), the document ids in node order.
         out: file to write; float32 (n, dim), memory-mapped while it is filled. A document without a passage stays zero.
     """
-    dim = pq.read_schema(partitions(vectors)[0]).field("vector").type.list_size
+    _, dim = storage_of(pq.read_schema(partitions(vectors)[0]))
     means = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=(len(nodes), dim))
     for batch in read_batches(vectors, columns=["document_id", "vector"]):
         rows = pc.index_in(batch["document_id"], nodes).to_numpy(zero_copy_only=False)
-        np.add.at(means, rows, batch["vector"].flatten().to_numpy().reshape(-1, dim))
+        np.add.at(means, rows, matrix(batch))
     for start in range(0, len(means), 65_536):
         block = means[start : start + 65_536]
         block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)

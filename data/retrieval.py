@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders import Encoder, EncoderConfig, load_encoder
+from data.cache import CacheConfig
+from data.cache.encoder import cached_queries
+from data.encoders import Encoder, EncoderConfig
+from data.encoders.chain import load_again
 from data.errors import InputError, nearest
 from data.index import Filter, Hit, IndexMeta, IndexQuery, Mode, VectorIndex, open_index, read_meta
 from data.lexical import BM25, Tokenizer
+from data.reduction import Projection, ReducedEncoder
 
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
 
@@ -27,7 +31,7 @@ class SearchQuery:
 
 @dataclass(frozen=True)
 class SearchHit:
-    """A document that was found, by its best passage."""
+    """A document that was found, by its best passage; where that one has a parent, text and span are the parent's."""
 
     document_id: str
     passage_id: str
@@ -72,7 +76,7 @@ class Retriever:
             return self.answer(asked, [None] * len(asked))
         if self.encoder is None:
             raise ValueError("this retriever has no encoder: give vectors to `answer`")
-        return self.answer(asked, list(self.encoder.encode(list(queries))))
+        return self.answer(asked, list(self.encoder.encode_queries(list(queries))))
 
     def answer(
         self, queries: Sequence[SearchQuery], vectors: Sequence[npt.NDArray[np.float32] | None]
@@ -128,15 +132,16 @@ def best_passages(hits: Iterable[Hit]) -> list[SearchHit]:
     best: dict[str, SearchHit] = {}
     for hit in hits:
         stored = hit.payload
+        shown = stored.get("parent") or {**stored, "id": hit.passage_id}
         best.setdefault(
             stored["document_id"],
             SearchHit(
                 document_id=stored["document_id"],
-                passage_id=hit.passage_id,
+                passage_id=shown["id"],
                 title=stored["title"],
-                text=stored["text"],
-                start=stored["start"],
-                end=stored["end"],
+                text=shown["text"],
+                start=shown["start"],
+                end=shown["end"],
                 score=hit.score,
                 metadata=stored["metadata"],
             ),
@@ -168,19 +173,30 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
         )
 
 
-def query_encoder(meta: IndexMeta, config: EncoderConfig) -> Encoder:
+def query_encoder(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | None = None) -> Encoder:
     """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
 
-    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index.
+    Where the vectors were reduced, its questions are too.
+
+    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index. Of a chain,
+    the link that built it is loaded and no other: where that one cannot be had, there are no vectors to ask with.
+
+    Args:
+        meta: describes the index.
+        config: which encoder.
+        cache: where questions are looked for before they are encoded; None computes each of them.
 
     Raises:
-        InputError: if another encoder built the index.
+        InputError: if another encoder built the index, or the cache's Redis refuses.
+        EncoderUnavailable: if the one that built it cannot be had now.
     """
-    if config.precision == "auto" and meta.precision in ("fp32", "bf16"):
-        config = EncoderConfig.model_validate({**config.model_dump(), "precision": meta.precision})
-    encoder = load_encoder(config)
+    projection = None if meta.projection is None else Projection.load(meta.projection)
+    made_by = meta.encoder if projection is None else projection.encoder
+    encoder = load_again(config, made_by, meta.precision, meta.link)
+    if projection is not None:
+        encoder = ReducedEncoder(encoder, projection)
     check_encoder(meta, encoder.fingerprint)
-    return encoder
+    return cached_queries(encoder, cache) if cache else encoder
 
 
 def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:

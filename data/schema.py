@@ -1,11 +1,15 @@
 """The tables of Catena as Arrow schemas. On disk: folders of Parquet partitions named ``part-00000.parquet``."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from data.errors import full_disk_told
 
 DOCUMENTS = pa.schema(
     [
@@ -86,8 +90,18 @@ def count_rows(folder: Path) -> int:
     return sum(pq.read_metadata(path).num_rows for path in partitions(folder))
 
 
-def write_partition(table: pa.Table, path: Path) -> None:
-    """Write one Parquet partition so that it is either whole or absent under its name."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    pq.write_table(table, unfinished, compression="zstd")
-    unfinished.replace(path)
+def write_partition(table: pa.Table, path: Path, **layout: Any) -> None:  # noqa: ANN401 - options of pq.write_table
+    """Write one Parquet partition so that it is either whole or absent under its name.
+
+    Raises:
+        InputError: if the disk is full; nothing of the partition is left behind.
+    """
+    # The process's number: an actor that outlives its killed job must not write into the file of the next job's.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    with full_disk_told(path):
+        try:
+            pq.write_table(table, unfinished, compression="zstd", **layout)
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise

@@ -18,6 +18,14 @@ class EvaluateConfig(StageConfig):
     retrieved: int = Field(100, ge=10, description="documents retrieved per query, the depth of Recall@100 and MAP")
     batch_queries: int = Field(64, ge=1, description="search queries sent at once")
     resamples: int = Field(10_000, ge=100, description="rounds of each bootstrap and each randomisation test")
+    gate_passages: int = Field(
+        2000,
+        ge=2,
+        description="passages that the encoder's forms are compared on; those of relevant documents come first",
+    )
+    gate_questions: int = Field(500, ge=1, description="questions that the encoder's forms are compared by, at most")
     seed: int = Field(0, ge=0, description="seed of the sample of test links and of every resampling")
 
-    execution: ClassVar[frozenset[str]] = frozenset({"batch_sources", "batch_queries"})
+    execution: ClassVar[frozenset[str]] = frozenset(
+        {"batch_sources", "batch_queries", "gate_passages", "gate_questions"}
+    )

@@ -9,7 +9,7 @@ from data.errors import InputError, nearest
 
 logger = logging.getLogger("catena")
 
-BENCHMARKS = ("embed", "retrieval", "links", "serve")
+BENCHMARKS = ("chunking", "embed", "retrieval", "links", "serve")
 
 
 def bench(name: str | None = None) -> dict[str, Any]:

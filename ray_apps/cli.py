@@ -74,6 +74,10 @@ def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str
         from ray_apps.serve import serve
 
         return serve(run)
+    if command == "encoder":
+        from ray_apps.encoder import encoder
+
+        return encoder(run, arguments.action, arguments.triton)
     stage = importlib.import_module(f"ray_apps.{command}")
     made = getattr(stage, command)(run)
     if command == "ingest":

@@ -46,6 +46,14 @@ def _quieten_ray_data() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that there are no bars
+    # An encoder that fails and gives way to the next is told by us in one line; Ray's frames are for its log file.
+    logging.getLogger("ray.data.exceptions").addFilter(_for_log_file)
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):  # its other handler writes the session's log file
             handler.setLevel(logging.WARNING)
+
+
+def _for_log_file(record: logging.LogRecord) -> bool:
+    """Mark a message of Ray Data as one that its console handler leaves out."""
+    record.hide = True
+    return True

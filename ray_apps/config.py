@@ -22,22 +22,28 @@ from pydantic_settings import (
 )
 
 from data.artifacts import StageConfig
+from data.cache import CacheConfig
 from data.chunking import ChunkConfig
-from data.embed import EmbedConfig
+from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig
+from data.encoders.kinds import API_KEY_VARIABLE
 from data.errors import InputError, nearest
 from data.graph import GraphConfig
 from data.index import IndexConfig
+from data.reduce import ReduceConfig
 from data.sources import SourceConfig
+from data.steps import StepConfig
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain
 from serving.config import ServeConfig
-from training.config import TrainConfig
+from training.config import FuseConfig, TrainConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
-OTHER_VARIABLES = frozenset({"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"})
+OTHER_VARIABLES = frozenset(
+    {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY", "CATENA_REDIS_PASSWORD", API_KEY_VARIABLE}
+)
 
 
 class RayConfig(StageConfig):
@@ -59,12 +65,18 @@ class RunConfig(BaseSettings):
     workspace: Path = Field(Path("workspace"), description="folder that holds every artifact")
     ray: RayConfig = RayConfig()
     source: SourceConfig
+    steps: tuple[StepConfig, ...] = Field(
+        (), description="functions and classes of your own, my_package.steps:clean, that change documents, in order"
+    )
     chunk: ChunkConfig = ChunkConfig()
     encoder: EncoderConfig = EncoderConfig()
     embed: EmbedConfig = EmbedConfig()
+    cache: CacheConfig = CacheConfig()
+    reduce: ReduceConfig = ReduceConfig()
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()
+    fuse: FuseConfig = FuseConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = ServeConfig()

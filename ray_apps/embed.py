@@ -2,11 +2,12 @@
 
 import sys
 
-import data.embed
 from data.artifacts import Artifact, materialise
 from data.encoders import check_model
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
+from ray_apps.encoder import usable_encoder
+from ray_apps.fallback import embed_chain
 from ray_apps.ingest import chunk
 from ray_apps.stages import artifact
 
@@ -15,15 +16,17 @@ def embed(run: RunConfig) -> Artifact:
     """Vectors of the run's passages.
 
     Raises:
-        InputError: if there is no such encoder.
+        InputError: if there is no such encoder, or the gate refuses its form on this machine.
     """
     vectors = artifact(run, "embed")
     if vectors.done:
         return vectors
     check_model(run.encoder)  # before minutes go into a corpus that nothing can embed
     passages = chunk(run).path / "passages"
+    encoder = usable_encoder(run)
     connect(run.ray)
-    return materialise(vectors, lambda out: data.embed.embed(passages, run.encoder, run.embed, out))
+    cache = run.cache.at(run.workspace)
+    return materialise(vectors, lambda out: embed_chain(passages, encoder, run.embed, out, cache))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from evaluation.config import EvaluateConfig
 from evaluation.links import evaluate_links, unordered_pairs
 from evaluation.retrieval import evaluate_retrieval
 from ray_apps.config import RunConfig
+from ray_apps.encoder import usable_encoder
 from ray_apps.ingest import ingest
 from ray_apps.report import write_run_report
 from ray_apps.stages import artifact
@@ -78,7 +79,7 @@ def _judge_search(run: RunConfig, tables: Artifact, index: Artifact) -> tuple[Fi
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     if not any(grade > 0 for query in asked for grade in qrels.get(query, {}).values()):
         return "None of the corpus's questions has a relevant document, so search was not judged."
-    retriever = open_retriever(index.path, run.encoder)
+    retriever = open_retriever(index.path, usable_encoder(run))
     try:
         return evaluate_retrieval(retriever.search, asked, qrels, run.evaluate)
     finally:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from data.errors import InputError
+from data.errors import EncoderUnavailable, InputError
 
 # An actor that fails in its constructor sends its exception as text only (ray.exceptions.ActorDiedError).
-IN_TEXT = re.compile(r"data\.errors\.InputError: (?P<problem>.+?)\n {2}(?P<remedy>.+)", re.DOTALL)
+IN_TEXT = re.compile(
+    r"data\.errors\.(?P<kind>InputError|EncoderUnavailable): (?P<problem>.+?)\n {2}(?P<remedy>[^\n]+)", re.DOTALL
+)
 
 
 def input_error(error: BaseException) -> InputError | None:
@@ -15,9 +17,28 @@ def input_error(error: BaseException) -> InputError | None:
         if isinstance(cause, InputError) and not hasattr(
             cause, "cause"
         ):  # RayTaskError(InputError) has the plain one inside
-            return InputError(cause.problem, cause.remedy)
-    found = IN_TEXT.search(str(error)) if type(error).__module__.startswith("ray.") else None
-    return InputError(found["problem"], found["remedy"].splitlines()[0]) if found else None
+            return type(cause)(cause.problem, cause.remedy)
+    told = list(IN_TEXT.finditer(str(error))) if type(error).__module__.startswith("ray.") else []
+    if not told:
+        return None
+    found = told[-1]  # the one that was raised; what it was raised from stands before it
+    kind = EncoderUnavailable if found["kind"] == "EncoderUnavailable" else InputError
+    return kind(found["problem"], found["remedy"])
+
+
+def unavailable(error: BaseException) -> EncoderUnavailable | None:
+    """The failure of an encoder behind ``error``, if it is one that another encoder could stand in for.
+
+    Besides what says so itself: a device that ran out of memory or was lost, as torch tells it.
+    """
+    mistake = input_error(error)
+    if isinstance(mistake, EncoderUnavailable):
+        return mistake
+    for cause in _causes(error, seen=set()):
+        if type(cause).__module__ == "torch" and type(cause).__name__ in ("OutOfMemoryError", "AcceleratorError"):
+            first = (str(cause).strip() or "no message").splitlines()[0]
+            return EncoderUnavailable(f"{type(cause).__name__}: {first}", "Use another device, or smaller batches.")
+    return None
 
 
 def _causes(error: BaseException, seen: set[int]) -> Iterator[BaseException]:
@@ -28,9 +49,9 @@ def _causes(error: BaseException, seen: set[int]) -> Iterator[BaseException]:
     yield error
     workers = getattr(error, "worker_failures", None)  # ray.train: by rank
     named = [
+        getattr(error, "cause", None),  # a RayTaskError's own exception, before what that one names
         error.__cause__,
         error.__context__,
-        getattr(error, "cause", None),
         getattr(error, "controller_failure", None),
         *(workers.values() if isinstance(workers, dict) else ()),
     ]

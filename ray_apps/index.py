@@ -5,8 +5,8 @@ import sys
 from data.artifacts import Artifact, materialise
 from data.index.build import build_index
 from ray_apps.config import RunConfig
-from ray_apps.embed import embed
-from ray_apps.ingest import chunk, ingest
+from ray_apps.ingest import chunk, documents
+from ray_apps.reduce import vectors
 from ray_apps.stages import artifact
 
 
@@ -15,9 +15,9 @@ def index(run: RunConfig) -> Artifact:
     built = artifact(run, "index")
     if built.done:
         return built
-    embedded = embed(run).path
-    documents, passages = ingest(run).path / "documents", chunk(run).path / "passages"
-    return materialise(built, lambda out: build_index(documents, passages, embedded, run.index, out))
+    embedded = vectors(run).path
+    table, passages = documents(run), chunk(run).path / "passages"
+    return materialise(built, lambda out: build_index(table, passages, embedded, run.index, out))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,20 @@
-"""Read a corpus into tables, and cut its documents into passages."""
+"""Read a corpus into tables, apply the user's own steps to its documents, and cut these into passages."""
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import data.chunking
+import data.document_steps
 import data.ingest
 from data.artifacts import Artifact, materialise
+from data.chunkers.sentences import chunk_semantic
+from data.chunkers.tokens import token_starts
+from data.encoders import check_model
 from data.resolve import strict_error
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
+from ray_apps.fallback import embed_chain
 from ray_apps.stages import artifact
 
 
@@ -26,13 +33,45 @@ def ingest(run: RunConfig) -> Artifact:
     return tables
 
 
+def documents(run: RunConfig) -> Path:
+    """The documents table: the source's, or where the run has steps of its own, what they made of it.
+
+    Raises:
+        InputError: if a step cannot be found or fails.
+    """
+    if not run.steps:
+        return ingest(run).path / "documents"
+    stepped = artifact(run, "steps")
+    if not stepped.done:
+        read = ingest(run).path / "documents"
+        connect(run.ray)
+        materialise(stepped, lambda out: data.document_steps.run_steps(read, run.steps, out))
+    return stepped.path / "documents"
+
+
 def chunk(run: RunConfig) -> Artifact:
-    """Passages of the run's documents."""
+    """Passages of the run's documents.
+
+    Raises:
+        InputError: if the strategy needs the run's encoder and there is none, or it has no tokenizer.
+    """
     passages = artifact(run, "chunk")
     if passages.done:
         return passages
-    documents = ingest(run).path / "documents"
-    return materialise(passages, lambda out: data.chunking.chunk(documents, run.chunk, out))
+    if run.chunk.needs_encoder:
+        check_model(run.encoder)  # before minutes go into a corpus
+    table = documents(run)
+    return materialise(passages, lambda out: _cut(run, table, out))
+
+
+def _cut(run: RunConfig, table: Path, out: Path) -> dict[str, Any]:
+    if run.chunk.strategy == "semantic":
+        connect(run.ray)
+        return chunk_semantic(
+            table, run.chunk, lambda texts, folder: embed_chain(texts, run.encoder, run.embed, folder), out
+        )
+    starts = token_starts(run.encoder) if run.chunk.strategy == "fixed" else None
+    return data.chunking.chunk(table, run.chunk, out, starts)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 from discovery.proposals import read_best
 from evaluation.report import PROPOSALS_SHOWN, write_report
 from ray_apps.config import RunConfig
-from ray_apps.stages import STAGES, artifact
+from ray_apps.stages import artifact, stages_of
 
 
 def write_run_report(run: RunConfig) -> Path:
@@ -15,18 +15,18 @@ def write_run_report(run: RunConfig) -> Path:
     Returns:
         Path of the page.
     """
-    stages = {stage: artifact(run, stage) for stage in STAGES}
+    stages = {stage: artifact(run, stage) for stage in stages_of(run)}
     results = {stage: made.result for stage, made in stages.items() if made.done}
-    ingested, evaluated = results.get("ingest", {}), results.get("evaluate", {})
+    ingested, embedded, evaluated = (results.get(stage, {}) for stage in ("ingest", "embed", "evaluate"))
     counts = {
         "documents": ingested.get("documents"),
-        "passages": results.get("embed", {}).get("passages"),
+        "passages": embedded.get("passages"),
         "links": ingested.get("links"),
     }
     report: dict[str, Any] = {
         "run": run.name,
         "counts": {what: count for what, count in counts.items() if count is not None},
-        "encoder": " ".join([run.encoder.model, results.get("embed", {}).get("precision", "")]).strip(),
+        "encoder": " ".join([embedded.get("encoder", run.encoder.label), embedded.get("precision", "")]).strip(),
         "seconds": {stage: result["seconds"] for stage, result in results.items()},
         **{stage: results[stage] for stage in ("embed", "graph", "train", "discover") if stage in results},
         **{part: evaluated.get(part, {}) for part in ("retrieval", "links", "details")},

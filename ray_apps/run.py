@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from ray_apps.config import RunConfig
-from ray_apps.stages import STAGES, artifact
+from ray_apps.stages import artifact, stages_of
 
 logger = logging.getLogger("catena")
 
@@ -41,7 +41,7 @@ def summary(run: RunConfig) -> dict[str, Any]:
         ``run``, ``ingest``, ``embed``, ``retrieval``, ``links`` (figures of search and of the link model beside their
         baselines; empty where the corpus gives no occasion), ``seconds`` by stage, and the path of the ``report``.
     """
-    stages = {stage: artifact(run, stage) for stage in STAGES}
+    stages = {stage: artifact(run, stage) for stage in stages_of(run)}
     results = {stage: made.result for stage, made in stages.items() if made.done}
     evaluated = results.get("evaluate", {})
     return {
@@ -57,7 +57,7 @@ def summary(run: RunConfig) -> dict[str, Any]:
 
 def plan(run: RunConfig) -> dict[str, Any]:
     """The run's whole configuration, and where each stage's artifact is or would be."""
-    stages = {stage: artifact(run, stage) for stage in STAGES}
+    stages = {stage: artifact(run, stage) for stage in stages_of(run)}
     return {
         "run": run.name,
         "config": run.model_dump(mode="json"),

@@ -7,6 +7,7 @@ from typing import Any
 from data.index import Filter, Mode
 from data.retrieval import open_retriever
 from ray_apps.config import RunConfig
+from ray_apps.encoder import usable_encoder
 from ray_apps.index import index
 
 
@@ -22,7 +23,7 @@ def search(
     Raises:
         InputError: if another encoder built the index, or the filter names an unknown key.
     """
-    retriever = open_retriever(index(run).path, None if mode == "bm25" else run.encoder)
+    retriever = open_retriever(index(run).path, None if mode == "bm25" else usable_encoder(run))
     (hits,) = retriever.search([query], mode, top_k, filter)
     return {"run": run.name, "query": query, "mode": mode, "hits": [asdict(hit) for hit in hits]}
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from data.errors import InputError
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
+from ray_apps.encoder import usable_encoder
 from ray_apps.failures import IN_TEXT
 from ray_apps.index import index
-from ray_apps.ingest import ingest
+from ray_apps.ingest import documents, ingest
 from ray_apps.stages import artifact
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ def serve(run: RunConfig) -> dict[str, Any]:
 
     service = Service(
         index=built.path,
-        documents=tables.path / "documents",
+        documents=documents(run),
         links=tables.path / "links",
         discovered=proposals.path / "links" if proposals.done else None,
-        encoder=run.encoder,
+        encoder=usable_encoder(run),
         serve=run.serve,
+        cache=run.cache.at(run.workspace),
     )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     name, stopped = f"catena-{run.name}", threading.Event()

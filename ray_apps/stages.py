@@ -5,12 +5,16 @@ from typing import Any
 
 from data.artifacts import Artifact, locate
 from data.sources import fingerprint
+from data.steps import code_stamp
 from ray_apps.config import RunConfig
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's config sections (keys of the run file) and the stages whose output it reads."""
+    """A stage's config sections (keys of the run file) and the stages whose output it reads.
+
+    ``vectors`` stands for ``reduce`` where the run makes vectors smaller, and for ``embed`` where it does not.
+    """
 
     sections: tuple[str, ...]
     needs: tuple[str, ...] = ()
@@ -18,14 +22,22 @@ class Stage:
 
 STAGES = {
     "ingest": Stage(("source",)),
+    "steps": Stage((), ("ingest",)),
     "chunk": Stage(("chunk",), ("ingest",)),
     "embed": Stage(("encoder", "embed"), ("chunk",)),
-    "index": Stage(("index",), ("ingest", "chunk", "embed")),
-    "graph": Stage(("graph",), ("ingest", "embed")),
+    "reduce": Stage(("reduce",), ("embed",)),
+    "index": Stage(("index",), ("ingest", "chunk", "vectors")),
+    "graph": Stage(("graph",), ("ingest", "vectors")),
     "train": Stage(("train",), ("graph",)),
     "evaluate": Stage(("evaluate",), ("ingest", "index", "train")),
     "discover": Stage(("discover",), ("ingest", "train")),
 }
+
+
+def stages_of(run: RunConfig) -> tuple[str, ...]:
+    """Names of a run's stages, in order: steps of the user's own and smaller vectors where they are asked for."""
+    left_out = {"steps": not run.steps, "reduce": not run.reduce.active}
+    return tuple(stage for stage in STAGES if not left_out.get(stage, False))
 
 
 def artifact(run: RunConfig, stage: str) -> Artifact:
@@ -34,4 +46,11 @@ def artifact(run: RunConfig, stage: str) -> Artifact:
     identity: dict[str, Any] = {section: getattr(run, section).identity() for section in described.sections}
     if stage == "ingest":
         identity["fingerprint"] = fingerprint(run.source)
-    return locate(run.workspace, stage, identity, [artifact(run, need) for need in described.needs])
+    needs = [("reduce" if run.reduce.active else "embed") if need == "vectors" else need for need in described.needs]
+    if stage == "steps":
+        identity["steps"] = [{**step.identity(), "code": code_stamp(step)} for step in run.steps]
+    if stage == "chunk":
+        needs = ["steps"] if run.steps else needs
+        if run.chunk.needs_encoder:
+            identity["encoder"] = run.encoder.identity()
+    return locate(run.workspace, stage, identity, [artifact(run, need) for need in needs])

@@ -20,6 +20,8 @@ def readable(command: str, result: Mapping[str, Any]) -> str:
         return _proposals(result)
     if command == "bench":
         return _bench(result)
+    if command == "encoder" and "forms" in result["encoder"]:
+        return _forms(result)
     return _figures(command, result)
 
 
@@ -104,6 +106,25 @@ def _bench(result: Mapping[str, Any]) -> str:
         for row in result["rows"]
     ]
     return "\n".join([table(("row", "value", "unit", "bound", "what"), rows), *result["files"]])
+
+
+def _forms(result: Mapping[str, Any]) -> str:
+    """The gate's table, and what it picked."""
+    checked = result["encoder"]
+    columns = ("form", "documents_per_s", "speedup", "cosine_min", "cosine_mean", "ndcg_at_10", "ndcg_loss")
+    rows = [
+        [*("" if line[column] is None else line[column] for column in columns), _verdict(line)]
+        for line in checked["forms"]
+    ]
+    decided = (
+        f"{checked['questions']} questions" if checked["questions"] else "no questions: cosine and speed alone decide"
+    )
+    told = f"{checked['passages']:,} of {checked['of_passages']:,} passages, {decided}; picked: {checked['picked']}"
+    return f"{table((*columns, 'verdict'), rows)}\n{told}\n{result['artifact']}"
+
+
+def _verdict(line: Mapping[str, Any]) -> str:
+    return f"{'accepted' if line['accepted'] else 'refused'}: {line['reason']}"
 
 
 def _figures(command: str, result: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from data.artifacts import Artifact, materialise
 from data.graph import SPLITS, build_graph
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
-from ray_apps.embed import embed
-from ray_apps.ingest import ingest
+from ray_apps.ingest import documents, ingest
+from ray_apps.reduce import vectors
 from ray_apps.stages import artifact
 
 
@@ -16,10 +16,10 @@ def graph(run: RunConfig) -> Artifact:
     made = artifact(run, "graph")
     if made.done:
         return made
-    tables, vectors = ingest(run).path, embed(run).path
+    table, links, embedded = documents(run), ingest(run).path / "links", vectors(run).path / "vectors"
     return materialise(
         made,
-        lambda out: build_graph(tables / "documents", tables / "links", vectors / "vectors", run.graph, out),
+        lambda out: build_graph(table, links, embedded, run.graph, out),
     )
 
 

@@ -10,6 +10,8 @@ COMMANDS = {
     "run": "every stage that is not yet done, then the table of results",
     "ingest": "read the corpus into documents, links, queries and rejects, and cut it into passages",
     "embed": "passages to vectors, on Ray Data",
+    "reduce": "vectors to fewer dimensions or fewer bytes, as the run's section `reduce` says",
+    "encoder": "compare, export or teach the run's encoder: check, export, idf or fuse",
     "index": "fill the search index",
     "search": "search the index from here",
     "train": "links to a graph, and a link model on it, on Ray Train",
@@ -18,6 +20,14 @@ COMMANDS = {
     "serve": "search and links over HTTP, on Ray Serve",
     "bench": "measure the figures tables, ours beside its peers",
     "config": "print the run's configuration, from every source together",
+}
+
+# Where each action of `catena encoder` stands, as module:function, and what it does.
+ENCODER_ACTIONS = {
+    "check": ("ray_apps.encoder:compare", "compare the forms of the encoder on this machine"),
+    "export": ("ray_apps.encoder:export", "lay it out for a server"),
+    "idf": ("ray_apps.encoder_fit:idf", "count the weights of words of hashed encoders"),
+    "fuse": ("ray_apps.encoder_fit:fuse", "learn the attention of an ensemble"),
 }
 
 
@@ -34,9 +44,18 @@ def command_parser(command: str) -> Parser:
     parser = Parser(prog=f"catena {command}", description=COMMANDS[command], add_help=False, allow_abbrev=False)
     if command == "bench":
         parser.add_argument(
-            "name", nargs="?", metavar="NAME", help="embed, retrieval, links or serve; all of them if left out"
+            "name",
+            nargs="?",
+            metavar="NAME",
+            help="chunking, embed, retrieval, links or serve; all of them if left out",
         )
     else:
+        if command == "encoder":
+            actions = "; ".join(f"{action}: {what}" for action, (_, what) in ENCODER_ACTIONS.items())
+            parser.add_argument("action", choices=ENCODER_ACTIONS, help=actions)
+            parser.add_argument(
+                "--triton", type=Path, metavar="DIR", help="export: the Triton model repository to write"
+            )
         parser.add_argument("run", type=Path, metavar="RUN.yaml", help="the run file, such as runs/demo.yaml")
         parser.add_argument(
             "--dry-run", action="store_true", help="print the configuration and which artifacts are there"

@@ -6,7 +6,7 @@ evaluation of annotations.
 
 import asyncio
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +17,9 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
+from data.cache import CacheConfig
 from data.encoders import EncoderConfig
-from data.errors import InputError
+from data.errors import EncoderUnavailable, InputError
 from data.index import IndexMeta, read_meta
 from data.index.actor import IndexActor
 from data.retrieval import SearchHit, SearchQuery, check_filter
@@ -47,6 +48,7 @@ class Service(BaseModel):
     discovered: Path | None = None
     encoder: EncoderConfig = EncoderConfig()
     serve: ServeConfig = ServeConfig()
+    cache: CacheConfig = CacheConfig()
 
 
 @serve.ingress(api)
@@ -60,7 +62,7 @@ class Ingress:
         self._links = LinkTables(service.documents, service.links, service.discovered)
         self._health_timeout_s = service.serve.health_timeout_s
 
-    @api.post("/v1/search", responses=documented("invalid_request"))
+    @api.post("/v1/search", responses=documented("invalid_request", "unavailable"))
     async def search(self, request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first."""
         query = SearchQuery(request.query, request.mode, request.top_k, request.filter)
@@ -68,9 +70,15 @@ class Ingress:
             check_filter(self._meta, query.filter)
         except InputError as error:
             raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", "filter") from None
-        hits = await self._find(query)
+        try:
+            hits = await self._find(query)
+        except EncoderUnavailable as error:
+            if not request.bm25_if_encoder_down:
+                raise ApiError("unavailable", f"{error.problem}; mode bm25 works without it", "mode") from None
+            query = replace(query, mode="bm25")
+            hits = await self._find(query)
         results = [SearchResult.model_validate(asdict(hit)) for hit in hits]
-        return SearchResponse(query=request.query, mode=request.mode, results=results)
+        return SearchResponse(query=request.query, mode=query.mode, results=results)
 
     @api.get("/v1/links/{id:path}", responses=documented("not_found", "invalid_request"))
     async def links(
@@ -128,5 +136,5 @@ def build(service: Service) -> Application:
         max_ongoing_requests=ongoing, ray_actor_options={"num_cpus": CORES["ingress"]}
     )
     return ingress.bind(
-        embedder.bind(service.encoder, meta, service.serve.max_batch), index.bind(service.index), meta, service
+        embedder.bind(service.encoder, meta, service.serve, service.cache), index.bind(service.index), meta, service
     )

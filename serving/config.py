@@ -13,6 +13,12 @@ class ServeConfig(StageConfig):
     replicas: int = Field(1, ge=1, le=1024, description="copies of the embedder, 0.8 of a core each")
     max_ongoing_requests: int = Field(100, ge=1, description="requests a replica takes in at once; more wait in line")
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
+    max_batch_tokens: int = Field(
+        2048, ge=1, description="largest padded area of queries encoded together, in tokens estimated from their bytes"
+    )
+    max_age_s: float = Field(
+        0.05, ge=0, description="seconds a query may stand back for fuller batches of shorter or longer ones"
+    )
     health_timeout_s: float = Field(10.0, gt=0, description="after which /healthz calls the service unhealthy, seconds")
     blocking: bool = Field(
         True,

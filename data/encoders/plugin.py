@@ -15,8 +15,8 @@ class PluginEncoder:
 
     Args:
         name: its import path, the fingerprint where it names none.
-        encoder: has ``dim`` and ``encode(texts) -> (n, dim)``; may have ``fingerprint``, ``precision``,
-            ``cosine_to_fp32`` and ``count_tokens(texts) -> (n,)``.
+        encoder: has ``dim`` and ``encode(texts) -> (n, dim)``; may have ``encode_queries``,
+            ``fingerprint``, ``precision``, ``cosine_to_fp32`` and ``count_tokens(texts) -> (n,)``.
     """
 
     def __init__(self, name: str, encoder: Any) -> None:  # noqa: ANN401 - whatever the user's function returns
@@ -32,7 +32,10 @@ class PluginEncoder:
         Raises:
             InputError: if the encoder returns another shape than (n, dim), or values that are not finite.
         """
-        vectors: Vectors = np.array(self._encoder.encode(list(texts)), dtype=np.float32)
+        return self._checked(texts, self._encoder.encode)
+
+    def _checked(self, texts: Sequence[str], encode: Callable[[list[str]], Any]) -> Vectors:
+        vectors: Vectors = np.array(encode(list(texts)), dtype=np.float32)
         if vectors.shape != (len(texts), self.dim) or not np.isfinite(vectors).all():
             raise InputError(
                 f"encoder {self.fingerprint}: {len(texts)} texts gave an array of shape {vectors.shape}"
@@ -43,19 +46,30 @@ class PluginEncoder:
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
         return vectors
 
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of questions, by the encoder's own ``encode_queries`` where it has one."""
+        return self._checked(texts, getattr(self._encoder, "encode_queries", self._encoder.encode))
+
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors with their tokens; words are counted where the encoder counts none."""
         count = getattr(self._encoder, "count_tokens", _count_words)
         return Encoded(self.encode(texts), np.asarray(count(list(texts)), dtype=np.int32), 0.0)
 
 
-def load_plugin(config: EncoderConfig) -> Encoder:
-    """Call the user's function with the config and wrap what it returns.
+def load_plugin(config: EncoderConfig, batch_tokens: int, threads: int | None) -> Encoder:
+    """Call the user's function with the config and wrap what it returns; a SentenceTransformer runs as ours do.
 
     Raises:
         InputError: if there is no such function, or what it returns is no encoder.
     """
     encoder = find_factory(config.model)(config)
+    if any(kind.__name__ == "SentenceTransformer" for kind in type(encoder).__mro__):
+        from data.encoders.models import bounded
+        from data.encoders.sentence import SentenceEncoder
+
+        return SentenceEncoder.of_model(
+            bounded(encoder, config.model, config.max_length), config, batch_tokens, threads
+        )
     if not (hasattr(encoder, "dim") and callable(getattr(encoder, "encode", None))):
         raise InputError(
             f"encoder.model: {config.model} returned {type(encoder).__name__}, which lacks `dim` or `encode`",

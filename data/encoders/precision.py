@@ -1,4 +1,4 @@
-"""Whether bf16 may take the place of fp32: measured on this machine with this model, not assumed."""
+"""Whether bf16 or fp16 may take the place of fp32: measured on this machine with this model, not assumed."""
 
 import logging
 import statistics
@@ -35,14 +35,14 @@ Encode = Callable[[tuple[str, ...]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Check:
-    """What was measured: the smallest cosine between bf16 and fp32 vectors, and how many times faster bf16 was."""
+    """What was measured: the smallest cosine to fp32 vectors, and how many times faster the short form was."""
 
     cosine: float
     speedup: float
 
     @property
     def passed(self) -> bool:
-        """Whether bf16 is as good and faster."""
+        """Whether the short form is as good and faster."""
         return self.cosine >= SMALLEST_COSINE and self.speedup > 1.0
 
     def __str__(self) -> str:
@@ -61,52 +61,55 @@ def bf16_in_hardware(device: str) -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})  # the last is Arm's
 
 
-def check_bf16(fp32: Encode, bf16: Encode, device: str, repeats: int = 3) -> Check:
+def check_short(fp32: Encode, short: Encode, device: str, repeats: int = 3) -> Check:
     """Encode the fixed texts in both precisions, turn by turn.
 
     On a CPU a thread's own time is taken, so that a busy machine does not change the verdict.
 
     Args:
         fp32: encodes texts in this thread, float32 of shape (n, dim), unit length.
-        bf16: the same in bf16.
+        short: the same in bf16 or fp16.
         device: where they run.
         repeats: timed rounds after one that is not.
     """
     clock = time.thread_time if device == "cpu" else time.perf_counter
-    exact, short = fp32(TEXTS), bf16(TEXTS)
-    seconds: dict[Encode, list[float]] = {fp32: [], bf16: []}
+    exact, near = fp32(TEXTS), short(TEXTS)
+    seconds: dict[Encode, list[float]] = {fp32: [], short: []}
     for _ in range(repeats):
         for encode, times in seconds.items():
             started = clock()
             encode(TEXTS)
             times.append(clock() - started)
-    cosine = float((exact * short).sum(axis=1).min())
-    return Check(cosine, statistics.median(seconds[fp32]) / statistics.median(seconds[bf16]))
+    cosine = float((exact * near).sum(axis=1).min())
+    return Check(cosine, statistics.median(seconds[fp32]) / statistics.median(seconds[short]))
 
 
-def decide(asked: str, device: str, measure: Callable[[], Check]) -> tuple[str, float]:
+def decide(asked: str, device: str, measure: Callable[[str], Check]) -> tuple[str, float]:
     """The precision to compute in, said in one line, and its smallest cosine to fp32.
 
     Args:
-        asked: ``auto``, ``fp32`` or ``bf16``.
+        asked: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: where the encoder runs.
-        measure: runs the check; called only where bf16 is possible or asked for.
+        measure: runs the check of a short form; called only where that is possible or asked for.
 
     Raises:
-        InputError: if bf16 is asked for and is not as good as fp32, or slower.
+        InputError: if a short form is asked for and is not as good as fp32, or not faster.
     """
     if asked == "fp32":
         logger.info("encoder: fp32 on %s, as asked", device)
         return "fp32", 1.0
-    if asked == "auto" and not bf16_in_hardware(device):
+    # A GPU without bf16 of its own is older than that and has fp16.
+    found = "bf16" if bf16_in_hardware(device) else "fp16" if device.startswith("cuda") else None
+    short = found if asked == "auto" else asked
+    if short is None:
         logger.info("encoder: fp32 on %s, which has no bf16 arithmetic", device)
         return "fp32", 1.0
-    check = measure()
-    if asked == "bf16" and not check.passed:
+    check = measure(short)
+    if asked != "auto" and not check.passed:
         raise InputError(
-            f"encoder.precision: bf16 does not pass its check on {device}: {check}; "
+            f"encoder.precision: {short} does not pass its check on {device}: {check}; "
             f"needed: cosine at least {SMALLEST_COSINE}, faster than fp32",
             "Use precision: auto or fp32.",
         )
-    logger.info("encoder: %s on %s (bf16: %s)", "bf16" if check.passed else "fp32", device, check)
-    return ("bf16", check.cosine) if check.passed else ("fp32", 1.0)
+    logger.info("encoder: %s on %s (%s: %s)", short if check.passed else "fp32", device, short, check)
+    return (short, check.cosine) if check.passed else ("fp32", 1.0)

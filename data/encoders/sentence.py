@@ -1,169 +1,236 @@
-"""A sentence-transformers model on batches by token area, in fp32 or bf16, on every core."""
+"""A sentence-transformers model on batches by token area, in fp32, bf16 or fp16, on every core or a GPU."""
 
 import copy
-import re
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from data.batching import padding_share, token_batches
+from data.batching import Positions, padding_share, token_batches
 from data.encoders import Encoded, EncoderConfig, Vectors
-from data.encoders.models import fingerprint, open_model
-from data.encoders.precision import Check, check_bf16, decide
+from data.encoders.cores import single_core_threads
+from data.encoders.faithful import check_faithful, own_vectors
+from data.encoders.memory import Tokens, forward_within_memory, on_cpu
+from data.encoders.models import Prompts, fingerprint, open_model, prompts_of
+from data.encoders.precision import Check, check_short, decide
+from data.encoders.tokens import Tokenised, Tokeniser
+from data.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-# A text is cut before the tokenizer sees it: tokens longer than this on average do not occur, documents of 10 MB do.
-CHARACTERS_PER_TOKEN = 100
+PIECE = 512  # texts tokenised at once: those of the next piece while batches of this one are computed
 
 
 class SentenceEncoder:
-    """Tokenises a window of texts once, sorts it by length and runs batches of it side by side.
+    """Tokenises texts in pieces of like length and runs batches of them side by side.
 
     On a CPU each batch has one core to itself: cores that share every matrix product wait for each other after each,
     and on a machine with other work that costs most of the speed.
 
     Args:
         model: the model, in fp32.
+        tokeniser: its tokenizer.
+        prompts: what is put before texts.
         batch_tokens: largest padded area of a batch.
         threads: batches at once on a CPU.
     """
 
-    def __init__(self, model: "SentenceTransformer", batch_tokens: int, threads: int) -> None:
+    def __init__(
+        self, model: "SentenceTransformer", tokeniser: Tokeniser, prompts: Prompts, batch_tokens: int, threads: int
+    ) -> None:
         self.precision = "fp32"
         self.cosine_to_fp32 = 1.0
         self.fingerprint = ""
         self.dim = int(model.get_embedding_dimension() or 0)
         self.device: torch.device = model.device
+        self.prompts = prompts
+        self.tokenise = tokeniser
         self._batch_tokens = batch_tokens
-        self._tokenizer = model.tokenizer
-        self._max_length = int(model.max_seq_length or 512)
         self._transformer, *self._heads = list(model)
         self._pool = single_core_threads(threads if self.device.type == "cpu" else 1)
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
 
     @classmethod
     def load(cls, config: EncoderConfig, batch_tokens: int, threads: int | None) -> Self:
-        """Open the model, choose the precision by the measured check, and be ready.
+        """Open the model a config names and make it ready.
 
         Raises:
-            InputError: if there is no such model or device, or bf16 is asked for and fails its check.
+            InputError: if there is no such model or device, or ``of_model`` refuses it.
         """
         import torch
 
         available = "cuda" if torch.cuda.is_available() else "cpu"
         model = open_model(config.model, available if config.device == "auto" else config.device, config.max_length)
-        exact = cls(model, batch_tokens, threads or torch.get_num_threads())
-        short = exact if config.precision == "fp32" else exact._in_bf16()
+        return cls.of_model(model, config, batch_tokens, threads)
 
-        def measure() -> Check:
-            return exact._pool.submit(check_bf16, exact.encode_here, short.encode_here, exact.device.type).result()
+    @classmethod
+    def of_model(
+        cls, model: "SentenceTransformer", config: EncoderConfig, batch_tokens: int, threads: int | None
+    ) -> Self:
+        """Make an open model ready: choose the precision by the measured check, and hold its vectors to its own.
+
+        Raises:
+            InputError: if the precision asked for fails its check, or vectors are not those of the model's ``encode``.
+        """
+        import torch
+
+        tokeniser = Tokeniser(model.tokenizer, int(model.max_seq_length or 512), config.truncate)
+        exact = cls(model, tokeniser, prompts_of(model, config), batch_tokens, threads or torch.get_num_threads())
+
+        forms = {"fp32": exact}
+
+        def measure(precision: str) -> Check:
+            forms[precision] = exact._in(precision)
+            check = partial(check_short, exact.encode_here, forms[precision].encode_here, exact.device.type)
+            return exact._pool.submit(check).result()
 
         precision, cosine = decide(config.precision, exact.device.type, measure)
-        chosen = short if precision == "bf16" else exact
+        chosen = forms[precision]
         chosen.precision, chosen.cosine_to_fp32 = precision, cosine
-        chosen.fingerprint = fingerprint(model, precision)
+        chosen.fingerprint = fingerprint(model, precision, exact.prompts, config.truncate)
+        theirs = own_vectors(model, exact.prompts.document)
+        if config.compile:
+            chosen._transformer.auto_model.compile(dynamic=True)
+        check_faithful(chosen.encode_cut, theirs, config.model)
         return chosen
 
-    def _in_bf16(self) -> Self:
-        """The same encoder with its transformer in bf16; pooling and what follows stay in fp32."""
+    def _in(self, precision: str) -> Self:
+        """The same encoder with its transformer in bf16 or fp16; pooling and what follows stay in fp32."""
         import torch
 
         short = copy.copy(self)
-        short._transformer = copy.deepcopy(self._transformer).to(torch.bfloat16)
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        short._transformer = copy.deepcopy(self._transformer).to(dtype)
         return short
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors, float32 of shape (n, dim), unit length, in the order of the texts."""
+        """Vectors of documents, float32 of shape (n, dim), unit length, in the order of the texts."""
         return self.encode_counted(texts).vectors
 
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of questions: as ``encode``, behind the prompt for them; one that is too long is always cut."""
+        return self._encode(texts, self.prompts.query, refuse=False).vectors
+
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
-        """Vectors with the tokens and the padding they took.
+        """Vectors of documents with the tokens and the padding they took.
 
-        Texts longer than the model reads are cut. Lone surrogates, which no tokenizer takes, are read as U+FFFD.
+        Raises:
+            InputError: if a text is too long and the policy is ``error``, or the model's vectors are not finite.
         """
-        tokens = self.tokenise(texts)
-        lengths = np.fromiter(map(len, tokens), dtype=np.int32, count=len(tokens))
-        batches = token_batches(lengths, self._batch_tokens)
-        vectors = np.empty((len(tokens), self.dim), dtype=np.float32)
-        parts = self._pool.map(self.forward, ([tokens[i] for i in batch] for batch in batches))
-        for batch, part in zip(batches, parts, strict=True):
-            vectors[batch] = part
-        return Encoded(vectors, lengths, padding_share(lengths, batches))
+        return self._encode(texts, self.prompts.document)
 
-    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each text, special tokens included, cut to the model's length, not padded."""
-        if not texts:
-            return []
-        longest = self._max_length * CHARACTERS_PER_TOKEN
-        readable = [LONE_SURROGATE.sub("\ufffd", text[:longest]) for text in texts]
-        tokens: list[list[int]] = self._tokenizer(
-            readable,
-            truncation=True,
-            max_length=self._max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
-        return tokens
+    def encode_cut(self, texts: Sequence[str]) -> Vectors:
+        """As ``encode``, and texts that are too long are cut whatever the policy: for the checks at load."""
+        return self._encode(texts, self.prompts.document, refuse=False).vectors
 
     def encode_here(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of a few texts, as one batch in the calling thread."""
-        return self.forward(self.tokenise(texts))
+        """As ``encode_cut``, in one batch in the calling thread."""
+        return self._forward(self.tokenise(texts, self.prompts.document).numbers)
 
-    def forward(self, tokens: Sequence[Sequence[int]]) -> Vectors:
+    def _encode(self, texts: Sequence[str], prompt: str, refuse: bool = True) -> Encoded:
+        lengths, dropped = np.zeros(len(texts), np.int32), np.zeros(len(texts), np.int32)
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        plan: list[Positions] = []
+
+        def arriving() -> Iterator[Tokens]:
+            for positions, tokenised in self._pieces(texts, prompt):
+                if refuse:
+                    self.tokenise.refuse_cut(tokenised, positions)
+                lengths[positions] = [len(text) for text in tokenised.numbers]
+                dropped[positions] = tokenised.dropped
+                for batch in token_batches(lengths[positions], self._batch_tokens):
+                    plan.append(positions[batch])
+                    yield [tokenised.numbers[i] for i in batch]
+
+        retries = 0
+        for number, (part, ran_out) in enumerate(self._compute(arriving(), self.tokenise.prompt_numbers(prompt))):
+            self._check_finite(part, plan[number], texts)
+            vectors[plan[number]] = part
+            retries += ran_out
+        return Encoded(vectors, lengths, padding_share(lengths, plan), dropped, retries)
+
+    def _pieces(self, texts: Sequence[str], prompt: str) -> Iterator[tuple[Positions, Tokenised]]:
+        """Texts in pieces of like length, longest first, each tokenised while the one before it is computed."""
+        order: Positions = np.argsort([-len(text) for text in texts], kind="stable").astype(np.int64)
+        pieces = [order[start : start + PIECE] for start in range(0, len(order), PIECE)]
+        read = [[texts[i] for i in piece] for piece in pieces]
+        tokenise = partial(self.tokenise, prompt=prompt)
+        ahead = map(tokenise, read) if len(pieces) < 2 else self._ahead.map(tokenise, read)
+        yield from zip(pieces, ahead, strict=True)
+
+    def _compute(self, batches: Iterable[Tokens], prompt: Sequence[int]) -> Iterator[tuple[Vectors, int]]:
+        """Vectors of each batch, in order, and how many times memory ran out on the way."""
+        forward = partial(self._forward, prompt_tokens=len(prompt))
+        last = None if self.device.type == "cpu" else partial(self._forward_on_cpu, prompt_tokens=len(prompt))
+        again = partial(forward_within_memory, forward=forward, at_last=last)
+        if self.device.type == "cuda":
+            from data.encoders.gpu import batches_on_gpu
+
+            features = partial(self._features, prompt_tokens=len(prompt))
+            yield from batches_on_gpu(batches, self.device, features, self._unit, again)
+            return
+        running = [self._pool.submit(again, tokens) for tokens in batches]
+        try:
+            yield from (batch.result() for batch in running)
+        finally:
+            for batch in running:  # those behind one that failed
+                batch.cancel()
+
+    def _forward(self, tokens: Tokens, prompt_tokens: int = 0) -> Vectors:
         """Vectors of one batch, computed in the calling thread."""
         import torch
 
         with torch.inference_mode():
-            features: dict[str, Any] = {
-                name: torch.from_numpy(array).to(self.device) for name, array in self._padded(tokens).items()
-            }
-            features = self._transformer(features)
-            features["token_embeddings"] = features["token_embeddings"].float()
-            for head in self._heads:
-                features = head(features)
-            unit = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
-            vectors: Vectors = unit.cpu().numpy()
+            here = self._features(tokens, prompt_tokens)
+            vectors: Vectors = self._unit({name: value.to(self.device) for name, value in here.items()}).cpu().numpy()
         return vectors
 
-    def _padded(self, tokens: Sequence[Sequence[int]]) -> dict[str, npt.NDArray[np.int64]]:
-        """What the transformer reads: token numbers and attention mask, int64 of shape (texts, longest)."""
+    def _forward_on_cpu(self, tokens: Tokens, prompt_tokens: int) -> Vectors:
+        return self._cpu_twin._forward(tokens, prompt_tokens)
+
+    @cached_property
+    def _cpu_twin(self) -> Self:
+        import torch
+
+        twin = copy.copy(self)
+        twin._transformer, *twin._heads = map(on_cpu, (self._transformer, *self._heads))
+        twin.device = torch.device("cpu")
+        return twin
+
+    def _unit(self, features: "dict[str, Any]") -> "torch.Tensor":
+        """Vectors of unit length, float32 of shape (n, dim), where the features are."""
+        import torch
+
+        features = self._transformer(features)
+        features["token_embeddings"] = features["token_embeddings"].float()
+        for head in self._heads:
+            features = head(features)
+        return torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
+
+    def _features(self, tokens: Tokens, prompt_tokens: int) -> "dict[str, torch.Tensor]":
+        """What the model reads: token numbers and attention mask, int64 of shape (texts, longest), on the CPU."""
+        import torch
+
         longest = max(map(len, tokens))
-        numbers = np.full((len(tokens), longest), self._tokenizer.pad_token_id or 0, dtype=np.int64)
+        numbers = np.full((len(tokens), longest), self.tokenise.padding, dtype=np.int64)
         mask = np.zeros((len(tokens), longest), dtype=np.int64)
         for row, text in enumerate(tokens):
-            place = slice(longest - len(text), None) if self._tokenizer.padding_side == "left" else slice(len(text))
+            place = slice(longest - len(text), None) if self.tokenise.pads_left else slice(len(text))
             numbers[row, place] = text
             mask[row, place] = 1
-        return {"input_ids": numbers, "attention_mask": mask}
+        features = {"input_ids": torch.from_numpy(numbers), "attention_mask": torch.from_numpy(mask)}
+        return features | ({"prompt_length": torch.tensor([prompt_tokens])} if prompt_tokens else {})
 
-
-def single_core_threads(count: int) -> ThreadPoolExecutor:
-    """Threads that each compute on one core; the number of cores the rest of the process uses stays as it was.
-
-    Torch keeps that number for each thread, and a default that a thread takes over when it first asks for it and when
-    it first computes. So every thread does both here, before the default is put back.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    everyone = threading.Barrier(count + 1)
-
-    def begin() -> None:
-        torch.set_num_threads(1)
-        torch.get_num_threads()
-        torch.ones(2**17).exp()
-        everyone.wait()
-
-    pool = ThreadPoolExecutor(count, thread_name_prefix="encoder")
-    for _ in range(count):
-        pool.submit(begin)
-    everyone.wait()
-    torch.set_num_threads(before)
-    return pool
+    def _check_finite(self, vectors: Vectors, batch: Positions, texts: Sequence[str]) -> None:
+        bad = batch[~np.isfinite(vectors).all(axis=1)]
+        if len(bad):
+            raise InputError(
+                f"encoder: in {self.precision} the model gives values that are not finite for {len(bad)} of a batch "
+                f"of {len(batch)} texts: {', '.join(map(str, sorted(bad)[:10]))}; text {bad[0]} begins "
+                f"{texts[int(bad[0])][:60]!r}",
+                "Try encoder.precision: fp32. If that gives the same, leave the text out, or mend the model.",
+            )

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -61,6 +61,16 @@ class IndexConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The larger stretch that search answers with for a passage in it."""
+
+    id: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class IndexedPassage:
     """What is stored of one passage."""
 
@@ -73,10 +83,13 @@ class IndexedPassage:
     metadata: Mapping[str, str]
     vector: npt.NDArray[np.float32]
     sparse: SparseVector
+    parent: Parent | None = None
 
     def payload(self) -> dict[str, Any]:
         """Everything but the vectors, as the index stores it."""
+        parent = {} if self.parent is None else {"parent": asdict(self.parent)}
         return {
+            **parent,
             "passage_id": self.id,
             "document_id": self.document_id,
             "title": self.title,
@@ -157,8 +170,12 @@ class IndexMeta(StageConfig):
     dim: int = Field(description="dimension of the vectors")
     encoder: str = Field(description="fingerprint of the encoder that made the vectors")
     precision: str = Field(description="what that encoder computed in")
+    link: int = Field(0, description="its place in the run's chain; 0 is the run's own encoder, 1 its first fallback")
     mean_length: float = Field(description="mean number of terms of a passage")
     filter_keys: tuple[str, ...] = Field(description="metadata keys that can be filtered by")
+    projection: Path | None = Field(
+        None, description="what questions are reduced by, where vectors were; its name in the file, its place once read"
+    )
 
 
 def point_id(passage_id: str) -> UUID:
@@ -191,7 +208,9 @@ def read_meta(artifact: Path) -> IndexMeta:
     path = artifact / "meta.json"
     if not path.is_file():
         raise InputError(f"no index in {artifact}", "Build it with `catena index RUN.yaml`.")
-    return IndexMeta.model_validate_json(path.read_text())
+    meta = IndexMeta.model_validate_json(path.read_text())
+    place = None if meta.projection is None else artifact.resolve() / meta.projection.name
+    return meta.model_copy(update={"projection": place})
 
 
 def open_index(artifact: Path) -> VectorIndex:

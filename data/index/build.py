@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.chunking import passage_text
+from data.encoders.chain import begun_with
 from data.errors import InputError
-from data.index import IndexConfig, IndexedPassage, IndexMeta, VectorIndex
+from data.index import IndexConfig, IndexedPassage, IndexMeta, Parent, VectorIndex
 from data.lexical import BM25, Tokenizer, mean_length
+from data.reduction import PROJECTION
 from data.schema import count_rows, partitions, read_batches
+from data.vector_store import matrix
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -34,7 +35,8 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
     Args:
         documents: the documents table.
         passages: the passages table.
-        embedded: the embedding stage's folder: ``manifest.json`` and ``vectors/``, partitioned like the passages.
+        embedded: the folder of the embedding stage, or that of ``reduce``: ``manifest.json`` and ``vectors/``,
+            partitioned like the passages, and ``projection.safetensors`` where vectors lost dimensions.
         config: engine and weights.
         out: the artifact's folder; ``meta.json`` in it names the collection that answers.
 
@@ -58,8 +60,10 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         dim=manifest["dim"],
         encoder=manifest["fingerprint"],
         precision=manifest["precision"],
+        link=begun_with(embedded),
         mean_length=bm25.mean_length,
         filter_keys=keys,
+        projection=_keep_projection(embedded, out),
     )
     rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder)
     place = _build_on_server if config.engine == "server" else _build_edge
@@ -67,6 +71,16 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
     place(rows, meta, out)
     rate = points / (time.perf_counter() - started)
     return {"points": points, "dim": meta.dim, "engine": config.engine, "points_per_s": round(rate, 1)}
+
+
+def _keep_projection(embedded: Path, out: Path) -> Path | None:
+    """A copy beside the index, which then needs nothing of the run to understand a question."""
+    if not (embedded / PROJECTION).exists():
+        return None
+    unfinished = out / f".{PROJECTION}.unfinished"
+    shutil.copyfile(embedded / PROJECTION, unfinished)
+    unfinished.replace(out / PROJECTION)
+    return Path(PROJECTION)
 
 
 def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:
@@ -146,7 +160,7 @@ def indexed_passages(
             f"{vectors} has {len(vector_paths)} partitions, {passages} has {len(passage_paths)}",
             "Delete the embed artifact and run again.",
         )
-    described = _Documents(documents)
+    described, parents = _Documents(documents), _Parents(passages.with_name("parents"))
     for passage_path, vector_path in zip(passage_paths, vector_paths, strict=True):
         table, embedded = pq.read_table(passage_path), pq.read_table(vector_path)
         if not table["id"].equals(embedded["id"]):
@@ -159,8 +173,7 @@ def indexed_passages(
                 f"{vector_path} was made by the encoder {made_by}, the others by {encoder}",
                 "Delete the embed artifact and run again.",
             )
-        matrix = _matrix(embedded["vector"])
-        for row, vector in zip(table.to_pylist(), matrix, strict=True):
+        for row, vector in zip(table.to_pylist(), matrix(embedded), strict=True):
             title, metadata = described[row["document_id"]]
             yield IndexedPassage(
                 id=row["id"],
@@ -172,6 +185,7 @@ def indexed_passages(
                 metadata=metadata,
                 vector=vector,
                 sparse=bm25.passage(passage_text(row["title"], row["text"])),
+                parent=None if row["parent_id"] is None else parents[row["parent_id"]],
             )
 
 
@@ -205,6 +219,24 @@ class _Documents:
         )
 
 
+class _Parents:
+    """Parents of passages, read along with them: they stand in the order of their children."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stream = (row for batch in read_batches(folder) for row in batch.to_pylist())
+        self._current: Parent | None = None
+
+    def __getitem__(self, id_: str) -> Parent:
+        while self._current is None or self._current.id != id_:
+            row = next(self._stream, None)
+            if row is None:
+                raise InputError(
+                    f"passages name the unknown parent {id_!r}", "Delete the chunk artifact and run again."
+                )
+            self._current = Parent(row["id"], row["text"], row["start"], row["end"])
+        return self._current
+
+
 def _titles_and_metadata(documents: Path) -> Iterator[tuple[str, tuple[str, Mapping[str, str]]]]:
     for batch in read_batches(documents, ["id", "title", "metadata"]):
         for row in batch.to_pylist():
@@ -229,12 +261,6 @@ def _sample(passages: Path) -> Iterator[str]:
         table = pq.read_table(path, columns=["title", "text"])
         for title, text in zip(table["title"].to_pylist(), table["text"].to_pylist(), strict=True):
             yield passage_text(title, text)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    values = column.combine_chunks()
-    flat = np.asarray(values.flatten(), dtype=np.float32)
-    return flat.reshape(len(values), -1)
 
 
 def _write_meta(meta: IndexMeta, out: Path) -> None:

@@ -4,8 +4,9 @@ A reader is a config with two methods: ``files()`` names what it reads, ``tasks(
 tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know nothing of Ray; ``data.ingest`` runs
 them.
 
-``paths``     expands ``$CATENA_DATA`` and finds files     ``records``  lines and rows of a file of any format
-``fields``    records to rows, and what is wrong with one  ``rows``     the types of what is read
+``paths``     expands ``$CATENA_DATA`` and finds files     ``remote``   files by URL, fetched ahead of their reader
+``fields``    records to rows, and what is wrong with one  ``records``  lines and rows of a file of any format
+``rows``      the types of what is read
 ``files``     JSON Lines, Parquet, CSV, TSV                ``beir``     BEIR folders
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
 ``pydocs``    the built-in corpus: documented libraries    ``function`` a function of the user's own
@@ -15,6 +16,7 @@ them.
 """
 
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 from pydantic import Field, model_validator
@@ -27,6 +29,7 @@ from data.sources.files import FilesSource
 from data.sources.function import FunctionSource
 from data.sources.paths import stamp
 from data.sources.pydocs import PydocsSource
+from data.sources.remote import AHEAD
 from data.sources.rows import ReadTask
 from data.sources.triples import TriplesSource
 
@@ -73,7 +76,9 @@ def fingerprint(config: SourceConfig) -> dict[str, str]:
         reader = config.reader
         if isinstance(reader, PydocsSource):
             return reader.versions()
-        return {str(file): stamp(file) for file in reader.files()}
+        files = reader.files()
+        with ThreadPoolExecutor(AHEAD) as pool:  # remote storage takes its time to answer for each
+            return dict(zip(map(str, files), pool.map(stamp, files), strict=True))
     except InputError as error:
         raise _with_where(error, config) from None
 

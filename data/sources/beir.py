@@ -4,7 +4,6 @@ The layout of Thakur et al., BEIR (NeurIPS 2021, https://github.com/beir-cellar/
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -12,15 +11,16 @@ from pydantic import Field
 from data.artifacts import StageConfig
 from data.errors import InputError
 from data.sources.files import PATH, DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles, table_tasks
-from data.sources.paths import expand, find
+from data.sources.paths import exists, find, within
 from data.sources.records import Broken, delimited
+from data.sources.remote import SourceFile
 from data.sources.rows import Query, Reading, ReadTask, Skipped
 
 
 class BeirSource(StageConfig):
     """A folder in BEIR's layout, its files plain or gzipped; links are no part of it and may stand beside it."""
 
-    folder: str = Field(description="the folder; environment variables are replaced")
+    folder: str = Field(description="the folder, or its URL; environment variables are replaced")
     split: str = Field("test", description="which judgments: the name of a file in qrels/")
     queries: Literal["judged", "all"] = Field("judged", description="questions with judgments in the split, or all")
     links: LinkFiles | None = Field(None, description="links among the documents: " + PATH)
@@ -28,7 +28,7 @@ class BeirSource(StageConfig):
     def tables(self) -> dict[str, TableFiles]:
         """The folder's tables; questions and judgments may be absent, together."""
         tables: dict[str, TableFiles] = {"documents": DocumentFiles(path=self._file("corpus.jsonl"), id="_id")}
-        if (expand(self.folder) / "qrels").is_dir():
+        if exists(within(self.folder, "qrels")) or exists(self._file(f"qrels/{self.split}.tsv")):
             tables["queries"] = QueryFiles(path=self._file("queries.jsonl"), id="_id")
             tables["qrels"] = QrelFiles(
                 path=self._file(f"qrels/{self.split}.tsv"), query_id="query-id", document_id="corpus-id"
@@ -39,14 +39,12 @@ class BeirSource(StageConfig):
 
     def _file(self, name: str) -> str:
         """A file of the folder, or its packed form where only that is there."""
-        plain = f"{self.folder}/{name}"
-        return f"{plain}.gz" if not expand(plain).exists() and expand(f"{plain}.gz").exists() else plain
+        plain, packed = within(self.folder, name), within(self.folder, f"{name}.gz")
+        return packed if not exists(plain) and exists(packed) else plain
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[SourceFile]:
         """Every file it reads."""
-        if expand(self.folder).is_dir():
-            return [file for files in self.tables().values() for file in find(files.path)]
-        return find(f"{self.folder}/corpus.jsonl")
+        return [file for files in self.tables().values() for file in find(files.path)]
 
     def tasks(self) -> list[ReadTask]:
         """One a file."""
@@ -60,7 +58,7 @@ class BeirSource(StageConfig):
         return tasks
 
 
-def judged(queries: ReadTask, judgments: Path) -> Reading:
+def judged(queries: ReadTask, judgments: SourceFile) -> Reading:
     """The questions that have a judgment; the others are left out.
 
     A test collection's questions of all splits stand in one file; a mean over those without judgments means nothing.

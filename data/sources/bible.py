@@ -5,7 +5,6 @@ refers to, the last one where that is a range, and the votes of readers.
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -14,6 +13,7 @@ from data.artifacts import StageConfig
 from data.sources.fields import BadField, id_of, metadata_of, need_columns, number_of, rows, shown, text_of
 from data.sources.paths import find
 from data.sources.records import Broken, Record, delimited, header, json_lines
+from data.sources.remote import SourceFile
 from data.sources.rows import Document, Link, Reading, ReadTask, Reject, Skipped
 
 COLUMNS = ["source", "target", "target_end", "votes"]
@@ -29,7 +29,7 @@ class BibleSource(StageConfig):
     )
     min_votes: int = Field(1, description="references with fewer votes are left out; votes may be negative")
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[SourceFile]:
         """Both files."""
         return [*find(self.verses), *find(self.crossrefs)]
 
@@ -55,7 +55,7 @@ def verse(record: Record) -> Document:
 
 
 def cross_references(
-    file: Path, verses: list[Path], ranges: Literal["skip", "expand", "first"], min_votes: int
+    file: SourceFile, verses: list[SourceFile], ranges: Literal["skip", "expand", "first"], min_votes: int
 ) -> Reading:
     """The references as links; a range becomes a link to each of its verses, in the order of the verses' file."""
     order = _order(verses) if ranges == "expand" else []
@@ -80,7 +80,7 @@ def cross_references(
             yield line, Reject("links", str(error), shown(record))
 
 
-def _order(verses: list[Path]) -> list[str]:
+def _order(verses: list[SourceFile]) -> list[str]:
     found = (record for file in verses for _, record in json_lines(file))
     return [str(record["id"]) for record in found if not isinstance(record, Broken) and "id" in record]
 

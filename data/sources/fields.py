@@ -4,11 +4,11 @@ import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
 from data.sources.records import Broken, Record, Records
+from data.sources.remote import SourceFile
 from data.sources.rows import Reading, Reject, Row, valid_unicode
 
 
@@ -109,7 +109,7 @@ def _written(key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
     return written
 
 
-def need_columns(file: Path, found: list[str], needed: list[str]) -> None:
+def need_columns(file: SourceFile, found: list[str], needed: list[str]) -> None:
     """Check a header.
 
     Raises:
@@ -123,7 +123,7 @@ def need_columns(file: Path, found: list[str], needed: list[str]) -> None:
         )
 
 
-def rows(table: str, file: Path, found: Callable[[], Records], build: Callable[[Record], Row]) -> Reading:
+def rows(table: str, file: SourceFile, found: Callable[[], Records], build: Callable[[Record], Row]) -> Reading:
     """Build a row of every record; what cannot be built is rejected.
 
     Raises:

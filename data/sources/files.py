@@ -1,7 +1,7 @@
 """Files of documents, links, queries and judgments in any common format, with a mapping of their columns."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 from pydantic import Field
 
@@ -19,9 +19,13 @@ from data.sources.fields import (
 )
 from data.sources.paths import find
 from data.sources.records import Format, Record
+from data.sources.remote import AHEAD, SourceFile
 from data.sources.rows import Document, Link, Qrel, Query, ReadTask, Row
 
-PATH = "file, or a pattern such as parts/*.parquet; $CATENA_DATA and other environment variables are replaced"
+PATH = (
+    "file or URL (https, s3, whatever fsspec reads), or a pattern such as parts/*.parquet; $CATENA_DATA and other "
+    "environment variables are replaced"
+)
 
 
 class TableFiles(StageConfig):
@@ -155,7 +159,7 @@ class FilesSource(StageConfig):
         given = {"documents": self.documents, "links": self.links, "queries": self.queries, "qrels": self.qrels}
         return {table: files for table, files in given.items() if files is not None}
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[SourceFile]:
         """Every file it reads."""
         return [file for files in self.tables().values() for file in find(files.path)]
 
@@ -170,17 +174,19 @@ def table_tasks(table: str, files: TableFiles) -> list[ReadTask]:
     Raises:
         InputError: if a file or a column is missing.
     """
-    tasks: list[ReadTask] = []
-    for file in find(files.path):
-        format_ = files.format or formats.format_of(file)
-        found = formats.header(file, format_)
-        if found is not None:
-            need_columns(file, found, files.needed)
-        if format_ == "parquet":
-            columns = None if files.columns is None else [column for column in files.columns if column in (found or [])]
-            pieces = [partial(formats.parquet_rows, file, n, columns) for n in range(formats.row_groups(file))]
-            tasks += [ReadTask(str(file), "row", partial(rows, table, file, piece, files.build)) for piece in pieces]
-        else:
-            piece_read = partial(rows, table, file, partial(formats.records, file, format_), files.build)
-            tasks.append(ReadTask(str(file), "line", piece_read))
-    return tasks
+    with ThreadPoolExecutor(AHEAD) as pool:  # headers of remote files take their time
+        tasks = pool.map(partial(_file_tasks, table, files), find(files.path))
+        return [task for of_file in tasks for task in of_file]
+
+
+def _file_tasks(table: str, files: TableFiles, file: SourceFile) -> list[ReadTask]:
+    format_ = files.format or formats.format_of(file)
+    found = formats.header(file, format_)
+    if found is not None:
+        need_columns(file, found, files.needed)
+    if format_ == "parquet":
+        columns = None if files.columns is None else [column for column in files.columns if column in (found or [])]
+        pieces = [partial(formats.parquet_rows, file, n, columns) for n in range(formats.row_groups(file))]
+        return [ReadTask(str(file), "row", partial(rows, table, file, piece, files.build)) for piece in pieces]
+    read = partial(formats.records, file, format_)
+    return [ReadTask(str(file), "line", partial(rows, table, file, read, files.build))]

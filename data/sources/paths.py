@@ -1,4 +1,4 @@
-"""Where files of a corpus lie: the one place that expands ``$CATENA_DATA`` and says what is missing."""
+"""Where files of a corpus lie, here or remote: the one place that expands ``$CATENA_DATA`` and says what is missing."""
 
 import glob
 import os
@@ -6,12 +6,22 @@ import string
 from pathlib import Path
 
 from data.errors import InputError, nearest
+from data.sources.remote import RemoteFile, SourceFile, find_remote, is_remote, remote_exists
 
 DEFAULT_DATA = "../shared/data"
 
 
 def expand(path: str) -> Path:
-    """A path of a run file with ``~`` and environment variables replaced.
+    """A path of a run file with ``~`` and environment variables replaced; not for URLs.
+
+    Raises:
+        InputError: if it names a variable that is not set.
+    """
+    return Path(substitute(path)).expanduser()
+
+
+def substitute(path: str) -> str:
+    """A path or URL of a run file with its environment variables replaced.
 
     ``$CATENA_DATA`` is ``../shared/data`` where the environment does not say otherwise.
 
@@ -29,18 +39,33 @@ def expand(path: str) -> Path:
         raise InputError(
             f"{path}: {error}", "Write $NAME for an environment variable and $$ for a dollar sign."
         ) from None
-    return Path(named).expanduser()
+    return named
 
 
-def find(path: str) -> list[Path]:
+def exists(path: str) -> bool:
+    """Whether there is a file or folder at a path or URL of a run file."""
+    named = substitute(path)
+    return remote_exists(named) if is_remote(named) else expand(path).exists()
+
+
+def within(folder: str, name: str) -> str:
+    """The path of a file in a folder; that of a chained URL, ``zip://x::s3://bucket/a.zip``, is its first part."""
+    inner, chained, outer = folder.partition("::")
+    return f"{inner}{'' if inner.endswith('/') else '/'}{name}{chained}{outer}"
+
+
+def find(path: str) -> list[SourceFile]:
     """The files that a path of a run file means, sorted by name, absolute.
 
     Args:
-        path: a file, or a pattern such as ``part-*.jsonl.gz``.
+        path: a file or URL, or a pattern such as ``part-*.jsonl.gz``.
 
     Raises:
         InputError: if there is none.
     """
+    named = substitute(path)
+    if is_remote(named):
+        return [*find_remote(named)]
     expanded = expand(path)
     if expanded.is_file():
         return [expanded.resolve()]
@@ -49,7 +74,7 @@ def find(path: str) -> list[Path]:
     )
     if not matches:
         raise InputError(f"file not found: {expanded}", _what_is_there(path, expanded))
-    return matches
+    return [*matches]
 
 
 def _what_is_there(path: str, expanded: Path) -> str:
@@ -62,7 +87,9 @@ def _what_is_there(path: str, expanded: Path) -> str:
     return f"There is no folder {expanded.parent}."
 
 
-def stamp(file: Path) -> str:
-    """Size and modification time: changes whenever the file does."""
+def stamp(file: SourceFile) -> str:
+    """Size and modification time, or what remote storage tells in its place: changes whenever the file does."""
+    if isinstance(file, RemoteFile):
+        return file.stamp()
     status = file.stat()
     return f"{status.st_size} bytes, {status.st_mtime_ns} ns"

@@ -9,10 +9,12 @@ import json
 import sys
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from data.errors import InputError
+from data.sources.remote import RemoteFile, SourceFile
 
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
 SUFFIXES: dict[str, Format] = {
@@ -32,7 +34,7 @@ Record = dict[str, Any]
 Records = Iterator[tuple[int, Record | Broken]]
 
 
-def format_of(file: Path) -> Format:
+def format_of(file: SourceFile) -> Format:
     """The format that a file's name tells.
 
     Raises:
@@ -47,15 +49,14 @@ def format_of(file: Path) -> Format:
     return SUFFIXES[suffix]
 
 
-def lines(file: Path) -> Iterator[tuple[int, str | Broken]]:
+def lines(file: SourceFile) -> Iterator[tuple[int, str | Broken]]:
     """The lines of a text file with their numbers from 1, without their ends; gzip is seen by its first bytes.
 
     Raises:
         InputError: if the file is a damaged gzip.
     """
     with file.open("rb") as plain:
-        zipped = plain.read(2) == b"\x1f\x8b"
-        plain.seek(0)
+        zipped = cast("BufferedReader", plain).peek(2)[:2] == b"\x1f\x8b"
         stream = cast("BinaryIO", gzip.GzipFile(fileobj=plain)) if zipped else plain
         number = offset = 0
         try:
@@ -78,7 +79,7 @@ def _decode(raw: bytes, offset: int) -> str | Broken:
         return Broken(f"not UTF-8 at byte {offset + error.start}", raw.decode("utf-8", "replace")[:500])
 
 
-def json_lines(file: Path) -> Records:
+def json_lines(file: SourceFile) -> Records:
     """One JSON object a line; empty lines are passed over."""
     for number, line in lines(file):
         if isinstance(line, Broken):
@@ -97,7 +98,7 @@ def _parse_json(line: str) -> Record | Broken:
     return value if isinstance(value, dict) else Broken(f"not a JSON object: {type(value).__name__}", line[:500])
 
 
-def delimited(file: Path, format_: Literal["csv", "tsv"], columns: list[str] | None = None) -> Records:
+def delimited(file: SourceFile, format_: Literal["csv", "tsv"], columns: list[str] | None = None) -> Records:
     """Records of a CSV (quoted as RFC 4180 says) or TSV file (nothing is quoted).
 
     Args:
@@ -124,7 +125,7 @@ def delimited(file: Path, format_: Literal["csv", "tsv"], columns: list[str] | N
 class _GoodLines:
     """Feeds the csv module the lines that can be decoded, and keeps the number of the last line and the broken ones."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: SourceFile) -> None:
         self.position = 0
         self._lines = lines(file)
         self._broken: list[tuple[int, Broken]] = []
@@ -150,7 +151,7 @@ def _next_fields(reader: Iterator[list[str]]) -> list[str] | Broken | None:
         return Broken(f"not CSV: {error}", "")
 
 
-def header(file: Path, format_: Format) -> list[str] | None:
+def header(file: SourceFile, format_: Format) -> list[str] | None:
     """Names of the columns where the format has a header; None for JSON Lines, whose every line brings its own.
 
     Raises:
@@ -169,14 +170,14 @@ def header(file: Path, format_: Format) -> list[str] | None:
     raise InputError(f"{file}: empty, not even a header", "Write the names of the columns on the first line.")
 
 
-def row_groups(file: Path) -> int:
+def row_groups(file: SourceFile) -> int:
     """How many pieces a Parquet file can be read in."""
     import pyarrow.parquet as pq
 
     return max(1, cast("int", _parquet(file, pq).num_row_groups))
 
 
-def parquet_rows(file: Path, group: int, columns: list[str] | None = None) -> Records:
+def parquet_rows(file: SourceFile, group: int, columns: list[str] | None = None) -> Records:
     """Rows of one row group of a Parquet file, at most 1,024 of them in memory."""
     import pyarrow.parquet as pq
 
@@ -190,16 +191,16 @@ def parquet_rows(file: Path, group: int, columns: list[str] | None = None) -> Re
                 yield number, row
 
 
-def _parquet(file: Path, pq: Any) -> Any:  # noqa: ANN401 - pyarrow is untyped
+def _parquet(file: SourceFile, pq: Any) -> Any:  # noqa: ANN401 - pyarrow is untyped
     import pyarrow as pa
 
     try:
-        return pq.ParquetFile(file)
+        return pq.ParquetFile(file.open_random() if isinstance(file, RemoteFile) else file, pre_buffer=True)
     except pa.ArrowInvalid as error:
         raise InputError(f"{file}: not a Parquet file: {error}", "Check the path, or set `format`.") from None
 
 
-def records(file: Path, format_: Format, columns: list[str] | None = None) -> Records:
+def records(file: SourceFile, format_: Format, columns: list[str] | None = None) -> Records:
     """The records of a file in any format but Parquet, which is read by row group."""
     if format_ == "jsonl":
         return json_lines(file)

@@ -1,7 +1,6 @@
 """Typed triples: ``head relation tail`` by tabs, with the text of each entity in a file of its own."""
 
 from functools import partial
-from pathlib import Path
 
 from pydantic import Field
 
@@ -9,6 +8,7 @@ from data.artifacts import StageConfig
 from data.sources.fields import id_of, rows, text_of
 from data.sources.paths import find
 from data.sources.records import Record, delimited
+from data.sources.remote import SourceFile
 from data.sources.rows import Document, Link, ReadTask
 
 
@@ -19,7 +19,7 @@ class TriplesSource(StageConfig):
     texts: str = Field(description="file of entity and text without a header; an entity is a document")
     relations: str | None = Field(None, description="file of relation and its name in words")
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[SourceFile]:
         """Every file it reads."""
         return [file for path in [self.texts, *self.triples, *filter(None, [self.relations])] for file in find(path)]
 
@@ -38,7 +38,7 @@ class TriplesSource(StageConfig):
         return tasks
 
 
-def relation_names(files: list[Path]) -> dict[str, str]:
+def relation_names(files: list[SourceFile]) -> dict[str, str]:
     """Names of relations in words; there are few of them."""
     found = (record for file in files for _, record in delimited(file, "tsv", ["relation", "name"]))
     return {record["relation"]: record["name"] for record in found if isinstance(record, dict)}

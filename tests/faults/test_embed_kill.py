@@ -16,7 +16,9 @@ import pyarrow as pa
 import pytest
 
 from data.chunking import ChunkConfig, chunk
-from data.embed import EmbedConfig, EmbedPartition, embed
+from data.embed import embed
+from data.embed_actor import EmbedPartition
+from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig
 from data.schema import DOCUMENTS, count_rows, partition_name, partitions, read_table, write_partition
 

@@ -1,10 +1,15 @@
 """What needs a GPU: the same vectors as on the CPU, and a training that learns there. Skipped without one."""
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 
 from data.encoders import EncoderConfig, load_encoder
+from data.encoders.models import open_model
+from data.encoders.onnx_export import export_model
 from data.graph import GraphArtifact, GraphConfig, split_links
 from training.config import TrainConfig
 from training.loop import fit
@@ -16,6 +21,15 @@ def test_vectors_are_those_of_the_cpu() -> None:
     texts = ["invert a sparse matrix", "", "the face of the waters " * 200, "שלום עולם"]
     on_cpu = load_encoder(EncoderConfig(device="cpu", precision="fp32")).encode(texts)
     on_gpu = load_encoder(EncoderConfig(device="cuda")).encode(texts)
+    assert (on_cpu * on_gpu).sum(axis=1).min() >= 0.999
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_many_batches_in_flight_keep_their_texts(precision: Literal["fp32", "fp16"]) -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["moon", "sea", "matrix"], size)) for size in rng.integers(1, 200, 2000)]
+    on_cpu = load_encoder(EncoderConfig(device="cpu", precision="fp32")).encode(texts)
+    on_gpu = load_encoder(EncoderConfig(device="cuda", precision=precision), batch_tokens=8192).encode(texts)
     assert (on_cpu * on_gpu).sum(axis=1).min() >= 0.999
 
 
@@ -33,3 +47,15 @@ def test_training_on_the_gpu_learns() -> None:
     device = torch.device("cuda")
     _, progress = fit(graph, config, wrap=lambda model: model.to(device), device=device)
     assert progress.best_mrr > 0.1, "chance is about 0.05"
+
+
+def test_onnx_runtime_computes_where_torch_holds_the_tokens(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA provider: install onnxruntime-gpu")
+    exact = EncoderConfig(device="cpu", precision="fp32")
+    plain = load_encoder(exact)
+    export_model(open_model(exact.model, "cpu", None), plain.fingerprint, tmp_path)
+    config = EncoderConfig(backend="onnx", device="cuda", exported=tmp_path)
+    texts = ["invert a sparse matrix", "", "the face of the waters " * 200, "שלום עולם"]
+    assert (load_encoder(config).encode(texts) * plain.encode(texts)).sum(axis=1).min() >= 0.999

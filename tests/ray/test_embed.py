@@ -3,15 +3,18 @@
 import hashlib
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 
 from data.chunking import ChunkConfig, chunk, passage_text
-from data.embed import EmbedConfig, embed
+from data.embed import embed
+from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig, load_encoder
 from data.errors import InputError
 from data.schema import DOCUMENTS, partition_name, read_table, write_partition
@@ -38,20 +41,23 @@ def passages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_vectors_are_the_encoders_own_and_the_manifest_holds(passages: Path, tmp_path: Path) -> None:
-    result = embed(passages, EncoderConfig(), EmbedConfig(), tmp_path)
+    cut = EncoderConfig(max_length=64)
+    result = embed(passages, cut, EmbedConfig(), tmp_path)
     source, vectors = read_table(passages), read_table(tmp_path / "vectors")
     assert vectors["id"].to_pylist() == source["id"].to_pylist()
     assert vectors["document_id"].to_pylist() == source["document_id"].to_pylist()
     assert vectors.schema.field("vector").type == pa.list_(pa.float32(), 384)
     assert vectors.schema.field("tokens").type == pa.int32()
 
-    encoder = load_encoder(EncoderConfig())
+    encoder = load_encoder(cut)
     texts = [passage_text(row["title"], row["text"]) for row in source.select(["title", "text"]).to_pylist()]
     stored = np.array(vectors["vector"].to_pylist(), dtype=np.float32)
     assert (stored * encoder.encode(texts)).sum(axis=1).min() > 0.9999
 
     assert result["documents"] == 200 and result["passages"] == len(texts) == source.num_rows
     assert result["tokens"] == sum(vectors["tokens"].to_pylist())
+    assert result["truncated"] == sum(dropped > 0 for dropped in vectors["dropped"].to_pylist()) > 0
+    assert result["dropped_tokens"] == sum(vectors["dropped"].to_pylist()) and result["oom_retries"] == 0
     assert result["fingerprint"] == encoder.fingerprint and result["dim"] == 384
     assert result["precision"] == encoder.precision and result["cosine_to_fp32"] >= 0.999
     assert min(result["documents_per_s"], result["passages_per_s"], result["tokens_per_s"]) > 0
@@ -117,6 +123,18 @@ def test_a_mistake_that_shows_in_the_actor_is_told_as_the_users(passages: Path, 
         embed(passages, EncoderConfig(max_length=4096), EmbedConfig(), tmp_path)
     error = input_error(raised.value)  # Ray wraps it several times
     assert error is not None and "encoder.max_length: 4096 is more than" in error.problem
+
+
+def test_a_text_that_is_refused_is_told_with_its_partition(passages: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception) as raised:
+        embed(passages, EncoderConfig(truncate="error", precision="fp32", max_length=64), EmbedConfig(), tmp_path)
+    error = input_error(raised.value)
+    assert error is not None and "part-0" in error.problem and "the model reads 64" in error.problem
+
+    given_back = time.monotonic() + 60  # while the error is kept: another embedding may follow in this process
+    while ray.available_resources().get("CPU", 0) < ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < given_back, "an actor of the failed job keeps its cores"
+        time.sleep(0.2)
 
 
 def test_no_bar_where_nobody_watches(passages: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,14 +6,19 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from data.document_steps import StepPartitions
 from data.errors import InputError
+from data.schema import DOCUMENTS as DOCUMENTS_SCHEMA
+from data.schema import read_table, write_partition
 from ray_apps.config import load_run
 from ray_apps.usage import COMMANDS, command_parser, split_config_flags
 from serving.schemas import SearchRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+EMBEDDING = REPOSITORY / "docs" / "embedding.md"
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "runs").glob("*.md")]
 LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 BLOCK = re.compile(r"```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
@@ -109,6 +114,33 @@ def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:
     assert run.source.files is not None
     assert run.source.files.links is not None
     assert run.source.files.documents.text == "body"
+
+
+def test_steps_shown_in_the_embedding_document_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module and the run file of its section, as they stand there, on a document."""
+    section = EMBEDDING.read_text(encoding="utf-8").partition("## Steps of your own")[2]
+    code, run_file = BLOCK.findall(section)[:2]
+    (tmp_path / "my_steps.py").write_text(code[1])
+    (tmp_path / "own.yaml").write_text(run_file[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = load_run(tmp_path / "own.yaml")
+    document = {"id": "a", "title": " ", "text": "The Ship[12] met a whale.", "metadata": [("by", "me")]}
+    (tmp_path / "out").mkdir()
+    write_partition(pa.Table.from_pylist([document], DOCUMENTS_SCHEMA), tmp_path / "part-00000.parquet")
+    StepPartitions(run.steps, tmp_path / "out").apply(tmp_path / "part-00000.parquet")
+    (row,) = read_table(tmp_path / "out").to_pylist()
+    assert (row["title"], row["text"]) == ("Untitled", "The Ship met a whale.")
+    assert dict(row["metadata"]) == {"by": "me", "hits": "2"}
+
+
+def test_run_files_shown_in_the_embedding_document_load(tmp_path: Path) -> None:
+    shown = blocks(EMBEDDING, "yaml")
+    assert shown
+    for number, text in enumerate(shown):
+        if text.startswith("name:"):
+            (tmp_path / f"{number}.yaml").write_text(text)
+            assert load_run(tmp_path / f"{number}.yaml").name
 
 
 def test_every_run_file_loads() -> None:

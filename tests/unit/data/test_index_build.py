@@ -17,6 +17,7 @@ from data.index import IndexConfig, IndexQuery, open_index, read_meta
 from data.index.build import build_collection, build_index, indexed_passages
 from data.index.server import ServerIndex
 from data.lexical import BM25, Tokenizer
+from data.reduction import PROJECTION, Projection, truncation
 from data.schema import DOCUMENTS, partition_name, passage_id, write_partition
 
 DIM = 8
@@ -130,7 +131,7 @@ def test_a_lost_or_doubled_passage_is_noticed(tmp_path: Path) -> None:
     twice = pa.Table.from_pylist(pq.read_table(path).to_pylist()[:1] * 6, SCHEMA)
     write_partition(twice, path)
     vectors = root / "vectors" / partition_name(0)
-    write_partition(pa.Table.from_pylist(pq.read_table(vectors).to_pylist()[:1] * 6), vectors)
+    write_partition(pa.Table.from_pylist(pq.read_table(vectors).to_pylist()[:1] * 6, pq.read_schema(vectors)), vectors)
     with pytest.raises(InputError, match="holds 1 passages of 6"):
         build(root)
 
@@ -186,3 +187,16 @@ def test_config_refuses_what_cannot_be() -> None:
         IndexConfig(language="englsh")
     with pytest.raises(ValueError, match="needs `url`"):
         IndexConfig(engine="server")
+
+
+def test_an_index_of_reduced_vectors_keeps_their_projection(tmp_path: Path) -> None:
+    root = write_run(tmp_path)
+    build(root)
+    assert read_meta(root / "out").projection is None
+    projection = truncation("tiny", 2 * DIM, DIM)
+    projection.save(root / PROJECTION)
+    build(root)
+    (root / PROJECTION).unlink()
+    moved = (root / "out").rename(root / "moved")
+    kept = read_meta(moved).projection
+    assert kept == moved.resolve() / PROJECTION and Projection.load(kept).fingerprint == projection.fingerprint

@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.cache import CacheConfig
+from data.cache.encoder import CachedEncoder
 from data.chunking import ChunkConfig, chunk, passage_text
 from data.encoders import EncoderConfig, load_encoder
 from data.errors import InputError
-from data.index import IndexConfig, open_index, read_meta
+from data.index import Hit, IndexConfig, open_index, read_meta
 from data.index.build import build_index
-from data.retrieval import Retriever, SearchQuery, open_retriever
+from data.retrieval import Retriever, SearchQuery, best_passages, open_retriever, query_encoder
 from data.schema import DOCUMENTS, partition_name, partitions, read_table, write_partition
 
 TEXTS = {
@@ -124,5 +126,27 @@ def test_a_vector_of_another_size_is_refused(artifact: Path) -> None:
     retriever.index.close()
 
 
+def test_a_passage_with_a_parent_is_answered_with_it() -> None:
+    parent = {"id": "p", "text": "all of it", "start": 0, "end": 9}
+    child = {"document_id": "d", "title": "T", "text": "of", "start": 4, "end": 6, "metadata": {}}
+    alone = {**child, "document_id": "e"}
+    first, second = best_passages(
+        [Hit("c1", 0.9, {**child, "parent": parent}), Hit("c2", 0.8, child), Hit("c3", 0.7, alone)]
+    )
+    assert (first.document_id, first.passage_id, first.text, first.start, first.end) == ("d", "p", "all of it", 0, 9)
+    assert (second.document_id, second.passage_id, second.text, second.start, second.end) == ("e", "c3", "of", 4, 6)
+
+
 def test_passages_were_many(artifact: Path) -> None:
     assert len(read_table(artifact.parent / "passages", ["id"])) > 60
+
+
+def test_questions_asked_before_have_the_vector_they_had(artifact: Path) -> None:
+    meta = read_meta(artifact)
+    plain, cached = query_encoder(meta, EncoderConfig()), query_encoder(meta, EncoderConfig(), CacheConfig())
+    (expected,) = plain.encode(["inverse of a matrix"])
+    for question in ("inverse of a matrix", " inverse  of a matrix"):
+        (vector,) = cached.encode([question])
+        np.testing.assert_array_equal(vector, expected)
+    assert isinstance(cached, CachedEncoder) and cached.fingerprint == plain.fingerprint
+    assert cached.take_counts()["memory"].hits == 1

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from data.chunking import ChunkConfig
+from data.encoders import EncoderConfig
 from data.errors import InputError
+from data.sources import SourceConfig
 from ray_apps.config import RunConfig, describe_flags, load_run
+from ray_apps.stages import STAGES, artifact
 
 RUN = """\
 name: small
@@ -155,3 +159,51 @@ def test_every_key_is_described_and_no_section_but_the_source_must_be_given() ->
     for section, field in RunConfig.model_fields.items():
         keys = getattr(field.annotation, "model_fields", {})
         assert [f"{section}.{key}" for key, value in keys.items() if not value.description] == []
+
+
+def test_the_cache_is_no_part_of_what_a_run_makes(run_file: Path, tmp_path: Path) -> None:
+    run_file.write_text(RUN.replace("json", "numpy") + "cache: {redis: embedded, stored: true}\n")
+    run = load_run(run_file, ["--cache.memory-mb", "7", "--workspace", str(tmp_path)])
+    assert (run.cache.memory_mb, run.cache.stored, run.cache.at(run.workspace).folder) == (7, True, tmp_path / "cache")
+    assert run.cache.at(tmp_path / "x").at(tmp_path).folder == tmp_path / "x" / "cache"
+    plain = load_run(run_file, ["--cache.redis", "none", "--cache.stored", "false", "--workspace", str(tmp_path)])
+    assert {stage: artifact(run, stage).key for stage in STAGES} == {s: artifact(plain, s).key for s in STAGES}
+
+
+def test_a_redis_that_is_no_place_names_its_line(run_file: Path) -> None:
+    run_file.write_text(RUN + "cache:\n  redis: embeded\n")
+    assert problem(run_file).startswith(f"{run_file}, line 8: cache.redis: 'none', 'embedded' or a URL")
+
+
+def test_a_password_in_the_run_file_is_not_printed(run_file: Path) -> None:
+    run_file.write_text(RUN + "cache: {redis: 'redis://:moonlight@host'}\n")
+    assert problem(run_file) == "cache.redis: the URL holds a password"
+
+
+def test_steps_are_paths_or_mappings_from_file_and_flag(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("name: r\nsource: {pydocs: {}}\nsteps: ['a.b:c', {path: 'a.b:D', concurrency: 2}]\n")
+    run = load_run(path)
+    assert [(step.path, step.concurrency) for step in run.steps] == [("a.b:c", 16), ("a.b:D", 2)]
+    assert [step.path for step in load_run(path, ["--steps", '["x:y"]']).steps] == ["x:y"]
+    path.write_text("name: r\nsource: {pydocs: {}}\nsteps: ['a.b:c', {path: 'a.b:D', concurency: 2}]\n")
+    with pytest.raises(InputError, match=r"run\.yaml, line 3: steps\.1\.concurency: unknown key"):
+        load_run(path)
+
+
+def test_a_run_without_steps_has_the_artifacts_it_had(tmp_path: Path) -> None:
+    """Keys as they were before there were steps and strategies: nothing is embedded again for them."""
+    run = RunConfig(name="r", workspace=tmp_path, source=SourceConfig.model_validate({"pydocs": {}}))
+    described, always = artifact(run, "chunk").identity, {"with_title": True, "partition_rows": 2048}
+    assert described["config"] == {"chunk": {"max_chars": 1000, "overlap_chars": 100, **always}}
+    assert described["inputs"] == [artifact(run, "ingest").key]
+    fixed = run.model_copy(update={"chunk": ChunkConfig(strategy="fixed")})
+    other = fixed.model_copy(update={"encoder": EncoderConfig(model="other")})
+    assert artifact(fixed, "chunk").key != artifact(other, "chunk").key
+
+
+def test_a_key_that_the_strategy_does_not_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("name: r\nsource: {pydocs: {}}\nchunk: {max_tokens: 100}\n")
+    with pytest.raises(InputError, match=r"line 3: chunk: max_tokens is read by strategy fixed only"):
+        load_run(path)

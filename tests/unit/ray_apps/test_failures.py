@@ -1,10 +1,11 @@
 """A user's mistake is found behind whatever Ray wrapped it in."""
 
+import torch
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-from data.errors import InputError
-from ray_apps.failures import input_error
+from data.errors import EncoderUnavailable, InputError
+from ray_apps.failures import input_error, unavailable
 
 MISTAKE = InputError("corpus.jsonl, line 3: no 'text'", "Add the column.")
 
@@ -49,6 +50,28 @@ def test_mistake_that_another_exception_was_raised_from() -> None:
         assert told(error) == EXPECTED
 
 
+def test_of_two_mistakes_in_a_text_the_one_that_was_raised_is_told() -> None:
+    inner = InputError("text 3 is too long", "Cut it.")
+    text = f"data.errors.InputError: {inner}\n\nThe above exception was the direct cause of the following one:\n\n"
+    assert told(RayTaskError("embed", f"{text}data.errors.InputError: {MISTAKE}\n", KeyError("x"), 1, "")) == EXPECTED
+
+
 def test_a_fault_of_ours_is_no_mistake_of_the_user() -> None:
     assert told(task_error(ValueError("shape"))) is None
     assert told(KeyError("x")) is None
+
+
+def test_an_encoder_that_cannot_be_had_is_told_from_a_mistake_however_it_came() -> None:
+    down = EncoderUnavailable("the encoder m cannot be had", "Start its server.")
+    text = RayTaskError("embed", f"data.errors.EncoderUnavailable: {down}", down, pid=1, ip="127.0.0.1")
+    for error in (down, text, text.as_instanceof_cause(), ActorDiedError(text)):
+        found = unavailable(error)
+        assert found is not None and (found.problem, found.remedy) == (down.problem, down.remedy)
+        assert told(error) == (down.problem, down.remedy)
+    assert unavailable(MISTAKE) is None and unavailable(task_error(MISTAKE)) is None
+
+
+def test_a_device_that_ran_out_of_memory_is_an_encoder_that_cannot_be_had() -> None:
+    found = unavailable(RayTaskError("embed", "", torch.OutOfMemoryError("CUDA out of memory.\nmore"), 1, "127.0.0.1"))
+    assert found is not None and found.problem == "OutOfMemoryError: CUDA out of memory."
+    assert unavailable(RuntimeError("shape")) is None

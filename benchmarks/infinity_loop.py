@@ -1,0 +1,36 @@
+"""infinity_emb's offline API in an environment of its own: texts in as JSON, documents per second out as JSON.
+
+``python infinity_loop.py MODEL ENGINE ROUNDS < texts.json``; imports nothing of ours, which that environment lacks.
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+
+async def main(model: str, engine: str, rounds: int, texts: list[str]) -> list[float]:
+    """Seconds of each round after one that does not count."""
+    from infinity_emb import AsyncEmbeddingEngine, EngineArgs  # type: ignore[import-not-found]
+
+    name, _, option = engine.partition("+")
+    arguments = EngineArgs(
+        model_name_or_path=model,
+        engine=name,
+        device="cpu",
+        bettertransformer=option == "bettertransformer",
+        compile=False,
+        model_warmup=False,
+    )
+    seconds = []
+    async with AsyncEmbeddingEngine.from_args(arguments) as running:
+        for _ in range(rounds + 1):
+            started = time.perf_counter()
+            await running.embed(sentences=texts)
+            seconds.append(time.perf_counter() - started)
+    return seconds[1:]
+
+
+if __name__ == "__main__":
+    made = asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), json.load(sys.stdin)))
+    sys.stdout.write("\n" + json.dumps({"seconds": made}) + "\n")

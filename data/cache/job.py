@@ -1,0 +1,99 @@
+"""The cache of one embedding job: what it may copy from, what the tiers did, what its corpus holds no more."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from data.cache import CacheConfig, TierCounts
+from data.cache.encoder import DocumentCache, open_redis
+from data.cache.events import publish_gone
+from data.cache.redis import connect
+from data.cache.stored import HashIndex, earlier_artifacts
+
+logger = logging.getLogger("catena")
+
+
+@contextmanager
+def document_cache(config: CacheConfig, out: Path) -> Iterator[DocumentCache]:
+    """Open what the job's actors share, for as long as it runs.
+
+    Which artifacts are copied from is settled when a job begins, and kept in ``copied_from.json``: one that is killed
+    and started again copies the same vectors, whatever was embedded in between.
+
+    Args:
+        config: which tiers.
+        out: the job's artifact.
+
+    Raises:
+        InputError: if Redis refuses the password, or the embedded one does not start.
+    """
+    artifacts = _settled(out) if config.stored else {}
+    redis, url = open_redis(config) if config.documents else (None, None)
+    try:
+        yield DocumentCache(config, url, artifacts)
+    finally:
+        if redis is not None:
+            redis.close()
+
+
+def report(counts: Mapping[str, TierCounts], gone: int) -> dict[str, Any]:
+    """What the tiers did, for the job's result; nothing where there were none.
+
+    Args:
+        counts: by tier.
+        gone: what ``tell_gone`` returned.
+
+    Returns:
+        ``cache``: by tier ``lookups``, ``hits``, ``hit_rate`` and ``degraded``; ``copied_passages``; ``gone_texts``.
+    """
+    if not counts:
+        return {}
+    by_tier = {
+        tier: {**counted.model_dump(), "hit_rate": round(counted.hits / max(1, counted.lookups), 4)}
+        for tier, counted in counts.items()
+    }
+    return {"cache": by_tier, "copied_passages": sum(tier.hits for tier in counts.values()), "gone_texts": gone}
+
+
+def tell_gone(cache: DocumentCache, fingerprint: str, out: Path) -> int:
+    """Tell Redis and those who share it of texts that the job's forerunner held and it holds no more; returns how many.
+
+    The forerunner is the artifact with most of the job's texts: changed and deleted documents are what it has beside
+    them. An artifact that has fewer than half of its texts in common is another corpus, and has none.
+
+    Args:
+        cache: of the job.
+        fingerprint: of its encoder.
+        out: its artifact, whose index is written.
+    """
+    if cache.url is None or not cache.artifacts.get(fingerprint):
+        return 0
+    new = HashIndex(out)
+    gone = {path: _count(HashIndex(path), new) for path in cache.artifacts[fingerprint]}
+    forerunner = max(gone, key=lambda path: gone[path][1] - gone[path][0])
+    missing, whole = gone[forerunner]
+    if 2 * missing > whole:
+        return 0
+    with connect(cache.url, cache.config.timeout_ms) as client:
+        return publish_gone(client, fingerprint, HashIndex(forerunner).missing_in(new))
+
+
+def _count(old: HashIndex, new: HashIndex) -> tuple[int, int]:
+    """Rows of an index whose text another has not, and rows of it."""
+    return sum(len(hashes) for hashes in old.missing_in(new)), len(old.head)
+
+
+def _settled(out: Path) -> dict[str, Sequence[Path]]:
+    settled = out / "copied_from.json"
+    if not settled.exists():
+        unfinished = out / ".copied_from.json.unfinished"
+        unfinished.write_text(json.dumps(earlier_artifacts(out), indent=2))
+        unfinished.replace(settled)
+    names: dict[str, list[str]] = json.loads(settled.read_text())
+    whole = {mark: [out.parent / name for name in known] for mark, known in names.items()}
+    for path in (path for paths in whole.values() for path in paths if not (path / "_SUCCESS").exists()):
+        logger.warning("cache: %s was copied from and is gone; its texts are computed", path)
+    return {mark: [path for path in paths if (path / "_SUCCESS").exists()] for mark, paths in whole.items()}

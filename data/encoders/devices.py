@@ -1,0 +1,25 @@
+"""Whether a device is there, asked before a model is loaded onto it: libraries tell it late and in many ways."""
+
+from data.errors import EncoderUnavailable
+
+
+def check_device(device: str) -> None:
+    """Look for a GPU by name; ``auto``, ``cpu`` and names that torch knows and this does not are let through.
+
+    Raises:
+        EncoderUnavailable: if there is no such GPU on this machine.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("cuda", "mps"):
+        return
+    import torch
+
+    if kind == "mps":
+        count = int(torch.backends.mps.is_available())
+    else:
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= count:
+        raise EncoderUnavailable(
+            f"encoder.device: {device} is not on this machine, which has {count} {kind} devices",
+            "Use device: auto or cpu, or give the encoder a fallback.",
+        )

@@ -1,0 +1,166 @@
+"""How the vectors of several encoders become one vector: arithmetic alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from data.encoders import Vectors
+from data.errors import InputError
+
+FORMAT = "catena attention fusion 1"
+
+
+class Fusion(Protocol):
+    """Makes one unit vector of the members' vectors of each text."""
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the fused vector."""
+        ...
+
+    def __call__(self, members: Sequence[Vectors]) -> Vectors:
+        """Fused vectors, float32 (n, dim), from one (n, d_i) of each member; texts that no member knows stay zero."""
+        ...
+
+
+@dataclass(frozen=True)
+class Concatenation:
+    """Vectors side by side, each times the root of its share: inner products add up by the shares.
+
+    ``<u, v> = sum_i w_i <u_i, v_i>`` with shares ``w_i`` that sum to 1.
+
+    Args:
+        shares: float64 (members,).
+        dims: dimensions of the members.
+    """
+
+    shares: npt.NDArray[np.float64]
+    dims: tuple[int, ...]
+
+    @property
+    def dim(self) -> int:
+        """Sum of the members' dimensions."""
+        return sum(self.dims)
+
+    def __call__(self, members: Sequence[Vectors]) -> Vectors:
+        """As of ``Fusion``."""
+        return unit(np.concatenate([np.sqrt(w) * v for w, v in zip(self.shares, members, strict=True)], axis=1))
+
+
+class WeightedMean:
+    """Weighted sum of vectors, of the largest member's dimensions.
+
+    Members of equal dimensions are summed as they are, for they may share a space. Smaller ones are first turned into
+    the larger space by an orthonormal matrix: that keeps their own similarities exactly, and makes what they have by
+    accident in common with another member zero on average, with a spread of 1 / root of the dimensions. Padding with
+    zeros would add up coordinates that have nothing to do with each other, the same ones in every text.
+
+    Args:
+        shares: float64 (members,), sum 1.
+        dims: dimensions of the members.
+        seed: of the matrices.
+    """
+
+    def __init__(self, shares: npt.NDArray[np.float64], dims: Sequence[int], seed: int) -> None:
+        self.dim: int = max(dims)
+        self._shares = shares
+        self._turns = [None if d == self.dim else orthonormal(d, self.dim, seed + n) for n, d in enumerate(dims)]
+
+    def __call__(self, members: Sequence[Vectors]) -> Vectors:
+        """As of ``Fusion``."""
+        total = np.zeros((len(members[0]), self.dim), dtype=np.float32)
+        for share, turn, vectors in zip(self._shares, self._turns, members, strict=True):
+            total += share * (vectors if turn is None else vectors @ turn)
+        return unit(total)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Vectors side by side, where each text decides how much each member counts.
+
+    ``a = softmax_i(<v_i, s_i> + b_i)``, fused vector ``[a_1 v_1, a_2 v_2, ...]`` at unit length: the attention of
+    dynamic meta-embeddings (Kiela, Wang and Cho, EMNLP 2018) without their projections. Members keep their own
+    similarities, and what is learned is one number for each dimension: few, for there are few judged questions.
+
+    Args:
+        scorers: of each member, float32 (d_i,).
+        biases: float32 (members,).
+    """
+
+    scorers: tuple[npt.NDArray[np.float32], ...]
+    biases: npt.NDArray[np.float32]
+
+    @property
+    def dim(self) -> int:
+        """Sum of the members' dimensions."""
+        return sum(map(len, self.scorers))
+
+    def __call__(self, members: Sequence[Vectors]) -> Vectors:
+        """As of ``Fusion``."""
+        scores = np.stack([v @ s for v, s in zip(members, self.scorers, strict=True)], axis=1) + self.biases
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        return unit(np.concatenate([weights[:, [i]] * v for i, v in enumerate(members)], axis=1))
+
+    def save(self, path: Path, fingerprints: Sequence[str]) -> None:
+        """Write as safetensors, whole or not at all, with the fingerprints of the members it was learned on."""
+        from safetensors.numpy import save_file
+
+        tensors = {"biases": self.biases, **{f"scorer.{i}": scorer for i, scorer in enumerate(self.scorers)}}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        save_file(tensors, unfinished, {"format": FORMAT, "members": " ".join(fingerprints)})
+        unfinished.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, fingerprints: Sequence[str]) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: if it is no such file, or was learned on other members.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        remedy = "Learn it anew with `catena encoder fuse RUN.yaml`."
+        try:
+            with safe_open(path, framework="np") as file:
+                said = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"encoder.ensemble.attention: {path} cannot be read: {error}", remedy) from None
+        if said.get("format") != FORMAT:
+            raise InputError(f"encoder.ensemble.attention: {path} is no attention fusion", remedy)
+        learned_on = said["members"].split()
+        if learned_on != list(fingerprints):
+            raise InputError(
+                f"encoder.ensemble.attention: {path} was learned on the encoders {', '.join(learned_on)}; "
+                f"the members are {', '.join(fingerprints)}",
+                remedy,
+            )
+        return cls(tuple(tensors[f"scorer.{i}"] for i in range(len(learned_on))), tensors["biases"])
+
+
+def orthonormal(rows: int, columns: int, seed: int) -> Vectors:
+    """Orthonormal rows, float32 (rows, columns), rows <= columns, drawn evenly from all such (Haar) by the seed."""
+    normal = np.random.default_rng(seed).standard_normal((columns, rows))
+    q, r = np.linalg.qr(normal)
+    return np.ascontiguousarray((q * np.sign(np.diag(r))).T, dtype=np.float32)  # the signs make Q unique
+
+
+def unit(vectors: npt.NDArray[np.floating]) -> Vectors:
+    """Rows at unit length; rows of zeros stay zero."""
+    short = vectors.astype(np.float32)
+    lengths = np.linalg.norm(short, axis=1, keepdims=True)
+    scaled: Vectors = np.divide(short, lengths, out=np.zeros_like(short), where=lengths > 0)
+    return scaled
+
+
+def shares(weights: Sequence[float] | None, members: int) -> npt.NDArray[np.float64]:
+    """Weights as shares of 1, float64 (members,); equal ones where None."""
+    given = np.ones(members) if weights is None else np.array(weights, dtype=np.float64)
+    parts: npt.NDArray[np.float64] = given / given.sum()
+    return parts

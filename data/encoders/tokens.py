@@ -1,0 +1,135 @@
+"""Texts to token numbers: prompts put before them, cut to what the model reads, and what was cut off counted."""
+
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError
+
+Truncate = Literal["end", "start", "error"]
+LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# A text is cut before the tokenizer sees it: tokens longer than this on average do not occur, documents of 10 MB do.
+CHARACTERS_PER_TOKEN = 100
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Token numbers of some texts.
+
+    Args:
+        numbers: of each text, special tokens and prompt included, none longer than the model reads, not padded.
+        dropped: int32 of shape (n,), tokens of each text that were cut off. A text of more than
+            ``CHARACTERS_PER_TOKEN`` characters for each token that the model reads is not tokenised further: what it
+            has beyond is estimated from the tokens of the part that was.
+    """
+
+    numbers: list[list[int]]
+    dropped: npt.NDArray[np.int32]
+
+
+class Tokeniser:
+    """A model's tokenizer with a policy for texts that are too long; may be called from several threads.
+
+    Args:
+        tokenizer: the model's, from transformers.
+        max_length: tokens that the model reads.
+        truncate: which end of a text that is too long is cut off, or that it is refused.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int, truncate: Truncate) -> None:  # noqa: ANN401 - transformers'
+        tokenizer.truncation_side = "left" if truncate == "start" else "right"
+        self.padding = int(tokenizer.pad_token_id or 0)
+        self.pads_left = tokenizer.padding_side == "left"
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self._truncate = truncate
+        self._lock = threading.Lock()  # a call sets the tokenizer's truncation, and another must not meet it
+
+    def __call__(self, texts: Sequence[str], prompt: str = "") -> Tokenised:
+        """Token numbers of texts, each behind the prompt. Lone surrogates, which no tokenizer takes, become U+FFFD."""
+        if not texts:
+            return Tokenised([], np.zeros(0, np.int32))
+        ahead = self.prompt_numbers(prompt)
+        read = [self._readable(text) for text in texts]
+        with self._lock:
+            numbers = self._tokenise([prompt + text for text in read])
+            dropped = np.zeros(len(texts), np.int32)
+            long = [position for position, text in enumerate(numbers) if len(text) > self._max_length]
+            unread = [i for i, text in enumerate(texts) if len(text) > len(read[i])]
+            for position in {*long, *unread}:
+                own = len(numbers[position]) - len(ahead)
+                whole = len(ahead) + round(own * len(texts[position]) / max(1, len(read[position])))
+                dropped[position] = max(1, whole - min(self._max_length, len(numbers[position])))
+            for position, cut in zip(long, self._cut([read[i] for i in long], prompt, ahead), strict=True):
+                numbers[position] = cut
+        return Tokenised(numbers, dropped)
+
+    def prompt_numbers(self, prompt: str) -> list[int]:
+        """The prompt's tokens with the special tokens before it, without those behind: as sentence-transformers.
+
+        Raises:
+            InputError: if the prompt alone is as long as what the model reads.
+        """
+        if not prompt:
+            return []
+        with self._lock:
+            numbers = self._tokenise([prompt])[0]
+        numbers = numbers[:-1] if numbers[-1] in self._tokenizer.all_special_ids else numbers
+        if len(numbers) + 1 >= self._max_length:
+            raise InputError(
+                f"encoder: a prompt of {len(numbers)} tokens leaves no room for texts in {self._max_length}",
+                "Shorten the prompt, or raise encoder.max_length.",
+            )
+        return numbers
+
+    def refuse_cut(self, tokenised: Tokenised, positions: npt.NDArray[np.int64]) -> None:
+        """Hold the policy ``error``.
+
+        Args:
+            tokenised: some texts.
+            positions: where each stands among those the caller gave, for the message.
+
+        Raises:
+            InputError: if texts are refused where they are too long, and one is; names it with its tokens.
+        """
+        if self._truncate == "error" and tokenised.dropped.any():
+            first = int(np.flatnonzero(tokenised.dropped)[0])
+            whole = len(tokenised.numbers[first]) + int(tokenised.dropped[first])
+            more = np.count_nonzero(tokenised.dropped) - 1
+            raise InputError(
+                f"encoder.truncate: text {positions[first]} has about {whole:,} tokens, the model reads "
+                f"{self._max_length:,}{f'; {more} more beside it are too long' if more else ''}",
+                "Cut passages shorter (chunk.max_chars), or let them be cut: encoder.truncate: end or start.",
+            )
+
+    def _readable(self, text: str) -> str:
+        longest = self._max_length * CHARACTERS_PER_TOKEN
+        part = text[-longest:] if self._truncate == "start" else text[:longest]
+        return LONE_SURROGATE.sub("\ufffd", part)
+
+    def _tokenise(self, texts: list[str], **options: Any) -> list[list[int]]:  # noqa: ANN401 - transformers' options
+        numbers: list[list[int]] = self._tokenizer(
+            texts,
+            **{"truncation": False, **options},
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,  # about texts that are too long
+        )["input_ids"]
+        return [text or [self.padding] for text in numbers]  # a tokenizer without special tokens, and no text
+
+    def _cut(self, texts: list[str], prompt: str, ahead: list[int]) -> list[list[int]]:
+        """Tokens of texts that are too long, cut at the end, or between the prompt and the text's own end."""
+        if not texts:
+            return []
+        if self._truncate != "start" or not ahead:
+            return self._tokenise([prompt + text for text in texts], truncation=True, max_length=self._max_length)
+        special = self._tokenizer.all_special_ids
+        before = next((place for place, number in enumerate(ahead) if number not in special), len(ahead))
+        room = self._max_length - len(ahead) + before
+        ends = self._tokenise(texts, truncation=True, max_length=max(room, before + 2))
+        return [ahead + end[before:] for end in ends]

@@ -1,0 +1,236 @@
+"""The forms of a run's encoder measured against each other, and laid out for a server."""
+
+import importlib
+import logging
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.artifacts import Artifact, locate, materialise
+from data.encoders import Encoder, EncoderConfig, load_encoder
+from data.errors import InputError
+from data.sampling import sample_passages
+from data.schema import read_table
+from evaluation.encoder_gate import (
+    EXACT,
+    SMALLEST_COSINE,
+    FormFigures,
+    Questions,
+    describe_machine,
+    markdown,
+    measure_forms,
+    pick,
+)
+from ray_apps.config import RunConfig
+from ray_apps.encoder_forms import (
+    CALIBRATION_PASSAGES,
+    available_forms,
+    config_of,
+    device_of,
+    exact_encoder,
+    fingerprint_in_fp32,
+    form_of,
+)
+from ray_apps.ingest import chunk, ingest
+from ray_apps.usage import ENCODER_ACTIONS
+
+if TYPE_CHECKING:
+    from data.encoders.sentence import SentenceEncoder
+
+logger = logging.getLogger("catena")
+
+
+def encoder(run: RunConfig, action: str, triton: Path | None = None) -> dict[str, Any]:
+    """What ``catena encoder ACTION`` does, for each of ``ENCODER_ACTIONS``.
+
+    Returns:
+        ``run``, ``encoder`` (what was measured, written or learned) and, where one was made, ``artifact``.
+
+    Raises:
+        InputError: if the run's encoder is not of the kind that the action is for.
+    """
+    module, _, name = ENCODER_ACTIONS[action][0].partition(":")
+    act = getattr(importlib.import_module(module), name)
+    result: dict[str, Any] = act(run, triton) if action == "export" else act(run)
+    return result
+
+
+def compare(run: RunConfig) -> dict[str, Any]:
+    """Measure every form of the run's encoder that this machine has.
+
+    Raises:
+        InputError: if the encoder is not a sentence-transformers model.
+    """
+    made = check(run, available_forms(run.encoder))
+    return {"run": run.name, "encoder": made.result, "artifact": str(made.path)}
+
+
+def export(run: RunConfig, triton: Path | None) -> dict[str, Any]:
+    """Lay the run's encoder out as a Triton model repository.
+
+    Raises:
+        InputError: if no folder is named, or the encoder is not a sentence-transformers model or cannot be exported.
+    """
+    if triton is None:
+        raise InputError("catena encoder export: no --triton", "Name the folder of the model repository: --triton DIR.")
+    return {"run": run.name, "encoder": export_triton(run, triton), "artifact": str(triton)}
+
+
+def usable_encoder(run: RunConfig) -> EncoderConfig:
+    """The run's encoder as a process can load it: one on ONNX Runtime exported, calibrated and let through by the gate.
+
+    Raises:
+        InputError: if the gate refuses it on this machine.
+    """
+    if run.encoder.backend == "torch":
+        return run.encoder
+    asked = form_of(run.encoder)
+    verdict = _verdict(run, asked)
+    if not verdict.accepted:
+        raise InputError(
+            f"encoder: {asked} is refused on this machine: {verdict.reason}; measured: {verdict}",
+            "Use a form that passes (`catena encoder check` measures all of them), or a larger encoder.tolerance.",
+        )
+    kept = {"fallback": run.encoder.fallback, "fingerprint": run.encoder.fingerprint}
+    return config_of(run, asked).model_copy(update=kept)
+
+
+def check(run: RunConfig, forms: tuple[str, ...]) -> Artifact:
+    """Measure forms of the run's encoder on its corpus; what was measured on this machine before is kept.
+
+    The result holds ``forms`` (each line of the table), ``picked``, and what it was measured on; ``table.md`` stands
+    beside it.
+    """
+    tables, passages, settings = ingest(run), chunk(run), run.evaluate
+
+    def work(out: Path) -> dict[str, Any]:
+        questions = _questions(tables.path, settings.gate_questions, settings.seed)
+        relevant = {document for grades in questions.qrels.values() for document, grade in grades.items() if grade > 0}
+        sample = sample_passages(passages.path / "passages", settings.gate_passages, settings.seed, relevant)
+        if not questions.texts:
+            logger.info(
+                "encoder: the corpus has no questions with known answers: only cosine (at least %s) and speed decide",
+                SMALLEST_COSINE,
+            )
+        loaded, figures = _load(run, forms)
+        figures |= {line.form: line for line in measure_forms(loaded, sample, questions, run.encoder.tolerance)}
+        lines = [figures[form] for form in forms]
+        result = {
+            "forms": [line.model_dump(mode="json") for line in lines],
+            "picked": pick(lines).form,
+            "tolerance": run.encoder.tolerance,
+            "passages": len(sample.texts),
+            "of_passages": sample.of,
+            "questions": len(questions.texts),
+            "machine": describe_machine(device_of(run.encoder)),
+        }
+        (out / "table.md").write_text(markdown(result, lines), encoding="utf-8")
+        return result
+
+    return materialise(_place(run, forms), work)
+
+
+def export_triton(run: RunConfig, folder: Path) -> dict[str, Any]:
+    """Write a Triton model repository, and run the model in it, as its configuration describes it, against torch.
+
+    Raises:
+        InputError: if the model cannot be exported or the folder written, the gate refuses int8, or vectors differ.
+    """
+    from data.encoders.onnx_export import MODEL, read_export
+    from data.encoders.triton import model_name, read_repository, write_repository
+
+    precision = "int8" if run.encoder.precision == "int8" else "fp32"
+    config = usable_encoder(run) if precision == "int8" else config_of(run, f"onnx {precision}")
+    assert config.exported is not None
+    described = read_export(config.exported)
+    place = write_repository(config.exported / MODEL, model_name(run.encoder.model, precision), described.dim, folder)
+    served = read_repository(place)
+    cosine = _cosine_to_torch(exact_encoder(run.encoder), place / "1" / MODEL, served.output)
+    if precision == "fp32" and not cosine >= SMALLEST_COSINE:
+        raise InputError(
+            f"{place}: vectors are not the model's: smallest cosine {cosine:.5f}, needed {SMALLEST_COSINE}",
+            "Do not serve it; report the model's name.",
+        )
+    return {"model": served.name, "precision": precision, "dim": served.dim, "cosine_to_torch": round(cosine, 6)}
+
+
+def _verdict(run: RunConfig, asked: str) -> FormFigures:
+    """The gate's line on a form: of the check of all forms where it was made, else of one that measures this form."""
+    forms = available_forms(run.encoder)
+    if asked not in forms:
+        raise InputError(
+            f"encoder: {asked} is not to be had on {device_of(run.encoder)}; there are: {', '.join(forms)}",
+            "Use one of these, or another encoder.device.",
+        )
+    # int8 has to be faster than whatever gives up less
+    needed = tuple(form for form in forms if form in (EXACT, asked) or (asked == "onnx int8" and "torch" in form))
+    made = _place(run, forms)
+    made = made if made.done else check(run, needed)
+    return next(FormFigures(**line) for line in made.result["forms"] if line["form"] == asked)
+
+
+def _place(run: RunConfig, forms: tuple[str, ...]) -> Artifact:
+    """Where the gate's figures on some forms belong: a verdict holds for a machine, an encoder and a corpus."""
+    identity = {
+        "model": fingerprint_in_fp32(run.encoder),
+        "forms": list(forms),
+        "tolerance": run.encoder.tolerance,
+        "passages": run.evaluate.gate_passages,
+        "questions": run.evaluate.gate_questions,
+        "seed": run.evaluate.seed,
+        "batch_tokens": run.embed.batch_tokens,
+        "calibration": CALIBRATION_PASSAGES,
+        "exported": str(run.encoder.exported or ""),
+        "machine": describe_machine(device_of(run.encoder)),
+    }
+    return locate(run.workspace, "encoder", identity, [ingest(run), chunk(run)])
+
+
+def _load(run: RunConfig, forms: tuple[str, ...]) -> tuple[dict[str, Encoder], dict[str, FormFigures]]:
+    """Encoders by form, and a line of refusal for each that does not load."""
+    loaded: dict[str, Encoder] = {}
+    refused: dict[str, FormFigures] = {}
+    for form in forms:
+        try:
+            loaded[form] = load_encoder(config_of(run, form), run.embed.batch_tokens)
+        except InputError as error:
+            if form == EXACT:
+                raise
+            refused[form] = FormFigures(form=form, accepted=False, reason=error.problem)
+    return loaded, refused
+
+
+def _questions(tables: Path, most: int, seed: int) -> Questions:
+    """Questions that have a relevant document, at most so many, drawn with the seed."""
+    qrels: dict[str, dict[str, int]] = defaultdict(dict)
+    if any((tables / "qrels").glob("part-*.parquet")):
+        for row in read_table(tables / "qrels").to_pylist():
+            qrels[row["query_id"]][row["document_id"]] = row["score"]
+    judged = {query for query, grades in qrels.items() if any(grade > 0 for grade in grades.values())}
+    if not judged:
+        return Questions({}, {})
+    asked = [row for row in read_table(tables / "queries", ["id", "text"]).to_pylist() if row["id"] in judged]
+    if len(asked) > most:
+        asked = [asked[i] for i in np.sort(np.random.default_rng(seed).choice(len(asked), most, replace=False))]
+    texts = {row["id"]: row["text"] for row in asked}
+    return Questions(texts, {query: qrels[query] for query in texts})
+
+
+def _cosine_to_torch(exact: "SentenceEncoder", model: Path, output: str) -> float:
+    """Smallest cosine between vectors of an ONNX file and those of torch, over the fixed texts."""
+    from data.encoders.onnx import open_session
+    from data.encoders.onnx_export import batches_of
+    from data.encoders.precision import TEXTS
+
+    session = open_session(model, "cpu")
+    vectors = np.concatenate([session.run([output], batch)[0] for batch in batches_of(exact, TEXTS)])
+    return float((exact.encode_cut(TEXTS) * vectors).sum(axis=1).min())
+
+
+if __name__ == "__main__":
+    from ray_apps.cli import main
+
+    sys.exit(main(["encoder", *sys.argv[1:]]))

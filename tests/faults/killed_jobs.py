@@ -1,0 +1,125 @@
+"""Chunks and embeds a corpus once for each commit point, killed there and started again; run as a script.
+
+``python tests/faults/killed_jobs.py FOLDER POINT...`` prints a JSON object: for each point how the killed job ended,
+what the second one kept, and the checksums of what stands at the end. Ray stands aside: the partitions are embedded by
+the same actor in the job's own process, so that a kill meets every commit of the job.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset  # this and what is unused below: loaded once, rather than in every child
+import pyarrow.fs
+import pyarrow.parquet as pq
+import ray.util.metrics  # noqa: F401 - the same
+import tqdm  # noqa: F401 - the same
+
+from data import embed_pool
+from data.artifacts import StageConfig, locate, materialise
+from data.chunking import ChunkConfig, chunk
+from data.embed import embed
+from data.embed_actor import Embedded, EmbedPartition
+from data.embed_pool import EmbedConfig
+from data.encoders import EncoderConfig, plugin  # noqa: F401 - the same
+from data.schema import DOCUMENTS, partition_name, write_partition
+
+STUB = EncoderConfig(model="benchmarks.stub_encoder:load")
+CHUNK = ChunkConfig(partition_rows=10)
+
+
+def in_this_process(
+    todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path
+) -> Iterator[Embedded]:
+    """What ``embed_pool.run`` does, without a pool."""
+    actor = EmbedPartition(encoder, config.batch_tokens, 1, vectors)
+    yield from map(actor.embed, todo)
+
+
+def job(documents: Path, workspace: Path) -> None:
+    """Both stages, as the command runs them."""
+    made = materialise(locate(workspace, "chunk", StageConfig().identity()), lambda out: chunk(documents, CHUNK, out))
+    vectors = locate(workspace, "embed", STUB.identity(), [made])
+    materialise(vectors, lambda out: embed(made.path / "passages", STUB, EmbedConfig(), out))
+
+
+def die_at(point: str) -> None:
+    """Let this process kill itself where the point says: around a commit, or when half of a file is written."""
+    moment, _, place = point.partition(" ")
+    stage, _, name = place.partition("/")
+
+    def dying(call: Callable[..., Any], which: int) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any call
+            path = Path(args[which])
+            halved = f".{name}.{os.getpid()}.unfinished" if moment == "in" and name.endswith(".parquet") else name
+            met = stage in path.parts and path.name == halved
+            if met and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = call(*args, **kwargs)
+            if met and moment == "in":
+                os.truncate(path, path.stat().st_size // 2)
+            if met:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return called
+
+    for method, which in (("replace", 1), ("touch", 0), ("write_text", 0)):
+        setattr(Path, method, dying(getattr(Path, method), which))
+    pq.write_table = dying(pq.write_table, 1)
+
+
+def ended(documents: Path, workspace: Path, point: str | None = None) -> int:
+    """How the job ended in a process of its own: its exit code, or minus the signal that killed it."""
+    child = os.fork()
+    if child == 0:
+        if point:
+            die_at(point)
+        job(documents, workspace)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def checksums(workspace: Path) -> dict[str, str]:
+    """Of every file that does not hold times, or the number of a process."""
+    varying = ("result.json", ".lock")
+    found = [path for path in workspace.rglob("*") if path.is_file() and path.name not in varying]
+    return {str(path.relative_to(workspace)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def committed(workspace: Path) -> dict[Path, int]:
+    """When each partition of vectors was written."""
+    return {path: path.stat().st_mtime_ns for path in workspace.glob("embed/*/vectors/part-*")}
+
+
+def main(folder: Path, points: Sequence[str]) -> int:
+    """Kill and start again at every point; no thread has been started yet where it forks."""
+    embed_pool.run = in_this_process
+    documents = folder / "documents"
+    documents.mkdir()
+    if (child := os.fork()) == 0:
+        rows = [{"id": f"d{n}", "title": f"Title {n}", "text": f"text of document {n}"} for n in range(35)]
+        write_partition(pa.Table.from_pylist(rows, schema=DOCUMENTS), documents / partition_name(0))
+        os._exit(0)
+    os.waitpid(child, 0)
+    told = {"undisturbed": {"ended": [ended(documents, folder / "whole")], "files": checksums(folder / "whole")}}
+    for number, point in enumerate(points):
+        workspace = folder / str(number)
+        first = ended(documents, workspace, point)
+        before = committed(workspace)
+        second = ended(documents, workspace)
+        after = committed(workspace)
+        kept = sum(after.get(path) == time for path, time in before.items())
+        told[point] = {"ended": [first, second], "kept": [len(before), kept], "files": checksums(workspace)}
+    sys.stdout.write(json.dumps(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,53 @@
+"""kill -9 at each commit point of chunking and embedding: started again, the job ends with the same bytes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KILLED_JOBS = Path(__file__).with_name("killed_jobs.py")
+KEPT = {  # partitions of vectors that are whole when the job is killed there
+    "before chunk/part-00001.parquet": 0,
+    "after chunk/part-00001.parquet": 0,
+    "before chunk/_SUCCESS": 0,
+    "in embed/part-00001.parquet": 1,
+    "before embed/part-00001.parquet": 1,
+    "after embed/part-00001.parquet": 2,
+    "before embed/manifest.json": 4,
+    "after embed/manifest.json": 4,
+    "in embed/result.json": 4,
+    "before embed/_SUCCESS": 4,
+    "after embed/_SUCCESS": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What became of the job at each point."""
+    command = [sys.executable, str(KILLED_JOBS), str(tmp_path_factory.mktemp("jobs")), *KEPT]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_the_undisturbed_job_has_everything(told: dict[str, Any]) -> None:
+    assert told["undisturbed"]["ended"] == [0]
+    files = told["undisturbed"]["files"]
+    assert sum("vectors/part-" in name for name in files) == sum("passages/part-" in name for name in files) == 4
+    assert sum(name.endswith(("manifest.json", "_SUCCESS")) for name in files) == 3
+
+
+@pytest.mark.parametrize("point", KEPT)
+def test_a_job_killed_there_ends_with_the_same_bytes_when_started_again(told: dict[str, Any], point: str) -> None:
+    assert told[point]["ended"] == [-signal.SIGKILL, 0]
+    assert told[point]["files"] == told["undisturbed"]["files"]
+    before, kept = told[point]["kept"]
+    assert (before, kept) == (KEPT[point], KEPT[point])

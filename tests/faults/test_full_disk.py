@@ -1,0 +1,79 @@
+"""The disk full in mid-partition: one message, nothing half-written under its name, and the job goes on afterwards."""
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from data import embed_pool
+from data.artifacts import locate, materialise
+from data.embed_actor import Embedded, EmbedPartition
+from data.errors import InputError
+from data.schema import partition_name, read_table, write_partition
+from ray_apps.cli import main
+
+FULL = Path("/dev/full")  # the kernel answers every write to it as a full disk does
+pytestmark = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this system")
+
+
+def test_a_partition_is_not_half_there(tmp_path: Path) -> None:
+    path = tmp_path / partition_name(0)
+    (tmp_path / f".{path.name}.{os.getpid()}.unfinished").symlink_to(FULL)
+    with pytest.raises(InputError, match=f"the disk is full: {path} could not be written"):
+        write_partition(pa.table({"id": ["a"] * 10_000}), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_whatever_a_stage_writes_is_told_alike_and_the_stage_is_not_done(tmp_path: Path, number: int) -> None:
+    artifact = locate(tmp_path, "embed", {})
+
+    def work(out: Path) -> Mapping[str, Any]:
+        raise OSError(number, "no room", str(out))
+
+    with pytest.raises(InputError, match="the disk is full"):
+        materialise(artifact, work)
+    assert not artifact.done
+    assert materialise(artifact, lambda out: {"rows": 1}).result["rows"] == 1
+
+
+def test_embedding_stops_with_one_message_and_goes_on_when_there_is_space(
+    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents, run_file = tmp_path / "documents.jsonl", tmp_path / "run.yaml"
+    rows = [{"id": f"d{n}", "title": "", "text": f"text {n}"} for n in range(40)]
+    documents.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run_file.write_text(
+        f"name: full\nworkspace: {tmp_path}/workspace\nsource: {{files: {{documents: {{path: {documents}}}}}}}\n"
+        "chunk: {partition_rows: 10}\nencoder: {model: 'benchmarks.stub_encoder:load'}\n"
+    )
+
+    class OnAFullDisk(EmbedPartition):
+        def embed(self, passages: Path) -> Embedded:
+            if passages.name == partition_name(2):
+                (self._vectors / f".{passages.name}.{os.getpid()}.unfinished").symlink_to("/dev/full")
+            return super().embed(passages)
+
+    monkeypatch.setattr(embed_pool, "EmbedPartition", OnAFullDisk)
+    assert main(["embed", str(run_file)]) == 2
+    said = capsys.readouterr().err
+    told = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1 and "the disk is full" in told[0] and partition_name(2) in told[0]
+    assert "Traceback" not in said
+    (vectors,) = tmp_path.glob("workspace/embed/*/vectors")
+    assert not (vectors / partition_name(2)).exists() and not (vectors.parent / "_SUCCESS").exists()
+    done = {path: path.stat().st_mtime_ns for path in vectors.glob("part-*")}
+
+    monkeypatch.undo()
+    assert main(["embed", str(run_file), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])["embed"]
+    assert result["kept_passages"] == 10 * len(done) and result["passages"] == 40
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    (passages,) = tmp_path.glob("workspace/chunk/*/passages")
+    assert read_table(vectors)["id"].to_pylist() == read_table(passages)["id"].to_pylist()
+    assert list(vectors.glob(".*")) == []

@@ -1,0 +1,136 @@
+"""`catena encoder`: the gate over a run's own questions, its verdict in the way of a form, and the export."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data.artifacts import materialise
+from data.encoders import load_encoder
+from data.encoders.onnx import OnnxEncoder
+from data.encoders.precision import TEXTS
+from data.encoders.triton import read_repository
+from data.errors import InputError
+from data.schema import DOCUMENTS, QRELS, QUERIES, write_partition
+from ray_apps import encoder as command
+from ray_apps.cli import main
+from ray_apps.config import RunConfig
+from ray_apps.encoder import check, encoder, usable_encoder
+from ray_apps.stages import artifact
+from ray_apps.tables import readable
+
+WORDS = "moon sea harbour sparse matrix inverse verse kernel graph pilot almanac column wind".split()
+
+
+@pytest.fixture(scope="module")
+def run(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A run whose corpus is read: 60 documents, and for every third of them a question that is a part of it."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "documents.jsonl").write_text('{"id": "a", "text": "b"}\n')
+    run = RunConfig.model_validate(
+        {
+            "name": "small",
+            "workspace": folder / "workspace",
+            "source": {"files": {"documents": {"path": str(folder / "documents.jsonl")}}},
+            "encoder": {"model": str(small_model), "device": "cpu", "precision": "fp32"},
+            "evaluate": {"gate_passages": 50},
+        }
+    )
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS, 40)) for _ in range(60)]
+    tables = {
+        "documents": ([{"id": f"d{n}", "title": "", "text": text} for n, text in enumerate(texts)], DOCUMENTS),
+        "queries": ([{"id": f"q{n}", "text": texts[n][:90]} for n in range(0, 60, 3)], QUERIES),
+        "qrels": ([{"query_id": f"q{n}", "document_id": f"d{n}", "score": 1} for n in range(0, 60, 3)], QRELS),
+    }
+
+    def work(out: Path) -> dict[str, int]:
+        for name, (rows, schema) in tables.items():
+            (out / name).mkdir()
+            write_partition(pa.Table.from_pylist(rows, schema=schema), out / name / "part-00000.parquet")
+        return {name: len(rows) for name, (rows, _) in tables.items()}
+
+    materialise(artifact(run, "ingest"), work)
+    return run
+
+
+def with_encoder(run: RunConfig, **changes: object) -> RunConfig:
+    return run.model_copy(update={"encoder": type(run.encoder).model_validate({**run.encoder.model_dump(), **changes})})
+
+
+def test_the_gate_measures_every_form_writes_its_table_and_keeps_it(run: RunConfig) -> None:
+    result = encoder(run, "check")
+    checked = result["encoder"]
+    lines = {line["form"]: line for line in checked["forms"]}
+    assert {"torch fp32", "onnx fp32", "onnx int8"} <= lines.keys()
+    assert checked["questions"] == 20 and checked["passages"] == 50 and checked["of_passages"] == 60
+    assert lines["onnx fp32"]["accepted"] and lines["onnx fp32"]["cosine_min"] > 0.9999
+    assert lines["onnx int8"]["cosine_min"] > 0.98 and 0 < lines["onnx int8"]["ndcg_at_10"] <= 1
+    fastest = max((line for line in lines.values() if line["accepted"]), key=lambda line: line["documents_per_s"])
+    assert checked["picked"] == fastest["form"]
+    assert "| onnx int8 |" in (Path(result["artifact"]) / "table.md").read_text()
+    shown = readable("encoder", result)
+    assert "onnx int8" in shown and "20 questions" in shown and f"picked: {fastest['form']}" in shown
+    assert encoder(run, "check")["encoder"]["seconds"] == checked["seconds"]  # not measured again
+
+
+def test_a_form_that_passes_is_exported_and_loads(run: RunConfig) -> None:
+    config = usable_encoder(with_encoder(run, backend="onnx", precision="auto"))
+    assert config.exported is not None
+    loaded = load_encoder(config)
+    assert isinstance(loaded, OnnxEncoder)
+    exact = load_encoder(run.encoder)
+    assert (loaded.encode(TEXTS) * exact.encode(TEXTS)).sum(axis=1).min() > 0.9999
+
+
+def test_a_refused_form_is_refused_with_its_figures_wherever_it_is_asked_for(
+    run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = command.measure_forms
+
+    def worse(*arguments: object) -> list[command.FormFigures]:  # a loss that no random model gives on demand
+        loss = {"accepted": False, "ndcg_loss": 0.08, "reason": "loses 8.00% of nDCG@10, 0.10% is allowed"}
+        lines = measure(*arguments)  # type: ignore[arg-type]
+        return [line.model_copy(update=loss) if line.form == "onnx int8" else line for line in lines]
+
+    monkeypatch.setattr(command, "measure_forms", worse)
+    asked = with_encoder(run, backend="onnx", precision="int8", tolerance=0.001)
+    with pytest.raises(
+        InputError,
+        match=r"onnx int8 is refused on this machine: loses 8\.00%.*measured: .* documents/s .*cosine to fp32 0\.9",
+    ):
+        usable_encoder(asked)
+    from ray_apps.embed import embed
+
+    with pytest.raises(InputError, match="onnx int8 is refused"):  # and no cluster was started for it
+        embed(asked)
+
+
+def test_without_questions_the_gate_says_that_cosine_decides(
+    run: RunConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "catena")
+    monkeypatch.setattr(command, "_questions", lambda *_: command.Questions({}, {}))
+    made = check(with_encoder(run, tolerance=0.2), ("torch fp32", "onnx fp32"))
+    assert "only cosine (at least 0.999) and speed decide" in caplog.text
+    assert [line["ndcg_at_10"] for line in made.result["forms"]] == [None, None]
+
+
+def test_a_triton_repository_is_written_and_its_model_gives_torchs_vectors(run: RunConfig, tmp_path: Path) -> None:
+    result = encoder(run, "export", tmp_path / "repository")["encoder"]
+    assert result["cosine_to_torch"] >= 0.999 and result["precision"] == "fp32"
+    served = read_repository(tmp_path / "repository" / "model-fp32")
+    assert (served.name, served.dim) == ("model-fp32", 64)
+    assert (tmp_path / "repository" / "model-fp32" / "1" / "model.onnx").stat().st_size > 1_000_000
+    json.dumps(result)
+
+
+def test_what_cannot_be_asked_for_is_told(run: RunConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="no --triton"):
+        encoder(run, "export")
+    with pytest.raises(InputError, match="encoder of your own: it has no forms"):
+        encoder(with_encoder(run, model="benchmarks.stub_encoder:load"), "check")
+    assert main(["encoder", "chek", "x.yaml"]) == 2
+    assert "argument action: invalid choice: 'chek'" in capsys.readouterr().err
