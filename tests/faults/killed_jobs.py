@@ -35,7 +35,7 @@ CHUNK = ChunkConfig(partition_rows=10)
 
 
 def in_this_process(
-    todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path
+    todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path, cache: None
 ) -> Iterator[Embedded]:
     """What ``embed_pool.run`` does, without a pool."""
     actor = EmbedPartition(encoder, config.batch_tokens, 1, vectors)

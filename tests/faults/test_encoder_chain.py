@@ -17,7 +17,7 @@ from tests.endpoint_server import Answer, Handler, Server, answer_well, status
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
-HASHED = {"hashed": {"dim": 128}}
+HASHED = {"hashed": {"dim": 2048}}
 ROWS, PARTITIONS = 8, 6
 Catena = Callable[..., tuple[int, dict[str, Any], str]]
 
@@ -82,9 +82,9 @@ def test_an_encoder_that_is_down_at_the_start_gives_way_to_the_next(
 ) -> None:
     endpoint.always = status(500)
     code, result, said = catena("embed")
-    assert code == 0 and said.count("it answers 500") == 1 and "using hashed TF-IDF (128 dimensions)" in said
+    assert code == 0 and said.count("it answers 500") == 1 and "using hashed TF-IDF (2048 dimensions)" in said
     assert encoders(workspace) == {load_encoder(EncoderConfig.model_validate(HASHED)).fingerprint}
-    assert result["embed"]["encoder"] == "hashed TF-IDF (128 dimensions)" and result["embed"]["link"] == 1
+    assert result["embed"]["encoder"] == "hashed TF-IDF (2048 dimensions)" and result["embed"]["link"] == 1
     assert "it answers 500" in result["embed"]["fallbacks"] and result["embed"]["passages"] == ROWS * PARTITIONS
 
     endpoint.always = answer_well  # it is back, and yet not the one that built the index
@@ -130,7 +130,7 @@ def test_restart_discards_what_is_done_and_embeds_all_with_the_next(
     assert encoders(workspace) == {load_encoder(EncoderConfig.model_validate(HASHED)).fingerprint}
     (folder,) = workspace.glob("embed/*")
     assert not list(folder.glob("vectors-discarded-*")) and result["embed"]["kept_passages"] == 0
-    assert read_table(folder / "vectors")["id"].num_chunks and result["embed"]["dim"] == 128
+    assert read_table(folder / "vectors")["id"].num_chunks and result["embed"]["dim"] == 2048
 
 
 def test_another_server_of_the_same_model_goes_on_in_mid_run(catena: Catena, endpoint: Server, workspace: Path) -> None:
@@ -144,6 +144,7 @@ def test_another_server_of_the_same_model_goes_on_in_mid_run(catena: Catena, end
     code, result, said = catena("embed", "--encoder.fallback", json.dumps([HASHED, other]))
     assert code == 0 and f"going on with words at {endpoint.url}/other, the same encoder" in said
     assert len(made(workspace)) == PARTITIONS and result["embed"]["link"] == 2 and result["embed"]["kept_passages"] > 0
+    endpoint.always = answer_well
     assert encoders(workspace) == {load_encoder(endpoint.config()).fingerprint}
 
 

@@ -76,6 +76,7 @@ def test_files_are_made_in_turn_and_the_encoder_reads_them(catena: Catena, run_f
 
 
 def test_what_cannot_be_learned_is_told(catena: Catena, run_file: Path) -> None:
+    assert catena("encoder", "idf")[0] == 0
     code, _, said = catena("encoder", "fuse", "--fuse.learn-from", "links")
     assert code == 2 and "40 answers to questions and 0 links, and fuse.learn_from is links" in said
     plain = json.loads(run_file.read_text()) | {"encoder": {"hashed": {}}}
