@@ -14,7 +14,7 @@ from data.encoders.cores import single_core_threads
 from data.encoders.faithful import check_faithful, own_vectors
 from data.encoders.memory import Tokens, forward_within_memory, on_cpu
 from data.encoders.models import Prompts, fingerprint, open_model, prompts_of
-from data.encoders.precision import Check, check_short, decide
+from data.encoders.precision import Check, check_short, decide, whole_products_are_faster
 from data.encoders.tokens import Tokenised, Tokeniser
 from data.errors import InputError
 
@@ -105,6 +105,10 @@ class SentenceEncoder:
         short = copy.copy(self)
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         short._transformer = copy.deepcopy(self._transformer).to(dtype)
+        if precision == "bf16" and whole_products_are_faster(self.device.type):
+            from data.encoders import attention
+
+            attention.use(short._transformer.auto_model)
         return short
 
     def encode(self, texts: Sequence[str]) -> Vectors:
