@@ -3,7 +3,7 @@
 import sys
 
 from data.artifacts import Artifact, materialise
-from data.encoders import check_model
+from data.encoders.token_vectors import refuse_without_tokens
 from data.errors import InputError
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
@@ -24,13 +24,13 @@ def late(run: RunConfig) -> Artifact:
     made = artifact(run, "late")
     if made.done:
         return made
-    check_model(run.encoder)
+    refuse_without_tokens(run.encoder)
     passages, embedded = chunk(run).path / "passages", embed(run).path
     connect(run.ray)
 
     from data.late.embed import embed_tokens
 
-    return materialise(made, lambda out: embed_tokens(passages, embedded, run.encoder, config, out))
+    return materialise(made, lambda out: embed_tokens(passages, embedded, run.encoder, config, run.embed, out))
 
 
 if __name__ == "__main__":

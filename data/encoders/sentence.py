@@ -225,7 +225,9 @@ class SentenceEncoder:
         Computed in the calling thread; padding is at the side that ``tokenise.pads_left`` says.
         """
         here = self._features(tokens, 0)
-        return self._states({name: value.to(self.device) for name, value in here.items()})["token_embeddings"]
+        features = self._states({name: value.to(self.device) for name, value in here.items()})
+        states: torch.Tensor = features["token_embeddings"]
+        return states
 
     def _states(self, features: "dict[str, Any]") -> "dict[str, Any]":
         features = self._transformer(features)

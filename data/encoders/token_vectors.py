@@ -48,9 +48,7 @@ class TokenEncoder:
         InputError: if the encoder shows no tokens, or the projection was made for another one.
     """
 
-    def __init__(
-        self, encoder: Encoder, max_tokens: int | None = None, projection: "Projection | None" = None
-    ) -> None:
+    def __init__(self, encoder: Encoder, max_tokens: int | None = None, projection: "Projection | None" = None) -> None:
         if not isinstance(encoder, SentenceEncoder) or not encoder.shows_tokens:
             raise InputError(
                 f"late: the encoder {encoder.fingerprint} gives a text's vector but not those of its tokens", _REMEDY

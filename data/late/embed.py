@@ -4,22 +4,25 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.chunking import passage_text
-from data.embed import spread
-from data.encoders import EncoderConfig, check_model, load_encoder
-from data.encoders.tokens import TokenEncoder
+from data.chunking import passage_texts
+from data.embed_pool import EmbedConfig, over_partitions, reserve
+from data.encoders import EncoderConfig, load_encoder
+from data.encoders.chain import maker_of
+from data.encoders.token_vectors import TokenEncoder, refuse_without_tokens
 from data.errors import InputError
-from data.late import LateConfig
+from data.late import TOKEN_PROJECTION, LateConfig
 from data.late.multivectors import multivector_table, write_multivectors
-from data.late.projection import PROJECTION, Projection, fit_projection
-from data.retrieval import in_precision
+from data.quantise import check_dim
+from data.reduction import Projection, fit_pca, random_projection
+from data.sampling import sample_passages
 from data.schema import count_rows, partitions
 
 logger = logging.getLogger("catena")
@@ -28,20 +31,24 @@ WINDOW = 512  # passages sorted by length and held at once: their token vectors 
 
 
 class LatePartition:
-    """One actor of the pool: loads encoder and projection once, then makes partitions of multivectors.
+    """One actor of the pool: loads encoder and projection with its first partition, then makes multivectors.
 
     Args:
-        encoder: which encoder, in the precision of the run's vectors.
-        config: tokens kept and batches.
+        encoder: which encoder, of the fingerprint that made the run's vectors.
+        config: tokens kept and storage.
+        batch_tokens: largest padded area of a batch.
         cores: batches at once on a CPU.
         out: the artifact's folder, which holds the projection.
     """
 
-    def __init__(self, encoder: EncoderConfig, config: LateConfig, cores: int, out: Path) -> None:
-        self._projection = Projection.load(out / PROJECTION)
-        loaded = load_encoder(encoder, config.batch_tokens, cores)
-        self._tokens = TokenEncoder(loaded, config.max_tokens, self._projection)
-        self._folder = out / "multivectors"
+    def __init__(self, encoder: EncoderConfig, config: LateConfig, batch_tokens: int, cores: int, out: Path) -> None:
+        self._encoder, self._config, self._out = encoder, config, out
+        self._batch_tokens, self._cores = batch_tokens, cores
+
+    @cached_property
+    def _tokens(self) -> TokenEncoder:
+        loaded = load_encoder(self._encoder, self._batch_tokens, self._cores)
+        return TokenEncoder(loaded, self._config.max_tokens, Projection.load(self._out / TOKEN_PROJECTION))
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
         """Make the partitions at some paths; returns the passages of each."""
@@ -50,40 +57,42 @@ class LatePartition:
     def embed(self, passages: Path) -> int:
         """Make one partition, unless it is there already, and return its number of passages."""
         rows = pq.read_table(passages, columns=["id", "document_id", "title", "text"])
-        path = self._folder / passages.name
+        path = self._out / "multivectors" / passages.name
         if not path.exists():
-            write_multivectors((self._made(rows.slice(n, WINDOW)) for n in range(0, rows.num_rows, WINDOW)), path)
+            windows = range(0, max(rows.num_rows, 1), WINDOW)
+            write_multivectors((self._made(rows.slice(start, WINDOW)) for start in windows), path)
         return int(rows.num_rows)
 
     def _made(self, rows: pa.Table) -> pa.Table:
-        texts = list(map(passage_text, rows["title"].to_pylist(), rows["text"].to_pylist()))
-        return multivector_table(rows["id"], rows["document_id"], self._tokens.encode(texts), self._projection)
+        made = self._tokens.encode(passage_texts(rows["title"], rows["text"]).to_pylist())
+        return multivector_table(rows["id"], rows["document_id"], made, self._config.storage)
 
 
 def embed_tokens(
-    passages: Path, embedded: Path, encoder: EncoderConfig, config: LateConfig, out: Path
+    passages: Path, embedded: Path, encoder: EncoderConfig, config: LateConfig, spread: EmbedConfig, out: Path
 ) -> dict[str, Any]:
     """Make the multivectors of every passage; partitions that are done are kept. Ray is connected by the caller.
 
     Args:
         passages: the passages table.
-        embedded: the embedding stage's folder: its manifest says in which precision the encoder computed.
-        encoder: which encoder.
-        config: projection, storage and spread.
-        out: the artifact's folder: gets ``projection.safetensors``, ``multivectors/``, partitioned like the passages,
-            and ``manifest.json``, last.
+        embedded: the embedding stage's folder: it says which encoder of the chain made the vectors, and how.
+        encoder: the run's encoder or chain.
+        config: dimensions and storage.
+        spread: how the work is spread, as the embedding's.
+        out: the artifact's folder: gets ``token_projection.safetensors``, ``multivectors/``, partitioned like the
+            passages, and ``manifest.json``, last.
 
     Returns:
         ``passages``, ``kept_passages``, ``tokens``, ``dim``, ``storage``, ``bytes_per_passage`` (compressed, as they
         lie), ``passages_per_s`` of this run's own, loading included.
 
     Raises:
-        InputError: if there is no such encoder, it gives no token vectors or fewer dimensions than asked for, or it is
-            not the one that made the run's vectors.
+        InputError: if the encoder gives no token vectors or fewer dimensions than asked for, it is not the one that
+            made the run's vectors, or the storage cannot hold such dimensions.
     """
-    check_model(encoder)
-    built = json.loads((embedded / "manifest.json").read_text())
-    encoder = in_precision(encoder, built["precision"])
+    made_by = maker_of(embedded, encoder)
+    refuse_without_tokens(made_by)
+    check_dim(config.dim, config.storage)
     folder = out / "multivectors"
     folder.mkdir(parents=True, exist_ok=True)
     for cut_short in folder.glob(".*.unfinished"):
@@ -91,23 +100,16 @@ def embed_tokens(
     todo = [path for path in partitions(passages) if not (folder / path.name).exists()]
     kept = count_rows(folder)
     started = time.perf_counter()
-    made = _run(todo, encoder, built["fingerprint"], config, out)
+    made = _run(todo, made_by, config, spread, out)
     seconds = time.perf_counter() - started
     files = partitions(folder)
-    tokens = sum(_tokens(path) for path in files)
     rows = count_rows(folder)
-    manifest = {
-        "fingerprint": built["fingerprint"],
-        "precision": built["precision"],
-        "dim": config.dim,
-        "storage": config.storage,
-        "partitions": [{"name": path.name, "rows": pq.read_metadata(path).num_rows} for path in files],
-    }
+    manifest = {"fingerprint": made_by.fingerprint, "dim": config.dim, "storage": config.storage}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2))
     return {
         "passages": rows,
         "kept_passages": kept,
-        "tokens": tokens,
+        "tokens": sum(pc.sum(pq.read_table(path, columns=["count"])["count"]).as_py() or 0 for path in files),
         "dim": config.dim,
         "storage": config.storage,
         "bytes_per_passage": round(sum(path.stat().st_size for path in files) / max(rows, 1)),
@@ -115,75 +117,49 @@ def embed_tokens(
     }
 
 
-def _run(todo: Sequence[Path], encoder: EncoderConfig, fingerprint: str, config: LateConfig, out: Path) -> int:
+def _run(todo: Sequence[Path], encoder: EncoderConfig, config: LateConfig, spread: EmbedConfig, out: Path) -> int:
     """Fit the projection where it is missing, then make partitions on Ray Data; returns how many passages."""
     if not todo:
         return 0
     import ray
 
-    actors, cores, gpus = spread(encoder, config.actors, None, len(todo))
-    if not (out / PROJECTION).exists():
-        fit = ray.remote(fit_on_sample).options(num_cpus=cores, num_gpus=gpus)
-        ray.get(fit.remote(todo[0].parent, encoder, fingerprint, config, cores, out))
-    dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
-        LatePartition,
-        fn_constructor_args=(encoder, config, cores, out),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=actors),
-        num_cpus=cores,
-        num_gpus=gpus,
-    )
+    pool, encoder = reserve(encoder, spread, len(todo))
+    if not (out / TOKEN_PROJECTION).exists():
+        fit = ray.remote(fit_projection).options(num_cpus=pool.cores, num_gpus=pool.gpus)
+        ray.get(fit.remote(todo[0].parent, encoder, config, spread.batch_tokens, pool.cores, out))
     made = 0
-    for row in dataset.iter_rows():
+    arguments = (encoder, config, spread.batch_tokens, pool.cores, out)
+    for row in over_partitions(todo, LatePartition, arguments, pool, spread.queued):
         made += int(row["passages"])
         logger.info("late: %d passages", made)
     return made
 
 
-def fit_on_sample(
-    passages: Path, encoder: EncoderConfig, fingerprint: str, config: LateConfig, cores: int, out: Path
+def fit_projection(
+    passages: Path, encoder: EncoderConfig, config: LateConfig, batch_tokens: int, cores: int, out: Path
 ) -> None:
-    """Fit projection and steps on a sample of the passages and write them.
+    """Fit what token vectors lose dimensions by, on the tokens of a sample of the passages, and write it.
 
     Raises:
         InputError: if the encoder is another one than that of the vectors, gives no token vectors, or is narrower than
-            the projection.
+            the projection, or PCA has a sample of fewer tokens.
     """
-    loaded = load_encoder(encoder, config.batch_tokens, cores)
-    if loaded.fingerprint != fingerprint:
-        raise InputError(
-            f"late: the run's vectors were made by the encoder {fingerprint}, this is {loaded.fingerprint}",
-            "The model's files were changed or the machine is another: delete the embed artifact and run again.",
-        )
-    sample = TokenEncoder(loaded, config.max_tokens).encode(_sample(passages, config.sample_passages))
-    width = sample.vectors.shape[1]
+    loaded = load_encoder(encoder, batch_tokens, cores)
+    sample = sample_passages(passages, config.sample_passages, config.seed)
+    vectors = TokenEncoder(loaded, config.max_tokens).encode(sample.texts).vectors
+    tokens, width = vectors.shape
     if config.dim > width:
         raise InputError(
-            f"late.dim: {config.dim} is more than the token vectors of {encoder.model} have ({width})",
+            f"late.dim: {config.dim} is more than the token vectors of {encoder.label} have ({width})",
             f"Give at most {width}.",
         )
-    fit_projection(sample.vectors, config).save(out / PROJECTION)
-
-
-def _sample(passages: Path, count: int) -> list[str]:
-    """Texts of ``count`` passages, evenly spread over the table; of all where there are fewer."""
-    total = count_rows(passages)
-    chosen = np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
-    texts: list[str] = []
-    first = 0
-    for path in partitions(passages):
-        rows = pq.read_metadata(path).num_rows
-        here = chosen[(chosen >= first) & (chosen < first + rows)] - first
-        if len(here):
-            table = pq.read_table(path, columns=["title", "text"]).take(here)
-            texts += map(passage_text, table["title"].to_pylist(), table["text"].to_pylist())
-        first += rows
-    return texts
-
-
-def _tokens(path: Path) -> int:
-    """Token vectors of a partition, counted without reading them: one value a dimension stands in its footer."""
-    metadata = pq.read_metadata(path)
-    dim = pq.read_schema(path).field("tokens").type.value_type.list_size
-    values = sum(metadata.row_group(group).column(2).num_values for group in range(metadata.num_row_groups))
-    return int(values // dim)
+    if config.method == "pca" and tokens < config.dim:
+        raise InputError(
+            f"late.dim: a PCA to {config.dim} dimensions needs at least as many tokens, the sample has {tokens}",
+            "Raise late.sample_passages if there are more, keep fewer dimensions, or set late.method: random.",
+        )
+    if config.method == "pca":
+        projection = fit_pca([vectors], loaded.fingerprint, config.dim, config.seed)
+    else:
+        projection = random_projection(loaded.fingerprint, width, config.dim, config.seed)
+    projection.save(out / TOKEN_PROJECTION)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from data.late.projection import PROJECTION, Projection
 
 from data.chunking import ChunkConfig, chunk, passage_text
 from data.embed import EmbedConfig, embed
@@ -18,7 +19,6 @@ from data.index.build import build_index
 from data.late import LateConfig
 from data.late.embed import embed_tokens
 from data.late.multivectors import read_multivectors
-from data.late.projection import PROJECTION, Projection
 from data.maxsim import maxsim
 from data.retrieval import open_retriever
 from data.schema import DOCUMENTS, partition_name, partitions, write_partition

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import data.maxsim
 from data.maxsim import maxsim
+from data.quantise import STORAGES, Storage, decode, encode
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
@@ -46,15 +47,15 @@ def test_blocks_give_what_the_naive_loop_gives(
     np.testing.assert_allclose(scores, naive(queries, query_starts, tokens, starts), rtol=1e-4, atol=1e-4)
 
 
-@given(LENGTHS, st.sampled_from([np.float16, np.int8]), st.integers(0, 2**31))
-def test_stored_tokens_score_as_the_numbers_they_stand_for(lengths: list[int], kind: type, seed: int) -> None:
+@given(LENGTHS, st.sampled_from(STORAGES), st.integers(0, 2**31))
+def test_stored_tokens_score_as_the_vectors_they_stand_for(lengths: list[int], storage: Storage, seed: int) -> None:
     rng = np.random.default_rng(seed)
     starts, query_starts = starts_of(lengths), starts_of([4, 1])
-    tokens = (rng.integers(-127, 128, (starts[-1], 5)) / (1 if kind is np.int8 else 64)).astype(kind)
-    scale = rng.uniform(0.001, 0.01, 5).astype(np.float32)
-    queries = rng.normal(size=(5, 5)).astype(np.float32)
-    expected = naive(queries, query_starts, tokens.astype(np.float32) * scale, starts)
-    np.testing.assert_allclose(maxsim(queries, query_starts, tokens, starts, scale), expected, rtol=1e-4, atol=1e-4)
+    tokens = rng.normal(size=(starts[-1], 16)).astype(np.float32)
+    codes = encode(tokens / np.linalg.norm(tokens, axis=1, keepdims=True), storage)
+    queries = rng.normal(size=(5, 16)).astype(np.float32)
+    expected = naive(queries, query_starts, decode(codes, storage), starts)
+    np.testing.assert_allclose(maxsim(queries, query_starts, codes, starts, storage), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_order_of_tokens_does_not_count_and_of_documents_only_permutes() -> None:
