@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.rows import Row, median_ratio, median_seconds
 from data.maxsim import maxsim
+from data.quantise import encode
 from data.retrieval import open_retriever
 from data.schema import read_table
 from evaluation.retrieval import MODES, evaluate_retrieval
@@ -38,8 +39,7 @@ def maxsim_rows() -> list[Row]:
     tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
     queries = rng.normal(size=(QUERIES * QUERY_TOKENS, DIM)).astype(np.float32)
     query_starts = np.arange(0, len(queries) + 1, QUERY_TOKENS)
-    steps = (tokens * 127).round().astype(np.int8)
-    scale = np.full(DIM, 1 / 127, np.float32)
+    int8 = encode(tokens, "int8")
 
     def naive() -> np.ndarray:
         return np.array(
@@ -59,7 +59,7 @@ def maxsim_rows() -> list[Row]:
     pairs = QUERIES * DOCUMENTS
     ratio, ours_s, naive_s = median_ratio(lambda: maxsim(queries, query_starts, tokens, starts), naive, 5)
     share, _, alone_s = median_ratio(lambda: maxsim(queries, query_starts, tokens, starts), products, 5)
-    int8_s = median_seconds(lambda: maxsim(queries, query_starts, steps, starts, scale), 5)
+    int8_s = median_seconds(lambda: maxsim(queries, query_starts, int8, starts, "int8"), 5)
     told = f"{QUERIES} queries of {QUERY_TOKENS} tokens, {DOCUMENTS:,} passages of {lengths.mean():.0f}, {DIM} dims"
     flop = 2 * len(queries) * len(tokens) * DIM
     return [

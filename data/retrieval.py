@@ -79,6 +79,8 @@ class Retriever:
                 holds no token vectors.
         """
         asked = [SearchQuery(text, mode, top_k, filter or {}) for text in queries]
+        for query in asked:
+            check_query(self.meta, query)
         if mode == "bm25":
             return self.answer(asked, [None] * len(asked))
         if self.encoder is None:

@@ -1,13 +1,8 @@
 """kill -9 of a worker that fine-tunes an encoder: it goes on from the last epoch, as if undisturbed."""
 
-import json
-import os
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pytest
 import torch
@@ -17,13 +12,13 @@ from sentence_transformers import SentenceTransformer
 from data.encoders import EncoderConfig, load_encoder
 from data.encoders.models import open_model
 from data.schema import DOCUMENTS, LINKS, partition_name, write_partition
+from tests.faults.killed_workers import killed_worker
 from training.matryoshka import fit
 from training.matryoshka_config import MatryoshkaConfig
 from training.matryoshka_driver import tune_encoder
 from training.pairs import read_pairs
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
-WORKER = "RayTrainWorker"  # stands in the title that Ray gives the worker's process
 CONFIG = MatryoshkaConfig(dims=(16, 4), epochs=6, batch_pairs=16, learning_rate=1e-3, max_length=16, valid_share=0.2)
 
 
@@ -54,30 +49,6 @@ def write_model(folder: Path) -> str:
     return str(folder)
 
 
-def last_state(out: Path) -> list[dict[str, Any]]:
-    """History in the newest checkpoint that Ray Train has noted; empty where there is none, or it is being replaced."""
-    try:
-        noted = json.loads((out / "checkpoints/checkpoint_manager_snapshot.json").read_text())
-        folder = (noted["latest_checkpoint_result"] or {"checkpoint_dir_name": "none"})["checkpoint_dir_name"]
-        progress = json.loads((out / "checkpoints" / folder / "progress.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return []
-    history: list[dict[str, Any]] = progress["history"]
-    return history
-
-
-def kill_worker(out: Path, kept: list[dict[str, Any]], killed: list[int]) -> None:
-    """Wait for the first checkpoint, remember it, and kill the process that trains."""
-    end = time.monotonic() + 120
-    while not kept and time.monotonic() < end:
-        kept.extend(last_state(out))
-        time.sleep(0.02)
-    for process in psutil.Process(os.getpid()).children(recursive=True):
-        if WORKER in " ".join(process.cmdline()):
-            process.kill()
-            killed.append(process.pid)
-
-
 def plain(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What does not depend on how busy the machine is."""
     return [{name: value for name, value in row.items() if name != "pairs_per_s"} for row in history]
@@ -89,14 +60,9 @@ def test_a_killed_worker_is_replaced_and_the_model_is_as_if_undisturbed(
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # how often it notes checkpoints: two seconds else
     tables, model, out = write_corpus(tmp_path / "tables"), write_model(tmp_path / "base"), tmp_path / "tuned"
     out.mkdir()
-    kept: list[dict[str, Any]] = []
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_worker, args=(out, kept, killed))
-    killer.start()
-    result = tune_encoder(tables, model, CONFIG, out)
-    killer.join()
-    assert len(killed) == 1, "no worker was killed, or more than one"
-    assert 0 < len(kept) <= CONFIG.epochs, "the worker was killed too late"
+    with killed_worker(out) as kept:
+        result = tune_encoder(tables, model, CONFIG, out)
+    assert len(kept) <= CONFIG.epochs, "the worker was killed too late"
     # Rows carry the rate they were made at: equal rows were not trained a second time.
     assert result["history"][: len(kept)] == kept
     assert {path.name for path in out.iterdir()} == {"model", "pairs.parquet", "progress.json"}
