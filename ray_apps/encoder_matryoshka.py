@@ -5,9 +5,9 @@ from typing import Any
 
 from data.artifacts import materialise
 from data.encoders import check_model
-from data.errors import InputError
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
+from ray_apps.encoder_forms import need_model
 from ray_apps.ingest import ingest
 from ray_apps.stages import artifact
 from training.matryoshka_config import MatryoshkaConfig
@@ -27,12 +27,8 @@ def matryoshka(run: RunConfig) -> dict[str, Any]:
     run = run.model_copy(update={"matryoshka": config})
     made = artifact(run, "matryoshka")
     if not made.done:
+        need_model(run.encoder, "cannot be fine-tuned")
         check_model(run.encoder)
-        if ":" in run.encoder.model:
-            raise InputError(
-                f"encoder.model: {run.encoder.model} is an encoder of your own and cannot be fine-tuned here",
-                "Name a sentence-transformers model.",
-            )
         tables = ingest(run).path
         connect(run.ray)
 

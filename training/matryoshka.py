@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from evaluation.ranking import evaluate_ranking
+from data.errors import InputError
 from training.checkpoint import load_state, save_state
 from training.matryoshka_config import MatryoshkaConfig
+from training.matryoshka_judge import Figures, tokens, validate
 from training.pairs import Pairs
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-Figures = dict[str, float]
 
 
 @dataclass
@@ -83,12 +82,14 @@ def freeze_lowest(model: "SentenceTransformer", layers: int) -> None:
     """Leave word embeddings and the lowest ``layers`` layers of a transformer as they are.
 
     Raises:
-        ValueError: if it has fewer layers.
+        InputError: if it has fewer layers.
     """
     stacks = [module for module in model[0].modules() if isinstance(module, nn.ModuleList)]
     stack = max(stacks, key=len, default=nn.ModuleList())
     if layers > len(stack):
-        raise ValueError(f"frozen_layers: {layers}, and the model has {len(stack)}")
+        raise InputError(
+            f"matryoshka.frozen_layers: {layers}, and the model has {len(stack)}", f"Give at most {len(stack)}."
+        )
     if layers:
         for weights in model[0].parameters():
             weights.requires_grad_(False)
@@ -147,7 +148,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * schedule(progress.epoch * steps + step)
             anchors_BW, positives_BW = parallel(
-                _tokens(model, batch.anchors, place), _tokens(model, batch.positives, place)
+                tokens(model, batch.anchors, place), tokens(model, batch.positives, place)
             )
             masked_BB = torch.from_numpy(batch.masked_BB).to(place)
             loss = matryoshka_loss(anchors_BW, positives_BW, masked_BB, config.dims, config.temperature)
@@ -171,41 +172,6 @@ def fit(
     model.load_state_dict(best)
     model.eval()
     return progress
-
-
-def validate(model: "SentenceTransformer", pairs: Pairs, config: MatryoshkaConfig, device: torch.device) -> Figures:
-    """nDCG@10 of held-out anchors at each dimension, over the documents of the held-out pairs.
-
-    What belongs to an anchor by a training pair is taken out of its ranking. Every worker computes it for itself: the
-    weights are equal, and so all workers keep the same epoch.
-    """
-    held_out = pairs.held_out(config.max_valid_pairs)
-    model.eval()
-    with torch.inference_mode():
-        anchors_QW = _encode(model, held_out.anchors, device)
-        documents_NW = _encode(model, held_out.documents, device)
-        figures = {}
-        for dim in config.dims:
-            anchors_QD = nn.functional.normalize(anchors_QW[:, :dim], dim=1)
-            documents_ND = nn.functional.normalize(documents_NW[:, :dim], dim=1)
-            scores_QN = (anchors_QD @ documents_ND.T).cpu().numpy()
-            ranked = evaluate_ranking(held_out.run(scores_QN), held_out.qrels)
-            figures[f"ndcg@10[{dim}]"] = round(ranked.means["ndcg@10"], 5)
-    return figures
-
-
-def _encode(model: "SentenceTransformer", texts: Sequence[str], device: torch.device, size: int = 64) -> Tensor:
-    """Vectors of texts before they are cut, longest texts first so that a batch is of one length."""
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    vectors = []
-    for start in range(0, len(order), size):
-        batch = [texts[i] for i in order[start : start + size]]
-        vectors.append(model(_tokens(model, batch, device))["sentence_embedding"].float())
-    return torch.cat(vectors)[torch.argsort(torch.tensor(order))]
-
-
-def _tokens(model: "SentenceTransformer", texts: Sequence[str], device: torch.device) -> dict[str, Tensor]:
-    return {name: value.to(device) for name, value in model.preprocess(list(texts)).items() if torch.is_tensor(value)}
 
 
 def _score(figures: Figures) -> float:

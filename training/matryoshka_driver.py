@@ -12,7 +12,7 @@ from ray.train.torch import get_device, prepare_model
 
 from data.encoders.models import open_model
 from data.errors import InputError
-from training.matryoshka import fit
+from training.matryoshka import fit, freeze_lowest
 from training.matryoshka_config import MatryoshkaConfig
 from training.pairs import read_pairs, write_pairs
 from training.workers import CHECKPOINTS, report, run_workers, share_cores
@@ -34,6 +34,7 @@ def tune_encoder(tables: Path, model: str, config: MatryoshkaConfig, out: Path) 
     Raises:
         InputError: if the corpus has too few pairs, or the model has fewer dimensions or layers than asked for.
     """
+    _check_fits(model, config)
     counts = write_pairs(tables, config.pairs, config.max_pairs, config.valid_share, config.seed, out / "pairs.parquet")
     settings = {"model": model, "config": config.model_dump(), "out": str(out)}
     run_workers(tune_worker, settings, out, config.workers, config.use_gpu, config.max_failures)
@@ -56,12 +57,6 @@ def tune_worker(settings: dict[str, Any]) -> None:
     config, out = MatryoshkaConfig(**settings["config"]), Path(settings["out"])
     model = open_model(settings["model"], "cpu", None)
     length = model.max_seq_length
-    width = int(model.get_embedding_dimension() or 0)
-    if config.dims[0] > width:
-        raise InputError(
-            f"matryoshka.dims: {config.dims[0]} is more than {settings['model']} has ({width})",
-            f"Give at most {width}.",
-        )
     saved = ray.train.get_checkpoint()
     # Poolers and other weights that no vector depends on have no gradient; DDP must not wait for one.
     wrap = partial(prepare_model, parallel_strategy_kwargs={"find_unused_parameters": True})
@@ -85,3 +80,14 @@ def tune_worker(settings: dict[str, Any]) -> None:
         shutil.rmtree(out / "model", ignore_errors=True)
         unfinished.rename(out / "model")
         (out / "progress.json").write_text(json.dumps(vars(progress), indent=2))
+
+
+def _check_fits(name: str, config: MatryoshkaConfig) -> None:
+    """Tell what the model does not have before any worker is started: each would be started anew to say it again."""
+    model = open_model(name, "cpu", None)
+    width = int(model.get_embedding_dimension() or 0)
+    if config.dims[0] > width:
+        raise InputError(
+            f"matryoshka.dims: {config.dims[0]} is more than {name} has ({width})", f"Give at most {width}."
+        )
+    freeze_lowest(model, config.frozen_layers)

