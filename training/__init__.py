@@ -7,6 +7,6 @@
               reports to MLflow
 ``scoring``   a trained model ready to score, for evaluation, discovery and serving
 
-The text encoder beside it: ``matryoshka`` fine-tunes it on ``pairs``, ``matryoshka_judge`` measures it, ``matryoshka_driver``
-runs it on Ray Train.
+The text encoder beside it: ``matryoshka`` fine-tunes it on ``pairs``, ``matryoshka_judge`` measures it,
+``matryoshka_driver`` runs it on Ray Train.
 """

@@ -47,16 +47,16 @@ def test_the_command_late_needs_its_section(run_file: Path) -> None:
 
 
 def test_an_encoder_of_ones_own_is_not_tuned(run_file: Path) -> None:
-    with pytest.raises(InputError, match="encoder.model: benchmarks.* is an encoder of your own: it cannot be fine-t"):
+    with pytest.raises(InputError, match=r"encoder.model: benchmarks.* is an encoder of your own: it cannot be fine-t"):
         matryoshka(load_run(run_file, ["--encoder.model", "benchmarks.stub_encoder:load"]))
 
 
 def test_what_is_no_model_is_neither_tuned_nor_asked_for_tokens(run_file: Path) -> None:
     hashed = load_run(run_file, ["--encoder.hashed.dim", "64", "--late.dim", "32"])
-    with pytest.raises(InputError, match="encoder.hashed: hashed TF-IDF .* cannot be fine-tuned"):
+    with pytest.raises(InputError, match=r"encoder.hashed: hashed TF-IDF .* cannot be fine-tuned"):
         matryoshka(hashed)
     for command in (late, index):
-        with pytest.raises(InputError, match="late: encoder.hashed: .* not those of its tokens"):
+        with pytest.raises(InputError, match=r"late: encoder.hashed: .* not those of its tokens"):
             command(hashed)
     assert not artifact(hashed, "embed").done
 
