@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks import embed_cache, embed_peers, embed_scale, embed_speed, embed_storage
+from benchmarks import embed_cache, embed_late, embed_peers, embed_scale, embed_speed, embed_storage
 from benchmarks.embed_texts import sample, write_passages
 from benchmarks.rows import Row
 from data.embed import embed
@@ -45,7 +45,7 @@ def measure() -> list[Row]:
     """Every row of the table; half an hour on two cores, most of it the million passages and the peers."""
     encoder = load_encoder(EncoderConfig())
     around = [*_around_the_encoder(encoder), _driver_memory()]
-    apart = (embed_speed, embed_peers, embed_cache, embed_storage, embed_scale)
+    apart = (embed_speed, embed_peers, embed_cache, embed_storage, embed_late, embed_scale)
     return [*around, *(row for module in apart for row in module.measure())]
 
 

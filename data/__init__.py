@@ -13,6 +13,7 @@ Follow a document through these modules in this order:
                 ``embed_progress`` what they tell
 ``sampling``    some passages of a table, for what is fitted or measured on a sample
 ``reduce``      vectors in fewer dimensions (``reduction``) or fewer bytes (``quantise``)
+``late``        passages to the vectors of their tokens; ``maxsim`` scores them
 ``lexical``     passages to BM25 weights
 ``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers
 ``tfidf``       documents as the rare words they hold

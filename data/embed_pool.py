@@ -149,28 +149,61 @@ def run(
     """
     if not todo:
         return
+    pool, encoder = reserve(encoder, config, len(todo))
+    arguments = (encoder, config.batch_tokens, pool.cores, vectors, cache, config.storage)
+    for row in over_partitions(todo, EmbedPartition, arguments, pool, config.queued):
+        yield Embedded.model_validate_json(row["embedded"])
+
+
+def reserve(encoder: EncoderConfig, config: EmbedConfig, partitions: int) -> tuple[Pool, EncoderConfig]:
+    """Plan a pool on the cluster as it is now, and wait for a first machine where none of its actors fits.
+
+    Returns:
+        The pool, and the encoder on the device that its actors load it on.
+
+    Raises:
+        InputError: if no machine that an actor fits on comes in time; EncoderUnavailable where it lacks GPUs.
+    """
     import ray
 
     cluster = ray.cluster_resources()
     machine_cores = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-    pool = plan_pool(encoder, config, len(todo), cluster, machine_cores)
+    pool = plan_pool(encoder, config, partitions, cluster, machine_cores)
     if any(cluster.get(resource, 0) < amount for resource, amount in pool.needs.items()):
         _wait_for_machine(pool, config.start_timeout_s)
     if config.gpus_per_actor == 0:  # Ray does not hide GPUs from an actor that asked for none
         encoder = encoder.model_copy(update={"device": "cpu"})
+    return pool, encoder
+
+
+def over_partitions(
+    todo: Sequence[Path], actor: type, arguments: tuple[Any, ...], pool: Pool, queued: int
+) -> Iterator[dict[str, Any]]:
+    """Hand partitions to the actors of a pool; yields a row for each, in whatever order they are done.
+
+    An exception ends the job, and its actors with it.
+
+    Args:
+        todo: partitions.
+        actor: class whose objects are called with ``{"path": [...]}``, and return columns of as many rows.
+        arguments: of its constructor.
+        pool: how many actors, of what size.
+        queued: partitions handed to an actor at once.
+    """
+    import ray
+
     dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
-        EmbedPartition,
-        fn_constructor_args=(encoder, config.batch_tokens, pool.cores, vectors, cache, config.storage),
+        actor,
+        fn_constructor_args=arguments,
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
-            min_size=pool.least, max_size=pool.most, max_tasks_in_flight_per_actor=config.queued
+            min_size=pool.least, max_size=pool.most, max_tasks_in_flight_per_actor=queued
         ),
         num_cpus=pool.cores,
         num_gpus=pool.gpus,
     )
     try:
-        for row in dataset.iter_rows():
-            yield Embedded.model_validate_json(row["embedded"])
+        yield from dataset.iter_rows()
     except Exception as error:
         _let_go(error)
         raise

@@ -17,15 +17,20 @@ MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 
 
 def evaluate_retrieval(
-    search: Search, queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], config: EvaluateConfig
+    search: Search,
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    config: EvaluateConfig,
+    modes: Sequence[Mode] = MODES,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-    """Judge BM25, dense and hybrid search.
+    """Judge the modes of search.
 
     Args:
         search: what is judged.
         queries: query id -> text.
         qrels: query id -> document id -> grade.
         config: depth, batch size and resamples.
+        modes: what to judge, hybrid among them.
 
     Returns:
         The table, mode -> figures; and the details: judged queries, those left out because nothing is relevant to them,
@@ -38,7 +43,7 @@ def evaluate_retrieval(
         query: text for query, text in queries.items() if any(grade > 0 for grade in qrels.get(query, {}).values())
     }
     judged: dict[str, RankingFigures] = {}
-    for mode in MODES:
+    for mode in modes:
         run: dict[str, dict[str, float]] = {}
         remaining = iter(asked.items())
         while batch := list(islice(remaining, config.batch_queries)):
@@ -52,7 +57,7 @@ def evaluate_retrieval(
         "without_relevant": len(queries) - len(asked),
         "comparisons": {
             mode: paired_difference(hybrid, judged[mode].per_query["ndcg@10"], config.resamples, config.seed)
-            for mode in MODES
+            for mode in modes
             if mode != "hybrid"
         },
     }

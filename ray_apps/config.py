@@ -30,6 +30,7 @@ from data.encoders.kinds import API_KEY_VARIABLE
 from data.errors import InputError, nearest
 from data.graph import GraphConfig
 from data.index import IndexConfig
+from data.late import LateConfig
 from data.reduce import ReduceConfig
 from data.sources import SourceConfig
 from data.steps import StepConfig
@@ -38,6 +39,7 @@ from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain
 from serving.config import ServeConfig
 from training.config import FuseConfig, TrainConfig
+from training.matryoshka_config import MatryoshkaConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
@@ -73,10 +75,14 @@ class RunConfig(BaseSettings):
     embed: EmbedConfig = EmbedConfig()
     cache: CacheConfig = CacheConfig()
     reduce: ReduceConfig = ReduceConfig()
+    late: LateConfig | None = Field(None, description="token vectors for mode late; none are made where unset")
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()
     fuse: FuseConfig = FuseConfig()
+    matryoshka: MatryoshkaConfig | None = Field(
+        None, description="fine-tuning of the encoder by `catena encoder matryoshka`"
+    )
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = ServeConfig()

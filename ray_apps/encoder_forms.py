@@ -27,6 +27,24 @@ def form_of(config: EncoderConfig) -> str:
     return f"{config.backend} {'fp32' if config.precision == 'auto' else config.precision}"
 
 
+def need_model(config: EncoderConfig, otherwise: str) -> None:
+    """Refuse an encoder that is no sentence-transformers model.
+
+    Args:
+        config: the run's encoder.
+        otherwise: what is told of one that is none.
+
+    Raises:
+        InputError: if the encoder is one of the user's own, or no model at all.
+    """
+    kinds = {"endpoint": config.endpoint, "hashed": config.hashed, "ensemble": config.ensemble}
+    own = ":" in config.model and not config.model.startswith(("/", "."))
+    key = next((kind for kind, value in kinds.items() if value is not None), "model" if own else None)
+    if key is not None:
+        what = f"{config.label} is an encoder of your own: it" if key == "model" else config.label
+        raise InputError(f"encoder.{key}: {what} {otherwise}", "Name a sentence-transformers model in encoder.model.")
+
+
 def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     """The forms this machine can compute, those that give up least first.
 
@@ -37,15 +55,7 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
 
     from data.encoders.precision import bf16_in_hardware
 
-    if config.endpoint is not None or config.hashed is not None or config.ensemble is not None:
-        raise InputError(
-            f"encoder: {config.label} has no forms to compare or export", "Name a sentence-transformers model."
-        )
-    if ":" in config.model and not config.model.startswith(("/", ".")):
-        raise InputError(
-            f"encoder.model: {config.model} is an encoder of your own: it has no forms to compare",
-            "Name a sentence-transformers model.",
-        )
+    need_model(config, "has no forms to compare or export")
     device = device_of(config)
     forms = [EXACT]
     if bf16_in_hardware(device):

@@ -14,7 +14,7 @@ from data.schema import read_table
 from evaluation.baselines import adamic_adar, common_neighbours, cosine, resource_allocation
 from evaluation.config import EvaluateConfig
 from evaluation.links import evaluate_links, unordered_pairs
-from evaluation.retrieval import evaluate_retrieval
+from evaluation.retrieval import MODES, evaluate_retrieval
 from ray_apps.config import RunConfig
 from ray_apps.encoder import usable_encoder
 from ray_apps.ingest import ingest
@@ -81,7 +81,8 @@ def _judge_search(run: RunConfig, tables: Artifact, index: Artifact) -> tuple[Fi
         return "None of the corpus's questions has a relevant document, so search was not judged."
     retriever = open_retriever(index.path, usable_encoder(run))
     try:
-        return evaluate_retrieval(retriever.search, asked, qrels, run.evaluate)
+        modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")
+        return evaluate_retrieval(retriever.search, asked, qrels, run.evaluate, modes)
     finally:
         retriever.index.close()
 

@@ -6,6 +6,7 @@ from data.artifacts import Artifact, materialise
 from data.index.build import build_index
 from ray_apps.config import RunConfig
 from ray_apps.ingest import chunk, documents
+from ray_apps.late import late
 from ray_apps.reduce import vectors
 from ray_apps.stages import artifact
 
@@ -15,9 +16,10 @@ def index(run: RunConfig) -> Artifact:
     built = artifact(run, "index")
     if built.done:
         return built
+    tokens = late(run).path if run.late is not None else None
     embedded = vectors(run).path
     table, passages = documents(run), chunk(run).path / "passages"
-    return materialise(built, lambda out: build_index(table, passages, embedded, run.index, out))
+    return materialise(built, lambda out: build_index(table, passages, embedded, run.index, out, tokens))
 
 
 if __name__ == "__main__":

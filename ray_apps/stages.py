@@ -13,11 +13,13 @@ from ray_apps.config import RunConfig
 class Stage:
     """A stage's config sections (keys of the run file) and the stages whose output it reads.
 
-    ``vectors`` stands for ``reduce`` where the run makes vectors smaller, and for ``embed`` where it does not.
+    ``vectors`` stands for ``reduce`` where the run makes vectors smaller, and for ``embed`` where it does not; ``late``
+    is left out where the run keeps no token vectors.
     """
 
     sections: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
 
 STAGES = {
@@ -25,19 +27,26 @@ STAGES = {
     "steps": Stage((), ("ingest",)),
     "chunk": Stage(("chunk",), ("ingest",)),
     "embed": Stage(("encoder", "embed"), ("chunk",)),
+    "late": Stage(("late",), ("chunk", "embed")),
     "reduce": Stage(("reduce",), ("embed",)),
-    "index": Stage(("index",), ("ingest", "chunk", "vectors")),
+    "index": Stage(("index",), ("ingest", "chunk", "vectors", "late")),
     "graph": Stage(("graph",), ("ingest", "vectors")),
     "train": Stage(("train",), ("graph",)),
+    "matryoshka": Stage(("encoder", "matryoshka"), ("ingest",)),
     "evaluate": Stage(("evaluate",), ("ingest", "index", "train")),
     "discover": Stage(("discover",), ("ingest", "train")),
 }
 
 
 def stages_of(run: RunConfig) -> tuple[str, ...]:
-    """Names of a run's stages, in order: steps of the user's own and smaller vectors where they are asked for."""
-    left_out = {"steps": not run.steps, "reduce": not run.reduce.active}
-    return tuple(stage for stage in STAGES if not left_out.get(stage, False))
+    """Names of a run's stages, in order: those that a run has only where it asks for them are left out else."""
+    asked = {
+        "steps": bool(run.steps),
+        "late": run.late is not None,
+        "reduce": run.reduce.active,
+        "matryoshka": run.matryoshka is not None,
+    }
+    return tuple(stage for stage in STAGES if asked.get(stage, True))
 
 
 def artifact(run: RunConfig, stage: str) -> Artifact:
@@ -47,6 +56,7 @@ def artifact(run: RunConfig, stage: str) -> Artifact:
     if stage == "ingest":
         identity["fingerprint"] = fingerprint(run.source)
     needs = [("reduce" if run.reduce.active else "embed") if need == "vectors" else need for need in described.needs]
+    needs = [need for need in needs if need != "late" or run.late is not None]
     if stage == "steps":
         identity["steps"] = [{**step.identity(), "code": code_stamp(step)} for step in run.steps]
     if stage == "chunk":

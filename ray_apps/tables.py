@@ -128,5 +128,8 @@ def _verdict(line: Mapping[str, Any]) -> str:
 
 
 def _figures(command: str, result: Mapping[str, Any]) -> str:
+    dims = result.get(command, {}).get("dims")  # of an encoder that was fine-tuned: one line a dimension
+    if dims:
+        dims = table(dims[0].keys(), (line.values() for line in dims)) + "\n\n"
     plain = {k: v for k, v in result.get(command, {}).items() if isinstance(v, int | float | str)}
-    return f"{table((command, ''), plain.items())}\n{result.get('artifact', '')}".rstrip()
+    return f"{dims or ''}{table((command, ''), plain.items())}\n{result.get('artifact', '')}".rstrip()

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from data.errors import InputError
 
@@ -11,7 +11,8 @@ COMMANDS = {
     "ingest": "read the corpus into documents, links, queries and rejects, and cut it into passages",
     "embed": "passages to vectors, on Ray Data",
     "reduce": "vectors to fewer dimensions or fewer bytes, as the run's section `reduce` says",
-    "encoder": "compare, export or teach the run's encoder: check, export, idf or fuse",
+    "late": "passages to the vectors of their tokens, for search mode late, on Ray Data",
+    "encoder": "compare, export or teach the run's encoder: check, export, idf, fuse or matryoshka",
     "index": "fill the search index",
     "search": "search the index from here",
     "train": "links to a graph, and a link model on it, on Ray Train",
@@ -28,6 +29,10 @@ ENCODER_ACTIONS = {
     "export": ("ray_apps.encoder:export", "lay it out for a server"),
     "idf": ("ray_apps.encoder_fit:idf", "count the weights of words of hashed encoders"),
     "fuse": ("ray_apps.encoder_fit:fuse", "learn the attention of an ensemble"),
+    "matryoshka": (
+        "ray_apps.encoder_matryoshka:matryoshka",
+        "fine-tune the model on links or answered questions so that its vectors can be cut short",
+    ),
 }
 
 
@@ -62,9 +67,11 @@ def command_parser(command: str) -> Parser:
         )
         parser.add_argument("--strict", action="store_true", help="the first bad row of the corpus is an error")
     if command == "search":
+        from data.index import Mode
+
         parser.add_argument("query", metavar="QUERY", help="what to look for")
         parser.add_argument("--top-k", type=_positive, default=10, metavar="N", help="results wanted (default: 10)")
-        parser.add_argument("--mode", choices=("hybrid", "dense", "bm25"), default="hybrid", help="(default: hybrid)")
+        parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
         parser.add_argument(
             "--filter", action="append", default=[], metavar="KEY=VALUE", help="metadata that must hold"
         )

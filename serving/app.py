@@ -22,7 +22,7 @@ from data.encoders import EncoderConfig
 from data.errors import EncoderUnavailable, InputError
 from data.index import IndexMeta, read_meta
 from data.index.actor import IndexActor
-from data.retrieval import SearchHit, SearchQuery, check_filter
+from data.retrieval import SearchHit, SearchQuery, check_query
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError, answer_errors, documented
@@ -67,9 +67,10 @@ class Ingress:
         """Documents that answer a question, best first."""
         query = SearchQuery(request.query, request.mode, request.top_k, request.filter)
         try:
-            check_filter(self._meta, query.filter)
+            check_query(self._meta, query)
         except InputError as error:
-            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", "filter") from None
+            about = "mode" if error.problem.startswith("mode") else "filter"
+            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", about) from None
         try:
             hits = await self._find(query)
         except EncoderUnavailable as error:
@@ -111,8 +112,15 @@ class Ingress:
         )
 
     async def _find(self, query: SearchQuery) -> list[SearchHit]:
-        vector = None if query.mode == "bm25" else await self._embedder.encode.remote(query.text)
-        hits: list[SearchHit] = await self._index.search.remote(query, vector)
+        if query.mode == "bm25":
+            vector = tokens = None
+        elif query.mode == "late":
+            vector, tokens = await asyncio.gather(
+                self._embedder.encode.remote(query.text), self._embedder.encode_tokens.remote(query.text)
+            )
+        else:
+            vector, tokens = await self._embedder.encode.remote(query.text), None
+        hits: list[SearchHit] = await self._index.search.remote(query, vector, tokens)
         return hits
 
 

@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from data.cache import CacheConfig
 from data.coalescing import Coalescer
-from data.encoders import Encoder, EncoderConfig
+from data.encoders import EncoderConfig
 from data.errors import EncoderUnavailable
 from data.index import IndexMeta
-from data.retrieval import query_encoder
+from data.retrieval import QueryEncoders, query_encoders
 from serving.config import ServeConfig
 
 BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch
@@ -33,11 +33,14 @@ class Embedder:
         self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig, cache: CacheConfig | None = None
     ) -> None:
         self._config, self._meta, self._cache = config, meta, cache
-        self._encoder: Encoder | None = None
+        self._encoders: QueryEncoders | None = None
         with suppress(EncoderUnavailable):  # the service starts and searches by words; each question asks again
-            self._encoder = query_encoder(meta, config, cache)
+            self._encoders = query_encoders(meta, config, cache)
         self._encode = Coalescer[str, npt.NDArray[np.float32]](
             self._encode_batch, serve.max_batch, estimated_tokens, serve.max_batch_tokens, serve.max_age_s
+        )
+        self._encode_tokens = Coalescer[str, npt.NDArray[np.float32]](
+            self._token_batch, serve.max_batch, estimated_tokens, serve.max_batch_tokens, serve.max_age_s
         )
 
     async def encode(self, text: str) -> npt.NDArray[np.float32]:
@@ -48,10 +51,22 @@ class Embedder:
         """
         return await self._encode(text)
 
+    async def encode_tokens(self, text: str) -> npt.NDArray[np.float32]:
+        """The unit vectors of one text's tokens, float32 (tokens, late_dim); for an index that holds such."""
+        return await self._encode_tokens(text)
+
     def _encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
-        if self._encoder is None:
-            self._encoder = query_encoder(self._meta, self._config, self._cache)
-        return list(self._encoder.encode_queries(texts))
+        return list(self._loaded().whole.encode_queries(texts))
+
+    def _token_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
+        tokens = self._loaded().tokens
+        assert tokens is not None, "the ingress refuses mode late without token vectors"
+        return tokens.encode_queries(texts).each()
+
+    def _loaded(self) -> QueryEncoders:
+        if self._encoders is None:
+            self._encoders = query_encoders(self._meta, self._config, self._cache)
+        return self._encoders
 
 
 def estimated_tokens(text: str) -> int:

@@ -22,7 +22,11 @@ class SearchRequest(BaseModel):
 
     query: str = Field(min_length=1, max_length=20_000, description="the question, in words")
     top_k: int = Field(10, ge=1, le=100, description="documents wanted")
-    mode: Mode = Field("hybrid", description="by vectors (dense), by words (bm25), or both fused (hybrid)")
+    mode: Mode = Field(
+        "hybrid",
+        description="by vectors (dense), by words (bm25), both fused (hybrid), or the fused list rescored by the "
+        "vectors of its tokens (late), where the index holds them",
+    )
     bm25_if_encoder_down: bool = Field(
         False, description="search by words alone where the encoder cannot be had, rather than answer 503"
     )

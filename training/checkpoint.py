@@ -30,7 +30,7 @@ def load_model(path: Path) -> LinkModel:
 
 def save_state(
     folder: Path,
-    model: LinkModel,
+    model: torch.nn.Module,
     best: dict[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
     progress: dict[str, Any],
@@ -46,7 +46,7 @@ def save_state(
 
 
 def load_state(
-    folder: Path, model: LinkModel, optimizer: torch.optim.Optimizer
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Put a saved state back into a model and its optimiser; returns the best weights and the progress."""
     tensors = load_file(folder / "state.safetensors")

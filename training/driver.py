@@ -1,18 +1,14 @@
 """The training loop on Ray Train: one worker or several, each death survived from the last epoch's checkpoint."""
 
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray.train
-import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device, prepare_model
+from ray.train.torch import get_device, prepare_model
 
 from data.errors import InputError
 from data.graph import SPLITS, load_graph
@@ -22,6 +18,7 @@ from training.config import TrainConfig
 from training.loop import Progress, fit
 from training.scoring import LinkScorer
 from training.tracking import track
+from training.workers import CHECKPOINTS, report, run_workers, share_cores
 
 
 def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: Path, out: Path) -> dict[str, Any]:
@@ -45,21 +42,8 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         InputError: if the graph has too few links to train on and to validate with.
     """
     _check_links(graph)
-    trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"graph": str(graph), "config": config.model_dump(), "out": str(out)},
-        scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
-        run_config=RunConfig(
-            name="checkpoints",
-            storage_path=str(out),
-            failure_config=FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            # OpenMP's threads wait by spinning, unless told: with other work on the machine's cores an epoch of small
-            # batches took 40 times as long.
-            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
-        ),
-    )
-    trainer.fit()
+    settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
+    run_workers(train_worker, settings, out, config.workers, config.use_gpu, config.max_failures)
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
     model = load_model(out / "model.safetensors")
     opened = load_graph(graph)
@@ -68,26 +52,15 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
     )
     result["parameters"] = sum(weights.numel() for weights in model.parameters())
     result["mlflow_run"] = track(config, run_name, default_store, result, out)
-    shutil.rmtree(out / "checkpoints")
+    shutil.rmtree(out / CHECKPOINTS)
     return result
 
 
 def train_worker(settings: dict[str, Any]) -> None:
     """What each Ray Train worker does; rank 0 trains the baseline too and writes all."""
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    # Ray gives an actor one OpenMP thread; the workers of a machine share its cores instead.
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
+    rank, world = share_cores()
     config, out = TrainConfig(**settings["config"]), Path(settings["out"])
     graph = load_graph(Path(settings["graph"]))
-
-    def report(progress: Progress, save: Callable[[Path], None]) -> None:
-        """Every worker reports, for Ray Train waits for all of them; rank 0 brings the checkpoint."""
-        with tempfile.TemporaryDirectory() as folder:
-            if rank == 0:
-                save(Path(folder))
-            checkpoint = Checkpoint.from_directory(folder) if rank == 0 else None
-            ray.train.report(dict(progress.history[-1]), checkpoint=checkpoint)
 
     saved = ray.train.get_checkpoint()
     with saved.as_directory() if saved else tempfile.TemporaryDirectory() as folder:

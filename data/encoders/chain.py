@@ -80,6 +80,19 @@ def load_again(config: EncoderConfig, fingerprint: str, precision: str, link: in
     )
 
 
+def maker_of(embedded: Path, config: EncoderConfig) -> EncoderConfig:
+    """The link of a chain that made an embedding's vectors, alone, computing as it did; loaded, it is held to that.
+
+    Args:
+        embedded: the embedding stage's folder.
+        config: the chain.
+    """
+    manifest = json.loads((embedded / "manifest.json").read_text())
+    chain, link = links(config), begun_with(embedded)
+    made_by = pinned(chain[link if link < len(chain) else 0], manifest["precision"])
+    return made_by.model_copy(update={"fingerprint": manifest["fingerprint"]})
+
+
 def pinned(config: EncoderConfig, precision: str) -> EncoderConfig:
     """The encoder with its precision fixed to that of vectors that were made, where it leaves the choice.
 

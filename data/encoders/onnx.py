@@ -23,6 +23,7 @@ class OnnxEncoder(SentenceEncoder):
     read, and the output written, where torch holds them.
     """
 
+    shows_tokens = False  # its graph ends in a text's vector
     _session: Any = None  # an onnxruntime.InferenceSession; None until the model's own vectors are known
     _computes_on = "cpu"
 

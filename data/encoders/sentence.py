@@ -1,10 +1,10 @@
 """A sentence-transformers model on batches by token area, in fp32, bf16 or fp16, on every core or a GPU."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from data.errors import InputError
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
+
+Batch = TypeVar("Batch")
+Made = TypeVar("Made")
 
 PIECE = 512  # texts tokenised at once: those of the next piece while batches of this one are computed
 
@@ -39,6 +42,8 @@ class SentenceEncoder:
         threads: batches at once on a CPU.
     """
 
+    shows_tokens = True  # what it computes before pooling can be had: ``states``
+
     def __init__(
         self, model: "SentenceTransformer", tokeniser: Tokeniser, prompts: Prompts, batch_tokens: int, threads: int
     ) -> None:
@@ -49,7 +54,7 @@ class SentenceEncoder:
         self.device: torch.device = model.device
         self.prompts = prompts
         self.tokenise = tokeniser
-        self._batch_tokens = batch_tokens
+        self.batch_tokens = batch_tokens
         self._transformer, *self._heads = list(model)
         self._pool = single_core_threads(threads if self.device.type == "cpu" else 1)
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
@@ -146,13 +151,13 @@ class SentenceEncoder:
                     self.tokenise.refuse_cut(tokenised, positions)
                 lengths[positions] = [len(text) for text in tokenised.numbers]
                 dropped[positions] = tokenised.dropped
-                for batch in token_batches(lengths[positions], self._batch_tokens):
+                for batch in token_batches(lengths[positions], self.batch_tokens):
                     plan.append(positions[batch])
                     yield [tokenised.numbers[i] for i in batch]
 
         retries = 0
         for number, (part, ran_out) in enumerate(self._compute(arriving(), self.tokenise.prompt_numbers(prompt))):
-            self._check_finite(part, plan[number], texts)
+            self.check_finite(part, plan[number], texts)
             vectors[plan[number]] = part
             retries += ran_out
         return Encoded(vectors, lengths, padding_share(lengths, plan), dropped, retries)
@@ -177,7 +182,11 @@ class SentenceEncoder:
             features = partial(self._features, prompt_tokens=len(prompt))
             yield from batches_on_gpu(batches, self.device, features, self._unit, again)
             return
-        running = [self._pool.submit(again, tokens) for tokens in batches]
+        yield from self.side_by_side(again, batches)
+
+    def side_by_side(self, work: Callable[[Batch], Made], batches: Iterable[Batch]) -> Iterator[Made]:
+        """What ``work`` makes of each batch, in order: on a CPU a batch on each core, on a GPU one after the other."""
+        running = [self._pool.submit(work, batch) for batch in batches]
         try:
             yield from (batch.result() for batch in running)
         finally:
@@ -209,11 +218,25 @@ class SentenceEncoder:
         """Vectors of unit length, float32 of shape (n, dim), where the features are."""
         import torch
 
-        features = self._transformer(features)
-        features["token_embeddings"] = features["token_embeddings"].float()
+        features = self._states(features)
         for head in self._heads:
             features = head(features)
         return torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
+
+    def states(self, tokens: Tokens) -> "torch.Tensor":
+        """What the model says of each token before pooling, float32 (texts, longest, width), on its device.
+
+        Computed in the calling thread; padding is at the side that ``tokenise.pads_left`` says.
+        """
+        here = self._features(tokens, 0)
+        features = self._states({name: value.to(self.device) for name, value in here.items()})
+        states: torch.Tensor = features["token_embeddings"]
+        return states
+
+    def _states(self, features: "dict[str, Any]") -> "dict[str, Any]":
+        features = self._transformer(features)
+        features["token_embeddings"] = features["token_embeddings"].float()
+        return features
 
     def _features(self, tokens: Tokens, prompt_tokens: int) -> "dict[str, torch.Tensor]":
         """What the model reads: token numbers and attention mask, int64 of shape (texts, longest), on the CPU."""
@@ -229,7 +252,17 @@ class SentenceEncoder:
         features = {"input_ids": torch.from_numpy(numbers), "attention_mask": torch.from_numpy(mask)}
         return features | ({"prompt_length": torch.tensor([prompt_tokens])} if prompt_tokens else {})
 
-    def _check_finite(self, vectors: Vectors, batch: Positions, texts: Sequence[str]) -> None:
+    def check_finite(self, vectors: Vectors, batch: Positions, texts: Sequence[str]) -> None:
+        """Refuse what cannot be compared.
+
+        Args:
+            vectors: a row for each text of a batch, (n, any).
+            batch: places of its texts among ``texts``.
+            texts: all that is encoded.
+
+        Raises:
+            InputError: if a row holds NaN or an infinity; names its text.
+        """
         bad = batch[~np.isfinite(vectors).all(axis=1)]
         if len(bad):
             raise InputError(

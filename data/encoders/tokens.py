@@ -44,6 +44,8 @@ class Tokeniser:
     def __init__(self, tokenizer: Any, max_length: int, truncate: Truncate) -> None:  # noqa: ANN401 - transformers'
         tokenizer.truncation_side = "left" if truncate == "start" else "right"
         self.padding = int(tokenizer.pad_token_id or 0)
+        # An unknown word is a word of the text.
+        self.special = frozenset(map(int, tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
         self.pads_left = tokenizer.padding_side == "left"
         self._tokenizer = tokenizer
         self._max_length = max_length

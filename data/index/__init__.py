@@ -18,7 +18,7 @@ from data.artifacts import StageConfig
 from data.errors import InputError
 from data.lexical import Language, SparseVector
 
-Mode = Literal["hybrid", "dense", "bm25"]
+Mode = Literal["hybrid", "dense", "bm25", "late"]
 Filter = Mapping[str, str | Sequence[str]]
 
 # Two passages with each other's ranks would tie in the fusion and stand in any order. A trifle more on the vectors'
@@ -84,6 +84,7 @@ class IndexedPassage:
     vector: npt.NDArray[np.float32]
     sparse: SparseVector
     parent: Parent | None = None
+    tokens: npt.NDArray[np.float32] | None = None  # of shape (tokens, dim), where the index keeps them
 
     def payload(self) -> dict[str, Any]:
         """Everything but the vectors, as the index stores it."""
@@ -111,6 +112,8 @@ class IndexQuery:
         fused: whether the score is the reciprocal rank fusion of the lists of ``dense`` and ``sparse``, rather than the
             score of the one of them that is given.
         prefetch: passages taken from each list before they are fused.
+        tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
+            list are scored anew by MaxSim, in the same request.
         filter: keys and the values allowed for each; a passage must satisfy all keys.
     """
 
@@ -119,6 +122,7 @@ class IndexQuery:
     sparse: SparseVector | None = None
     fused: bool = False
     prefetch: int = 100
+    tokens: npt.NDArray[np.float32] | None = None
     filter: Filter = field(default_factory=dict)
 
     def lists(self) -> list[tuple[Literal["dense", "bm25"], Any]]:
@@ -130,6 +134,8 @@ class IndexQuery:
             lists.append(("bm25", self.sparse))
         if not lists or (len(lists) > 1 and not self.fused):
             raise ValueError("a query names one vector, or asks for several to be fused")
+        if self.tokens is not None and not self.fused:
+            raise ValueError("token vectors rescore a fused list")
         return lists
 
 
@@ -176,6 +182,10 @@ class IndexMeta(StageConfig):
     projection: Path | None = Field(
         None, description="what questions are reduced by, where vectors were; its name in the file, its place once read"
     )
+    late_dim: int | None = Field(None, description="dimension of token vectors; None where there are none")
+    token_projection: Path | None = Field(
+        None, description="what a question's token vectors are reduced by; its name in the file, its place once read"
+    )
 
 
 def point_id(passage_id: str) -> UUID:
@@ -209,8 +219,11 @@ def read_meta(artifact: Path) -> IndexMeta:
     if not path.is_file():
         raise InputError(f"no index in {artifact}", "Build it with `catena index RUN.yaml`.")
     meta = IndexMeta.model_validate_json(path.read_text())
-    place = None if meta.projection is None else artifact.resolve() / meta.projection.name
-    return meta.model_copy(update={"projection": place})
+    beside = {
+        name: kept if kept is None else artifact.resolve() / kept.name
+        for name, kept in (("projection", meta.projection), ("token_projection", meta.token_projection))
+    }
+    return meta.model_copy(update=beside)
 
 
 def open_index(artifact: Path) -> VectorIndex:

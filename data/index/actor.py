@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from data.coalescing import Coalescer
 from data.index import open_index, read_meta
-from data.retrieval import Retriever, SearchHit, SearchQuery, check_filter
+from data.retrieval import Retriever, SearchHit, SearchQuery, check_query
 
-Asked = tuple[SearchQuery, npt.NDArray[np.float32] | None]
+Vectors = npt.NDArray[np.float32] | None
+Asked = tuple[SearchQuery, Vectors, Vectors]
 
 
 class IndexActor:
@@ -32,14 +33,21 @@ class IndexActor:
         self._retriever = Retriever(open_index(artifact), self._meta)
         self._ask = Coalescer[Asked, list[SearchHit]](self._answer, max_batch)
 
-    async def search(self, query: SearchQuery, vector: npt.NDArray[np.float32] | None) -> list[SearchHit]:
-        """The best documents of one query; ``vector`` is its float32 (dim,) vector, or None in mode bm25.
+    async def search(self, query: SearchQuery, vector: Vectors, tokens: Vectors = None) -> list[SearchHit]:
+        """The best documents of one query.
+
+        Args:
+            query: what is asked.
+            vector: its vector, float32 of shape (dim,); None in mode bm25.
+            tokens: its token vectors, float32 of shape (tokens, late_dim); None unless the mode is late.
 
         Raises:
-            InputError: if the filter names a key that the index cannot filter by.
+            InputError: if the filter names a key that the index cannot filter by, or the mode is late and the index
+                holds no token vectors.
         """
-        check_filter(self._meta, query.filter)
-        return await self._ask((query, vector))
+        check_query(self._meta, query)
+        return await self._ask((query, vector, tokens))
 
     def _answer(self, asked: list[Asked]) -> list[list[SearchHit]]:
-        return self._retriever.answer([query for query, _ in asked], [vector for _, vector in asked])
+        queries, vectors, tokens = zip(*asked, strict=True)
+        return self._retriever.answer(queries, vectors, tokens)

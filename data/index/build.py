@@ -16,6 +16,8 @@ from data.chunking import passage_text
 from data.encoders.chain import begun_with
 from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, Parent, VectorIndex
+from data.late import TOKEN_PROJECTION
+from data.late.multivectors import with_tokens
 from data.lexical import BM25, Tokenizer, mean_length
 from data.reduction import PROJECTION
 from data.schema import count_rows, partitions, read_batches
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 _SAMPLED = 64  # partitions
+_NUMBERS = 1_000_000  # of token vectors in an upload: about 10 MB of JSON, and a server takes 32
 
 
-def build_index(documents: Path, passages: Path, embedded: Path, config: IndexConfig, out: Path) -> dict[str, Any]:
+def build_index(
+    documents: Path, passages: Path, embedded: Path, config: IndexConfig, out: Path, late: Path | None = None
+) -> dict[str, Any]:
     """Index every passage of a run. An index that stood in ``out`` answers until the new one is whole, then gives way.
 
     Args:
@@ -39,6 +44,7 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
             partitioned like the passages, and ``projection.safetensors`` where vectors lost dimensions.
         config: engine and weights.
         out: the artifact's folder; ``meta.json`` in it names the collection that answers.
+        late: the late stage's folder, where passages are indexed with the vectors of their tokens.
 
     Raises:
         InputError: if there is nothing to index, vectors and passages do not belong together, or the index ends up with
@@ -63,9 +69,13 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
         link=begun_with(embedded),
         mean_length=bm25.mean_length,
         filter_keys=keys,
-        projection=_keep_projection(embedded, out),
+        projection=_kept_beside(embedded / PROJECTION, out),
+        late_dim=None if late is None else json.loads((late / "manifest.json").read_text())["dim"],
+        token_projection=None if late is None else _kept_beside(late / TOKEN_PROJECTION, out),
     )
     rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder)
+    if late is not None:
+        rows = with_tokens(rows, late)
     place = _build_on_server if config.engine == "server" else _build_edge
     started = time.perf_counter()
     place(rows, meta, out)
@@ -73,14 +83,18 @@ def build_index(documents: Path, passages: Path, embedded: Path, config: IndexCo
     return {"points": points, "dim": meta.dim, "engine": config.engine, "points_per_s": round(rate, 1)}
 
 
-def _keep_projection(embedded: Path, out: Path) -> Path | None:
-    """A copy beside the index, which then needs nothing of the run to understand a question."""
-    if not (embedded / PROJECTION).exists():
+def _kept_beside(projection: Path, out: Path) -> Path | None:
+    """A copy beside the index, which then needs nothing of the run to understand a question; None where there is none.
+
+    Returns:
+        The name of the copy.
+    """
+    if not projection.exists():
         return None
-    unfinished = out / f".{PROJECTION}.unfinished"
-    shutil.copyfile(embedded / PROJECTION, unfinished)
-    unfinished.replace(out / PROJECTION)
-    return Path(PROJECTION)
+    unfinished = out / f".{projection.name}.unfinished"
+    shutil.copyfile(projection, unfinished)
+    unfinished.replace(out / projection.name)
+    return Path(projection.name)
 
 
 def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:
@@ -90,7 +104,7 @@ def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> N
         shutil.rmtree(cut_short)
     name = f"edge-{uuid4().hex[:8]}"
     unfinished = out / f"{name}.building"
-    index = EdgeIndex.create(unfinished, meta.dim, meta.filter_keys, meta.config)
+    index = EdgeIndex.create(unfinished, meta.dim, meta.filter_keys, meta.config, meta.late_dim)
     try:
         fill(index, rows, meta)
     finally:
@@ -115,7 +129,8 @@ def build_collection(client: "QdrantClient", rows: Iterable[IndexedPassage], met
 
     alias = f"catena-{out.name}"
     collection = f"{alias}-{uuid4().hex[:8]}"
-    fill(ServerIndex.create(client, collection, meta.dim, meta.filter_keys, meta.config), rows, meta)
+    index = ServerIndex.create(client, collection, meta.dim, meta.filter_keys, meta.config, meta.late_dim)
+    fill(index, rows, meta)
     switch_alias(client, alias, collection)
     _write_meta(meta.model_copy(update={"location": alias}), out)
     for other in client.get_collections().collections:
@@ -130,11 +145,13 @@ def fill(index: VectorIndex, rows: Iterable[IndexedPassage], meta: IndexMeta) ->
         InputError: if the index holds another number of passages than it was given.
     """
     batch: list[IndexedPassage] = []
+    numbers = 0
     for row in rows:
         batch.append(row)
-        if len(batch) == meta.config.batch_points:
+        numbers += 0 if row.tokens is None else row.tokens.size
+        if len(batch) == meta.config.batch_points or numbers >= _NUMBERS:
             index.upsert(batch)
-            batch = []
+            batch, numbers = [], 0
     if batch:
         index.upsert(batch)
     index.finish()

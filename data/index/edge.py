@@ -35,14 +35,19 @@ class EdgeIndex:
         self._params = edge.SearchParams(hnsw_ef=config.hnsw_ef, exact=self.count() < config.exact_below_points)
 
     @classmethod
-    def create(cls, folder: Path, dim: int, filter_keys: Sequence[str], config: IndexConfig) -> Self:
-        """An empty index in a folder that does not exist yet."""
+    def create(
+        cls, folder: Path, dim: int, filter_keys: Sequence[str], config: IndexConfig, late_dim: int | None = None
+    ) -> Self:
+        """An empty index in a folder that does not exist yet; with room for token vectors of ``late_dim``."""
         folder.mkdir(parents=True)
         graph_from_kib = max(config.exact_below_points * dim * 4 // 1024, 1)
+        vectors = {"dense": edge.EdgeVectorParams(size=dim, distance=edge.Distance.Cosine)}
+        if late_dim is not None:
+            vectors["late"] = _multivector(late_dim)
         shard = edge.EdgeShard.create(
             str(folder),
             edge.EdgeConfig(
-                vectors={"dense": edge.EdgeVectorParams(size=dim, distance=edge.Distance.Cosine)},
+                vectors=vectors,
                 sparse_vectors={"bm25": edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
                 hnsw_config=edge.HnswIndexConfig(
                     m=config.hnsw_m, ef_construct=config.hnsw_ef_construct, full_scan_threshold=graph_from_kib
@@ -63,7 +68,12 @@ class EdgeIndex:
     def upsert(self, passages: Sequence[IndexedPassage]) -> None:
         """Store passages; a passage stored before is replaced."""
         points = [
-            edge.Point(point_id(p.id), {"dense": p.vector, "bm25": edge.SparseVector(*p.sparse)}, p.payload())
+            edge.Point(
+                point_id(p.id),
+                {"dense": p.vector, "bm25": edge.SparseVector(*p.sparse)}
+                | ({} if p.tokens is None else {"late": p.tokens}),
+                p.payload(),
+            )
             for p in passages
         ]
         self._shard.update(edge.UpdateOperation.upsert_points(points))
@@ -104,7 +114,22 @@ class EdgeIndex:
         # Sent as k, the engine adds (rank / weight - 1): one less than the formula says.
         weights = [FUSION_WEIGHTS[name] for name, _ in lists]
         fusion = edge.Fusion.Rrf(k=self._config.rrf_k + 1, weights=weights)
+        if query.tokens is not None:
+            fused = edge.Prefetch(limit=query.prefetch, query=fusion, prefetches=prefetches)
+            rescored = edge.Query.Nearest(query.tokens, using="late")
+            return edge.QueryRequest(limit=query.limit, query=rescored, prefetches=[fused], with_payload=True)
         return edge.QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=True)
+
+
+def _multivector(dim: int) -> edge.EdgeVectorParams:
+    """Token vectors, scored by MaxSim where another list names the passages: no graph of their own."""
+    return edge.EdgeVectorParams(
+        size=dim,
+        distance=edge.Distance.Dot,
+        multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
+        datatype=edge.VectorStorageDatatype.Float16,
+        hnsw_config=edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=1),
+    )
 
 
 def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the engine's classes are untyped

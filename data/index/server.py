@@ -60,12 +60,21 @@ class ServerIndex:
 
     @classmethod
     def create(
-        cls, client: QdrantClient, collection: str, dim: int, filter_keys: Sequence[str], config: IndexConfig
+        cls,
+        client: QdrantClient,
+        collection: str,
+        dim: int,
+        filter_keys: Sequence[str],
+        config: IndexConfig,
+        late_dim: int | None = None,
     ) -> Self:
-        """An empty collection under a name not used yet."""
+        """An empty collection under a name not used yet; with room for token vectors of ``late_dim``."""
+        vectors = {"dense": models.VectorParams(size=dim, distance=models.Distance.COSINE)}
+        if late_dim is not None:
+            vectors["late"] = _multivector(late_dim)
         client.create_collection(
             collection,
-            vectors_config={"dense": models.VectorParams(size=dim, distance=models.Distance.COSINE)},
+            vectors_config=vectors,
             sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
             hnsw_config=models.HnswConfigDiff(m=config.hnsw_m, ef_construct=config.hnsw_ef_construct),
         )
@@ -92,7 +101,8 @@ class ServerIndex:
         self._last = [
             models.PointStruct(
                 id=str(point_id(p.id)),
-                vector={"dense": p.vector.tolist(), "bm25": _sparse(p.sparse)},
+                vector={"dense": p.vector.tolist(), "bm25": _sparse(p.sparse)}
+                | ({} if p.tokens is None else {"late": p.tokens.tolist()}),
                 payload=p.payload(),
             )
             for p in passages
@@ -142,6 +152,11 @@ class ServerIndex:
         # Sent as k, the engine adds (rank / weight - 1): one less than the formula says. Its own default of k is 2.
         weights = [FUSION_WEIGHTS[name] for name, _ in asked]
         fusion = models.RrfQuery(rrf=models.Rrf(k=self._config.rrf_k + 1, weights=weights))
+        if query.tokens is not None:
+            fused = models.Prefetch(query=fusion, prefetch=prefetches, limit=query.prefetch)
+            return models.QueryRequest(
+                query=query.tokens.tolist(), using="late", prefetch=fused, limit=query.limit, with_payload=True
+            )
         return models.QueryRequest(query=fusion, prefetch=prefetches, limit=query.limit, with_payload=True)
 
 
@@ -151,6 +166,17 @@ def switch_alias(client: QdrantClient, alias: str, collection: str) -> None:
     delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
     create = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=collection, alias_name=alias))
     client.update_collection_aliases([delete, create] if stands else [create])
+
+
+def _multivector(dim: int) -> models.VectorParams:
+    """Token vectors, scored by MaxSim where another list names the passages: no graph of their own."""
+    return models.VectorParams(
+        size=dim,
+        distance=models.Distance.DOT,
+        multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+        datatype=models.Datatype.FLOAT16,
+        hnsw_config=models.HnswConfigDiff(m=0),
+    )
 
 
 def _sparse(vector: SparseVector) -> models.SparseVector:

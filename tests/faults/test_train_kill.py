@@ -1,14 +1,8 @@
 """kill -9 of a training worker: the training goes on from the last epoch and ends where an undisturbed one does."""
 
-import json
-import os
-import threading
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,13 +11,13 @@ import torch
 
 from data.graph import GraphConfig, load_graph, split_links
 from evaluation.links import both_directions, link_metrics, link_ranks
+from tests.faults.killed_workers import killed_worker
 from training.config import TrainConfig
 from training.driver import train_links
 from training.loop import fit
 from training.scoring import LinkScorer
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
-WORKER = "RayTrainWorker"  # stands in the title that Ray gives the worker's process
 CONFIG = TrainConfig(
     hidden=16, heads=2, views=2, fan_out=(5, 3), batch_links=16, hard_negatives=8, epochs=10, patience=10
 )
@@ -53,44 +47,14 @@ def write_graph(folder: Path) -> Path:
     return folder
 
 
-def last_state(out: Path) -> list[dict[str, Any]]:
-    """History in the newest checkpoint that Ray Train has noted; empty where there is none, or it is being replaced."""
-    try:
-        noted = json.loads((out / "checkpoints/checkpoint_manager_snapshot.json").read_text())
-        folder = (noted["latest_checkpoint_result"] or {"checkpoint_dir_name": "none"})["checkpoint_dir_name"]
-        history: list[dict[str, Any]] = json.loads((out / "checkpoints" / folder / "progress.json").read_text())[
-            "history"
-        ]
-    except (FileNotFoundError, json.JSONDecodeError):
-        return []
-    return history
-
-
-def kill_worker(out: Path, kept: list[dict[str, Any]], killed: list[int]) -> None:
-    """Wait for the first checkpoint, remember it, and kill the process that trains."""
-    end = time.monotonic() + 120
-    while not kept and time.monotonic() < end:
-        kept.extend(last_state(out))
-        time.sleep(0.02)
-    for process in psutil.Process(os.getpid()).children(recursive=True):
-        if WORKER in " ".join(process.cmdline()):
-            process.kill()
-            killed.append(process.pid)
-
-
 def test_a_killed_worker_is_replaced_and_training_ends_as_if_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # how often it notes checkpoints: two seconds else
     graph, out = write_graph(tmp_path / "graph"), tmp_path / "train"
-    kept: list[dict[str, Any]] = []
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_worker, args=(out, kept, killed))
-    killer.start()
-    result = train_links(graph, CONFIG, "killed", tmp_path / "mlflow.db", out)
-    killer.join()
-    assert len(killed) == 1, "no worker was killed, or more than one"
-    assert 0 < len(kept) < CONFIG.epochs, "the worker was killed too late"
+    with killed_worker(out) as kept:
+        result = train_links(graph, CONFIG, "killed", tmp_path / "mlflow.db", out)
+    assert len(kept) < CONFIG.epochs, "the worker was killed too late"
     # Rows carry the seconds they took: equal rows were not trained a second time.
     assert result["history"][: len(kept)] == kept
 

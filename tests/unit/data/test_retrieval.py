@@ -16,7 +16,7 @@ from data.encoders import EncoderConfig, load_encoder
 from data.errors import InputError
 from data.index import Hit, IndexConfig, open_index, read_meta
 from data.index.build import build_index
-from data.retrieval import Retriever, SearchQuery, best_passages, open_retriever, query_encoder
+from data.retrieval import Retriever, SearchQuery, best_passages, open_retriever, query_encoders
 from data.schema import DOCUMENTS, partition_name, partitions, read_table, write_partition
 
 TEXTS = {
@@ -143,7 +143,8 @@ def test_passages_were_many(artifact: Path) -> None:
 
 def test_questions_asked_before_have_the_vector_they_had(artifact: Path) -> None:
     meta = read_meta(artifact)
-    plain, cached = query_encoder(meta, EncoderConfig()), query_encoder(meta, EncoderConfig(), CacheConfig())
+    plain = query_encoders(meta, EncoderConfig()).whole
+    cached = query_encoders(meta, EncoderConfig(), CacheConfig()).whole
     (expected,) = plain.encode(["inverse of a matrix"])
     for question in ("inverse of a matrix", " inverse  of a matrix"):
         (vector,) = cached.encode([question])

@@ -9,7 +9,7 @@ from data.encoders import EncoderConfig
 from data.errors import InputError
 from data.sources import SourceConfig
 from ray_apps.config import RunConfig, describe_flags, load_run
-from ray_apps.stages import STAGES, artifact
+from ray_apps.stages import artifact, stages_of
 
 RUN = """\
 name: small
@@ -167,7 +167,9 @@ def test_the_cache_is_no_part_of_what_a_run_makes(run_file: Path, tmp_path: Path
     assert (run.cache.memory_mb, run.cache.stored, run.cache.at(run.workspace).folder) == (7, True, tmp_path / "cache")
     assert run.cache.at(tmp_path / "x").at(tmp_path).folder == tmp_path / "x" / "cache"
     plain = load_run(run_file, ["--cache.redis", "none", "--cache.stored", "false", "--workspace", str(tmp_path)])
-    assert {stage: artifact(run, stage).key for stage in STAGES} == {s: artifact(plain, s).key for s in STAGES}
+    assert {stage: artifact(run, stage).key for stage in stages_of(run)} == {
+        s: artifact(plain, s).key for s in stages_of(plain)
+    }
 
 
 def test_a_redis_that_is_no_place_names_its_line(run_file: Path) -> None:

@@ -37,7 +37,7 @@ def client() -> TestClient:
         ({"query": ""}, "query", "at least 1 character"),
         ({"query": "x", "top_k": 0}, "top_k", "greater than or equal to 1, got 0"),
         ({"query": "x", "top_k": 101}, "top_k", "less than or equal to 100, got 101"),
-        ({"query": "x", "mode": "magic"}, "mode", "'hybrid', 'dense' or 'bm25'"),
+        ({"query": "x", "mode": "magic"}, "mode", "'hybrid', 'dense', 'bm25' or 'late'"),
         ({"query": "x", "topk": 3}, "topk", "Extra inputs are not permitted"),
         ({"query": "x", "filter": "kind"}, "filter", "valid dictionary, got 'kind'"),
         ({}, "query", "Field required"),

@@ -1,0 +1,73 @@
+"""The stages that a run has only where it asks for them, and their commands."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from data.errors import InputError
+from ray_apps.cli import main
+from ray_apps.config import RunConfig, load_run
+from ray_apps.encoder_matryoshka import matryoshka
+from ray_apps.index import index
+from ray_apps.late import late
+from ray_apps.run import plan
+from ray_apps.stages import artifact
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    (tmp_path / "corpus.jsonl").write_text('{"id": "a", "title": "A", "text": "a"}\n')
+    path = tmp_path / "run.yaml"
+    source = {"files": {"documents": {"path": str(tmp_path / "corpus.jsonl")}}}
+    path.write_text(yaml.safe_dump({"name": "r", "workspace": str(tmp_path / "ws"), "source": source}))
+    return path
+
+
+def keys(run: RunConfig) -> dict[str, str]:
+    return {stage: artifact(run, stage).key for stage in ("embed", "index", "evaluate", "train")}
+
+
+def test_a_run_without_them_has_neither_stage(run_file: Path) -> None:
+    assert not {"late", "matryoshka"} & plan(load_run(run_file))["artifacts"].keys()
+
+
+def test_token_vectors_change_the_index_and_nothing_before_it(run_file: Path) -> None:
+    without, with_late = load_run(run_file), load_run(run_file, ["--late.dim", "64"])
+    assert with_late.late is not None and with_late.late.dim == 64
+    assert {stage for stage, key in keys(with_late).items() if key != keys(without)[stage]} == {"index", "evaluate"}
+    assert "late" in plan(with_late)["artifacts"]
+    other = load_run(run_file, ["--late.dim", "32"])
+    assert artifact(other, "index").key != artifact(with_late, "index").key
+
+
+def test_the_command_late_needs_its_section(run_file: Path) -> None:
+    with pytest.raises(InputError, match="no section `late`"):
+        late(load_run(run_file))
+
+
+def test_an_encoder_of_ones_own_is_not_tuned(run_file: Path) -> None:
+    with pytest.raises(InputError, match=r"encoder.model: benchmarks.* is an encoder of your own: it cannot be fine-t"):
+        matryoshka(load_run(run_file, ["--encoder.model", "benchmarks.stub_encoder:load"]))
+
+
+def test_what_is_no_model_is_neither_tuned_nor_asked_for_tokens(run_file: Path) -> None:
+    hashed = load_run(run_file, ["--encoder.hashed.dim", "64", "--late.dim", "32"])
+    with pytest.raises(InputError, match=r"encoder.hashed: hashed TF-IDF .* cannot be fine-tuned"):
+        matryoshka(hashed)
+    for command in (late, index):
+        with pytest.raises(InputError, match=r"late: encoder.hashed: .* not those of its tokens"):
+            command(hashed)
+    assert not artifact(hashed, "embed").done
+
+
+def test_an_unknown_action_is_told(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["encoder", "matroshka", str(run_file)]) == 2
+    assert "matryoshka" in capsys.readouterr().err
+
+
+def test_a_wrong_value_names_its_key(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", str(run_file), "--late.storage", "int4"]) == 2
+    assert "late.storage" in capsys.readouterr().err
+    assert main(["config", str(run_file), "--matryoshka.dims", "[24, 48]"]) == 2
+    assert "must be at least 1 and fall" in capsys.readouterr().err

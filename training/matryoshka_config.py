@@ -1,0 +1,45 @@
+"""How an encoder is fine-tuned so that its vectors can be cut short."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from data.artifacts import StageConfig
+
+
+class MatryoshkaConfig(StageConfig):
+    """Which pairs an encoder is fine-tuned on, for which dimensions, and how."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"max_failures"})
+
+    pairs: Literal["links", "qrels"] = Field(
+        "links", description="linked documents, or the corpus's questions with the documents that answer them"
+    )
+    dims: tuple[int, ...] = Field(
+        (384, 192, 96, 48, 24), min_length=1, description="dimensions that are to be usable, largest first"
+    )
+    epochs: int = Field(3, ge=1, description="times every training pair is seen")
+    batch_pairs: int = Field(32, ge=2, description="pairs in a worker's batch: each is a negative of all others")
+    temperature: float = Field(0.05, gt=0, description="cosines are divided by it in the softmax")
+    learning_rate: float = Field(2e-5, gt=0, lt=1, description="peak learning rate of AdamW")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps over which the rate rises")
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    frozen_layers: int = Field(
+        0, ge=0, description="lowest layers left as they are; above 0 the word embeddings are too"
+    )
+    max_length: int = Field(128, ge=3, description="tokens read of a text in training, at most those the model reads")
+    max_pairs: int = Field(100_000, ge=2, description="most pairs taken; more are sampled")
+    valid_share: float = Field(0.1, gt=0, lt=1, description="share of the pairs (of the questions) held out")
+    max_valid_pairs: int = Field(500, ge=1, description="most held-out pairs that are ranked after each epoch")
+    seed: int = Field(0, ge=0, description="seed of split, shuffling and dropout")
+    workers: int = Field(1, ge=1, description="Ray Train workers; more than one train data-parallel (DDP)")
+    use_gpu: bool = Field(False, description="one GPU a worker")
+    max_failures: int = Field(3, ge=0, description="worker deaths survived, each from the last epoch's checkpoint")
+
+    @field_validator("dims")
+    @classmethod
+    def _fall(cls, dims: tuple[int, ...]) -> tuple[int, ...]:
+        if min(dims) < 1 or list(dims) != sorted(set(dims), reverse=True):
+            raise ValueError(f"dims must be at least 1 and fall, got {list(dims)}")
+        return dims
