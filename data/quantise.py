@@ -117,8 +117,9 @@ def _raw(codes: Codes, storage: Storage) -> Floats:
 
 
 def _to_unit(vectors: Floats) -> Floats:
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
-    np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+    lengths = np.sqrt(np.vecdot(vectors, vectors))[:, None]
+    lengths[lengths == 0] = 1.0
+    np.divide(vectors, lengths, out=vectors)
     return vectors
 
 

@@ -19,7 +19,6 @@ class Stage:
 
     sections: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()
 
 
 STAGES = {
