@@ -50,7 +50,7 @@ def rows(model: str, device: str, documents: int) -> list[Row]:
         lambda: encoder.encode(texts), lambda: peer.encode(texts, batch_size=PEER_BATCH), ROUNDS
     )
     shape = peer[0].auto_model.config
-    limit = device_matrix_rate(device, shape.hidden_size, shape.intermediate_size)
+    limit = device_matrix_rate(device, shape.hidden_size, shape.intermediate_size, BATCH_TOKENS)
     told = f"{len(texts):,} texts from {corpus} of {tokens / len(texts):.0f} tokens, BERT-base"
     return [
         Row(
@@ -93,7 +93,7 @@ def write_base_model(folder: Path, layers: int = 12) -> None:
     model.save(str(folder))
 
 
-def device_matrix_rate(device: str, hidden: int, inner: int, rows: int = BATCH_TOKENS) -> float:
+def device_matrix_rate(device: str, hidden: int, inner: int, rows: int) -> float:
     """FLOP/s of a layer's matrix products in bf16 and nothing else."""
     shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
     pairs = [
