@@ -33,6 +33,13 @@ def test_many_batches_in_flight_keep_their_texts(precision: Literal["fp32", "fp1
     assert (on_cpu * on_gpu).sum(axis=1).min() >= 0.999
 
 
+def test_a_compiled_model_gives_the_same_vectors() -> None:
+    texts = ["invert a sparse matrix", "the face of the waters " * 40, "moon"]
+    plain = load_encoder(EncoderConfig(device="cuda")).encode(texts)
+    compiled = load_encoder(EncoderConfig(device="cuda", compile=True)).encode(texts)
+    assert (plain * compiled).sum(axis=1).min() >= 0.999
+
+
 def test_training_on_the_gpu_learns() -> None:
     rng = np.random.default_rng(0)
     group = np.arange(120) // 12
