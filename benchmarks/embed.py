@@ -10,13 +10,13 @@ time, on a machine with other work, against 70 to 82 of what is in use (padded b
   the exponential overflows at 88;
 - batches of 1,024, 4,096 and 8,192 tokens: 4% less, 2% more, 3% less.
 
-There, what remains between the encoder and the matrix rate is attention's exponentials (41% of the time), GELU (7%), copies
-(6%) and layer norms (5%); matrix products take 33%.
+There, what remains between the encoder and the matrix rate is attention's exponentials (41% of the time), GELU (7%),
+copies (6%) and layer norms (5%); matrix products take 33%.
 
 On two cores with AVX512-BF16 and no AMX, the same abstracts, one core's time by turns: attention in whole products
 (``data.encoders.attention``) 55 documents per second against 44 with torch's fused kernel; weights packed beforehand
-for oneDNN (torch's private ``mkldnn`` operators) 6% more, GELU joined to them 3% more, both left out for relying on what
-torch does not promise. Matrix products take 73% of the time there, GELU 6%, copies 7%, exponentials 4%.
+for oneDNN (torch's private ``mkldnn`` operators) 6% more, GELU joined to them 3% more, both left out for relying on
+what torch does not promise. Matrix products take 73% of the time there, GELU 6%, copies 7%, exponentials 4%.
 """
 
 import importlib

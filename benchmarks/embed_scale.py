@@ -45,8 +45,8 @@ def measure() -> list[Row]:
         Row(
             id="embed.million_rows_per_s_per_core",
             what=f"passages per second of processor time, of every process, Ray's own included: {many['passages']:,} "
-            "synthetic passages of 30 words cut, looked for in a cache in process and an embedded Redis that hold none of "
-            "them, embedded by an encoder that costs nothing, left in the cache, and written to Parquet",
+            "synthetic passages of 30 words cut, looked for in a cache in process and an embedded Redis, which hold none "
+            "of them, embedded by an encoder that costs nothing, left in the cache, and written to Parquet",
             value=many["passages"] / many["processor_s"],
             unit="rows/s",
             at_least=20_000,
