@@ -45,7 +45,7 @@ def measure() -> list[Row]:
         Row(
             id="embed.million_rows_per_s_per_core",
             what=f"passages per second of processor time, of every process, Ray's own included: {many['passages']:,} "
-            "synthetic passages of 30 words cut, looked for in a cache in process and an embedded Redis, which hold none "
+            "synthetic passages of 30 words cut, looked for in memory and in an embedded Redis, which hold none "
             "of them, embedded by an encoder that costs nothing, left in the cache, and written to Parquet",
             value=many["passages"] / many["processor_s"],
             unit="rows/s",
