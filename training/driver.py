@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def train_worker(settings: dict[str, Any]) -> None:
             graph,
             config,
             resume=Path(folder) if saved else None,
-            on_epoch=report,
+            on_epoch=partial(report, out=out),
             wrap=prepare_model,
             device=get_device(),
             rank=rank,

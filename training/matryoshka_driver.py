@@ -66,7 +66,7 @@ def tune_worker(settings: dict[str, Any]) -> None:
             read_pairs(out / "pairs.parquet"),
             config,
             resume=Path(folder) if saved else None,
-            on_epoch=report,
+            on_epoch=partial(report, out=out),
             wrap=wrap,
             device=get_device(),
             rank=rank,

@@ -1,8 +1,12 @@
-"""Ray Train's side of a training: the workers, and the checkpoint each epoch leaves."""
+"""Ray Train's side of a training: the workers, the checkpoint each epoch leaves, and a line for who watches."""
 
+import json
+import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +15,11 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+logger = logging.getLogger("catena")
+
 CHECKPOINTS = "checkpoints"  # in the artifact's folder, as long as the training runs
+EPOCHS = "epochs.jsonl"  # likewise: what each epoch measured, written by rank 0
+LOOK_EVERY_S = 1.0
 
 
 class HasHistory(Protocol):
@@ -30,8 +38,11 @@ def run_workers(
     use_gpu: bool,
     max_failures: int,
 ) -> None:
-    """Run a training's workers to their end; one that dies is replaced and goes on from the last epoch's checkpoint."""
-    TorchTrainer(
+    """Run a training's workers to their end; one that dies is replaced and goes on from the last epoch's checkpoint.
+
+    What each epoch measured is logged as it ends.
+    """
+    trainer = TorchTrainer(
         worker,
         train_loop_config=settings,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
@@ -44,7 +55,38 @@ def run_workers(
             # batches took 40 times as long.
             worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
         ),
-    ).fit()
+    )
+    with _told(out):
+        trainer.fit()
+
+
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """Log the epochs that workers write down, as long as it is entered: their own logs stay in Ray's session folder."""
+    path, over, known = out / EPOCHS, threading.Event(), 0
+    path.unlink(missing_ok=True)
+
+    def look() -> None:
+        nonlocal known
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        for line in lines[known:]:
+            row = json.loads(line)
+            logger.info("%s", ", ".join(f"{name} {value:g}" for name, value in row.items()))
+        known = len(lines)
+
+    def watch() -> None:
+        while not over.wait(LOOK_EVERY_S):
+            look()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        look()
+        path.unlink(missing_ok=True)
 
 
 def share_cores() -> tuple[int, int]:
@@ -57,11 +99,21 @@ def share_cores() -> tuple[int, int]:
     return context.get_world_rank(), context.get_world_size()
 
 
-def report(progress: HasHistory, save: Callable[[Path], None]) -> None:
-    """End an epoch: every worker reports, for Ray Train waits for all of them; rank 0 brings the checkpoint."""
+def report(progress: HasHistory, save: Callable[[Path], None], out: Path) -> None:
+    """End an epoch: every worker reports, for Ray Train waits for all of them; rank 0 brings the checkpoint.
+
+    Args:
+        progress: where the training stands.
+        save: writes its state into a folder.
+        out: the artifact's folder.
+    """
     first = ray.train.get_context().get_world_rank() == 0
+    row = dict(progress.history[-1])
     with tempfile.TemporaryDirectory() as folder:
         if first:
             save(Path(folder))
         checkpoint = Checkpoint.from_directory(folder) if first else None
-        ray.train.report(dict(progress.history[-1]), checkpoint=checkpoint)
+        ray.train.report(row, checkpoint=checkpoint)
+    if first:
+        with (out / EPOCHS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")

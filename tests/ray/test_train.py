@@ -1,6 +1,7 @@
 """Training on Ray Train: what it leaves on disk and in MLflow, on one worker and on two."""
 
 import json
+import logging
 from pathlib import Path
 
 import mlflow
@@ -55,10 +56,15 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_graph(tmp_path_factory.mktemp("corpus") / "graph")
 
 
-def test_one_worker_leaves_models_figures_and_an_mlflow_run(graph: Path, tmp_path: Path) -> None:
+def test_one_worker_leaves_models_figures_and_an_mlflow_run(
+    graph: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "catena")
     out, store = tmp_path / "train", tmp_path / "mlflow.db"
     out.mkdir()
     result = train_links(graph, SMALL.model_copy(update={"ablation": True}), "small", store, out)
+    told = [record.message for record in caplog.records if record.message.startswith("epoch ")]
+    assert [line.split(",")[0] for line in told] == ["epoch 1", "epoch 2"] and "valid_mrr" in told[1]
     names = {"model.safetensors", "mlp.safetensors", "no_views.safetensors", "model.json", "node_vectors.npy"}
     assert {path.name for path in out.iterdir()} == names, "the checkpoints of a finished training stay behind"
     assert result["epochs"] == len(result["history"]) == 2 and result["best_epoch"] in (1, 2)
