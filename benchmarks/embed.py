@@ -32,13 +32,15 @@ logger = logging.getLogger("catena")
 PARTS = ("speed", "gpu", "peers", "cache", "overhead", "scale", "storage", "ensemble", "int8", "late")
 
 
-def measure() -> list[Row]:
-    """Every row of the table; half an hour on two cores. A part that cannot be measured here is told and left out."""
+def measure_parts() -> tuple[list[Row], dict[str, str]]:
+    """Every row of the table, and why a part could not be measured here; half an hour on two cores."""
     rows: list[Row] = []
+    not_measured: dict[str, str] = {}
     for part in PARTS:
         logger.info("bench embed: %s", part)
         try:
             rows += importlib.import_module(f"benchmarks.embed_{part}").measure()
         except (InputError, OSError, RuntimeError, subprocess.CalledProcessError) as error:
-            logger.error("bench embed: %s was not measured: %s", part, error)
-    return rows
+            not_measured[part] = " ".join(str(error).split()) or type(error).__name__
+            logger.error("bench embed: %s was not measured: %s", part, not_measured[part])
+    return rows, not_measured

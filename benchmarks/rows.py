@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -95,8 +95,8 @@ def median_ratio(
     )
 
 
-def markdown(name: str, rows: Sequence[Row]) -> str:
-    """The rows as a Markdown page headed by hardware and date."""
+def markdown(name: str, rows: Sequence[Row], not_measured: Mapping[str, str] | None = None) -> str:
+    """The rows as a Markdown page headed by hardware and date; below them, why parts could not be measured."""
     lines = [
         f"# {name}: {rows[0].hardware}, {rows[0].date}",
         "",
@@ -108,14 +108,18 @@ def markdown(name: str, rows: Sequence[Row]) -> str:
         f"| {'yes' if row.met else 'no'} | {row.peer} |"
         for row in rows
     ]
+    if not_measured:
+        lines += ["", "Not measured: " + "; ".join(f"`{part}`: {why}" for part, why in not_measured.items())]
     return "\n".join(lines) + "\n"
 
 
-def write_markdown(name: str, rows: Sequence[Row], folder: Path = RESULTS) -> Path:
+def write_markdown(
+    name: str, rows: Sequence[Row], not_measured: Mapping[str, str] | None = None, folder: Path = RESULTS
+) -> Path:
     """Write ``<name>_<hardware>_<yyyy-mm>.md``; a second measurement in the same month replaces the first."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_{rows[0].hardware}_{rows[0].date[:7]}.md"
-    path.write_text(markdown(name, rows), encoding="utf-8")
+    path.write_text(markdown(name, rows, not_measured), encoding="utf-8")
     return path
 
 

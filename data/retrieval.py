@@ -100,7 +100,7 @@ class Retriever:
 
         Args:
             queries: what is asked.
-            vectors: each query's vector, float32 of shape (dim,); None where the mode is bm25.
+            vectors: each query's vector, float32 of shape (``meta.question_dim``,); None where the mode is bm25.
             tokens: each query's token vectors, float32 of shape (tokens, late_dim); None where the mode is not late.
 
         Raises:
@@ -137,8 +137,8 @@ class Retriever:
         if sparse is not None and len(sparse.indices) == 0:
             sparse = None
         dense = None if query.mode == "bm25" else vector
-        if query.mode != "bm25" and (dense is None or dense.shape != (self.meta.dim,)):
-            raise ValueError(f"mode {query.mode} needs a vector of {self.meta.dim} dimensions")
+        if query.mode != "bm25" and (dense is None or dense.shape != (self.meta.question_dim,)):
+            raise ValueError(f"mode {query.mode} needs a vector of {self.meta.question_dim} dimensions")
         if query.mode == "late" and (tokens is None or tokens.ndim != 2 or tokens.shape[1] != self.meta.late_dim):
             raise ValueError(f"mode late needs token vectors of {self.meta.late_dim} dimensions")
         if sparse is None and dense is None:
@@ -211,9 +211,9 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
     Raises:
         InputError: if the fingerprints differ.
     """
-    if meta.encoder != fingerprint:
+    if meta.question_encoder != fingerprint:
         raise InputError(
-            f"the index was built by another encoder: {meta.encoder}, this is {fingerprint}",
+            f"the index was built by another encoder: {meta.question_encoder}, this is {fingerprint}",
             "Use the encoder that built it, or embed and index again.",
         )
 
@@ -228,7 +228,7 @@ class QueryEncoders(NamedTuple):
 def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | None = None) -> QueryEncoders:
     """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
 
-    Where the vectors were reduced, its questions are too.
+    Where the vectors were reduced, its questions are too; unless hits are rescored, where the index reduces them.
 
     What is chosen by a measurement may come out otherwise on another day, and would then not fit the index. Of a chain,
     the link that built it is loaded and no other: where that one cannot be had, there are no vectors to ask with.
@@ -246,7 +246,7 @@ def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | 
     projection = None if meta.projection is None else Projection.load(meta.projection)
     made_by = meta.encoder if projection is None else projection.encoder
     loaded = load_again(config, made_by, meta.precision, meta.link)
-    encoder = loaded if projection is None else ReducedEncoder(loaded, projection)
+    encoder = loaded if projection is None or meta.full_dim is not None else ReducedEncoder(loaded, projection)
     check_encoder(meta, encoder.fingerprint)
     tokens = None
     if meta.token_projection is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -86,6 +86,16 @@ class RunConfig(BaseSettings):
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = ServeConfig()
+
+    @field_validator("index")
+    @classmethod
+    def _smaller_vectors_to_rescore(cls, index: IndexConfig, read: ValidationInfo) -> IndexConfig:
+        if index.rescore and "reduce" in read.data and not read.data["reduce"].active:
+            raise ValueError(
+                f"rescore {index.rescore} puts in order what smaller vectors find, and this run makes none; "
+                "set reduce.storage or reduce.method, or rescore: 0"
+            )
+        return index
 
     @classmethod
     def settings_customise_sources(

@@ -5,6 +5,7 @@ import sys
 from data.artifacts import Artifact, materialise
 from data.index.build import build_index
 from ray_apps.config import RunConfig
+from ray_apps.embed import embed
 from ray_apps.ingest import chunk, documents
 from ray_apps.late import late
 from ray_apps.reduce import vectors
@@ -18,8 +19,9 @@ def index(run: RunConfig) -> Artifact:
         return built
     tokens = late(run).path if run.late is not None else None
     embedded = vectors(run).path
+    full = embed(run).path if run.index.rescore else None
     table, passages = documents(run), chunk(run).path / "passages"
-    return materialise(built, lambda out: build_index(table, passages, embedded, run.index, out, tokens))
+    return materialise(built, lambda out: build_index(table, passages, embedded, run.index, out, tokens, full))
 
 
 if __name__ == "__main__":

@@ -105,7 +105,8 @@ def _bench(result: Mapping[str, Any]) -> str:
         (row["id"], row["value"], row["unit"], row.get("at_least", row.get("at_most", "")), row["what"])
         for row in result["rows"]
     ]
-    return "\n".join([table(("row", "value", "unit", "bound", "what"), rows), *result["files"]])
+    missing = [f"not measured: {part}: {why}" for part, why in result["not_measured"].items()]
+    return "\n".join([table(("row", "value", "unit", "bound", "what"), rows), *missing, *result["files"]])
 
 
 def _forms(result: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Searchable indexes: dense vectors, BM25 weights and payloads of passages in one collection.
 
 ``edge`` is the embedded engine (Qdrant Edge), ``server`` a Qdrant server; both keep the protocol ``VectorIndex``.
-``build`` fills one from a run's passages and vectors; ``actor`` serves one from a process of its own.
+``build`` fills one from a run's passages and vectors; ``actor`` serves one from a process of its own. ``rescoring``
+puts what smaller vectors find in order by the embedding's own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +46,13 @@ class IndexConfig(StageConfig):
     b: float = Field(0.75, ge=0, le=1, description="BM25: how much a long passage is held to account")
     rrf_k: int = Field(60, ge=1, le=10_000, description="reciprocal rank fusion: a list gives 1 / (rrf_k + rank)")
     prefetch: int = Field(100, ge=1, le=10_000, description="passages taken from each list before they are fused")
+    rescore: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="how many times more passages than wanted smaller vectors (section reduce) find, for the "
+        "embedding's own to put in order; these are kept beside the index. 0 is off",
+    )
     hnsw_m: int = Field(16, ge=4, le=128, description="edges per node of the HNSW graph")
     hnsw_ef_construct: int = Field(100, ge=8, le=4096, description="candidates per node while the graph is built")
     hnsw_ef: int = Field(128, ge=8, le=4096, description="candidates per query; more finds more and takes longer")
@@ -58,6 +66,10 @@ class IndexConfig(StageConfig):
         if (self.engine == "server") != (self.url is not None):
             raise ValueError("engine 'server' needs `url`, and engine 'edge' takes none")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """As of every config; without ``rescore`` where it is off, since indexes were built before there was such."""
+        return {key: value for key, value in super().identity().items() if (key, value) != ("rescore", 0)}
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,15 @@ class IndexedPassage:
     sparse: SparseVector
     parent: Parent | None = None
     tokens: npt.NDArray[np.float32] | None = None  # of shape (tokens, dim), where the index keeps them
+    row: int | None = None  # of its full vector, where these are kept beside the index
 
     def payload(self) -> dict[str, Any]:
         """Everything but the vectors, as the index stores it."""
         parent = {} if self.parent is None else {"parent": asdict(self.parent)}
+        row = {} if self.row is None else {"row": self.row}
         return {
             **parent,
+            **row,
             "passage_id": self.id,
             "document_id": self.document_id,
             "title": self.title,
@@ -186,6 +201,20 @@ class IndexMeta(StageConfig):
     token_projection: Path | None = Field(
         None, description="what a question's token vectors are reduced by; its name in the file, its place once read"
     )
+    full_dim: int | None = Field(
+        None, description="dimension of the vectors beside the index that put hits in order; None where there are none"
+    )
+    full_encoder: str | None = Field(None, description="fingerprint of the encoder that made those")
+
+    @property
+    def question_dim(self) -> int:
+        """Dimension of the vectors that questions are asked by: that of the full ones where hits are rescored."""
+        return self.dim if self.full_dim is None else self.full_dim
+
+    @property
+    def question_encoder(self) -> str:
+        """Fingerprint of the encoder that makes those."""
+        return self.encoder if self.full_encoder is None else self.full_encoder
 
 
 def point_id(passage_id: str) -> UUID:
@@ -227,12 +256,21 @@ def read_meta(artifact: Path) -> IndexMeta:
 
 
 def open_index(artifact: Path) -> VectorIndex:
-    """Open an index artifact with the engine that built it.
+    """Open an index artifact with the engine that built it, and with its full vectors where hits are rescored.
 
     Raises:
         InputError: if there is no finished index, its folder is gone or its server does not answer.
     """
     meta = read_meta(artifact)
+    index = _open_engine(artifact, meta)
+    if meta.full_dim is None:
+        return index
+    from data.index.rescoring import RescoredIndex
+
+    return RescoredIndex.open(index, artifact, meta)
+
+
+def _open_engine(artifact: Path, meta: IndexMeta) -> VectorIndex:
     if meta.config.engine == "edge":
         from data.index.edge import EdgeIndex
 

@@ -38,7 +38,7 @@ class IndexActor:
 
         Args:
             query: what is asked.
-            vector: its vector, float32 of shape (dim,); None in mode bm25.
+            vector: its vector, float32 of shape (``meta.question_dim``,); None in mode bm25.
             tokens: its token vectors, float32 of shape (tokens, late_dim); None unless the mode is late.
 
         Raises:

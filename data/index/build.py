@@ -16,6 +16,7 @@ from data.chunking import passage_text
 from data.encoders.chain import begun_with
 from data.errors import InputError
 from data.index import IndexConfig, IndexedPassage, IndexMeta, Parent, VectorIndex
+from data.index.rescoring import keep_full_vectors, with_rows
 from data.late import TOKEN_PROJECTION
 from data.late.multivectors import with_tokens
 from data.lexical import BM25, Tokenizer, mean_length
@@ -33,7 +34,13 @@ _NUMBERS = 1_000_000  # of token vectors in an upload: about 10 MB of JSON, and 
 
 
 def build_index(
-    documents: Path, passages: Path, embedded: Path, config: IndexConfig, out: Path, late: Path | None = None
+    documents: Path,
+    passages: Path,
+    embedded: Path,
+    config: IndexConfig,
+    out: Path,
+    late: Path | None = None,
+    full: Path | None = None,
 ) -> dict[str, Any]:
     """Index every passage of a run. An index that stood in ``out`` answers until the new one is whole, then gives way.
 
@@ -45,11 +52,14 @@ def build_index(
         config: engine and weights.
         out: the artifact's folder; ``meta.json`` in it names the collection that answers.
         late: the late stage's folder, where passages are indexed with the vectors of their tokens.
+        full: the folder of the embedding stage, where ``config.rescore`` asks for its vectors beside the index.
 
     Raises:
         InputError: if there is nothing to index, vectors and passages do not belong together, or the index ends up with
             another number of passages than it was given.
     """
+    if (config.rescore > 0) != (full is not None):
+        raise ValueError(f"index.rescore is {config.rescore}, full vectors are {full}: both or neither")
     manifest = json.loads((embedded / "manifest.json").read_text())
     points = count_rows(passages)
     if points == 0:
@@ -72,10 +82,13 @@ def build_index(
         projection=_kept_beside(embedded / PROJECTION, out),
         late_dim=None if late is None else json.loads((late / "manifest.json").read_text())["dim"],
         token_projection=None if late is None else _kept_beside(late / TOKEN_PROJECTION, out),
+        **({} if full is None else keep_full_vectors(full, passages, out)),
     )
     rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder)
     if late is not None:
         rows = with_tokens(rows, late)
+    if full is not None:
+        rows = with_rows(rows)
     place = _build_on_server if config.engine == "server" else _build_edge
     started = time.perf_counter()
     place(rows, meta, out)

@@ -117,6 +117,11 @@ def test_a_run_searches_what_it_reduced(tmp_path: Path, capsys: pytest.CaptureFi
         assert hits[0]["document_id"] == row["document_id"] and hits[0]["score"] > 0.99
     (meta,) = (tmp_path / "workspace" / "index").glob("*/meta.json")
     assert json.loads(meta.read_text())["dim"] == 24
+    own = passage_text(row["title"], row["text"])
+    hits = result("search", own, "--mode", "dense", "--top-k", "1", "--index.rescore", "3")["hits"]
+    assert hits[0]["document_id"] == row["document_id"] and hits[0]["score"] > 0.999
+    (full,) = (tmp_path / "workspace" / "index").glob("*/full_vectors.npy")
+    assert np.load(full, mmap_mode="r").shape[1] == 384
 
     path.write_text(path.read_text().replace("reduce: {method: pca, dim: 24, storage: int8}", ""))
     assert main(["reduce", str(path)]) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from data.document_steps import StepPartitions
 from data.errors import InputError
@@ -134,13 +135,12 @@ def test_steps_shown_in_the_embedding_document_run(tmp_path: Path, monkeypatch: 
     assert dict(row["metadata"]) == {"by": "me", "hits": "2"}
 
 
-def test_run_files_shown_in_the_embedding_document_load(tmp_path: Path) -> None:
-    shown = blocks(EMBEDDING, "yaml")
-    assert shown
-    for number, text in enumerate(shown):
-        if text.startswith("name:"):
-            (tmp_path / f"{number}.yaml").write_text(text)
-            assert load_run(tmp_path / f"{number}.yaml").name
+@pytest.mark.parametrize("shown", blocks(EMBEDDING, "yaml"), ids=lambda text: text.split(":")[0])
+def test_run_files_shown_in_the_embedding_document_load(shown: str, tmp_path: Path) -> None:
+    """Sections alone as well: a run's name and source are added to them."""
+    path = tmp_path / "shown.yaml"
+    path.write_text(yaml.safe_dump({"name": "shown", "source": {"pydocs": {}}} | yaml.safe_load(shown)))
+    assert load_run(path).name
 
 
 def test_every_run_file_loads() -> None:

@@ -35,7 +35,7 @@ def test_markdown_has_a_line_a_row_under_hardware_and_date() -> None:
 
 
 def test_file_is_named_by_hardware_and_month(tmp_path: Path) -> None:
-    path = write_markdown("embed", [ROW], tmp_path / "results")
+    path = write_markdown("embed", [ROW], folder=tmp_path / "results")
     assert path.name == "embed_2-cores_2026-11.md"
     assert path.read_text() == markdown("embed", [ROW])
 

@@ -8,6 +8,7 @@ import pytest
 
 from data.cache.keys import text_hashes
 from data.encoders import Encoded
+from data.errors import InputError
 from data.quantise import STORAGES, Storage, decode, encode
 from data.reduce import ReduceConfig, reduce_partition
 from data.reduction import truncation
@@ -98,3 +99,12 @@ def test_a_run_with_it_builds_on_the_smaller_vectors(run_file: Path) -> None:
     assert artifact(run, "embed") == artifact(plain, "embed")
     for stage in ("index", "graph", "train", "evaluate", "discover"):
         assert artifact(run, stage) != artifact(plain, stage)
+
+
+def test_rescoring_is_refused_where_nothing_is_reduced(run_file: Path) -> None:
+    with pytest.raises(InputError, match="index: rescore 4 puts in order") as raised:
+        load_run(run_file, ["--index.rescore", "4"])
+    assert "set reduce.storage or reduce.method, or rescore: 0" in raised.value.problem
+    smaller = ["--reduce.storage", "binary"]
+    plain, run = load_run(run_file, smaller), load_run(run_file, [*smaller, "--index.rescore", "4"])
+    assert artifact(run, "reduce") == artifact(plain, "reduce") and artifact(run, "index") != artifact(plain, "index")

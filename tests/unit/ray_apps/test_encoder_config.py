@@ -10,7 +10,6 @@ from data.errors import InputError
 from ray_apps.cli import main
 from ray_apps.config import load_run
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "embedding.md"
 RUN = """\
 name: small
 source:
@@ -77,12 +76,3 @@ def test_mistakes_name_their_place(run_file: Path, old: str, new: str, said: str
     with pytest.raises(InputError) as raised:
         load_run(run_file)
     assert said in raised.value.problem and str(run_file) in raised.value.problem
-
-
-def test_encoders_shown_in_the_document_load(run_file: Path) -> None:
-    shown = [block.split("```")[0] for block in DOCUMENT.read_text().split("```yaml\n")[1:]]
-    encoders = [text for text in shown if "ensemble:" in text or "fallback:" in text]
-    assert len(encoders) >= 2
-    for text in encoders:
-        run_file.write_text(RUN[: RUN.index("encoder:")] + text)
-        load_run(run_file)
