@@ -7,6 +7,7 @@ asking it takes memory that grows with the corpus.
 import itertools
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,7 +30,11 @@ _CHUNK = 2**20
 
 
 def write_index(out: Path) -> None:
-    """Index the vectors in ``out/vectors`` by their texts' hashes: scattered to buckets by first bits, then sorted."""
+    """Index the vectors in ``out/vectors`` by their texts' hashes: scattered to buckets by first bits, then sorted.
+
+    Raises:
+        OSError: if the disk is full.
+    """
     paths = partitions(out / "vectors")
     sizes = np.zeros(2**_BUCKET_BITS, np.int64)
     for path in paths:
@@ -183,7 +188,17 @@ def _file(artifact: Path, name: str) -> Path:
 
 
 def _create(artifact: Path, name: str, rows: int) -> "np.memmap[tuple[int], np.dtype[np.uint64]]":
-    return np.lib.format.open_memmap(_file(artifact, name), mode="w+", dtype=np.uint64, shape=(rows,))
+    """A file of its whole size on disk: where a map has no block for a page, writing to it is a bus error.
+
+    Raises:
+        OSError: if the disk has no room for it, where the system can tell beforehand.
+    """
+    path = _file(artifact, name)
+    opened = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint64, shape=(rows,))
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return opened
 
 
 def _open(artifact: Path, name: str) -> Numbers:
