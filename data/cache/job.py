@@ -12,6 +12,7 @@ from data.cache.encoder import DocumentCache, open_redis
 from data.cache.events import publish_gone
 from data.cache.redis import connect
 from data.cache.stored import HashIndex, earlier_artifacts
+from data.schema import whole_or_absent
 
 logger = logging.getLogger("catena")
 
@@ -89,9 +90,8 @@ def _count(old: HashIndex, new: HashIndex) -> tuple[int, int]:
 def _settled(out: Path) -> dict[str, Sequence[Path]]:
     settled = out / "copied_from.json"
     if not settled.exists():
-        unfinished = out / ".copied_from.json.unfinished"
-        unfinished.write_text(json.dumps(earlier_artifacts(out), indent=2))
-        unfinished.replace(settled)
+        with whole_or_absent(settled) as unfinished:
+            unfinished.write_text(json.dumps(earlier_artifacts(out), indent=2))
     names: dict[str, list[str]] = json.loads(settled.read_text())
     whole = {mark: [out.parent / name for name in known] for mark, known in names.items()}
     for path in (path for paths in whole.values() for path in paths if not (path / "_SUCCESS").exists()):

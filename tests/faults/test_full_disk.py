@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,9 @@ from data import embed_pool
 from data.artifacts import locate, materialise
 from data.cache.stored import FOLDER, _create
 from data.embed_actor import Embedded, EmbedPartition
+from data.encoders.token_vectors import TokenVectors
 from data.errors import InputError, full_disk_told
+from data.late.multivectors import multivector_table, write_multivectors
 from data.schema import partition_name, read_table, write_partition
 from ray_apps.cli import main
 
@@ -28,6 +31,16 @@ def test_a_partition_is_not_half_there(tmp_path: Path) -> None:
     (tmp_path / f".{path.name}.{os.getpid()}.unfinished").symlink_to(FULL)
     with pytest.raises(InputError, match=f"the disk is full: {path} could not be written"):
         write_partition(pa.table({"id": ["a"] * 10_000}), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_partition_of_multivectors_is_not_half_there(tmp_path: Path) -> None:
+    path = tmp_path / partition_name(0)
+    (tmp_path / f".{path.name}.{os.getpid()}.unfinished").symlink_to(FULL)
+    vectors = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32)
+    table = multivector_table(["a"], ["a"], TokenVectors(vectors, np.array([0, 500])), "float32")
+    with pytest.raises(InputError, match=f"the disk is full: {path} could not be written"):
+        write_multivectors([table] * 50, path)
     assert list(tmp_path.iterdir()) == []
 
 
