@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,7 +34,7 @@ def write_documents(folder: Path, texts: list[str]) -> Path:
     return folder
 
 
-def embed(encoder: Encoder, passages: Path, out: Path) -> None:
+def embed(encoder: Encoder, passages: Path, out: Path) -> dict[str, Any]:
     """What the embed stage writes, in this process."""
     (out / "vectors").mkdir(parents=True)
     for path in partitions(passages):
@@ -43,6 +44,7 @@ def embed(encoder: Encoder, passages: Path, out: Path) -> None:
         write_vectors(rows["id"], rows["document_id"], hashes, encoded, encoder, out / "vectors" / path.name)
     described = {"dim": encoder.dim, "fingerprint": encoder.fingerprint, "precision": encoder.precision}
     (out / "manifest.json").write_text(json.dumps(described))
+    return described
 
 
 def test_semantic_passages_part_two_topics_over_any_partitions(tmp_path: Path, encoder: Encoder) -> None:
@@ -63,7 +65,7 @@ def test_semantic_passages_part_two_topics_over_any_partitions(tmp_path: Path, e
 
 
 def test_semantic_cutting_of_short_documents_needs_no_encoder(tmp_path: Path) -> None:
-    def never(passages: Path, folder: Path) -> None:
+    def never(passages: Path, folder: Path) -> dict[str, Any]:
         raise AssertionError("nothing to embed")
 
     documents = write_documents(tmp_path / "documents", [" Short. ", " "])
