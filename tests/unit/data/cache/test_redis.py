@@ -224,6 +224,8 @@ def test_texts_that_are_gone_are_dropped_everywhere(client: Redis, url: str) -> 
         wait_for(lambda: len(memory) == 6)
         assert redis.get_many(keys)[1].tolist() == memory.get_many(keys)[1].tolist() == [False] * 4 + [True] * 6
         assert len(other) == 10
+        assert {"cmdstat_mget", "cmdstat_publish"} <= client.info("commandstats").keys()
+        assert not {"cmdstat_keys", "cmdstat_scan"} & client.info("commandstats").keys()
     finally:
         listener.close()
         stranger.close()
