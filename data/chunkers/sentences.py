@@ -43,7 +43,8 @@ def chunk_semantic(
 
     Returns:
         ``documents``, ``passages``, ``partitions``, ``longest_chars``, ``sentences`` that were embedded, and
-        ``copied_sentences`` among them, whose vectors were known.
+        ``copied_sentences`` among them, whose vectors were known; and what ``embed`` said of the ``encoder`` that made
+        the vectors, its ``link`` in the chain, and ``fallbacks``, why each one before it was given up.
     """
     folder = out / "sentences"
     count = write_sentences(documents, config, folder)
@@ -69,7 +70,7 @@ def chunk_semantic(
             writer.add(id_, title, text, [(span, None) for span in spans])
     counts = {**writer.close(), "sentences": count, "copied_sentences": made.get("copied_passages", 0)}
     shutil.rmtree(folder)  # as large as the vectors of the passages
-    return counts
+    return {**counts, **{key: made[key] for key in ("encoder", "link", "fallbacks") if key in made}}
 
 
 def write_sentences(documents: Path, config: ChunkConfig, folder: Path) -> int:

@@ -61,6 +61,7 @@ def test_a_changed_document_costs_its_changed_sentences_only(tmp_path: Path, end
         sentences = [text for body in endpoint.asked for text in body["input"] if text != "dimension"]
         assert made.result["sentences"] - made.result["copied_sentences"] == len(sentences)
         assert not (made.path / "sentences").exists()
+        assert (made.result["encoder"], made.result["link"]) == (endpoint.config().label, 0)
         return sentences
 
     rest = "embed: {storage: float16}\n"  # of the passages' vectors

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.artifacts import locate
 from data.cache.keys import text_hashes
 from data.chunkers.sentences import chunk_semantic
 from data.chunking import ChunkConfig, chunk, passage_text
@@ -62,6 +63,20 @@ def test_semantic_passages_part_two_topics_over_any_partitions(tmp_path: Path, e
     assert CATS in texts
     assert [row["text"] for row in made[0] if row["document_id"] in ("d1", "d2")] == ["Short.", ""]
     assert all(f"{CATS} {RATES}"[row["start"] : row["end"]] == row["text"] for row in made[0][:2])
+
+
+def test_the_encoder_that_semantic_cuts_fell_back_to_is_told(tmp_path: Path) -> None:
+    hashed = load_encoder(EncoderConfig.model_validate({"hashed": {"dim": 64}}))
+    chain = {"encoder": "hashed TF-IDF (64 dimensions)", "link": 1, "fallbacks": "the first is down"}
+    config = ChunkConfig(strategy="semantic", min_chars=50, max_chars=500)
+    documents = write_documents(tmp_path / "documents", [CATS])
+    kept = locate(tmp_path, "sentences", {})
+    for where in (None, kept):  # beside the passages, or in an artifact of their own
+        result = chunk_semantic(
+            documents, config, lambda some, out: {**embed(hashed, some, out), **chain}, tmp_path / "out", where
+        )
+        assert chain.items() <= result.items() and result["copied_sentences"] == 0
+    assert kept.done and len(read_table(kept.path / "vectors")) == 4
 
 
 def test_semantic_cutting_of_short_documents_needs_no_encoder(tmp_path: Path) -> None:
