@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +91,28 @@ def count_rows(folder: Path) -> int:
     return sum(pq.read_metadata(path).num_rows for path in partitions(folder))
 
 
+@contextmanager
+def whole_or_absent(path: Path) -> Iterator[Path]:
+    """The unfinished file to write to, which becomes ``path`` when all is written and is removed when not.
+
+    Raises:
+        InputError: if the disk is full.
+    """
+    # The process's number: an actor that outlives its killed job must not write into the file of the next job's.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    with full_disk_told(path):
+        try:
+            yield unfinished
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
 def write_partition(table: pa.Table, path: Path, **layout: Any) -> None:  # noqa: ANN401 - options of pq.write_table
     """Write one Parquet partition so that it is either whole or absent under its name.
 
     Raises:
         InputError: if the disk is full; nothing of the partition is left behind.
     """
-    # The process's number: an actor that outlives its killed job must not write into the file of the next job's.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    with full_disk_told(path):
-        try:
-            pq.write_table(table, unfinished, compression="zstd", **layout)
-            unfinished.replace(path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
+    with whole_or_absent(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd", **layout)

@@ -21,7 +21,7 @@ from data.cache.keys import Hashes, to_arrow
 from data.encoders import Encoded, Encoder
 from data.errors import InputError
 from data.quantise import STORAGES, Floats, Storage, encode, width
-from data.schema import write_partition
+from data.schema import whole_or_absent, write_partition
 
 ROW_GROUP = 512  # vectors that are read for the sake of one; of 384 float32 dimensions 0.8 MB
 # Bytes of floats sorted by their place in the float compress by 15% instead of 8% and are read half as fast again.
@@ -175,9 +175,8 @@ def write_manifest(whole: Sequence[Partition], out: Path) -> None:
         "precision": whole[0].precision,
         "partitions": [partition.model_dump(include={"name", "rows", "sha256"}) for partition in whole],
     }
-    unfinished = out / ".manifest.json.unfinished"
-    unfinished.write_text(json.dumps(manifest, indent=2))
-    unfinished.replace(out / "manifest.json")
+    with whole_or_absent(out / "manifest.json") as unfinished:
+        unfinished.write_text(json.dumps(manifest, indent=2))
 
 
 def count_documents(whole: Sequence[Partition]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import data.chunking
 import data.document_steps
 import data.ingest
-from data.artifacts import Artifact, materialise
+from data.artifacts import Artifact, locate, materialise
 from data.chunkers.sentences import chunk_semantic
 from data.chunkers.tokens import token_starts
 from data.encoders import check_model
@@ -67,8 +67,11 @@ def chunk(run: RunConfig) -> Artifact:
 def _cut(run: RunConfig, table: Path, out: Path) -> dict[str, Any]:
     if run.chunk.strategy == "semantic":
         connect(run.ray)
+        cache = run.cache.at(run.workspace)
+        kept = locate(run.workspace, "sentences", {}, [artifact(run, "chunk")]) if cache.stored else None
+        exact = run.embed.model_copy(update={"storage": "float32"})  # what is rounded is neither kept nor cut by
         return chunk_semantic(
-            table, run.chunk, lambda texts, folder: embed_chain(texts, run.encoder, run.embed, folder), out
+            table, run.chunk, lambda texts, folder: embed_chain(texts, run.encoder, exact, folder, cache), out, kept
         )
     starts = token_starts(run.encoder) if run.chunk.strategy == "fixed" else None
     return data.chunking.chunk(table, run.chunk, out, starts)

@@ -59,7 +59,8 @@ class CacheConfig(StageConfig):
     stored: bool = Field(
         False,
         description="whether embedding copies the vectors of passages that an earlier artifact of the same encoder "
-        "holds; the last bits of a vector may differ from those of computing it again",
+        "holds, and those of sentences where chunk.strategy is semantic, which are kept for it; the last bits of a "
+        "vector may differ from those of computing it again",
     )
     documents: bool = Field(
         False,

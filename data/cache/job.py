@@ -11,7 +11,8 @@ from data.cache import CacheConfig, TierCounts
 from data.cache.encoder import DocumentCache, open_redis
 from data.cache.events import publish_gone
 from data.cache.redis import connect
-from data.cache.stored import HashIndex, earlier_artifacts
+from data.cache.stored import HashIndex, earlier_artifacts, open_indexes
+from data.schema import whole_or_absent
 
 logger = logging.getLogger("catena")
 
@@ -72,13 +73,14 @@ def tell_gone(cache: DocumentCache, fingerprint: str, out: Path) -> int:
     if cache.url is None or not cache.artifacts.get(fingerprint):
         return 0
     new = HashIndex(out)
-    gone = {path: _count(HashIndex(path), new) for path in cache.artifacts[fingerprint]}
-    forerunner = max(gone, key=lambda path: gone[path][1] - gone[path][0])
-    missing, whole = gone[forerunner]
+    counted = [(old, *_count(old, new)) for old in open_indexes(cache.artifacts[fingerprint])]
+    if not counted:
+        return 0
+    forerunner, missing, whole = max(counted, key=lambda one: one[2] - one[1])
     if 2 * missing > whole:
         return 0
     with connect(cache.url, cache.config.timeout_ms) as client:
-        return publish_gone(client, fingerprint, HashIndex(forerunner).missing_in(new))
+        return publish_gone(client, fingerprint, forerunner.missing_in(new))
 
 
 def _count(old: HashIndex, new: HashIndex) -> tuple[int, int]:
@@ -89,9 +91,8 @@ def _count(old: HashIndex, new: HashIndex) -> tuple[int, int]:
 def _settled(out: Path) -> dict[str, Sequence[Path]]:
     settled = out / "copied_from.json"
     if not settled.exists():
-        unfinished = out / ".copied_from.json.unfinished"
-        unfinished.write_text(json.dumps(earlier_artifacts(out), indent=2))
-        unfinished.replace(settled)
+        with whole_or_absent(settled) as unfinished:
+            unfinished.write_text(json.dumps(earlier_artifacts(out), indent=2))
     names: dict[str, list[str]] = json.loads(settled.read_text())
     whole = {mark: [out.parent / name for name in known] for mark, known in names.items()}
     for path in (path for paths in whole.values() for path in paths if not (path / "_SUCCESS").exists()):

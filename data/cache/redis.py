@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 Answer = TypeVar("Answer")
-VERSION = 1
+VERSION = 2
 BATCH = 256  # keys in one request: it is answered within the time-out even where a core is shared
 PASSWORD = "CATENA_REDIS_PASSWORD"
 
@@ -57,7 +57,7 @@ class Breaker:
 class RedisTier:
     """Vectors on a Redis server.
 
-    A value is 12 bytes of header (version, bytes a number, dim, tokens read, tokens cut off; little-endian) and the
+    A value is 14 bytes of header (version, bytes a number, dim, tokens read, tokens cut off; little-endian) and the
     vector's numbers. A value of another form is taken for absent.
 
     Args:
@@ -87,7 +87,7 @@ class RedisTier:
             [
                 ("version", "u1"),
                 ("bytes", "u1"),
-                ("dim", "<u2"),
+                ("dim", "<u4"),
                 ("tokens", "<u4", (2,)),
                 ("vector", np.dtype(dtype).newbyteorder("<"), (dim,)),
             ]

@@ -7,6 +7,7 @@ asking it takes memory that grows with the corpus.
 import itertools
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from data.cache import Entries, Found, TierCounts
 from data.cache.keys import HASH_BYTES, Hashes, from_arrow, hashes_of
-from data.schema import partitions
+from data.schema import partition_name, partitions
 
 logger = logging.getLogger("catena")
 
@@ -29,7 +30,13 @@ _CHUNK = 2**20
 
 
 def write_index(out: Path) -> None:
-    """Index the vectors in ``out/vectors`` by their texts' hashes: scattered to buckets by first bits, then sorted."""
+    """Index the vectors in ``out/vectors`` by their texts' hashes: scattered to buckets by first bits, then sorted.
+
+    The partitions are those of a whole artifact, numbered without a gap.
+
+    Raises:
+        OSError: if the disk is full.
+    """
     paths = partitions(out / "vectors")
     sizes = np.zeros(2**_BUCKET_BITS, np.int64)
     for path in paths:
@@ -81,8 +88,21 @@ class HashIndex:
             yield hashes[~other.find(hashes)[1]]
 
 
+def open_indexes(artifacts: Sequence[Path]) -> list[HashIndex]:
+    """The indexes of those artifacts that are still there; the others are told of."""
+    opened = []
+    for artifact in artifacts:
+        try:
+            opened.append(HashIndex(artifact))
+        except OSError as error:  # removed since the job began
+            logger.warning("cache: %s cannot be read (%s), computing its vectors", artifact, error)
+    return opened
+
+
 class StoredTier:
     """Copies vectors out of earlier artifacts; nothing is written to them.
+
+    What of an artifact cannot be read any more, all of it or a partition, is done without, and counted.
 
     Only float32 of the encoder's own dimension is taken: what was reduced or rounded is not the encoder's vector.
 
@@ -96,23 +116,27 @@ class StoredTier:
     def __init__(self, artifacts: Sequence[Path], dim: int) -> None:
         self.counts = TierCounts()
         self._dim = dim
-        self._sources = [(HashIndex(artifact), partitions(artifact / "vectors")) for artifact in artifacts]
+        self._sources = open_indexes(artifacts)
+        self._all = len(self._sources) == len(artifacts)
 
     def get_many(self, keys: Sequence[bytes]) -> Found:
         """The entries that are there, and which keys they are."""
         hashes, found = hashes_of(keys), np.zeros(len(keys), np.bool_)
         whole = Entries.empty(len(keys), self._dim)
-        for index, paths in self._sources:
+        for index in self._sources:
             wanted = np.flatnonzero(~found)
             places, hit = index.find(hashes[wanted])
             for number, rows, stored in _by_partition(places, wanted[hit]):
+                path = index.artifact / "vectors" / partition_name(number)
                 try:
-                    entries = _read(paths[number], stored, self._dim)
+                    entries = _read(path, stored, self._dim)
                 except (OSError, pa.ArrowException) as error:  # removed while this job runs
                     self.counts.degraded += len(rows)
-                    logger.warning("cache: %s cannot be read (%s), computing its vectors", paths[number], error)
+                    logger.warning("cache: %s cannot be read (%s), computing its vectors", path, error)
                     continue
                 whole.vectors[rows], whole.tokens[rows], found[rows] = entries.vectors, entries.tokens, True
+        if not self._all:
+            self.counts.degraded += int(np.count_nonzero(~found))
         return whole.at(found), found
 
     def put_many(self, keys: Sequence[bytes], entries: Entries) -> None:
@@ -183,7 +207,17 @@ def _file(artifact: Path, name: str) -> Path:
 
 
 def _create(artifact: Path, name: str, rows: int) -> "np.memmap[tuple[int], np.dtype[np.uint64]]":
-    return np.lib.format.open_memmap(_file(artifact, name), mode="w+", dtype=np.uint64, shape=(rows,))
+    """A file of its whole size on disk: where a map has no block for a page, writing to it is a bus error.
+
+    Raises:
+        OSError: if the disk has no room for it, where the system can tell beforehand.
+    """
+    path = _file(artifact, name)
+    opened = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint64, shape=(rows,))
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return opened
 
 
 def _open(artifact: Path, name: str) -> Numbers:

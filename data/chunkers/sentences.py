@@ -1,7 +1,7 @@
 """Semantic cutting of a corpus: its sentences are written, embedded as passages are, and joined to passages."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from data.artifacts import Artifact, materialise
 from data.chunkers import Span
 from data.chunkers.semantic import cut_sentences, distances, join_sentences
 from data.chunkers.tables import PassageWriter, read_texts
@@ -21,7 +22,11 @@ Embedded = tuple[str, list[Span], npt.NDArray[np.float32]]
 
 
 def chunk_semantic(
-    documents: Path, config: ChunkConfig, embed: Callable[[Path, Path], object], out: Path
+    documents: Path,
+    config: ChunkConfig,
+    embed: Callable[[Path, Path], Mapping[str, Any]],
+    out: Path,
+    kept: Artifact | None = None,
 ) -> dict[str, Any]:
     """Cut every document where its sentences part, and write passages in partitions.
 
@@ -31,17 +36,24 @@ def chunk_semantic(
     Args:
         documents: the table's folder.
         config: how to cut.
-        embed: called with a passages table and a folder, writes ``vectors/`` to the folder.
+        embed: called with a passages table and a folder, writes ``vectors/`` to the folder and returns what it
+            measured.
         out: the artifact's folder; the passages go to ``passages/`` in it.
+        kept: where the sentences' vectors stay for later jobs to copy; removed with the sentences where None.
 
     Returns:
-        ``documents``, ``passages``, ``partitions``, ``longest_chars``, and ``sentences`` that were embedded.
+        ``documents``, ``passages``, ``partitions``, ``longest_chars``, ``sentences`` that were embedded, and
+        ``copied_sentences`` among them, whose vectors were known; and what ``embed`` said of the ``encoder`` that made
+        the vectors, its ``link`` in the chain, and ``fallbacks``, why each one before it was given up.
     """
     folder = out / "sentences"
     count = write_sentences(documents, config, folder)
-    if count:
-        embed(folder / "passages", folder)
-    embedded = _by_document(folder) if count else iter(())
+    made: Mapping[str, Any] = {}
+    if count and kept:
+        made = materialise(kept, lambda into: embed(folder / "passages", into)).result
+    elif count:
+        made = embed(folder / "passages", folder)
+    embedded = _by_document(folder / "passages", (kept.path if kept else folder) / "vectors") if count else iter(())
     writer = PassageWriter(out, config.partition_rows, config.with_title)
     following = next(embedded, None)
     for batch in read_texts(documents):
@@ -56,9 +68,9 @@ def chunk_semantic(
             else:
                 spans = [_stripped(text)]
             writer.add(id_, title, text, [(span, None) for span in spans])
-    counts = {**writer.close(), "sentences": count}
-    shutil.rmtree(folder)  # as large as the vectors of the passages; a cache keeps what is worth keeping
-    return counts
+    counts = {**writer.close(), "sentences": count, "copied_sentences": made.get("copied_passages", 0)}
+    shutil.rmtree(folder)  # as large as the vectors of the passages
+    return {**counts, **{key: made[key] for key in ("encoder", "link", "fallbacks") if key in made}}
 
 
 def write_sentences(documents: Path, config: ChunkConfig, folder: Path) -> int:
@@ -79,17 +91,17 @@ def write_sentences(documents: Path, config: ChunkConfig, folder: Path) -> int:
     return passages
 
 
-def _by_document(folder: Path) -> Iterator[Embedded]:
+def _by_document(sentences: Path, vectors: Path) -> Iterator[Embedded]:
     """Sentences and vectors, a document at a time; one partition and one document in memory."""
-    for id_, rows in groupby(_rows(folder), key=lambda row: row[0]):
-        spans, vectors = zip(*((span, vector) for _, span, vector in rows), strict=True)
-        yield id_, list(spans), np.stack(vectors)
+    for id_, rows in groupby(_rows(sentences, vectors), key=lambda row: row[0]):
+        spans, stacked = zip(*((span, vector) for _, span, vector in rows), strict=True)
+        yield id_, list(spans), np.stack(stacked)
 
 
-def _rows(folder: Path) -> Iterator[tuple[str, Span, npt.NDArray[np.float32]]]:
-    for passages, vectors in zip(partitions(folder / "passages"), partitions(folder / "vectors"), strict=True):
-        table = pq.read_table(passages, columns=["document_id", "start", "end"])
-        column = pq.read_table(vectors, columns=["vector"])["vector"].combine_chunks()
+def _rows(sentences: Path, vectors: Path) -> Iterator[tuple[str, Span, npt.NDArray[np.float32]]]:
+    for some, embedded in zip(partitions(sentences), partitions(vectors), strict=True):
+        table = pq.read_table(some, columns=["document_id", "start", "end"])
+        column = pq.read_table(embedded, columns=["vector"])["vector"].combine_chunks()
         matrix = np.asarray(column.flatten(), dtype=np.float32).reshape(len(table), -1)
         ids, starts, ends = (table[name].to_pylist() for name in ("document_id", "start", "end"))
         yield from zip(ids, zip(starts, ends, strict=True), matrix, strict=True)

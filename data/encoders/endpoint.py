@@ -64,6 +64,9 @@ class EndpointEncoder:
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors with the tokens that the server counted, shared out by length; words where it counted none.
 
+        What ``max_chars`` cuts off a text is estimated in tokens from the part that was sent; what the server itself
+        cuts off, it does not tell.
+
         Raises:
             InputError: if the server refuses the key, the model or the texts, or answers with other dimensions.
             EncoderUnavailable: if it does not answer, or with nonsense, however often it is asked.
@@ -75,7 +78,8 @@ class EndpointEncoder:
         if not answers:
             return Encoded(np.empty((0, self.dim), np.float32), np.empty(0, np.int32), 0.0)
         vectors, tokens = zip(*answers, strict=True)
-        return Encoded(np.concatenate(vectors), np.concatenate(tokens), 0.0)
+        counted = np.concatenate(tokens)
+        return Encoded(np.concatenate(vectors), counted, 0.0, _dropped(texts, sent, counted))
 
     def _batch(self, texts: list[str]) -> tuple[Vectors, npt.NDArray[np.int32]]:
         """Unit vectors and tokens of one request's texts."""
@@ -174,6 +178,13 @@ class EndpointEncoder:
 def _readable(text: str, longest: int) -> str:
     """The text as servers take it: not too long, no lone surrogates, not empty."""
     return _SURROGATE.sub("\ufffd", text[:longest]) or " "
+
+
+def _dropped(texts: Sequence[str], sent: Sequence[str], tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Tokens cut off each text, int32, estimated from those of the part that was sent; at least 1 where any was."""
+    whole, part = (np.array(list(map(len, some)), dtype=np.int64) for some in (texts, sent))
+    beyond = np.round(tokens * (whole / part - 1)).astype(np.int32)
+    return np.where(whole > part, np.maximum(beyond, 1), 0).astype(np.int32)
 
 
 def _numbers(embedding: str | list[float]) -> npt.NDArray[np.float32]:

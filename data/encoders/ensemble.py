@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+import numpy as np
+
 from data.encoders import Encoded, Encoder, EnsembleConfig, Vectors, load_encoder
 from data.encoders.fusion import Attention, Concatenation, Fusion, WeightedMean, shares
 from data.encoders.kinds import digest
@@ -39,10 +41,13 @@ class EnsembleEncoder:
         return self._fusion([member.encode_queries(texts) for member in self._members])
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
-        """Vectors with the tokens and the padding of the first member."""
+        """Vectors with the tokens and the padding of the first member, and the most that any member cut off a text."""
         encoded = [member.encode_counted(texts) for member in self._members]
         fused = self._fusion([each.vectors for each in encoded])
-        return Encoded(fused, encoded[0].tokens, encoded[0].padding_share)
+        told = [each.dropped for each in encoded if len(each.dropped)]
+        dropped = np.max(told, axis=0) if told else np.zeros(0, np.int32)
+        retries = sum(each.oom_retries for each in encoded)
+        return Encoded(fused, encoded[0].tokens, encoded[0].padding_share, dropped, retries)
 
 
 def load_members(config: EnsembleConfig, batch_tokens: int, threads: int | None) -> list[Encoder]:

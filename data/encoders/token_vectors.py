@@ -26,10 +26,12 @@ class TokenVectors:
     Args:
         vectors: float32 of shape (T, dim), unit length.
         starts: where each text begins, and T at the end: int64 of shape (N + 1,). No text is without a token.
+        oom_retries: how many times a batch did not fit in memory and was computed in halves.
     """
 
     vectors: Vectors
     starts: npt.NDArray[np.int64]
+    oom_retries: int = 0
 
     def each(self) -> list[Vectors]:
         """Token vectors of each text, float32 of shape (tokens, dim)."""
@@ -87,21 +89,23 @@ class TokenEncoder:
         counts = np.fromiter(map(len, kept), np.int64, len(kept))
         batches = token_batches(np.fromiter(map(len, tokens), np.int64, len(tokens)), self._encoder.batch_tokens)
 
-        def work(batch: Positions) -> Vectors:
+        def work(batch: Positions) -> tuple[Vectors, int]:
             def forward(some: Tokens) -> Vectors:
                 return self._forward(some, [self._kept(text, ahead) for text in some])
 
-            return forward_within_memory([tokens[i] for i in batch], forward, None)[0]
+            return forward_within_memory([tokens[i] for i in batch], forward, None)
 
         of_text: list[Any] = [None] * len(tokens)
-        for batch, flat in zip(batches, self._encoder.side_by_side(work, batches), strict=True):
+        retries = 0
+        for batch, (flat, again) in zip(batches, self._encoder.side_by_side(work, batches), strict=True):
+            retries += again
             ends = np.cumsum(counts[batch])
             self._encoder.check_finite(np.add.reduceat(flat, ends - counts[batch]), batch, texts)
             for position, vectors in zip(batch, np.split(flat, ends[:-1]), strict=True):
                 of_text[position] = vectors
         nothing = np.empty((0, 0 if self._projection is None else self._projection.dim), np.float32)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return TokenVectors(np.concatenate(of_text) if of_text else nothing, starts)
+        return TokenVectors(np.concatenate(of_text) if of_text else nothing, starts, retries)
 
     def _forward(self, tokens: Sequence[Sequence[int]], kept: Sequence[Positions]) -> Vectors:
         """Vectors of the kept tokens of one batch, text after text, float32 (tokens, dim), in the calling thread."""

@@ -44,6 +44,7 @@ class LatePartition:
     def __init__(self, encoder: EncoderConfig, config: LateConfig, batch_tokens: int, cores: int, out: Path) -> None:
         self._encoder, self._config, self._out = encoder, config, out
         self._batch_tokens, self._cores = batch_tokens, cores
+        self._retries = 0
 
     @cached_property
     def _tokens(self) -> TokenEncoder:
@@ -51,20 +52,23 @@ class LatePartition:
         return TokenEncoder(loaded, self._config.max_tokens, Projection.load(self._out / TOKEN_PROJECTION))
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-        """Make the partitions at some paths; returns the passages of each."""
-        return {"passages": [self.embed(Path(path)) for path in batch["path"]]}
+        """Make the partitions at some paths; returns the passages of each, and how often memory ran out over it."""
+        passages, retries = zip(*(self.embed(Path(path)) for path in batch["path"]), strict=True)
+        return {"passages": list(passages), "oom_retries": list(retries)}
 
-    def embed(self, passages: Path) -> int:
-        """Make one partition, unless it is there already, and return its number of passages."""
+    def embed(self, passages: Path) -> tuple[int, int]:
+        """Make one partition, unless it is there already: its number of passages, and how often memory ran out."""
+        self._retries = 0
         rows = pq.read_table(passages, columns=["id", "document_id", "title", "text"])
         path = self._out / "multivectors" / passages.name
         if not path.exists():
             windows = range(0, max(rows.num_rows, 1), WINDOW)
             write_multivectors((self._made(rows.slice(start, WINDOW)) for start in windows), path)
-        return int(rows.num_rows)
+        return int(rows.num_rows), self._retries
 
     def _made(self, rows: pa.Table) -> pa.Table:
         made = self._tokens.encode(passage_texts(rows["title"], rows["text"]).to_pylist())
+        self._retries += made.oom_retries
         return multivector_table(rows["id"], rows["document_id"], made, self._config.storage)
 
 
@@ -83,8 +87,9 @@ def embed_tokens(
             passages, and ``manifest.json``, last.
 
     Returns:
-        ``passages``, ``kept_passages``, ``tokens``, ``dim``, ``storage``, ``bytes_per_passage`` (compressed, as they
-        lie), ``passages_per_s`` of this run's own, loading included.
+        ``passages``, ``kept_passages``, ``tokens``, ``oom_retries`` (batches of this run that did not fit in
+        memory), ``dim``, ``storage``, ``bytes_per_passage`` (compressed, as they lie), ``passages_per_s`` of this
+        run's own, loading included.
 
     Raises:
         InputError: if the encoder gives no token vectors or fewer dimensions than asked for, it is not the one that
@@ -100,7 +105,7 @@ def embed_tokens(
     todo = [path for path in partitions(passages) if not (folder / path.name).exists()]
     kept = count_rows(folder)
     started = time.perf_counter()
-    made = _run(todo, made_by, config, spread, out)
+    made, retries = _run(todo, made_by, config, spread, out)
     seconds = time.perf_counter() - started
     files = partitions(folder)
     rows = count_rows(folder)
@@ -110,6 +115,7 @@ def embed_tokens(
         "passages": rows,
         "kept_passages": kept,
         "tokens": sum(pc.sum(pq.read_table(path, columns=["count"])["count"]).as_py() or 0 for path in files),
+        "oom_retries": retries,
         "dim": config.dim,
         "storage": config.storage,
         "bytes_per_passage": round(sum(path.stat().st_size for path in files) / max(rows, 1)),
@@ -117,22 +123,29 @@ def embed_tokens(
     }
 
 
-def _run(todo: Sequence[Path], encoder: EncoderConfig, config: LateConfig, spread: EmbedConfig, out: Path) -> int:
-    """Fit the projection where it is missing, then make partitions on Ray Data; returns how many passages."""
+def _run(
+    todo: Sequence[Path], encoder: EncoderConfig, config: LateConfig, spread: EmbedConfig, out: Path
+) -> tuple[int, int]:
+    """Fit the projection where it is missing, then make partitions on Ray Data.
+
+    Returns:
+        passages, and how often memory ran out over them.
+    """
     if not todo:
-        return 0
+        return 0, 0
     import ray
 
     pool, encoder = reserve(encoder, spread, len(todo))
     if not (out / TOKEN_PROJECTION).exists():
         fit = ray.remote(fit_projection).options(num_cpus=pool.cores, num_gpus=pool.gpus)
         ray.get(fit.remote(todo[0].parent, encoder, config, spread.batch_tokens, pool.cores, out))
-    made = 0
+    made = retries = 0
     arguments = (encoder, config, spread.batch_tokens, pool.cores, out)
     for row in over_partitions(todo, LatePartition, arguments, pool, spread.queued):
         made += int(row["passages"])
+        retries += int(row["oom_retries"])
         logger.info("late: %d passages", made)
-    return made
+    return made, retries
 
 
 def fit_projection(

@@ -14,7 +14,7 @@ from data.encoders.token_vectors import TokenVectors
 from data.errors import InputError
 from data.index import IndexedPassage
 from data.quantise import Codes, Floats, Storage, decode
-from data.schema import partitions
+from data.schema import partitions, whole_or_absent
 from data.vector_store import codes
 from data.vectors import storage_of, vector_column
 
@@ -67,14 +67,19 @@ def multivector_table(
 
 
 def write_multivectors(tables: Iterable[pa.Table], path: Path) -> None:
-    """Write one partition, a table at a time, at least one; it appears whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    """Write one partition, a table at a time, at least one; it appears whole or not at all.
+
+    Raises:
+        InputError: if the disk is full; nothing of the partition is left behind.
+    """
     rest = iter(tables)
     first = next(rest)
-    with pq.ParquetWriter(unfinished, first.schema, compression="zstd") as file:
+    with (
+        whole_or_absent(path) as unfinished,
+        pq.ParquetWriter(unfinished, first.schema, compression="zstd") as file,
+    ):
         for table in chain([first], rest):
             file.write_table(table)
-    unfinished.replace(path)
 
 
 def read_multivectors(path: Path, rows: int = 512) -> Iterator[MultiVectors]:

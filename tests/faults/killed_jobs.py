@@ -1,8 +1,8 @@
-"""Chunks and embeds a corpus once for each commit point, killed there and started again; run as a script.
+"""Steps, chunks, embeds and reduces a corpus once for each commit point, killed there and started again; a script.
 
 ``python tests/faults/killed_jobs.py FOLDER POINT...`` prints a JSON object: for each point how the killed job ended,
-what the second one kept, and the checksums of what stands at the end. Ray stands aside: the partitions are embedded by
-the same actor in the job's own process, so that a kill meets every commit of the job.
+what the second one kept, and the checksums of what stands at the end. Ray stands aside: the partitions are made by the
+same actors and functions in the job's own process, so that a kill meets every commit of the job.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset  # this and what is unused below: loaded once, rather than in every child
 import pyarrow.fs
@@ -21,32 +22,64 @@ import pyarrow.parquet as pq
 import ray.util.metrics  # noqa: F401 - the same
 import tqdm  # noqa: F401 - the same
 
-from data import embed_pool
+from data import document_steps, embed_pool, reduce
 from data.artifacts import StageConfig, locate, materialise
+from data.cache import CacheConfig
+from data.cache.encoder import DocumentCache
 from data.chunking import ChunkConfig, chunk
-from data.embed import embed
 from data.embed_actor import Embedded, EmbedPartition
 from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig, plugin  # noqa: F401 - the same
+from data.quantise import Storage
+from data.reduction import Projection
 from data.schema import DOCUMENTS, partition_name, write_partition
+from data.steps import StepConfig
+from ray_apps.fallback import embed_chain
 
 STUB = EncoderConfig(model="benchmarks.stub_encoder:load")
+STEPS = [StepConfig(path="tests.ray.own_steps:shout")]
 CHUNK = ChunkConfig(partition_rows=10)
+COPYING = CacheConfig(stored=True)
+REDUCE = reduce.ReduceConfig(method="random", dim=8, storage="int8")
 
 
-def in_this_process(
-    todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path, cache: None
+def embedded_here(
+    todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path, cache: DocumentCache
 ) -> Iterator[Embedded]:
     """What ``embed_pool.run`` does, without a pool."""
-    actor = EmbedPartition(encoder, config.batch_tokens, 1, vectors)
+    actor = EmbedPartition(encoder, config.batch_tokens, 1, vectors, cache)
     yield from map(actor.embed, todo)
 
 
+def stepped_here(todo: Sequence[Path], steps: Sequence[StepConfig], folder: Path) -> Iterator[dict[str, str]]:
+    """What the stage ``steps`` does on Ray."""
+    for path in todo:
+        document_steps.StepPartitions(steps, folder).apply(path)
+        yield {"problem": "", "remedy": ""}
+
+
+def reduced_here(todo: Sequence[Path], projection: Projection | None, storage: Storage, vectors: Path) -> None:
+    """What the stage ``reduce`` does on Ray."""
+    for path in todo:
+        reduce.reduce_partition(path, projection, storage, vectors / path.name)
+
+
 def job(documents: Path, workspace: Path) -> None:
-    """Both stages, as the command runs them."""
-    made = materialise(locate(workspace, "chunk", StageConfig().identity()), lambda out: chunk(documents, CHUNK, out))
-    vectors = locate(workspace, "embed", STUB.identity(), [made])
-    materialise(vectors, lambda out: embed(made.path / "passages", STUB, EmbedConfig(), out))
+    """The stages, as the commands run them."""
+    identity = StageConfig().identity()
+    stepped = materialise(
+        locate(workspace, "steps", identity), lambda out: document_steps.run_steps(documents, STEPS, out)
+    )
+    made = materialise(
+        locate(workspace, "chunk", identity, [stepped]), lambda out: chunk(stepped.path / "documents", CHUNK, out)
+    )
+    vectors = materialise(
+        locate(workspace, "embed", STUB.identity(), [made]),
+        lambda out: embed_chain(made.path / "passages", STUB, EmbedConfig(), out, COPYING),
+    )
+    materialise(
+        locate(workspace, "reduce", REDUCE.identity(), [vectors]), lambda out: reduce.reduce(vectors.path, REDUCE, out)
+    )
 
 
 def die_at(point: str) -> None:
@@ -73,6 +106,7 @@ def die_at(point: str) -> None:
     for method, which in (("replace", 1), ("touch", 0), ("write_text", 0)):
         setattr(Path, method, dying(getattr(Path, method), which))
     pq.write_table = dying(pq.write_table, 1)
+    np.lib.format.open_memmap = dying(np.lib.format.open_memmap, 0)
 
 
 def ended(documents: Path, workspace: Path, point: str | None = None) -> int:
@@ -100,12 +134,13 @@ def committed(workspace: Path) -> dict[Path, int]:
 
 def main(folder: Path, points: Sequence[str]) -> int:
     """Kill and start again at every point; no thread has been started yet where it forks."""
-    embed_pool.run = in_this_process
+    embed_pool.run, document_steps._run, reduce._run = embedded_here, stepped_here, reduced_here
     documents = folder / "documents"
     documents.mkdir()
     if (child := os.fork()) == 0:
         rows = [{"id": f"d{n}", "title": f"Title {n}", "text": f"text of document {n}"} for n in range(35)]
-        write_partition(pa.Table.from_pylist(rows, schema=DOCUMENTS), documents / partition_name(0))
+        for number, some in enumerate((rows[:20], rows[20:])):
+            write_partition(pa.Table.from_pylist(some, schema=DOCUMENTS), documents / partition_name(number))
         os._exit(0)
     os.waitpid(child, 0)
     told = {"undisturbed": {"ended": [ended(documents, folder / "whole")], "files": checksums(folder / "whole")}}

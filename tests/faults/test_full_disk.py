@@ -3,17 +3,22 @@
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from data import embed_pool
 from data.artifacts import locate, materialise
+from data.cache.stored import FOLDER, _create
 from data.embed_actor import Embedded, EmbedPartition
-from data.errors import InputError
+from data.encoders.token_vectors import TokenVectors
+from data.errors import InputError, full_disk_told
+from data.late.multivectors import multivector_table, write_multivectors
 from data.schema import partition_name, read_table, write_partition
 from ray_apps.cli import main
 
@@ -27,6 +32,28 @@ def test_a_partition_is_not_half_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"the disk is full: {path} could not be written"):
         write_partition(pa.table({"id": ["a"] * 10_000}), path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_partition_of_multivectors_is_not_half_there(tmp_path: Path) -> None:
+    path = tmp_path / partition_name(0)
+    (tmp_path / f".{path.name}.{os.getpid()}.unfinished").symlink_to(FULL)
+    vectors = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32)
+    table = multivector_table(["a"], ["a"], TokenVectors(vectors, np.array([0, 500])), "float32")
+    with pytest.raises(InputError, match=f"the disk is full: {path} could not be written"):
+        write_multivectors([table] * 50, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+SMALL = Path("/dev/shm")  # a file system in memory of a fixed size: more than all of it is refused at once
+
+
+@pytest.mark.skipif(not SMALL.is_dir() or not os.statvfs(SMALL).f_blocks, reason="no /dev/shm of a fixed size here")
+def test_an_index_of_hashes_that_does_not_fit_is_told_and_no_bus_error() -> None:
+    size = os.statvfs(SMALL).f_blocks * os.statvfs(SMALL).f_frsize
+    with tempfile.TemporaryDirectory(dir=SMALL) as folder:
+        (Path(folder) / FOLDER).mkdir()
+        with pytest.raises(InputError, match="the disk is full"), full_disk_told(Path(folder)):
+            _create(Path(folder), "head", size // 4)  # twice as large
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

@@ -13,6 +13,7 @@ from ray_apps.cli import main
 from ray_apps.config import load_run
 from ray_apps.ingest import chunk, documents
 from ray_apps.stages import artifact
+from tests.endpoint_server import Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -46,6 +47,26 @@ def test_semantic_passages_part_two_topics_and_sentences_are_not_kept(tmp_path: 
     assert not (made.path / "sentences").exists()
     other = run.model_copy(update={"encoder": run.encoder.model_copy(update={"max_length": 64})})
     assert artifact(other, "chunk").key != made.key
+
+
+def test_a_changed_document_costs_its_changed_sentences_only(tmp_path: Path, endpoint: Server) -> None:
+    def asked(first: str) -> list[str]:
+        """Sentences that the encoder was asked for when the corpus was cut."""
+        endpoint.asked.clear()
+        encoder = json.dumps(endpoint.config().model_dump(mode="json", exclude_defaults=True))
+        keys = f"chunk: {{strategy: semantic, min_chars: 50, max_chars: 500}}\ncache: {{stored: true}}\n{rest}"
+        path = write_run(tmp_path, keys, (first, RATES))
+        path.write_text(path.read_text().replace("{precision: fp32}", encoder))
+        made = chunk(load_run(path))
+        sentences = [text for body in endpoint.asked for text in body["input"] if text != "dimension"]
+        assert made.result["sentences"] - made.result["copied_sentences"] == len(sentences)
+        assert not (made.path / "sentences").exists()
+        assert (made.result["encoder"], made.result["link"]) == (endpoint.config().label, 0)
+        return sentences
+
+    rest = "embed: {storage: float16}\n"  # of the passages' vectors
+    assert len(asked(CATS)) == 8
+    assert asked(f"{CATS} Dogs bark.") == ["Dogs bark."]
 
 
 def test_search_answers_with_the_parent_of_the_passage_it_finds(

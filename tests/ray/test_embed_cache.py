@@ -112,5 +112,7 @@ def test_jobs_share_a_redis_and_tell_it_of_texts_that_are_gone(
             assert two.result["cache"]["redis"]["hits"] == two.result["passages"]
             assert two.result["gone_texts"] == one.result["passages"] - two.result["passages"] > 0
             assert client.dbsize() == two.result["passages"]
+            sent = client.info("commandstats").keys()
+            assert "cmdstat_publish" in sent and not {"cmdstat_keys", "cmdstat_scan"} & sent
         hashes = pq.read_table(partitions(two.path / "vectors")[0])["text_hash"]
         assert len(hashes) == 20

@@ -79,6 +79,7 @@ def test_what_is_done_is_kept(run: Path) -> None:
     (gone.parent / f".{gone.name}.unfinished").write_bytes(b"cut sh")
     result = embed_tokens(run / "passages", run, ENCODER, LATE, SPREAD, late)
     assert result["passages"] == 40 and result["kept_passages"] == 24 and result["tokens"] > 40
+    assert result["oom_retries"] == 0
     assert gone.read_bytes() == before and (late / TOKEN_PROJECTION).stat().st_mtime_ns == projection
     assert {path.name: path.stat().st_mtime_ns for path in partitions(gone.parent) if path != gone} == kept
     assert not list(gone.parent.glob(".*"))

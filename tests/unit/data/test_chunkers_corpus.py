@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.artifacts import locate
 from data.cache.keys import text_hashes
 from data.chunkers.sentences import chunk_semantic
 from data.chunking import ChunkConfig, chunk, passage_text
@@ -33,7 +35,7 @@ def write_documents(folder: Path, texts: list[str]) -> Path:
     return folder
 
 
-def embed(encoder: Encoder, passages: Path, out: Path) -> None:
+def embed(encoder: Encoder, passages: Path, out: Path) -> dict[str, Any]:
     """What the embed stage writes, in this process."""
     (out / "vectors").mkdir(parents=True)
     for path in partitions(passages):
@@ -43,6 +45,7 @@ def embed(encoder: Encoder, passages: Path, out: Path) -> None:
         write_vectors(rows["id"], rows["document_id"], hashes, encoded, encoder, out / "vectors" / path.name)
     described = {"dim": encoder.dim, "fingerprint": encoder.fingerprint, "precision": encoder.precision}
     (out / "manifest.json").write_text(json.dumps(described))
+    return described
 
 
 def test_semantic_passages_part_two_topics_over_any_partitions(tmp_path: Path, encoder: Encoder) -> None:
@@ -62,8 +65,22 @@ def test_semantic_passages_part_two_topics_over_any_partitions(tmp_path: Path, e
     assert all(f"{CATS} {RATES}"[row["start"] : row["end"]] == row["text"] for row in made[0][:2])
 
 
+def test_the_encoder_that_semantic_cuts_fell_back_to_is_told(tmp_path: Path) -> None:
+    hashed = load_encoder(EncoderConfig.model_validate({"hashed": {"dim": 64}}))
+    chain = {"encoder": "hashed TF-IDF (64 dimensions)", "link": 1, "fallbacks": "the first is down"}
+    config = ChunkConfig(strategy="semantic", min_chars=50, max_chars=500)
+    documents = write_documents(tmp_path / "documents", [CATS])
+    kept = locate(tmp_path, "sentences", {})
+    for where in (None, kept):  # beside the passages, or in an artifact of their own
+        result = chunk_semantic(
+            documents, config, lambda some, out: {**embed(hashed, some, out), **chain}, tmp_path / "out", where
+        )
+        assert chain.items() <= result.items() and result["copied_sentences"] == 0
+    assert kept.done and len(read_table(kept.path / "vectors")) == 4
+
+
 def test_semantic_cutting_of_short_documents_needs_no_encoder(tmp_path: Path) -> None:
-    def never(passages: Path, folder: Path) -> None:
+    def never(passages: Path, folder: Path) -> dict[str, Any]:
         raise AssertionError("nothing to embed")
 
     documents = write_documents(tmp_path / "documents", [" Short. ", " "])

@@ -199,6 +199,13 @@ def test_odd_texts_are_sent_as_servers_take_them(endpoint: Server, text: str) ->
     sent[0].encode()  # no surrogate is left
 
 
+def test_what_is_not_sent_of_a_text_is_flagged(endpoint: Server) -> None:
+    encoder = load_encoder(endpoint.config(max_chars=100, batch_texts=2))
+    encoded = encoder.encode_counted(["a" * 300, "b" * 100, "c" * 101, ""])
+    assert encoded.tokens.tolist() == [7, 7, 14, 0]  # the server counts 7 a text
+    assert encoded.dropped.tolist() == [14, 0, 1, 0] and encoded.dropped.dtype == np.int32
+
+
 def test_no_server_at_all_is_told_with_its_address() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,13 +1,18 @@
 """Fusions keep what they promise of the members' similarities, whatever the dimensions."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from data.encoders import Encoder, EncoderConfig, Vectors, check_model, load_encoder
+from data.encoders import Encoded, Encoder, EncoderConfig, Vectors, check_model, load_encoder
+from data.encoders.ensemble import EnsembleEncoder
 from data.encoders.fusion import Attention, Concatenation, WeightedMean, orthonormal, shares, unit
+from data.encoders.hashed import HashedEncoder
+from data.encoders.kinds import HashedConfig
 from data.errors import EncoderUnavailable, InputError
 from tests.endpoint_server import Server
 
@@ -29,6 +34,23 @@ def test_concatenated_similarities_add_up_by_their_weights() -> None:
     vectors, (large, small) = encoder.encode(TEXTS), members()
     np.testing.assert_allclose(vectors @ vectors.T, 0.75 * large @ large.T + 0.25 * small @ small.T, atol=1e-5)
     assert encoder.dim == 576 and vectors.dtype == np.float32 and not vectors[-1].any()
+
+
+def test_the_most_that_a_member_cut_off_is_flagged_and_retries_add_up() -> None:
+    class Short(HashedEncoder):
+        """Reads two words of a text, and has little memory."""
+
+        def encode_counted(self, texts: Sequence[str]) -> Encoded:
+            read = super().encode_counted(texts)
+            return replace(read, dropped=np.maximum(read.tokens - 2, 0), oom_retries=2)
+
+    plain, short = HashedEncoder(HashedConfig(dim=64)), Short(HashedConfig(dim=64))
+    fusion = Concatenation(shares(None, 2), (64, 64))
+    assert EnsembleEncoder([plain, short], fusion, "").encode_counted(
+        ["moon sea sun star", "moon"]
+    ).dropped.tolist() == [2, 0]
+    assert EnsembleEncoder([short, short], fusion, "").encode_counted(["moon sea sun star", "moon"]).oom_retries == 4
+    assert not len(EnsembleEncoder([plain, plain], fusion, "").encode_counted(["moon"]).dropped)
 
 
 def test_mean_of_equal_dimensions_is_the_plain_one() -> None:

@@ -1,6 +1,6 @@
 """Token vectors are the transformer's own, whatever stands beside a text in its batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,20 @@ def test_numbers_that_are_not_finite_name_their_text(tiny: Callable[..., Path]) 
         next(tokens._encoder._transformer.parameters()).fill_(torch.nan)
     with pytest.raises(InputError, match="not finite for 1 of a batch of 1 texts: 0; text 0 begins 'moon'"):
         tokens.encode(["moon"])
+
+
+def test_memory_that_runs_out_is_counted(encoder: TokenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, plain = encoder.encode(TEXTS), encoder._encoder.states
+
+    def tight(tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        if len(tokens) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(tokens)
+
+    monkeypatch.setattr(encoder._encoder, "states", tight)
+    halved = encoder.encode(TEXTS)
+    assert whole.oom_retries == 0 and halved.oom_retries > 0
+    np.testing.assert_allclose(halved.vectors, whole.vectors, atol=1e-5)
 
 
 HASHED = EncoderConfig(hashed=HashedConfig(dim=64))

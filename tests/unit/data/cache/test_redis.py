@@ -66,7 +66,7 @@ def test_what_is_put_is_got_and_only_float32_keeps_every_bit(
     assert mask.tolist() == [False] + [True] * 600
     np.testing.assert_array_equal(got.vectors, put.vectors[::-1].astype(dtype).astype(np.float32))
     assert got.tokens[::-1].ravel().tolist() == list(range(1200)) and got.vectors.dtype == np.float32
-    assert len(client.get(keys[0]) or b"") == 12 + DIM * np.dtype(dtype).itemsize
+    assert len(client.get(keys[0]) or b"") == 14 + DIM * np.dtype(dtype).itemsize
     assert tier.counts.degraded == 0
 
 
@@ -75,7 +75,7 @@ def test_a_value_of_another_form_is_absent(client: Redis) -> None:
     tier.put_many([b"good"], random_entries(1))
     good = client.get(b"good")
     assert isinstance(good, bytes)
-    client.mset({b"version": b"\x02" + good[1:], b"short": good[:-1], b"dim": good[:2] + b"\x09" + good[3:]})
+    client.mset({b"version": b"\x01" + good[1:], b"short": good[:-1], b"dim": good[:2] + b"\x09" + good[3:]})
     client.mset({b"empty": b"", b"text": b"\x80\x04pickle"})
     RedisTier(client, DIM // 2, 60.0, np.float32).put_many(
         [b"float32"], Entries(np.ones((1, 4), "f4"), np.ones((1, 2), "i4"))
@@ -83,6 +83,13 @@ def test_a_value_of_another_form_is_absent(client: Redis) -> None:
     assert client.strlen(b"float32") == len(good)
     keys = [b"version", b"short", b"dim", b"empty", b"text", b"float32", b"good"]
     assert tier.get_many(keys)[1].tolist() == [False] * 6 + [True]
+
+
+def test_vectors_may_be_wider_than_65535(client: Redis) -> None:
+    tier, wide = RedisTier(client, 65_536, 60.0), np.ones((1, 65_536), np.float32)
+    tier.put_many([b"wide"], Entries(wide, np.array([[3, 0]], np.int32)))
+    got, mask = tier.get_many([b"wide"])
+    assert mask.all() and np.array_equal(got.vectors, wide)
 
 
 def test_each_entry_has_its_lifetime(client: Redis) -> None:
@@ -217,6 +224,8 @@ def test_texts_that_are_gone_are_dropped_everywhere(client: Redis, url: str) -> 
         wait_for(lambda: len(memory) == 6)
         assert redis.get_many(keys)[1].tolist() == memory.get_many(keys)[1].tolist() == [False] * 4 + [True] * 6
         assert len(other) == 10
+        assert {"cmdstat_mget", "cmdstat_publish"} <= client.info("commandstats").keys()
+        assert not {"cmdstat_keys", "cmdstat_scan"} & client.info("commandstats").keys()
     finally:
         listener.close()
         stranger.close()

@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.cache import CacheConfig
+from data.cache.encoder import DocumentCache
+from data.cache.job import tell_gone
 from data.cache.keys import cache_keys, text_hashes, to_arrow
-from data.cache.stored import HashIndex, StoredTier, earlier_artifacts, write_index
+from data.cache.stored import FOLDER, HashIndex, StoredTier, earlier_artifacts, write_index
 from data.schema import partition_name, write_partition
 
 DIM = 4
@@ -114,6 +117,22 @@ def test_another_dimension_and_a_removed_artifact_are_counted_not_fatal(tmp_path
     assert tier.counts.degraded == 3
     wider = StoredTier([store(tmp_path / "two", [["a"]])], DIM + 1)
     assert not wider.get_many(keys_of(["a"]))[1].any() and wider.counts.degraded == 1
+
+
+def test_what_is_removed_before_it_is_opened_is_counted_not_fatal(tmp_path: Path) -> None:
+    gone, one = store(tmp_path / "gone", [["a"]]), store(tmp_path / "one", [["b"], ["c"]])
+    (gone / FOLDER / "tail.npy").unlink()
+    (one / "vectors" / partition_name(0)).unlink()
+    tier = StoredTier([gone, one], DIM)
+    found, mask = tier.get_many(keys_of(["a", "b", "c"]))
+    assert mask.tolist() == [False, False, True] and found.vectors.tolist() == [vector_of("c")]
+    assert tier.counts.degraded == 3  # "a" and "b", which the first may have had, and "b" of the second
+
+
+def test_a_forerunner_that_is_gone_tells_of_no_texts(tmp_path: Path) -> None:
+    new = store(tmp_path / "new", [["a"]])
+    cache = DocumentCache(CacheConfig(documents=True), "unix:///no/such/socket", {"mark": [tmp_path / "gone"]})
+    assert tell_gone(cache, "mark", new) == 0
 
 
 def test_partitions_of_before_the_hashes_are_passed_over(tmp_path: Path) -> None:
