@@ -19,7 +19,7 @@ from data.errors import InputError
 from data.index import FUSION_WEIGHTS, Hit, IndexConfig, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, hits
 from data.quantise import DTYPES, Floats, rescore
 from data.reduction import Projection
-from data.schema import count_rows, partitions
+from data.schema import count_rows, partitions, whole_or_absent
 from data.vector_store import codes
 from data.vectors import storage_of
 
@@ -38,21 +38,19 @@ def keep_full_vectors(embedded: Path, passages: Path, out: Path) -> dict[str, An
         ``full_dim`` and ``full_encoder`` of the index's description.
 
     Raises:
-        InputError: if vectors and passages do not belong together.
+        InputError: if vectors and passages do not belong together, or the disk is full.
     """
     manifest = json.loads((embedded / "manifest.json").read_text())
     made, cut = partitions(embedded / "vectors"), partitions(passages)
     dtype = DTYPES[storage_of(pq.read_schema(made[0]))[0]]
     header = {"descr": dtype.str, "fortran_order": False, "shape": (count_rows(passages), manifest["dim"])}
-    unfinished = out / f".{FULL_VECTORS}.unfinished"
-    with unfinished.open("wb") as file:
+    with whole_or_absent(out / FULL_VECTORS) as unfinished, unfinished.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for path, of in zip_longest(made, cut):
             table = pq.read_table(path, columns=["id", "vector"]) if path and of else None
             if table is None or not table["id"].equals(pq.read_table(of, columns=["id"])["id"]):
                 raise InputError(f"{embedded} is not made from {passages}", "Delete the embed artifact and run again.")
             file.write(np.ascontiguousarray(codes(table)).data)
-    unfinished.replace(out / FULL_VECTORS)
     return {"full_dim": manifest["dim"], "full_encoder": manifest["fingerprint"]}
 
 
