@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from data.artifacts import StageConfig
 from data.encoders.kinds import EndpointConfig, HashedConfig, digest
@@ -117,6 +117,8 @@ class EncoderConfig(StageConfig):
         "them and embed all with the next",
     )
     fingerprint: str | None = Field(None, description="of the encoder that is expected; another is refused")
+    # Who chose the precision is no key of a run file: "gate" and "vectors" bind `auto` alone.
+    _chosen_by: Literal["user", "gate", "vectors"] = PrivateAttr("user")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -140,6 +142,24 @@ class EncoderConfig(StageConfig):
         if self.compile and self.backend == "onnx":
             raise ValueError("compile is for backend torch")
         return self
+
+    def computing_in(self, precision: str, chosen_by: Literal["gate", "vectors"]) -> Self:
+        """The encoder with its precision fixed, where the user leaves it open; as it is otherwise.
+
+        Args:
+            precision: ``fp32``, ``bf16`` or ``fp16``.
+            chosen_by: what fixes it: the gate's verdict, or vectors that are there and outweigh the gate.
+        """
+        if self.precision != "auto" and self._chosen_by == "user":
+            return self
+        fixed = self.model_copy(update={"precision": precision})
+        fixed._chosen_by = chosen_by
+        return fixed
+
+    @property
+    def as_vectors(self) -> bool:
+        """Whether the precision is that of vectors which are there, and no user's wish."""
+        return self._chosen_by == "vectors"
 
     @property
     def label(self) -> str:
@@ -212,7 +232,8 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
     Raises:
         InputError: if there is no such model or device, bf16 or fp16 is asked for and fails its check, our vectors are
             not those of the model's own ``encode``, or another fingerprint is expected.
-        EncoderUnavailable: if a server does not answer, or none of the chain's encoders can be had.
+        EncoderUnavailable: if a server does not answer, none of the chain's encoders can be had, or the precision of
+            vectors that are there is not as good as fp32 here.
     """
     if config.fallback:
         from data.encoders.chain import load_first

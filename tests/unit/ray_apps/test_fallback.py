@@ -15,6 +15,7 @@ from data.embed_actor import Embedded, EmbedPartition
 from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig, load_encoder
 from data.encoders.chain import links
+from data.encoders.precision import Check
 from data.errors import EncoderUnavailable, InputError
 from data.schema import DOCUMENTS, partition_name, partitions, write_partition
 from data.vectors import describe
@@ -136,6 +137,21 @@ def test_the_same_model_at_another_server_goes_on(endpoint: Server, passages: Pa
     result = embed(passages, chain(endpoint, HASHED, other), out)
     assert result["link"] == 2 and result["kept_passages"] == 8
     assert {fingerprint for fingerprint, _ in made(out).values()} == {of(other)}
+
+
+def test_where_bf16_is_another_encoder_on_the_next_device_the_choice_on_fallback_applies(
+    passages: Path, out: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"model": str(small_model), "device": "cpu", "max_length": 16}
+    monkeypatch.setattr("data.encoders.sentence.check_short", lambda *_: Check(0.9999, 2.0))
+    embed(passages, EncoderConfig.model_validate({**here, "precision": "bf16"}), out)  # as the lost device did
+    (out / "vectors" / partition_name(3)).unlink()
+    monkeypatch.setattr("data.encoders.sentence.check_short", lambda *_: Check(0.99, 2.0))
+    chained = {**here, "device": "cuda:63", "fallback": [here, HASHED], "on_fallback": "restart"}
+    result = embed(passages, EncoderConfig.model_validate(chained), out)
+    assert result["link"] == 2 and "cuda:63 is not on this machine" in result["fallbacks"]
+    assert "computed in bf16, which does not pass its check" in result["fallbacks"]
+    assert {fingerprint for fingerprint, _ in made(out).values()} == {of(HASHED)}
 
 
 def test_every_encoder_down_names_all_and_a_mistake_stops_at_once(endpoint: Server, passages: Path, out: Path) -> None:
