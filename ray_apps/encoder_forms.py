@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import Artifact, locate, materialise
 from data.encoders import EncoderConfig, check_model, load_encoder
+from data.encoders.exact import exact_form
 from data.errors import InputError
 from data.sampling import sample_passages
 from evaluation.encoder_gate import EXACT
@@ -100,8 +101,7 @@ def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
     """
     from data.encoders.sentence import SentenceEncoder
 
-    exact = {"backend": "torch", "precision": "fp32", "exported": None, "device": "cpu"}
-    encoder = load_encoder(EncoderConfig.model_validate({**config.model_dump(), **ALONE, **exact}))
+    encoder = load_encoder(exact_form(config).model_copy(update={**ALONE, "device": "cpu"}))
     assert isinstance(encoder, SentenceEncoder)
     return encoder
 

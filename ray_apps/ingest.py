@@ -11,6 +11,7 @@ from data.artifacts import Artifact, materialise
 from data.chunkers.sentences import chunk_semantic
 from data.chunkers.tokens import token_starts
 from data.encoders import check_model
+from data.encoders.exact import exact_form
 from data.resolve import strict_error
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
@@ -67,8 +68,9 @@ def chunk(run: RunConfig) -> Artifact:
 def _cut(run: RunConfig, table: Path, out: Path) -> dict[str, Any]:
     if run.chunk.strategy == "semantic":
         connect(run.ray)
+        encoder = exact_form(run.encoder)  # cuts are the same whatever form the passages are embedded in
         return chunk_semantic(
-            table, run.chunk, lambda texts, folder: embed_chain(texts, run.encoder, run.embed, folder), out
+            table, run.chunk, lambda texts, folder: embed_chain(texts, encoder, run.embed, folder), out
         )
     starts = token_starts(run.encoder) if run.chunk.strategy == "fixed" else None
     return data.chunking.chunk(table, run.chunk, out, starts)

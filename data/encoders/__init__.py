@@ -47,6 +47,7 @@ class EnsembleConfig(StageConfig):
             raise ValueError("fusion 'attention' needs `attention`, a file, and no other fusion takes one")
         if any(member.fallback for member in self.members):
             raise ValueError("a member has no fallback of its own: give the whole ensemble one")
+        _need_no_gate("members", self.members)
         return self
 
     def identity(self) -> dict[str, Any]:
@@ -133,6 +134,7 @@ class EncoderConfig(StageConfig):
             raise ValueError(f"one kind of encoder: {own[0]} does not go with {', '.join([*own[1:], *changed])}")
         if any(link.fallback for link in self.fallback):
             raise ValueError("fallbacks stand in one list: none has a fallback of its own")
+        _need_no_gate("fallback", self.fallback)
         return self
 
     @model_validator(mode="after")
@@ -171,6 +173,25 @@ class EncoderConfig(StageConfig):
         if self.ensemble is not None:
             return f"{self.ensemble.fusion} of {', '.join(member.label for member in self.ensemble.members)}"
         return self.model if self.device == "auto" else f"{self.model} on {self.device}"
+
+
+def _need_no_gate(key: str, parts: Sequence[EncoderConfig]) -> None:
+    """Refuse, in a fallback or a member, what only the run's own encoder has: an export, and the gate's verdict on it.
+
+    Raises:
+        ValueError: with the key's place and what is allowed there.
+    """
+    for number, part in enumerate(parts):
+        if part.precision == "int8":
+            raise ValueError(
+                f"{key}.{number}.precision: int8 has to pass the gate, which judges a run's own encoder alone; here "
+                "allowed: auto, fp32, bf16, fp16 (the latter two with backend torch)"
+            )
+        if part.backend == "onnx" and part.exported is None:
+            raise ValueError(
+                f"{key}.{number}.backend: onnx without `exported`: a run exports its own encoder alone; here allowed: "
+                "torch, or onnx in fp32 with `exported`, the folder of a model that a run has exported"
+            )
 
 
 EnsembleConfig.model_rebuild()  # its members are of the class just defined
