@@ -2,11 +2,11 @@
 
 ``sentence`` runs sentence-transformers models on batches by padded token area, ``models`` finds and opens them,
 ``tokens`` makes their input, ``memory`` and ``gpu`` bring it through a device, ``precision`` measures whether bf16 or
-fp16 may be used, ``faithful`` holds the vectors to the model's own, ``devices`` looks for a GPU, ``plugin`` takes an
-encoder of the user's own. ``onnx`` runs what ``onnx_export`` and ``onnx_int8`` make of a model; ``triton`` lays it out
-for a server. ``endpoint`` asks a server (``retrying`` says when again), ``hashed`` needs no model, ``kinds`` are their
-configs; ``ensemble`` makes one encoder of several by ``fusion`` of their vectors, ``chain`` goes on with the next where
-one cannot be had.
+fp16 may be used (``exact`` is the form that it is held against), ``faithful`` holds the vectors to the model's own,
+``devices`` looks for a GPU, ``plugin`` takes an encoder of the user's own. ``onnx`` runs what ``onnx_export`` and
+``onnx_int8`` make of a model; ``triton`` lays it out for a server. ``endpoint`` asks a server (``retrying`` says when
+again), ``hashed`` needs no model, ``kinds`` are their configs; ``ensemble`` makes one encoder of several by ``fusion``
+of their vectors, ``chain`` goes on with the next where one cannot be had.
 """
 
 from collections.abc import Sequence
