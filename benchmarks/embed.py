@@ -29,7 +29,7 @@ from data.errors import InputError
 logger = logging.getLogger("catena")
 
 # The encoder's own rows first: Ray, once connected, keeps a part of a core busy.
-PARTS = ("speed", "gpu", "peers", "cache", "overhead", "scale", "storage", "ensemble", "int8", "late")
+PARTS = ("speed", "gpu", "infinity", "map_batches", "cache", "overhead", "scale", "storage", "ensemble", "int8", "late")
 
 
 def measure_parts() -> tuple[list[Row], dict[str, str]]:

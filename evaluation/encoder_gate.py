@@ -26,8 +26,7 @@ EXACT = "torch fp32"
 SMALLEST_COSINE = 0.999
 DEPTH = 100
 TIMED_PASSAGES, ROUNDS = 64, 3
-# What a form gives up, least first: one that gives up more has to be faster than those before it.
-EXACTNESS = {"fp32": 0, "fp16": 1, "bf16": 1, "int8": 2}
+_GIVEN_UP = {"fp32": 0, "fp16": 1, "bf16": 1, "int8": 2}
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,11 @@ class FormFigures(BaseModel):
             f"{self.documents_per_s:.1f} documents/s ({self.speedup:.2f} times fp32), cosine to fp32 "
             f"{self.cosine_min:.5f} at the least and {self.cosine_mean:.5f} in the mean{judged}"
         )
+
+
+def given_up(form: str) -> int:
+    """How much a form gives up, 0 for fp32: one that gives up more has to be faster than all that give up less."""
+    return _GIVEN_UP[form.split()[-1]]
 
 
 def describe_machine(device: str) -> dict[str, str | int]:
@@ -97,11 +101,11 @@ def measure_forms(
     speeds = _speeds(forms, passages.texts)
     vectors = {name: encoder.encode(passages.texts) for name, encoder in forms.items()}
     asked = {name: encoder.encode_queries(list(questions.texts.values())) for name, encoder in forms.items()}
-    figures: list[FormFigures] = []
+    figures: dict[str, FormFigures] = {}
     exact_ndcg = _ndcg(vectors[EXACT], asked[EXACT], passages.documents, questions)
-    for name in forms:
+    for name in sorted(forms, key=given_up):  # each is judged against all that give up less
         if not (np.isfinite(vectors[name]).all() and np.isfinite(asked[name]).all()):
-            figures.append(FormFigures(form=name, accepted=False, reason="gives vectors that are no numbers"))
+            figures[name] = FormFigures(form=name, accepted=False, reason="gives vectors that are no numbers")
             continue
         same = [(vectors[name] * vectors[EXACT]).sum(axis=1), (asked[name] * asked[EXACT]).sum(axis=1)]
         cosine = np.concatenate(same)
@@ -117,9 +121,9 @@ def measure_forms(
             accepted=False,
             reason="",
         )
-        accepted, reason = _judge(measured, tolerance, [line for line in figures if line.accepted])
-        figures.append(measured.model_copy(update={"accepted": accepted, "reason": reason}))
-    return figures
+        accepted, reason = _judge(measured, tolerance, [line for line in figures.values() if line.accepted])
+        figures[name] = measured.model_copy(update={"accepted": accepted, "reason": reason})
+    return [figures[name] for name in forms]
 
 
 def pick(figures: Iterable[FormFigures]) -> FormFigures:
@@ -136,9 +140,8 @@ def _judge(measured: FormFigures, tolerance: float, accepted: Sequence[FormFigur
             return False, f"loses {measured.ndcg_loss:.2%} of nDCG@10, {tolerance:.2%} is allowed"
     elif measured.cosine_min < SMALLEST_COSINE:
         return False, f"smallest cosine {measured.cosine_min:.5f}, {SMALLEST_COSINE} is needed without a labelled set"
-    given_up = EXACTNESS[measured.form.split()[-1]]
     for other in accepted:
-        if EXACTNESS[other.form.split()[-1]] < given_up and other.documents_per_s >= measured.documents_per_s:
+        if given_up(other.form) < given_up(measured.form) and other.documents_per_s >= measured.documents_per_s:
             return False, f"not faster than {other.form} ({other.documents_per_s:.1f} documents/s), which gives up less"
     return True, "within the tolerance" if measured.ndcg_loss is not None else "vectors as those of fp32"
 

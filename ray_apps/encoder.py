@@ -11,6 +11,7 @@ import numpy as np
 
 from data.artifacts import Artifact, locate, materialise
 from data.encoders import Encoder, EncoderConfig, load_encoder
+from data.encoders.precision import short_form
 from data.errors import InputError
 from data.sampling import sample_passages
 from data.schema import read_table
@@ -20,6 +21,7 @@ from evaluation.encoder_gate import (
     FormFigures,
     Questions,
     describe_machine,
+    given_up,
     markdown,
     measure_forms,
     pick,
@@ -33,6 +35,7 @@ from ray_apps.encoder_forms import (
     exact_encoder,
     fingerprint_in_fp32,
     form_of,
+    other_kind,
 )
 from ray_apps.ingest import chunk, ingest
 from ray_apps.usage import ENCODER_ACTIONS
@@ -82,20 +85,54 @@ def export(run: RunConfig, triton: Path | None) -> dict[str, Any]:
 def usable_encoder(run: RunConfig) -> EncoderConfig:
     """The run's encoder as a process can load it: one on ONNX Runtime exported, calibrated and let through by the gate.
 
+    In torch a form is held to the gate's verdict where ``check`` has given one; it is not measured for that.
+
     Raises:
         InputError: if the gate refuses it on this machine.
     """
     if run.encoder.backend == "torch":
-        return run.encoder
+        return _usable_in_torch(run)
     asked = form_of(run.encoder)
     verdict = _verdict(run, asked)
     if not verdict.accepted:
-        raise InputError(
-            f"encoder: {asked} is refused on this machine: {verdict.reason}; measured: {verdict}",
-            "Use a form that passes (`catena encoder check` measures all of them), or a larger encoder.tolerance.",
-        )
+        raise _refused(verdict)
     kept = {"fallback": run.encoder.fallback, "fingerprint": run.encoder.fingerprint}
     return config_of(run, asked).model_copy(update=kept)
+
+
+def _usable_in_torch(run: RunConfig) -> EncoderConfig:
+    """The encoder, in fp32 where the gate has refused the form that it would choose.
+
+    An index or vectors that are there in another precision outweigh that: a question has to be encoded as they were.
+
+    Raises:
+        InputError: if the gate has refused the form that is asked for.
+    """
+    config = run.encoder
+    form = f"torch {short_form(device_of(config)) if config.precision == 'auto' else config.precision}"
+    if other_kind(config) is not None or form == EXACT or not _any_verdict(run.workspace):
+        return config
+    forms = available_forms(config)
+    checked = _place(run, forms)
+    verdict = _line(checked, form) if form in forms and checked.done else None
+    if verdict is None or verdict.accepted:
+        return config
+    if config.precision != "auto":
+        raise _refused(verdict)
+    logger.info("encoder: fp32, since the gate refuses %s on this machine: %s", form, verdict.reason)
+    return config.computing_in("fp32", "gate")
+
+
+def _any_verdict(workspace: Path) -> bool:
+    """Whether there can be a verdict: to find out whose, the model has to be loaded."""
+    return any((workspace / "encoder").glob("*/_SUCCESS"))
+
+
+def _refused(verdict: FormFigures) -> InputError:
+    return InputError(
+        f"encoder: {verdict.form} is refused on this machine: {verdict.reason}; measured: {verdict}",
+        "Use a form that passes (`catena encoder check` measures all of them), or a larger encoder.tolerance.",
+    )
 
 
 def check(run: RunConfig, forms: tuple[str, ...]) -> Artifact:
@@ -165,11 +202,15 @@ def _verdict(run: RunConfig, asked: str) -> FormFigures:
             f"encoder: {asked} is not to be had on {device_of(run.encoder)}; there are: {', '.join(forms)}",
             "Use one of these, or another encoder.device.",
         )
-    # int8 has to be faster than whatever gives up less
-    needed = tuple(form for form in forms if form in (EXACT, asked) or (asked == "onnx int8" and "torch" in form))
+    needed = tuple(form for form in forms if form in (EXACT, asked) or given_up(form) < given_up(asked))
     made = _place(run, forms)
     made = made if made.done else check(run, needed)
-    return next(FormFigures(**line) for line in made.result["forms"] if line["form"] == asked)
+    return _line(made, asked)
+
+
+def _line(checked: Artifact, form: str) -> FormFigures:
+    """What stands on a form in the gate's table, where it is among those that were measured."""
+    return next(FormFigures(**line) for line in checked.result["forms"] if line["form"] == form)
 
 
 def _place(run: RunConfig, forms: tuple[str, ...]) -> Artifact:

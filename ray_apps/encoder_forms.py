@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import Artifact, locate, materialise
 from data.encoders import EncoderConfig, check_model, load_encoder
+from data.encoders.exact import exact_form
 from data.errors import InputError
 from data.sampling import sample_passages
-from evaluation.encoder_gate import EXACT
+from evaluation.encoder_gate import EXACT, given_up
 from ray_apps.config import RunConfig
 from ray_apps.ingest import chunk
 
@@ -27,6 +28,13 @@ def form_of(config: EncoderConfig) -> str:
     return f"{config.backend} {'fp32' if config.precision == 'auto' else config.precision}"
 
 
+def other_kind(config: EncoderConfig) -> str | None:
+    """The key that makes an encoder something else than a sentence-transformers model; None where it is one."""
+    kinds = {"endpoint": config.endpoint, "hashed": config.hashed, "ensemble": config.ensemble}
+    own = ":" in config.model and not config.model.startswith(("/", "."))
+    return next((kind for kind, value in kinds.items() if value is not None), "model" if own else None)
+
+
 def need_model(config: EncoderConfig, otherwise: str) -> None:
     """Refuse an encoder that is no sentence-transformers model.
 
@@ -37,9 +45,7 @@ def need_model(config: EncoderConfig, otherwise: str) -> None:
     Raises:
         InputError: if the encoder is one of the user's own, or no model at all.
     """
-    kinds = {"endpoint": config.endpoint, "hashed": config.hashed, "ensemble": config.ensemble}
-    own = ":" in config.model and not config.model.startswith(("/", "."))
-    key = next((kind for kind, value in kinds.items() if value is not None), "model" if own else None)
+    key = other_kind(config)
     if key is not None:
         what = f"{config.label} is an encoder of your own: it" if key == "model" else config.label
         raise InputError(f"encoder.{key}: {what} {otherwise}", "Name a sentence-transformers model in encoder.model.")
@@ -64,8 +70,9 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
         forms.append("torch fp16")
     if importlib.util.find_spec("onnxruntime") is None:
         logger.info("encoder: onnxruntime is not installed: forms on ONNX Runtime are left out")
-        return tuple(forms)
-    return (*forms, "onnx fp32", *(() if device.startswith("cuda") else ("onnx int8",)))
+    else:
+        forms += ["onnx fp32"] if device.startswith("cuda") else ["onnx fp32", "onnx int8"]
+    return tuple(sorted(forms, key=given_up))
 
 
 def device_of(config: EncoderConfig) -> str:
@@ -100,8 +107,7 @@ def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
     """
     from data.encoders.sentence import SentenceEncoder
 
-    exact = {"backend": "torch", "precision": "fp32", "exported": None, "device": "cpu"}
-    encoder = load_encoder(EncoderConfig.model_validate({**config.model_dump(), **ALONE, **exact}))
+    encoder = load_encoder(exact_form(config).model_copy(update={**ALONE, "device": "cpu"}))
     assert isinstance(encoder, SentenceEncoder)
     return encoder
 

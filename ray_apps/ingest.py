@@ -11,6 +11,7 @@ from data.artifacts import Artifact, locate, materialise
 from data.chunkers.sentences import chunk_semantic
 from data.chunkers.tokens import token_starts
 from data.encoders import check_model
+from data.encoders.exact import exact_form
 from data.resolve import strict_error
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
@@ -67,11 +68,12 @@ def chunk(run: RunConfig) -> Artifact:
 def _cut(run: RunConfig, table: Path, out: Path) -> dict[str, Any]:
     if run.chunk.strategy == "semantic":
         connect(run.ray)
+        encoder = exact_form(run.encoder)  # cuts are the same whatever form the passages are embedded in
         cache = run.cache.at(run.workspace)
         kept = locate(run.workspace, "sentences", {}, [artifact(run, "chunk")]) if cache.stored else None
-        exact = run.embed.model_copy(update={"storage": "float32"})  # what is rounded is neither kept nor cut by
+        spread = run.embed.model_copy(update={"storage": "float32"})  # what is rounded is neither kept nor cut by
         return chunk_semantic(
-            table, run.chunk, lambda texts, folder: embed_chain(texts, run.encoder, exact, folder, cache), out, kept
+            table, run.chunk, lambda texts, folder: embed_chain(texts, encoder, spread, folder, cache), out, kept
         )
     starts = token_starts(run.encoder) if run.chunk.strategy == "fixed" else None
     return data.chunking.chunk(table, run.chunk, out, starts)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.artifacts import Artifact, locate
+from data.encoders.exact import exact_form
 from data.sources import fingerprint
 from data.steps import code_stamp
 from ray_apps.config import RunConfig
@@ -61,5 +62,5 @@ def artifact(run: RunConfig, stage: str) -> Artifact:
     if stage == "chunk":
         needs = ["steps"] if run.steps else needs
         if run.chunk.needs_encoder:
-            identity["encoder"] = run.encoder.identity()
+            identity["encoder"] = exact_form(run.encoder).identity()
     return locate(run.workspace, stage, identity, [artifact(run, need) for need in needs])

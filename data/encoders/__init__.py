@@ -2,11 +2,11 @@
 
 ``sentence`` runs sentence-transformers models on batches by padded token area, ``models`` finds and opens them,
 ``tokens`` makes their input, ``memory`` and ``gpu`` bring it through a device, ``precision`` measures whether bf16 or
-fp16 may be used, ``faithful`` holds the vectors to the model's own, ``devices`` looks for a GPU, ``plugin`` takes an
-encoder of the user's own. ``onnx`` runs what ``onnx_export`` and ``onnx_int8`` make of a model; ``triton`` lays it out
-for a server. ``endpoint`` asks a server (``retrying`` says when again), ``hashed`` needs no model, ``kinds`` are their
-configs; ``ensemble`` makes one encoder of several by ``fusion`` of their vectors, ``chain`` goes on with the next where
-one cannot be had.
+fp16 may be used (``exact`` is the form that it is held against), ``faithful`` holds the vectors to the model's own,
+``devices`` looks for a GPU, ``plugin`` takes an encoder of the user's own. ``onnx`` runs what ``onnx_export`` and
+``onnx_int8`` make of a model; ``triton`` lays it out for a server. ``endpoint`` asks a server (``retrying`` says when
+again), ``hashed`` needs no model, ``kinds`` are their configs; ``ensemble`` makes one encoder of several by ``fusion``
+of their vectors, ``chain`` goes on with the next where one cannot be had.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from data.artifacts import StageConfig
 from data.encoders.kinds import EndpointConfig, HashedConfig, digest
@@ -47,6 +47,7 @@ class EnsembleConfig(StageConfig):
             raise ValueError("fusion 'attention' needs `attention`, a file, and no other fusion takes one")
         if any(member.fallback for member in self.members):
             raise ValueError("a member has no fallback of its own: give the whole ensemble one")
+        _need_no_gate("members", self.members)
         return self
 
     def identity(self) -> dict[str, Any]:
@@ -117,6 +118,8 @@ class EncoderConfig(StageConfig):
         "them and embed all with the next",
     )
     fingerprint: str | None = Field(None, description="of the encoder that is expected; another is refused")
+    # Who chose the precision is no key of a run file: "gate" and "vectors" bind `auto` alone.
+    _chosen_by: Literal["user", "gate", "vectors"] = PrivateAttr("user")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -131,6 +134,7 @@ class EncoderConfig(StageConfig):
             raise ValueError(f"one kind of encoder: {own[0]} does not go with {', '.join([*own[1:], *changed])}")
         if any(link.fallback for link in self.fallback):
             raise ValueError("fallbacks stand in one list: none has a fallback of its own")
+        _need_no_gate("fallback", self.fallback)
         return self
 
     @model_validator(mode="after")
@@ -140,6 +144,24 @@ class EncoderConfig(StageConfig):
         if self.compile and self.backend == "onnx":
             raise ValueError("compile is for backend torch")
         return self
+
+    def computing_in(self, precision: str, chosen_by: Literal["gate", "vectors"]) -> Self:
+        """The encoder with its precision fixed, where the user leaves it open; as it is otherwise.
+
+        Args:
+            precision: ``fp32``, ``bf16`` or ``fp16``.
+            chosen_by: what fixes it: the gate's verdict, or vectors that are there and outweigh the gate.
+        """
+        if self.precision != "auto" and self._chosen_by == "user":
+            return self
+        fixed = self.model_copy(update={"precision": precision})
+        fixed._chosen_by = chosen_by
+        return fixed
+
+    @property
+    def as_vectors(self) -> bool:
+        """Whether the precision is that of vectors which are there, and no user's wish."""
+        return self._chosen_by == "vectors"
 
     @property
     def label(self) -> str:
@@ -151,6 +173,25 @@ class EncoderConfig(StageConfig):
         if self.ensemble is not None:
             return f"{self.ensemble.fusion} of {', '.join(member.label for member in self.ensemble.members)}"
         return self.model if self.device == "auto" else f"{self.model} on {self.device}"
+
+
+def _need_no_gate(key: str, parts: Sequence[EncoderConfig]) -> None:
+    """Refuse, in a fallback or a member, what only the run's own encoder has: an export, and the gate's verdict on it.
+
+    Raises:
+        ValueError: with the key's place and what is allowed there.
+    """
+    for number, part in enumerate(parts):
+        if part.precision == "int8":
+            raise ValueError(
+                f"{key}.{number}.precision: int8 has to pass the gate, which judges a run's own encoder alone; here "
+                "allowed: auto, fp32, bf16, fp16 (the latter two with backend torch)"
+            )
+        if part.backend == "onnx" and part.exported is None:
+            raise ValueError(
+                f"{key}.{number}.backend: onnx without `exported`: a run exports its own encoder alone; here allowed: "
+                "torch, or onnx in fp32 with `exported`, the folder of a model that a run has exported"
+            )
 
 
 EnsembleConfig.model_rebuild()  # its members are of the class just defined
@@ -212,7 +253,8 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
     Raises:
         InputError: if there is no such model or device, bf16 or fp16 is asked for and fails its check, our vectors are
             not those of the model's own ``encode``, or another fingerprint is expected.
-        EncoderUnavailable: if a server does not answer, or none of the chain's encoders can be had.
+        EncoderUnavailable: if a server does not answer, none of the chain's encoders can be had, or the precision of
+            vectors that are there is not as good as fp32 here.
     """
     if config.fallback:
         from data.encoders.chain import load_first

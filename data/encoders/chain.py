@@ -96,6 +96,8 @@ def maker_of(embedded: Path, config: EncoderConfig) -> EncoderConfig:
 def pinned(config: EncoderConfig, precision: str) -> EncoderConfig:
     """The encoder with its precision fixed to that of vectors that were made, where it leaves the choice.
 
+    Being slower than fp32 does not keep it from going on with them; being another encoder does.
+
     Args:
         config: one link of a chain.
         precision: what the vectors say: one word, or one for each member of an ensemble, joined by ``+``.
@@ -109,9 +111,9 @@ def _pinned(config: EncoderConfig, precisions: Iterator[str]) -> EncoderConfig:
         return config.model_copy(update={"ensemble": config.ensemble.model_copy(update={"members": members})})
     precision = next(precisions, "")
     chooses = config.endpoint is None and config.hashed is None and config.backend == "torch"
-    if config.precision != "auto" or not chooses or precision not in ("fp32", "bf16", "fp16"):
+    if not chooses or precision not in ("fp32", "bf16", "fp16"):
         return config
-    return config.model_copy(update={"precision": precision})
+    return config.computing_in(precision, "vectors")
 
 
 def successor(chain: Sequence[EncoderConfig], failed: Sequence[int], precision: str) -> int | None:

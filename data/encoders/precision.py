@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import InputError
+from data.errors import EncoderUnavailable, InputError
 
 logger = logging.getLogger("catena")
 
@@ -41,9 +41,14 @@ class Check:
     speedup: float
 
     @property
+    def good(self) -> bool:
+        """Whether the short form is as good."""
+        return self.cosine >= SMALLEST_COSINE
+
+    @property
     def passed(self) -> bool:
         """Whether the short form is as good and faster."""
-        return self.cosine >= SMALLEST_COSINE and self.speedup > 1.0
+        return self.good and self.speedup > 1.0
 
     def __str__(self) -> str:
         return f"smallest cosine to fp32 {self.cosine:.5f}, {self.speedup:.1f} times its speed"
@@ -92,27 +97,37 @@ def check_short(fp32: Encode, short: Encode, device: str, repeats: int = 3) -> C
     return Check(cosine, statistics.median(seconds[fp32]) / statistics.median(seconds[short]))
 
 
-def decide(asked: str, device: str, measure: Callable[[str], Check]) -> tuple[str, float]:
+def short_form(device: str) -> str | None:
+    """The form that ``auto`` tries on a device: bf16 in hardware, fp16 on a GPU from before that, none elsewhere."""
+    if bf16_in_hardware(device):
+        return "bf16"
+    return "fp16" if device.startswith("cuda") else None
+
+
+def decide(asked: str, device: str, measure: Callable[[str], Check], as_vectors: bool = False) -> tuple[str, float]:
     """The precision to compute in, said in one line, and its smallest cosine to fp32.
 
     Args:
         asked: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: where the encoder runs.
         measure: runs the check of a short form; called only where that is possible or asked for.
+        as_vectors: the precision is that of vectors that are there, and no user's wish: it has to be as good as fp32,
+            and may be slower.
 
     Raises:
         InputError: if a short form is asked for and is not as good as fp32, or not faster.
+        EncoderUnavailable: if vectors are there in a short form that is not as good as fp32 here.
     """
     if asked == "fp32":
-        logger.info("encoder: fp32 on %s, as asked", device)
+        logger.info("encoder: fp32 on %s, as %s", device, "the vectors that are there" if as_vectors else "asked")
         return "fp32", 1.0
-    # A GPU without bf16 of its own is older than that and has fp16.
-    found = "bf16" if bf16_in_hardware(device) else "fp16" if device.startswith("cuda") else None
-    short = found if asked == "auto" else asked
+    short = short_form(device) if asked == "auto" else asked
     if short is None:
         logger.info("encoder: fp32 on %s, which has no bf16 arithmetic", device)
         return "fp32", 1.0
     check = measure(short)
+    if as_vectors:
+        return _as_vectors(short, device, check)
     if asked != "auto" and not check.passed:
         raise InputError(
             f"encoder.precision: {short} does not pass its check on {device}: {check}; "
@@ -121,3 +136,15 @@ def decide(asked: str, device: str, measure: Callable[[str], Check]) -> tuple[st
         )
     logger.info("encoder: %s on %s (%s: %s)", short if check.passed else "fp32", device, short, check)
     return (short, check.cosine) if check.passed else ("fp32", 1.0)
+
+
+def _as_vectors(short: str, device: str, check: Check) -> tuple[str, float]:
+    """The short form that made the vectors which are there, whatever its speed here."""
+    if not check.good:
+        raise EncoderUnavailable(
+            f"the vectors that are there were computed in {short}, which does not pass its check on {device}: {check}; "
+            f"needed: cosine at least {SMALLEST_COSINE}",
+            f"Go on where {short} passes, or embed anew.",
+        )
+    logger.info("encoder: %s on %s, as the vectors that are there (%s)", short, device, check)
+    return short, check.cosine

@@ -80,6 +80,7 @@ class SentenceEncoder:
 
         Raises:
             InputError: if the precision asked for fails its check, or vectors are not those of the model's ``encode``.
+            EncoderUnavailable: if the precision of vectors that are there is not as good as fp32 here.
         """
         import torch
 
@@ -93,7 +94,7 @@ class SentenceEncoder:
             check = partial(check_short, exact.encode_here, forms[precision].encode_here, exact.device.type)
             return exact._pool.submit(check).result()
 
-        precision, cosine = decide(config.precision, exact.device.type, measure)
+        precision, cosine = decide(config.precision, exact.device.type, measure, config.as_vectors)
         chosen = forms[precision]
         chosen.precision, chosen.cosine_to_fp32 = precision, cosine
         chosen.fingerprint = fingerprint(model, precision, exact.prompts, config.truncate)

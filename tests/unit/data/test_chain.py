@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from data.encoders import EncoderConfig, check_model, load_encoder
 from data.encoders.chain import begun_with, links, load_again, note_link, pinned, successor
+from data.encoders.precision import Check
 from data.errors import EncoderUnavailable, InputError
 from tests.endpoint_server import Server, status
 
@@ -84,6 +86,31 @@ def test_precision_is_that_of_the_vectors_where_it_is_left_open() -> None:
     assert pinned(EncoderConfig.model_validate(HASHED), "fp32").precision == "auto"
     both = pinned(EncoderConfig.model_validate({"ensemble": {"members": [HASHED, {}]}}), "fp32+bf16")
     assert both.ensemble is not None and [m.precision for m in both.ensemble.members] == ["auto", "bf16"]
+
+
+def test_a_pinned_precision_says_that_it_is_no_wish_of_the_users() -> None:
+    assert pinned(EncoderConfig(), "bf16").as_vectors
+    assert pickle.loads(pickle.dumps(pinned(EncoderConfig(), "bf16"))).as_vectors  # it travels to the actors
+    assert not pinned(EncoderConfig(precision="bf16"), "bf16").as_vectors
+    assert pinned(EncoderConfig().computing_in("fp32", "gate"), "bf16").precision == "bf16"
+    assert EncoderConfig(precision="bf16").computing_in("fp32", "gate").precision == "bf16"
+
+
+def test_an_index_in_bf16_is_asked_where_bf16_is_slow_and_by_no_other_encoder(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(check: Check) -> None:
+        monkeypatch.setattr("data.encoders.sentence.check_short", lambda *_: check)
+
+    config = EncoderConfig(model=str(small_model), device="cpu")
+    measured(Check(1.0, 2.0))
+    built_by = load_encoder(config.model_copy(update={"precision": "bf16"})).fingerprint
+    measured(Check(0.9999, 0.3))
+    again = load_again(config, built_by, "bf16")
+    assert (again.precision, again.fingerprint) == ("bf16", built_by)
+    measured(Check(0.99, 0.3))
+    with pytest.raises(EncoderUnavailable, match="computed in bf16, which does not pass its check on cpu"):
+        load_again(config, built_by, "bf16")
 
 
 def test_another_encoder_than_the_expected_is_refused() -> None:

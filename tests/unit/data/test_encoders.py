@@ -15,7 +15,7 @@ from data.encoders import Encoder, EncoderConfig, check_model, load_encoder
 from data.encoders.cores import single_core_threads
 from data.encoders.models import fingerprint, open_model
 from data.encoders.precision import Check, decide
-from data.errors import InputError
+from data.errors import EncoderUnavailable, InputError
 
 WORDS = "moon sea harbour sparse matrix inverse verse בראשית fumée 火 f(x)=x² 3.14 kernel <b> graph".split()
 
@@ -206,6 +206,19 @@ def test_a_short_form_that_fails_its_check_is_refused_with_figures(asked: str, c
         InputError, match=f"{asked} does not pass its check on cpu: smallest cosine to fp32 {check.cosine:.5f}"
     ):
         decide(asked, "cpu", lambda precision: check)
+
+
+def test_vectors_that_are_there_need_the_cosine_and_not_the_speed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "catena")
+    slow, other = Check(0.9995, 0.3), Check(0.9985, 2.0)
+    assert decide("bf16", "cpu", lambda precision: slow, as_vectors=True) == ("bf16", 0.9995)
+    assert f"bf16 on cpu, as the vectors that are there ({slow})" in caplog.text
+    for check in (other, Check(float("nan"), 2.0)):
+        with pytest.raises(EncoderUnavailable, match="were computed in bf16, which does not pass its check on cpu"):
+            decide("bf16", "cpu", lambda precision, check=check: check, as_vectors=True)  # type: ignore[misc]
+    with pytest.raises(InputError, match="does not pass its check on cpu") as told:
+        decide("bf16", "cpu", lambda precision: slow)  # the user's own wish
+    assert not isinstance(told.value, EncoderUnavailable)
 
 
 def test_single_core_threads_leave_the_others_their_cores() -> None:

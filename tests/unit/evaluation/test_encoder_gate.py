@@ -71,6 +71,14 @@ def test_what_gives_up_precision_has_to_be_faster_than_what_gives_up_less() -> N
     assert pick(lines.values()).form == "torch bf16"
 
 
+def test_the_order_of_the_forms_does_not_decide() -> None:
+    lines = measured(QUESTIONS, onnx_int8=Turned(0, 0.009), torch_bf16=Turned(0, 0.009), onnx_fp32=Turned(0, 0.001))
+    assert list(lines) == ["torch fp32", "onnx int8", "torch bf16", "onnx fp32"]
+    assert [form for form, line in lines.items() if line.accepted] == ["torch fp32", "onnx fp32"]
+    assert lines["torch bf16"].reason.startswith("not faster than onnx fp32")
+    assert pick(lines.values()).form == "onnx fp32"
+
+
 @pytest.mark.parametrize("questions", [NONE, QUESTIONS])
 def test_vectors_that_are_no_numbers_never_pass(questions: Questions) -> None:
     line = measured(questions, onnx_int8=Turned(0, 0.0, broken=True))["onnx int8"]

@@ -1,6 +1,7 @@
 """`catena encoder`: the gate over a run's own questions, its verdict in the way of a form, and the export."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from data.artifacts import materialise
 from data.encoders import load_encoder
+from data.encoders.chain import pinned
 from data.encoders.onnx import OnnxEncoder
 from data.encoders.precision import TEXTS
 from data.encoders.triton import read_repository
@@ -18,6 +20,7 @@ from ray_apps import encoder as command
 from ray_apps.cli import main
 from ray_apps.config import RunConfig
 from ray_apps.encoder import check, encoder, usable_encoder
+from ray_apps.encoder_forms import available_forms
 from ray_apps.stages import artifact
 from ray_apps.tables import readable
 
@@ -88,11 +91,12 @@ def test_a_form_that_passes_is_exported_and_loads(run: RunConfig) -> None:
 def test_a_refused_form_is_refused_with_its_figures_wherever_it_is_asked_for(
     run: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = command.measure_forms
+    measure, beside = command.measure_forms, set()
 
     def worse(*arguments: object) -> list[command.FormFigures]:  # a loss that no random model gives on demand
         loss = {"accepted": False, "ndcg_loss": 0.08, "reason": "loses 8.00% of nDCG@10, 0.10% is allowed"}
         lines = measure(*arguments)  # type: ignore[arg-type]
+        beside.update(line.form for line in lines)
         return [line.model_copy(update=loss) if line.form == "onnx int8" else line for line in lines]
 
     monkeypatch.setattr(command, "measure_forms", worse)
@@ -102,10 +106,49 @@ def test_a_refused_form_is_refused_with_its_figures_wherever_it_is_asked_for(
         match=r"onnx int8 is refused on this machine: loses 8\.00%.*measured: .* documents/s .*cosine to fp32 0\.9",
     ):
         usable_encoder(asked)
+    assert beside == set(available_forms(asked.encoder))  # it has to be faster than all that give up less
     from ray_apps.embed import embed
 
     with pytest.raises(InputError, match="onnx int8 is refused"):  # and no cluster was started for it
         embed(asked)
+
+
+BF16 = {"form": "torch bf16", "documents_per_s": 30.0, "speedup": 1.5, "cosine_min": 0.9991, "cosine_mean": 0.9999}
+
+
+@pytest.fixture
+def judged(run: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunConfig]:
+    """The run with a finished verdict on bf16, on a processor that has it."""
+    monkeypatch.setattr("data.encoders.precision.bf16_in_hardware", lambda device: True)
+
+    def judge(accepted: bool, tolerance: float) -> RunConfig:
+        judged = with_encoder(run, precision="auto", tolerance=tolerance, fallback=[{"hashed": {}}])
+        assert usable_encoder(judged) == judged.encoder  # no verdict yet
+        line = command.FormFigures(**BF16, accepted=accepted, reason="loses 2.00% of nDCG@10")
+        place = command._place(judged, available_forms(judged.encoder))
+        materialise(place, lambda out: {"forms": [line.model_dump(mode="json")]})
+        return judged
+
+    return judge
+
+
+def test_what_the_gate_refuses_is_not_chosen_in_torch(
+    judged: Callable[..., RunConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "catena")
+    run = judged(accepted=False, tolerance=0.011)
+    config = usable_encoder(run)
+    assert config.precision == "fp32" and config.fallback == run.encoder.fallback
+    assert "encoder: fp32, since the gate refuses torch bf16 on this machine: loses 2.00% of nDCG@10" in caplog.text
+    assert pinned(config, "bf16").precision == "bf16"  # an index that was built in it before
+    with pytest.raises(InputError, match=r"torch bf16 is refused on this machine: loses 2\.00%.*30\.0 documents/s"):
+        usable_encoder(with_encoder(run, precision="bf16"))
+    assert usable_encoder(with_encoder(run, precision="fp32")).precision == "fp32"
+
+
+def test_what_the_gate_accepts_is_left_to_auto(judged: Callable[..., RunConfig]) -> None:
+    run = judged(accepted=True, tolerance=0.012)
+    assert usable_encoder(run) == run.encoder
 
 
 def test_without_questions_the_gate_says_that_cosine_decides(

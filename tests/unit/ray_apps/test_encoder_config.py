@@ -69,6 +69,12 @@ def test_environment_reaches_the_endpoint(run_file: Path, monkeypatch: pytest.Mo
         ("https://host/v1", "https://me:key@host/v1", "keys are read from the environment"),
         ("fusion: mean", "fusion: sum", "'mean', 'concatenation' or 'attention', got 'sum'"),
         ("    - hashed: {}", "    - hashed: {}\n  device: cuda", "endpoint does not go with device"),
+        ("    - hashed: {}", "    - backend: onnx", "encoder: fallback.1.backend: onnx without `exported`"),
+        (
+            "- model: all-MiniLM-L6-v2",
+            "- {backend: onnx, precision: int8, exported: onnx}",
+            "encoder.fallback.0.ensemble: members.1.precision: int8 has to pass the gate",
+        ),
     ],
 )
 def test_mistakes_name_their_place(run_file: Path, old: str, new: str, said: str) -> None:
@@ -76,3 +82,8 @@ def test_mistakes_name_their_place(run_file: Path, old: str, new: str, said: str
     with pytest.raises(InputError) as raised:
         load_run(run_file)
     assert said in raised.value.problem and str(run_file) in raised.value.problem
+
+
+def test_an_exported_model_in_fp32_may_be_a_fallback(run_file: Path) -> None:
+    run_file.write_text(RUN.replace("    - hashed: {}", "    - {backend: onnx, exported: onnx}"))
+    assert load_run(run_file).encoder.fallback[1].exported == Path("onnx")

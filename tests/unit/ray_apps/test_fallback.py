@@ -9,16 +9,21 @@ import pyarrow as pa
 import pytest
 
 from data import embed_pool
+from data.artifacts import materialise
 from data.cache.encoder import DocumentCache
 from data.chunking import ChunkConfig, chunk
 from data.embed_actor import Embedded, EmbedPartition
 from data.embed_pool import EmbedConfig
 from data.encoders import EncoderConfig, load_encoder
 from data.encoders.chain import links
+from data.encoders.precision import Check
 from data.errors import EncoderUnavailable, InputError
 from data.schema import DOCUMENTS, partition_name, partitions, write_partition
 from data.vectors import describe
+from ray_apps import ingest
+from ray_apps.config import RunConfig
 from ray_apps.fallback import _spread, embed_chain
+from ray_apps.stages import artifact
 from tests.endpoint_server import Answer, Handler, Server, answer_well, status
 
 HASHED = {"hashed": {"dim": 128}}
@@ -26,8 +31,9 @@ ROWS, PARTITIONS = 4, 6
 
 
 @pytest.fixture
-def passages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Six partitions; they are embedded one after another here, without Ray."""
+def here(monkeypatch: pytest.MonkeyPatch) -> list[EncoderConfig]:
+    """Partitions are embedded one after another in this process, without Ray; the encoders that do so."""
+    used: list[EncoderConfig] = []
 
     def one_by_one(
         todo: Sequence[Path],
@@ -36,10 +42,17 @@ def passages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         out: Path,
         cache: DocumentCache | None = None,
     ) -> Iterator[Embedded]:
+        used.append(encoder)
         actor = EmbedPartition(encoder, config.batch_tokens, 1, out)
         yield from map(actor.embed, todo)
 
     monkeypatch.setattr(embed_pool, "run", one_by_one)
+    return used
+
+
+@pytest.fixture
+def passages(tmp_path: Path, here: list[EncoderConfig]) -> Path:
+    """Six partitions."""
     documents = [{"id": f"d{n}", "title": f"Title {n}", "text": f"moon sea w{n}"} for n in range(ROWS * PARTITIONS)]
     (tmp_path / "documents").mkdir()
     write_partition(pa.Table.from_pylist(documents, DOCUMENTS), tmp_path / "documents" / partition_name(0))
@@ -138,6 +151,21 @@ def test_the_same_model_at_another_server_goes_on(endpoint: Server, passages: Pa
     assert {fingerprint for fingerprint, _ in made(out).values()} == {of(other)}
 
 
+def test_where_bf16_is_another_encoder_on_the_next_device_the_choice_on_fallback_applies(
+    passages: Path, out: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = {"model": str(small_model), "device": "cpu", "max_length": 16}
+    monkeypatch.setattr("data.encoders.sentence.check_short", lambda *_: Check(0.9999, 2.0))
+    embed(passages, EncoderConfig.model_validate({**local, "precision": "bf16"}), out)  # as the lost device did
+    (out / "vectors" / partition_name(3)).unlink()
+    monkeypatch.setattr("data.encoders.sentence.check_short", lambda *_: Check(0.99, 2.0))
+    chained = {**local, "device": "cuda:63", "fallback": [local, HASHED], "on_fallback": "restart"}
+    result = embed(passages, EncoderConfig.model_validate(chained), out)
+    assert result["link"] == 2 and "cuda:63 is not on this machine" in result["fallbacks"]
+    assert "computed in bf16, which does not pass its check" in result["fallbacks"]
+    assert {fingerprint for fingerprint, _ in made(out).values()} == {of(HASHED)}
+
+
 def test_every_encoder_down_names_all_and_a_mistake_stops_at_once(endpoint: Server, passages: Path, out: Path) -> None:
     endpoint.always = status(500)
     down = endpoint.config(base_url=f"{endpoint.url}/other", retries=0).model_dump(exclude_defaults=True)
@@ -165,3 +193,33 @@ def test_a_model_that_changed_in_mid_run_is_refused_before_it_makes_anything(
 def test_a_share_of_a_gpu_is_not_asked_for_by_links_that_compute_on_none() -> None:
     shared, chained = EmbedConfig(gpus_per_actor=0.5), links(EncoderConfig(fallback=(EncoderConfig(device="cpu"),)))
     assert [_spread(shared, chained, link).gpus_per_actor for link in (0, 1)] == [0.5, 0]
+
+
+def test_semantic_cuts_do_not_depend_on_the_form_of_the_encoder(
+    tmp_path: Path, here: list[EncoderConfig], small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(**form: object) -> RunConfig:
+        return RunConfig.model_validate(
+            {
+                "name": "cut",
+                "workspace": tmp_path / "workspace",
+                "source": {"files": {"documents": {"path": str(tmp_path / "documents.jsonl")}}},
+                "chunk": {"strategy": "semantic", "min_chars": 20, "max_chars": 60},
+                "encoder": {"model": str(small_model), "device": "cpu", **form},
+            }
+        )
+
+    (tmp_path / "documents.jsonl").write_text('{"id": "a", "text": "b"}\n')
+    by_onnx = run(backend="onnx", precision="int8", fingerprint="0123")
+    rows = [{"id": "d", "title": "", "text": "The moon moves the sea. The pilot reads the wind. A kernel is a matrix."}]
+
+    def read(out: Path) -> dict[str, int]:
+        (out / "documents").mkdir()
+        write_partition(pa.Table.from_pylist(rows, DOCUMENTS), out / "documents" / partition_name(0))
+        return {"rejects": 0}
+
+    materialise(artifact(by_onnx, "ingest"), read)
+    monkeypatch.setattr(ingest, "connect", lambda _: None)
+    assert ingest.chunk(by_onnx).result["passages"] > 1
+    assert [(used.backend, used.precision) for used in here] == [("torch", "fp32")]
+    assert artifact(run(precision="bf16"), "chunk").path == artifact(by_onnx, "chunk").path
