@@ -15,7 +15,8 @@ LINE_EVERY_S = 30.0
 class Rates:
     """Passages and tokens per second of this run, and the time that the rest will take.
 
-    They count from the first partition begun, so that the start of the actors does not slow them.
+    They count from the first partition begun to the last one ended, so that neither the start of the actors slows them
+    nor the time that Ray Data takes to hand a partition over.
 
     Args:
         total: passages of the job.
@@ -28,18 +29,23 @@ class Rates:
         self._before = before
         self._tokens = 0
         self._started_at = float("inf")
+        self._finished_at = 0.0
 
     def add(self, embedded: Embedded) -> None:
         """Count a partition."""
         self.done += embedded.partition.rows
         self._tokens += embedded.partition.tokens
         self._started_at = min(self._started_at, embedded.started_at)
+        self._finished_at = max(self._finished_at, embedded.finished_at)
 
     def told(self, now: float) -> str:
         """The figures in words, at a moment in seconds since the epoch."""
-        seconds = max(now - self._started_at, 1e-3)
+        seconds = max(self._finished_at - self._started_at, 1e-3)
         passages_per_s = (self.done - self._before) / seconds
-        left = f", {duration((self.total - self.done) / passages_per_s)} left" if passages_per_s else ""
+        left = ""
+        if passages_per_s:
+            waited = now - self._finished_at
+            left = f", {duration(max(0.0, (self.total - self.done) / passages_per_s - waited))} left"
         return f"{passages_per_s:,.0f} passages/s, {self._tokens / seconds:,.0f} tokens/s{left}"
 
 

@@ -12,16 +12,18 @@ from data.embed_progress import Rates, duration, watched
 from data.vectors import Partition
 
 
-def partition(rows: int, tokens: int, started_at: float = 1000.0) -> Embedded:
+def partition(rows: int, tokens: int, started_at: float = 1000.0, seconds: float = 1.0) -> Embedded:
     made = Partition.model_construct(rows=rows, tokens=tokens)
-    return Embedded.model_construct(partition=made, started_at=started_at, finished_at=started_at + 1)
+    return Embedded.model_construct(partition=made, started_at=started_at, finished_at=started_at + seconds)
 
 
 def test_rates_count_this_runs_own_from_the_first_partition_begun() -> None:
     rates = Rates(total=1000, before=400)
     rates.add(partition(100, 3000, started_at=1002.0))
-    rates.add(partition(100, 5000, started_at=1000.0))
+    rates.add(partition(100, 5000, started_at=1000.0, seconds=10.0))
     assert rates.told(now=1010.0) == "20 passages/s, 800 tokens/s, 20 s left"
+    assert rates.told(now=1015.0) == "20 passages/s, 800 tokens/s, 15 s left"  # others are at work meanwhile
+    assert rates.told(now=1100.0).endswith("0 s left")
 
 
 def test_empty_partitions_have_no_time_left() -> None:
