@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.embed_texts import sample
-from benchmarks.matrix_rate import flop_per_token
+from benchmarks.matrix_rate import flop_of
 from benchmarks.rows import Row, median_ratio, median_seconds
 from data.encoders import EncoderConfig, load_encoder
 from data.encoders.models import find_model
@@ -44,14 +44,14 @@ def rows(model: str, device: str, documents: int) -> list[Row]:
     encoder = load_encoder(EncoderConfig(model=model, device=device), BATCH_TOKENS)
     assert isinstance(encoder, SentenceEncoder)
     peer = SentenceTransformer(model, device=device, model_kwargs={"dtype": torch.float16})
-    tokens = int(encoder.encode_counted(texts).tokens.sum())
+    lengths = encoder.encode_counted(texts).tokens.tolist()
     peer.encode(texts[:PEER_BATCH], batch_size=PEER_BATCH)
     ratio, ours_s, peer_s = median_ratio(
         lambda: encoder.encode(texts), lambda: peer.encode(texts, batch_size=PEER_BATCH), ROUNDS
     )
     shape = peer[0].auto_model.config
     limit = device_matrix_rate(device, shape.hidden_size, shape.intermediate_size, BATCH_TOKENS)
-    told = f"{len(texts):,} texts from {corpus} of {tokens / len(texts):.0f} tokens, BERT-base"
+    told = f"{len(texts):,} texts from {corpus} of {sum(lengths) / len(texts):.0f} tokens, BERT-base"
     return [
         Row(
             id="embed.gpu_speed_ratio",
@@ -67,7 +67,7 @@ def rows(model: str, device: str, documents: int) -> list[Row]:
         Row(
             id="embed.gpu_share_of_matrix_rate",
             what=f"matrix products that our encoder gets done per second, of what the device does in bf16; {told}",
-            value=100 * tokens * flop_per_token(shape) / ours_s / limit,
+            value=100 * flop_of(shape, lengths) / ours_s / limit,
             unit="%",
             at_least=50.0,
             peer=f"matrix products alone: {limit / 1e12:.3f} TFLOP/s",

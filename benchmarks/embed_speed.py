@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.embed_texts import docstrings, sample
-from benchmarks.matrix_rate import flop_per_token, matrix_rate
+from benchmarks.matrix_rate import flop_of, matrix_rate
 from benchmarks.rows import Row, median_ratio
 from data.encoders import EncoderConfig, Vectors, load_encoder
 from data.encoders.models import find_model
@@ -38,7 +38,7 @@ def measure() -> list[Row]:
     corpus, texts = sample(DOCUMENTS)
     documents = [text[:DOCUMENT_CHARACTERS] for text in texts]
     _, more = sample(SHORT_TEXTS)
-    long, seconds, tokens = _beside(encoder, peer, documents, f"{corpus}, cut to {DOCUMENT_CHARACTERS} characters")
+    long, seconds, lengths = _beside(encoder, peer, documents, f"{corpus}, cut to {DOCUMENT_CHARACTERS} characters")
     short, _, _ = _beside(encoder, peer, [text[:SHORT_CHARACTERS] for text in more], "short texts")
     shape = peer[0].auto_model.config
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(encoder.precision, torch.float32)
@@ -51,7 +51,7 @@ def measure() -> list[Row]:
             id="embed.share_of_matrix_rate",
             what="matrix products that our encoder gets done per second, of what the machine does in the same shapes "
             f"when it does nothing else, in {encoder.precision}",
-            value=100 * tokens * flop_per_token(shape) / seconds / limit,
+            value=100 * flop_of(shape, lengths) / seconds / limit,
             unit="%",
             at_least=65.0,
             reach=85.0,
@@ -63,21 +63,21 @@ def measure() -> list[Row]:
 
 def _beside(
     encoder: SentenceEncoder, peer: "SentenceTransformer", texts: Sequence[str], told: str
-) -> tuple[Row, float, int]:
-    """The row of the two speeds, without its bounds; our seconds; tokens."""
-    tokens = int(encoder.encode_counted(texts).tokens.sum())
+) -> tuple[Row, float, list[int]]:
+    """The row of the two speeds, without its bounds; our seconds; tokens of each text."""
+    lengths = encoder.encode_counted(texts).tokens.tolist()
     peer.encode(list(texts[:32]))
     ratio, ours_s, peer_s = median_ratio(lambda: encoder.encode(texts), lambda: peer.encode(list(texts)), ROUNDS)
     row = Row(
         id="embed.speed_ratio",
         what="documents per second of ours over those of sentence-transformers with its defaults, "
-        f"{len(texts)} {told}, of {tokens / len(texts):.0f} tokens",
+        f"{len(texts)} {told}, of {sum(lengths) / len(texts):.0f} tokens",
         value=ratio,
         unit="times",
         peer=f"SentenceTransformer.encode: {len(texts) / peer_s:.1f} documents/s; "
         f"ours, {encoder.precision}: {len(texts) / ours_s:.1f}",
     )
-    return row, ours_s, tokens
+    return row, ours_s, lengths
 
 
 def _cosines(encoder: SentenceEncoder, peer: "SentenceTransformer", texts: Sequence[str]) -> Iterator[Row]:

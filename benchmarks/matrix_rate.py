@@ -1,5 +1,6 @@
 """How fast the machine multiplies matrices in the shapes of a transformer: the limit that an encoder runs against."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.rows import median_seconds
@@ -45,7 +46,13 @@ def matrix_rate(config: Shape, dtype: "torch.dtype", rows: int = 2048) -> float:
     return float(cores * rounds * sum(2 * rows * k * n for k, n in shapes) / seconds)
 
 
-def flop_per_token(config: Shape) -> float:
-    """FLOP of a token's way through the weights of every layer; attention between tokens is left out."""
+def flop_of(config: Shape, lengths: Iterable[int]) -> float:
+    """FLOP of the matrix products that texts take: through the weights of every layer, and of attention.
+
+    Args:
+        config: the transformer's.
+        lengths: tokens of each text; padding is nobody's work.
+    """
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    return float(layers * 2 * (4 * hidden * hidden + 2 * hidden * inner))
+    weights = 2 * (4 * hidden * hidden + 2 * hidden * inner)
+    return float(sum(layers * length * (weights + 4 * length * hidden) for length in lengths))

@@ -1,6 +1,7 @@
 """The command line: exit codes, where output goes, one clear message for what the user can mend."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +137,17 @@ def test_module_form_and_command_form_are_one(run_file: Path) -> None:
     form = [sys.executable, "-m", "ray_apps.run", str(run_file), "--dry-run", "--json"]
     done = subprocess.run(form, capture_output=True, text=True, cwd=REPOSITORY, check=True)
     assert json.loads(done.stdout)["run"] == "small"
+
+
+def test_a_library_that_logs_does_not_make_everything_be_said_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as outside of pytest
+
+    def command() -> None:
+        logging.warning("what a library says")  # gives a root logger without handlers one
+        logging.getLogger("catena").info("said once")
+
+    with cli._progress_on_stderr(debug=False):
+        command()
+    assert capsys.readouterr().err.count("said once") == 1
