@@ -173,6 +173,11 @@ def test_cuts_are_made_at_the_best_boundary() -> None:
     assert pieces(f"{question} {question}") == [question, question]
     sentence = "\u6f22" * 30 + "\u3002"  # no space between sentences
     assert pieces(sentence + sentence) == [sentence, sentence]
+    quoted = "\u300c" + "\u6f22" * 28 + "\u3002\u300d"  # the bracket closes after the full stop
+    assert pieces(quoted + quoted) == [quoted, quoted]
+    for letter, end in (("\u0561", "\u0589"), ("\u12a0", "\u1362"), ("\u1000", "\u104b"), ("\u1780", "\u17d4")):
+        ended = letter * 30 + end  # Armenian, Ethiopic, Burmese, Khmer
+        assert pieces(ended + ended) == [ended, ended]
 
 
 def test_the_overlap_begins_at_a_word() -> None:
