@@ -163,7 +163,14 @@ def _exact(artifact: Path) -> bool:
 
 
 def _read(path: Path, rows: npt.NDArray[np.int64], dim: int) -> Entries:
-    table = pq.read_table(path, columns=["vector", "tokens", "dropped"])
+    """Entries of some rows of a partition, out of the row groups that hold them."""
+    with pq.ParquetFile(path) as file:
+        sizes = np.array([file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)], np.int64)
+        ends = np.cumsum(sizes)
+        group = np.searchsorted(ends, rows, side="right")
+        read, place = np.unique(group, return_inverse=True)
+        table = file.read_row_groups(read.tolist(), columns=["vector", "tokens", "dropped"])
+    rows = rows - (ends - sizes)[group] + (np.cumsum(sizes[read]) - sizes[read])[place]
     if table.schema.field("vector").type != pa.list_(pa.float32(), dim):
         raise pa.ArrowInvalid(f"holds {table.schema.field('vector').type}")
     column = table["vector"].combine_chunks()

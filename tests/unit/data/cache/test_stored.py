@@ -57,6 +57,27 @@ def test_vectors_are_copied_bit_for_bit_from_wherever_they_are(tmp_path: Path) -
     assert found.tokens[:, 0].tolist() == [1] * 5 and found.vectors.dtype == np.float32
 
 
+def test_of_a_partition_the_row_groups_that_hold_a_row_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"text {n}" for n in range(50)]
+    artifact = store(tmp_path / "one", [texts])
+    path = artifact / "vectors" / partition_name(0)
+    pq.write_table(pq.read_table(path), path, row_group_size=7)  # eight groups, the last of one row
+    read: list[list[int]] = []
+    plain = pq.ParquetFile.read_row_groups
+
+    def watched(self: pq.ParquetFile, groups: list[int], columns: list[str]) -> pa.Table:
+        read.append(groups)
+        return plain(self, groups, columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", watched)
+    asked = [texts[n] for n in (49, 30, 8, 29, 13)]
+    found, mask = StoredTier([artifact], DIM).get_many(keys_of(asked))
+    assert mask.all() and found.vectors.tolist() == [vector_of(text) for text in asked]
+    assert read == [[1, 4, 7]]
+
+
 def test_an_artifact_without_rows_has_none(tmp_path: Path) -> None:
     assert not StoredTier([store(tmp_path / "empty", [[]])], DIM).get_many(keys_of(["a"]))[1].any()
     assert not StoredTier([store(tmp_path / "full", [["a"]])], DIM).get_many([])[1].any()
