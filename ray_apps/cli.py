@@ -100,7 +100,7 @@ def _show(command: str, result: dict[str, Any], as_json: bool) -> None:
 
 def _tell(error: Exception, debug: bool) -> int:
     """Say what went wrong in the user's terms, and choose the exit code."""
-    from ray_apps.failures import input_error
+    from ray_apps.failures import first_cause, input_error
 
     mistake = input_error(error)
     if debug:
@@ -108,8 +108,7 @@ def _tell(error: Exception, debug: bool) -> int:
     if mistake is not None:
         logger.error("error: %s\n  %s", mistake.problem, mistake.remedy)
         return 2
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    logger.error("error: %s: %s\n  Run it again with --debug for the traceback.", type(error).__name__, first_line)
+    logger.error("error: %s\n  Run it again with --debug for the traceback.", first_cause(error))
     return 1
 
 

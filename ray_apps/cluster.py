@@ -50,7 +50,7 @@ def _quieten_ray_data() -> None:
     logging.getLogger("ray.data.exceptions").addFilter(_for_log_file)
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):  # its other handler writes the session's log file
-            handler.setLevel(logging.WARNING)
+            handler.setLevel(logging.CRITICAL)  # a job's failure reaches the user as its exception
 
 
 def _for_log_file(record: logging.LogRecord) -> bool:

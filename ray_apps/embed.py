@@ -1,5 +1,6 @@
 """Turn the passages of a run into vectors."""
 
+import logging
 import sys
 
 from data.artifacts import Artifact, materialise
@@ -11,6 +12,8 @@ from ray_apps.fallback import embed_chain
 from ray_apps.ingest import chunk
 from ray_apps.stages import artifact
 
+logger = logging.getLogger("catena")
+
 
 def embed(run: RunConfig) -> Artifact:
     """Vectors of the run's passages.
@@ -20,6 +23,9 @@ def embed(run: RunConfig) -> Artifact:
     """
     vectors = artifact(run, "embed")
     if vectors.done:
+        if vectors.result.get("link"):
+            told = "embed: the vectors that are kept are of %s, a fallback; delete %s to try the first encoder again"
+            logger.info(told, vectors.result["encoder"], vectors.path)
         return vectors
     check_model(run.encoder)  # before minutes go into a corpus that nothing can embed
     passages = chunk(run).path / "passages"

@@ -10,6 +10,8 @@ IN_TEXT = re.compile(
     r"data\.errors\.(?P<kind>InputError|EncoderUnavailable): (?P<problem>.+?)\n {2}(?P<remedy>[^\n]+)", re.DOTALL
 )
 
+RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt): .+$", re.MULTILINE)
+
 
 def input_error(error: BaseException) -> InputError | None:
     """The InputError that caused ``error``, however often Ray wrapped it; None where the user made no mistake."""
@@ -24,6 +26,14 @@ def input_error(error: BaseException) -> InputError | None:
     found = told[-1]  # the one that was raised; what it was raised from stands before it
     kind = EncoderUnavailable if found["kind"] == "EncoderUnavailable" else InputError
     return kind(found["problem"], found["remedy"])
+
+
+def first_cause(error: BaseException) -> str:
+    """The exception that ``error`` came of, in one line: where Ray sends a traceback as text, the first one in it."""
+    found = RAISED.search(str(error)) if type(error).__module__.startswith("ray.") else None
+    if found:
+        return found[0]
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
 
 def unavailable(error: BaseException) -> EncoderUnavailable | None:

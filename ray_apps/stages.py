@@ -5,6 +5,7 @@ from typing import Any
 
 from data.artifacts import Artifact, locate
 from data.encoders.exact import exact_form
+from data.encoders.files import contents
 from data.sources import fingerprint
 from data.steps import code_stamp
 from ray_apps.config import RunConfig
@@ -63,4 +64,6 @@ def artifact(run: RunConfig, stage: str) -> Artifact:
         needs = ["steps"] if run.steps else needs
         if run.chunk.needs_encoder:
             identity["encoder"] = exact_form(run.encoder).identity()
+    if "encoder" in identity and (files := contents(run.encoder)):
+        identity["encoder_files"] = files
     return locate(run.workspace, stage, identity, [artifact(run, need) for need in needs])

@@ -9,6 +9,7 @@ again), ``hashed`` needs no model, ``kinds`` are their configs; ``ensemble`` mak
 of their vectors, ``chain`` goes on with the next where one cannot be had.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from pydantic import Field, PrivateAttr, model_validator
 from data.artifacts import StageConfig
 from data.encoders.kinds import EndpointConfig, HashedConfig, digest
 from data.errors import InputError
+
+logger = logging.getLogger("catena")
 
 Vectors = npt.NDArray[np.float32]
 BATCH_TOKENS = 2048
@@ -322,7 +325,8 @@ def check_model(config: EncoderConfig) -> None:
     else:
         from data.encoders.models import find_model
 
-        find_model(config.model)
+        if not Path(find_model(config.model)).is_dir():
+            logger.info("encoder: %s is no folder here; the Hugging Face hub is asked for it", config.model)
 
 
 def _check_file(key: str, file: Path | None, command: str) -> None:

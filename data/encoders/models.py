@@ -83,6 +83,8 @@ def _check_whole(folder: Path) -> None:
         InputError: if a module of the model lacks a file.
     """
     listed = folder / "modules.json"
+    if not listed.is_file() and (folder / "1_Pooling").is_dir():  # else its pooling would be guessed
+        raise InputError(f"encoder.model: {folder} lacks modules.json", "Copy the whole folder again.")
     try:
         text = listed.read_text(encoding="utf-8") if listed.is_file() else '[{"type": "Transformer", "path": ""}]'
         modules = [(str(module["type"]).rpartition(".")[2], str(module["path"])) for module in json.loads(text)]
@@ -102,13 +104,14 @@ def open_model(model: str, device: str, max_length: int | None) -> "SentenceTran
         EncoderUnavailable: if it cannot be read, or there is no such device.
     """
     import torch
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     place = find_model(model)
     _quieten()
     try:
         opened = SentenceTransformer(place, device=device, model_kwargs={"dtype": torch.float32}).eval()
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EncoderUnavailable(
             f"encoder.model: {place} cannot be opened on {device}: {reason}",

@@ -88,6 +88,7 @@ def test_padding_stands_where_the_tokenizer_wants_it(tiny: Callable[..., Path]) 
         (["config.json"], "lacks config.json"),
         (["tokenizer.json", "vocab.txt"], r"lacks a tokenizer \(tokenizer.json\)"),
         (["1_Pooling/config.json"], "1_Pooling lacks config.json"),
+        (["modules.json"], "lacks modules.json"),
     ],
 )
 def test_a_folder_that_lacks_a_file_names_it_before_anything_is_loaded(
@@ -98,6 +99,14 @@ def test_a_folder_that_lacks_a_file_names_it_before_anything_is_loaded(
         (folder / name).unlink()
     with pytest.raises(InputError, match=said):
         check_model(EncoderConfig(model=str(folder)))
+
+
+def test_weights_that_are_cut_short_are_told_with_their_folder(tmp_path: Path) -> None:
+    folder = Path(str(export_model(tmp_path / "copy")))
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(100_000)
+    with pytest.raises(InputError, match=f"{folder} cannot be opened on cpu"):
+        load_encoder(EncoderConfig(model=str(folder)))
 
 
 @pytest.mark.parametrize("text", ["not JSON", "[{}]", "{}"])

@@ -5,7 +5,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from data.errors import EncoderUnavailable, InputError
-from ray_apps.failures import input_error, unavailable
+from ray_apps.failures import first_cause, input_error, unavailable
 
 MISTAKE = InputError("corpus.jsonl, line 3: no 'text'", "Add the column.")
 
@@ -75,3 +75,10 @@ def test_a_device_that_ran_out_of_memory_is_an_encoder_that_cannot_be_had() -> N
     found = unavailable(RayTaskError("embed", "", torch.OutOfMemoryError("CUDA out of memory.\nmore"), 1, "127.0.0.1"))
     assert found is not None and found.problem == "OutOfMemoryError: CUDA out of memory."
     assert unavailable(RuntimeError("shape")) is None
+
+
+def test_what_ray_wraps_is_told_by_its_first_cause() -> None:
+    text = "ray::embed() (pid=1)\n  File x\nsafetensors.SafetensorError: header cut\n\nThe above ...\nValueError: b"
+    assert first_cause(RayTaskError("embed", text, KeyError("x"), 1, "")) == "safetensors.SafetensorError: header cut"
+    assert first_cause(ValueError("shapes differ\nmore")) == "ValueError: shapes differ"
+    assert first_cause(KeyError()) == "KeyError: no message"
