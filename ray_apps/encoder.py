@@ -53,8 +53,10 @@ def encoder(run: RunConfig, action: str, triton: Path | None = None) -> dict[str
         ``run``, ``encoder`` (what was measured, written or learned) and, where one was made, ``artifact``.
 
     Raises:
-        InputError: if the run's encoder is not of the kind that the action is for.
+        InputError: if the run's encoder is not of the kind that the action is for, or the action takes no folder.
     """
+    if triton is not None and action != "export":
+        raise InputError(f"catena encoder {action}: it takes no --triton", "Leave it out; it is for `encoder export`.")
     module, _, name = ENCODER_ACTIONS[action][0].partition(":")
     act = getattr(importlib.import_module(module), name)
     result: dict[str, Any] = act(run, triton) if action == "export" else act(run)
