@@ -15,7 +15,7 @@ from data.cache.keys import text_hashes
 from data.chunking import passage_texts
 from data.embed_metrics import EmbedMetrics
 from data.encoders import Encoded, Encoder, EncoderConfig, load_encoder
-from data.errors import EncoderUnavailable, InputError
+from data.errors import EncoderUnavailable, InputError, TextRefused
 from data.quantise import Storage
 from data.vectors import Partition, describe, write_vectors
 
@@ -90,7 +90,7 @@ class EmbedPartition:
         if not path.exists():
             rows = pq.read_table(passages, columns=["id", "document_id", "title", "text"])
             texts = passage_texts(rows["title"], rows["text"]).to_pylist()
-            encoded = _encode(encoder, passages, texts)
+            encoded = _encode(encoder, passages, texts, rows["document_id"].to_pylist())
             padding_share, oom_retries = encoded.padding_share, encoded.oom_retries
             write_vectors(rows["id"], rows["document_id"], text_hashes(texts), encoded, encoder, path, self._storage)
         embedded = Embedded(
@@ -108,11 +108,14 @@ class EmbedPartition:
         return embedded
 
 
-def _encode(encoder: Encoder, passages: Path, texts: list[str]) -> Encoded:
-    """Encode a partition's texts; what is wrong with one is told with the partition it stands in."""
+def _encode(encoder: Encoder, passages: Path, texts: list[str], documents: list[str]) -> Encoded:
+    """Encode a partition's texts; what is wrong with one is told with its partition and its document."""
     try:
         return encoder.encode_counted(texts)
     except EncoderUnavailable:  # has nothing to do with the partition
         raise
+    except TextRefused as error:
+        document = documents[texts.index(error.text)]
+        raise InputError(f"{passages}: document {document}: {error.problem}", error.remedy) from error
     except InputError as error:
         raise InputError(f"{passages}: {error.problem}", error.remedy) from error

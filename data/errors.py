@@ -28,6 +28,20 @@ class InputError(Exception):
         return type(self), (self.problem, self.remedy)
 
 
+class TextRefused(InputError):
+    """A text cannot be encoded; whoever gave it can say where it comes from.
+
+    Args:
+        problem: as of ``InputError``.
+        remedy: as of ``InputError``.
+        text: the text as it was given; it does not cross a process boundary.
+    """
+
+    def __init__(self, problem: str, remedy: str, text: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.text = text
+
+
 class EncoderUnavailable(InputError):
     """An encoder that is configured well cannot be had now: it does not answer, or its device is not there.
 

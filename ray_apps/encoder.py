@@ -53,8 +53,10 @@ def encoder(run: RunConfig, action: str, triton: Path | None = None) -> dict[str
         ``run``, ``encoder`` (what was measured, written or learned) and, where one was made, ``artifact``.
 
     Raises:
-        InputError: if the run's encoder is not of the kind that the action is for.
+        InputError: if the run's encoder is not of the kind that the action is for, or the action takes no folder.
     """
+    if triton is not None and action != "export":
+        raise InputError(f"catena encoder {action}: it takes no --triton", "Leave it out; it is for `encoder export`.")
     module, _, name = ENCODER_ACTIONS[action][0].partition(":")
     act = getattr(importlib.import_module(module), name)
     result: dict[str, Any] = act(run, triton) if action == "export" else act(run)
@@ -95,7 +97,7 @@ def usable_encoder(run: RunConfig) -> EncoderConfig:
     asked = form_of(run.encoder)
     verdict = _verdict(run, asked)
     if not verdict.accepted:
-        raise _refused(verdict)
+        raise _refused(verdict, run.encoder.tolerance)
     kept = {"fallback": run.encoder.fallback, "fingerprint": run.encoder.fingerprint}
     return config_of(run, asked).model_copy(update=kept)
 
@@ -118,7 +120,7 @@ def _usable_in_torch(run: RunConfig) -> EncoderConfig:
     if verdict is None or verdict.accepted:
         return config
     if config.precision != "auto":
-        raise _refused(verdict)
+        raise _refused(verdict, run.encoder.tolerance)
     logger.info("encoder: fp32, since the gate refuses %s on this machine: %s", form, verdict.reason)
     return config.computing_in("fp32", "gate")
 
@@ -128,10 +130,15 @@ def _any_verdict(workspace: Path) -> bool:
     return any((workspace / "encoder").glob("*/_SUCCESS"))
 
 
-def _refused(verdict: FormFigures) -> InputError:
+def _refused(verdict: FormFigures, tolerance: float) -> InputError:
+    """The error of a form that the gate refuses; what else could help depends on what decided."""
+    remedy = "Use a form that passes (`catena encoder check` measures all of them)"
+    if verdict.ndcg_loss is not None and verdict.ndcg_loss > tolerance:
+        remedy += ", or a larger encoder.tolerance"
+    elif verdict.ndcg_loss is None and verdict.cosine_min < SMALLEST_COSINE:
+        remedy += ", or name questions and judgments in the source: then nDCG@10 decides"
     return InputError(
-        f"encoder: {verdict.form} is refused on this machine: {verdict.reason}; measured: {verdict}",
-        "Use a form that passes (`catena encoder check` measures all of them), or a larger encoder.tolerance.",
+        f"encoder: {verdict.form} is refused on this machine: {verdict.reason}; measured: {verdict}", f"{remedy}."
     )
 
 

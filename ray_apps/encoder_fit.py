@@ -143,13 +143,15 @@ def gather(run: RunConfig) -> Callable[[Encode, Encode], "Examples"]:
 
     ingested, wanted = ingest(run), run.fuse.learn_from
     tables, counts = ingested.path, ingested.result
-    has_answers = wanted != "links" and counts["queries"] > 0 and counts["qrels"] > 0
-    from_links = not has_answers and wanted != "qrels" and counts["links"] > 0
+    answers, linked = counts["queries"] > 0 and counts["qrels"] > 0, counts["links"] > 0
+    has_answers = wanted != "links" and answers
+    from_links = not has_answers and wanted != "qrels" and linked
     if not (has_answers or from_links):
         raise InputError(
             f"catena encoder fuse: nothing to learn from: {counts['qrels']} answers to questions and {counts['links']} "
             f"links, and fuse.learn_from is {wanted}",
-            "Set fuse.learn_from to what it has, or use fusion: concatenation, which learns nothing.",
+            f"{'Set fuse.learn_from to what it has, or use' if answers or linked else 'Use'} fusion: concatenation, "
+            "which learns nothing.",
         )
     if has_answers:
         ids, texts = _questions(tables)

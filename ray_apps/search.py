@@ -4,6 +4,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from data.errors import InputError
 from data.index import Filter, Mode
 from data.retrieval import open_retriever
 from ray_apps.config import RunConfig
@@ -21,8 +22,10 @@ def search(
         ``start``, ``end``, ``score`` and ``metadata``.
 
     Raises:
-        InputError: if another encoder built the index, or the filter names an unknown key.
+        InputError: if the question is blank, another encoder built the index, or the filter names an unknown key.
     """
+    if not query.strip():
+        raise InputError(f"catena search: the query {query!r} is blank", "Say what to look for.")
     retriever = open_retriever(index(run).path, None if mode == "bm25" else usable_encoder(run))
     (hits,) = retriever.search([query], mode, top_k, filter)
     return {"run": run.name, "query": query, "mode": mode, "hits": [asdict(hit) for hit in hits]}

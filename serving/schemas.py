@@ -20,7 +20,7 @@ class SearchRequest(BaseModel):
         },
     )
 
-    query: str = Field(min_length=1, max_length=20_000, description="the question, in words")
+    query: str = Field(min_length=1, max_length=20_000, pattern=r"\S", description="the question, in words")
     top_k: int = Field(10, ge=1, le=100, description="documents wanted")
     mode: Mode = Field(
         "hybrid",

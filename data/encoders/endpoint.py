@@ -49,7 +49,7 @@ class EndpointEncoder:
         weakref.finalize(self, self._client.close)  # nobody closes an encoder; open connections are warned of
         self._pool = ThreadPoolExecutor(config.in_flight, thread_name_prefix="endpoint")
         self.dim = config.dimensions or 0
-        self.dim = self._batch(["dimension"])[0].shape[1]
+        self.dim = self._batch(["dimension"], "while asking for its dimension")[0].shape[1]
         described = [config.model, config.revision, self.dim, config.max_chars]
         self.fingerprint = hashlib.blake2b(f"endpoint 1 {json.dumps(described)}".encode(), digest_size=8).hexdigest()
 
@@ -81,16 +81,16 @@ class EndpointEncoder:
         counted = np.concatenate(tokens)
         return Encoded(np.concatenate(vectors), counted, 0.0, _dropped(texts, sent, counted))
 
-    def _batch(self, texts: list[str]) -> tuple[Vectors, npt.NDArray[np.int32]]:
-        """Unit vectors and tokens of one request's texts."""
+    def _batch(self, texts: list[str], asking: str | None = None) -> tuple[Vectors, npt.NDArray[np.int32]]:
+        """Unit vectors and tokens of one request's texts; what is asked is told with an error in place of the texts."""
         config = self._config
         try:
             return retry(lambda: self._ask(texts), config.retries, config.backoff_s, config.longest_wait_s)
         except GivenUp as error:
             begins = texts[0][:40].encode("ascii", "backslashreplace").decode()
+            asked = asking or f"batch of {len(texts)} texts that begins with {begins!r}"
             raise EncoderUnavailable(
-                f"the encoder {config.model} at {config.base_url} cannot be had: {error} "
-                f"[batch of {len(texts)} texts that begins with {begins!r}]",
+                f"the encoder {config.model} at {config.base_url} cannot be had: {error} [{asked}]",
                 "Start it again when the server is well, or give the encoder a `fallback`.",
             ) from None
 

@@ -119,7 +119,8 @@ def decide(asked: str, device: str, measure: Callable[[str], Check], as_vectors:
         EncoderUnavailable: if vectors are there in a short form that is not as good as fp32 here.
     """
     if asked == "fp32":
-        logger.info("encoder: fp32 on %s, as %s", device, "the vectors that are there" if as_vectors else "asked")
+        if as_vectors:
+            logger.info("encoder: fp32 on %s, as the vectors that are there", device)
         return "fp32", 1.0
     short = short_form(device) if asked == "auto" else asked
     if short is None:

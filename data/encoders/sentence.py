@@ -16,7 +16,7 @@ from data.encoders.memory import Tokens, forward_within_memory, on_cpu
 from data.encoders.models import Prompts, fingerprint, open_model, prompts_of
 from data.encoders.precision import Check, check_short, decide, whole_products_are_faster
 from data.encoders.tokens import Tokenised, Tokeniser
-from data.errors import InputError
+from data.errors import TextRefused
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +129,7 @@ class SentenceEncoder:
         """Vectors of documents with the tokens and the padding they took.
 
         Raises:
-            InputError: if a text is too long and the policy is ``error``, or the model's vectors are not finite.
+            TextRefused: if a text is too long and the policy is ``error``, or the model's vectors are not finite.
         """
         return self._encode(texts, self.prompts.document)
 
@@ -149,7 +149,7 @@ class SentenceEncoder:
         def arriving() -> Iterator[Tokens]:
             for positions, tokenised in self._pieces(texts, prompt):
                 if refuse:
-                    self.tokenise.refuse_cut(tokenised, positions)
+                    self.tokenise.refuse_cut(tokenised, positions, texts)
                 lengths[positions] = [len(text) for text in tokenised.numbers]
                 dropped[positions] = tokenised.dropped
                 for batch in token_batches(lengths[positions], self.batch_tokens):
@@ -262,13 +262,14 @@ class SentenceEncoder:
             texts: all that is encoded.
 
         Raises:
-            InputError: if a row holds NaN or an infinity; names its text.
+            TextRefused: if a row holds NaN or an infinity; names its text.
         """
         bad = batch[~np.isfinite(vectors).all(axis=1)]
         if len(bad):
-            raise InputError(
+            raise TextRefused(
                 f"encoder: in {self.precision} the model gives values that are not finite for {len(bad)} of a batch "
                 f"of {len(batch)} texts: {', '.join(map(str, sorted(bad)[:10]))}; text {bad[0]} begins "
                 f"{texts[int(bad[0])][:60]!r}",
                 "Try encoder.precision: fp32. If that gives the same, leave the text out, or mend the model.",
+                texts[int(bad[0])],
             )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import InputError
+from data.errors import InputError, TextRefused
 
 Truncate = Literal["end", "start", "error"]
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -89,24 +89,26 @@ class Tokeniser:
             )
         return numbers
 
-    def refuse_cut(self, tokenised: Tokenised, positions: npt.NDArray[np.int64]) -> None:
+    def refuse_cut(self, tokenised: Tokenised, positions: npt.NDArray[np.int64], texts: Sequence[str]) -> None:
         """Hold the policy ``error``.
 
         Args:
             tokenised: some texts.
-            positions: where each stands among those the caller gave, for the message.
+            positions: where each stands among those the caller gave.
+            texts: those the caller gave.
 
         Raises:
-            InputError: if texts are refused where they are too long, and one is; names it with its tokens.
+            TextRefused: if texts are refused where they are too long, and one is; names it with its tokens.
         """
         if self._truncate == "error" and tokenised.dropped.any():
             first = int(np.flatnonzero(tokenised.dropped)[0])
             whole = len(tokenised.numbers[first]) + int(tokenised.dropped[first])
             more = np.count_nonzero(tokenised.dropped) - 1
-            raise InputError(
+            raise TextRefused(
                 f"encoder.truncate: text {positions[first]} has about {whole:,} tokens, the model reads "
                 f"{self._max_length:,}{f'; {more} more beside it are too long' if more else ''}",
                 "Cut passages shorter (chunk.max_chars), or let them be cut: encoder.truncate: end or start.",
+                texts[int(positions[first])],
             )
 
     def _readable(self, text: str) -> str:

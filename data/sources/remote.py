@@ -106,6 +106,10 @@ def find_remote(url: str) -> list[RemoteFile]:
             found = sorted(match for match in fs.glob(path) if fs.isfile(match))
     except FileNotFoundError as error:
         found, why = [], error.strerror or ""
+    except ConnectionError as error:
+        raise InputError(
+            f"cannot be reached: {url}: {error.strerror}", "Check the address, and that the server is up."
+        ) from error
     except OSError as error:
         raise InputError(
             f"{url}: {error.strerror}", "Check the address, your rights, and that the storage can be reached."
@@ -168,8 +172,14 @@ def _told(url: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.filename == url:
             raise
         if isinstance(error, FileNotFoundError):
-            why = error.__cause__  # a server that does not answer looks the same
-            raise FileNotFoundError(errno.ENOENT, f"{type(why).__name__}: {why}" if why else "", url) from error
+            why = error.__cause__
+            text = f"{type(why).__name__}: {why}" if why else ""
+            status = getattr(why, "status", None)
+            if why is None or isinstance(why, FileNotFoundError) or status in (404, 410):
+                raise FileNotFoundError(errno.ENOENT, text, url) from error
+            if status is None:  # fsspec tells a server that does not answer as a file that is not there
+                raise ConnectionError(errno.EHOSTUNREACH, text, url) from error
+            raise OSError(errno.EIO, text, url) from error
         number = getattr(error, "errno", None) or errno.EIO
         raise OSError(number, " ".join(f"{type(error).__name__}: {error}".split()), url) from error
 

@@ -208,6 +208,15 @@ def test_a_short_form_that_fails_its_check_is_refused_with_figures(asked: str, c
         decide(asked, "cpu", lambda precision: check)
 
 
+@pytest.mark.parametrize(("as_vectors", "said"), [(False, []), (True, ["as the vectors that are there"])])
+def test_fp32_is_told_only_where_it_is_no_wish(
+    as_vectors: bool, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "catena")
+    assert decide("fp32", "cpu", lambda precision: Check(1.0, 1.0), as_vectors) == ("fp32", 1.0)
+    assert [message.partition(", ")[2] for message in caplog.messages] == said
+
+
 def test_vectors_that_are_there_need_the_cosine_and_not_the_speed(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "catena")
     slow, other = Check(0.9995, 0.3), Check(0.9985, 2.0)

@@ -213,8 +213,11 @@ def test_no_server_at_all_is_told_with_its_address() -> None:
     config = EncoderConfig.model_validate(
         {"endpoint": {"base_url": f"http://127.0.0.1:{port}/v1", "model": "m", "retries": 1, "backoff_s": 0.001}}
     )
-    with pytest.raises(EncoderUnavailable, match=rf"the encoder m at http://127.0.0.1:{port}/v1 .*ConnectError"):
+    with pytest.raises(
+        EncoderUnavailable, match=rf"the encoder m at http://127.0.0.1:{port}/v1 .*ConnectError"
+    ) as raised:
         load_encoder(config)
+    assert raised.value.problem.endswith("[while asking for its dimension]")
 
 
 @pytest.mark.parametrize("url", ["ftp://host/v1", "host/v1", "https://me:secret@host/v1", "https://host/v1?key=secret"])

@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.cache import TieredCache
+from data.cache.encoder import CachedEncoder
+from data.cache.memory import MemoryTier
+from data.embed_actor import _encode
 from data.encoders import EncoderConfig, load_encoder
 from data.encoders.models import open_model
 from data.encoders.tokens import CHARACTERS_PER_TOKEN, Tokeniser, Truncate
@@ -67,6 +71,14 @@ def test_error_names_the_passage_and_its_tokens(tiny: Callable[..., Path]) -> No
     with pytest.raises(InputError, match=r"text 2 has about 43 tokens, the model reads 16; 1 more beside it"):
         encoder.encode(["alpha", "beta", LONG, LONG])
     assert encoder.encode_queries([LONG]).shape == (1, 32)
+
+
+def test_a_text_that_is_refused_is_told_with_its_document(tiny: Callable[..., Path]) -> None:
+    encoder = load_encoder(EncoderConfig(model=str(tiny()), truncate="error", precision="fp32", device="cpu"))
+    cached = CachedEncoder(encoder, "document", TieredCache([MemoryTier(1, encoder.dim, 60.0)], encoder.dim))
+    cached.encode(["alpha"])
+    with pytest.raises(InputError, match=r"part-0: document d2: encoder.truncate: text 1 has about 43 tokens"):
+        _encode(cached, Path("part-0"), ["alpha", "beta", LONG], ["d0", "d1", "d2"])  # the first is not computed again
 
 
 def test_dropped_tokens_stand_where_their_text_does(tiny: Callable[..., Path]) -> None:

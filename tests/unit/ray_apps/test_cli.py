@@ -96,6 +96,22 @@ def test_flag_of_the_run_file_may_stand_before_the_query(run_file: Path) -> None
     assert config == ["--index.engine", "edge", "--workspace=w"]
 
 
+def test_a_triton_folder_is_for_export_alone(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["encoder", "check", str(run_file), "--triton", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: catena encoder check: it takes no --triton")
+
+
+@pytest.mark.parametrize("query", ["", " \n"])
+def test_a_blank_query_is_refused_before_anything_is_built(
+    query: str, run_file: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["search", str(run_file), query]) == 2
+    assert capsys.readouterr().err.startswith(f"error: catena search: the query {query!r} is blank")
+    assert not list(workspace.glob("*"))
+
+
 def test_filter_takes_any_value_of_a_key_given_twice() -> None:
     assert filter_of(["book=Gen", "testament=OT", "book=Ex=2"]) == {"book": ["Gen", "Ex=2"], "testament": ["OT"]}
     with pytest.raises(InputError, match="--filter book: not of the form KEY=VALUE"):

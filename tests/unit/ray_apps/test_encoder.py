@@ -113,6 +113,23 @@ def test_a_refused_form_is_refused_with_its_figures_wherever_it_is_asked_for(
         embed(asked)
 
 
+@pytest.mark.parametrize(
+    ("loss", "cosine", "offered"),
+    [
+        (0.08, 0.9, "a larger encoder.tolerance"),
+        (None, 0.99, "name questions and judgments in the source"),
+        (0.001, 0.99, None),  # too slow
+        (None, 0.9999, None),
+    ],
+)
+def test_what_is_offered_beside_a_form_that_passes_is_what_could_change_the_verdict(
+    loss: float | None, cosine: float, offered: str | None
+) -> None:
+    line = command.FormFigures(form="onnx int8", cosine_min=cosine, ndcg_loss=loss, accepted=False, reason="")
+    _, _, beside = command._refused(line, 0.005).remedy.partition(", or ")
+    assert beside.startswith(offered) if offered else not beside
+
+
 BF16 = {"form": "torch bf16", "documents_per_s": 30.0, "speedup": 1.5, "cosine_min": 0.9991, "cosine_mean": 0.9999}
 
 

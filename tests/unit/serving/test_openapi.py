@@ -86,3 +86,10 @@ def test_shipped_examples_are_valid_requests() -> None:
         SearchRequest.model_validate(example)
     with pytest.raises(ValidationError):
         SearchRequest.model_validate({"query": "x", "filter": {"kind": 3}})
+
+
+@pytest.mark.parametrize("query", ["", " ", "\n\u00a0\t"])
+def test_a_blank_question_is_refused(query: str) -> None:
+    with pytest.raises(ValidationError):
+        SearchRequest.model_validate({"query": query})
+    assert SearchRequest.model_validate({"query": f"{query}x\n"}).query == f"{query}x\n"

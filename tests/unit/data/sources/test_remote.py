@@ -177,13 +177,33 @@ def test_verses_and_references_in_memory() -> None:
         ("sftp://host/d.jsonl", "reading sftp:// needs the package paramiko", "pip install paramiko"),
         ("nosuch://host/d.jsonl", "nosuch", "s3"),
         ("memory://nowhere/d.jsonl", "file not found: memory://nowhere/d.jsonl", "Check the address"),
-        ("http://127.0.0.1:9/d.jsonl", "file not found: http://127.0.0.1:9/d.jsonl ClientConnect", "Check the address"),
+        ("http://127.0.0.1:9/d.jsonl", "cannot be reached: http://127.0.0.1:9/d.jsonl: ClientConnect", "server is up"),
     ],
 )
 def test_what_cannot_be_reached_is_told_in_one_message(url: str, problem: str, remedy: str) -> None:
     with pytest.raises(InputError, match=problem) as raised:
         read_tasks(SourceConfig.model_validate({"files": {"documents": {"path": url}}}))
     assert remedy in raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"), [(404, "^file not found: http"), (403, "^http.*: ClientResponseError: 403")]
+)
+def test_only_a_file_that_is_missing_is_not_found(status: int, problem: str) -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(InputError, match=problem):
+            remote.find_remote(f"http://127.0.0.1:{server.server_port}/d.jsonl")
+        server.shutdown()
 
 
 def test_the_fingerprint_follows_the_content(whole: str, tmp_path: Path) -> None:
