@@ -93,6 +93,14 @@ def test_make_targets_exist(document: Path) -> None:
             assert set(asked) <= targets, line
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_nothing_is_left_to_be_filled_in(document: Path) -> None:
+    found = re.findall(
+        r"@[A-Z]+@|^[A-Z]{4,}$|\bTODO\b|has not been (?:run|measured)", document.read_text(), re.MULTILINE
+    )
+    assert found == []
+
+
 def test_make_help_lists_every_target() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     phony = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split()
