@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -107,7 +108,10 @@ def head() -> Iterator[Head]:
         _wait_for(started, process)
         yield started
     finally:
-        process.send_signal(signal.SIGTERM)  # with --block, Ray ends what it started before it ends itself
+        everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        process.send_signal(signal.SIGTERM)  # with --block, Ray ends what it started; what stays, it waits for
+        for left in psutil.wait_procs(everyone, timeout=3)[1]:
+            left.kill()
         process.wait(timeout=60)
         shutil.rmtree(home, ignore_errors=True)
 
