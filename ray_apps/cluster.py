@@ -49,7 +49,8 @@ def _quieten_ray_data() -> None:
     # An encoder that fails and gives way to the next is told by us in one line; Ray's frames are for its log file.
     logging.getLogger("ray.data.exceptions").addFilter(_for_log_file)
     for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):  # its other handler writes the session's log file
+        # Ray's own handler for the console; another of Ray's writes the session's log file, others are not Ray's.
+        if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):
             handler.setLevel(logging.CRITICAL)  # a job's failure reaches the user as its exception
 
 
