@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, median_seconds
 from data.cache import Entries
 from data.cache.keys import cache_keys, text_hashes, to_arrow
 from data.cache.memory import MemoryTier
@@ -141,13 +141,8 @@ def _stored() -> list[Row]:
 
 
 def _milliseconds(work: Callable[[], object], rounds: int) -> float:
-    """Median."""
-    seconds = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)
+    """Median of rounds, the first included."""
+    return 1000 * median_seconds(work, rounds, warmup=0)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 The quality figures are not gated: MiniLM was not trained for late interaction, and they are reported as they are.
 """
 
-from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from benchmarks.rows import Row, median_ratio, median_seconds
 from data.maxsim import maxsim
 from data.quantise import encode
 from data.retrieval import open_retriever
-from data.schema import read_table
+from data.schema import read_qrels, read_table
 from evaluation.retrieval import MODES, evaluate_retrieval
 from ray_apps.config import load_run
 from ray_apps.index import index
@@ -93,9 +92,7 @@ def quality(name: str) -> Row:
     """nDCG@10 of mode late, which rescores hybrid's best, beside the other modes over the same index."""
     run = load_run(RUNS / f"{name}.yaml", ["--late.dim", str(DIM)])
     tables = ingest(run).path
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    for judgement in read_table(tables / "qrels").to_pylist():
-        qrels[judgement["query_id"]][judgement["document_id"]] = judgement["score"]
+    qrels = read_qrels(tables / "qrels")
     queries = {row["id"]: row["text"] for row in read_table(tables / "queries", ["id", "text"]).to_pylist()}
     retriever = open_retriever(index(run).path, run.encoder)
     figures, details = evaluate_retrieval(retriever.search, queries, qrels, run.evaluate, (*MODES, "late"))

@@ -6,7 +6,6 @@ beside sentence-transformers' own quantised search, and how fast stored vectors 
 
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from benchmarks.rows import Row, median_ratio
 from data.encoders import load_encoder
 from data.quantise import STORAGES, Floats, Rows, Storage, bytes_per_vector, encode, overlap, rescore, search
 from data.reduction import Projection, fit_pca, random_projection, truncation
-from data.schema import partition_name, read_batches, read_table
+from data.schema import partition_name, read_batches, read_qrels, read_table
 from data.vector_store import codes, read_codes
 from data.vectors import ROW_GROUP, vector_column, write_table
 from evaluation.ranking import evaluate_ranking
@@ -85,9 +84,7 @@ def load(name: str) -> Corpus:
     """A run's vectors; what is not embedded yet is embedded."""
     run = load_run(RUNS / f"{name}.yaml")
     tables, embedded = ingest(run).path, embed(run)
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    for judgement in read_table(tables / "qrels").to_pylist():
-        qrels[judgement["query_id"]][judgement["document_id"]] = judgement["score"]
+    qrels = read_qrels(tables / "qrels")
     asked = read_table(tables / "queries", ["id", "text"]).to_pylist()
     queries = {query["id"]: query["text"] for query in asked if query["id"] in qrels}
     _, everything = read_codes(embedded.path / "vectors")

@@ -10,7 +10,7 @@ from benchmarks.rows import Row
 from data.chunking import passage_text
 from data.encoders import Encoder
 from data.retrieval import open_retriever
-from data.schema import read_table
+from data.schema import read_qrels, read_table
 from evaluation.ranking import evaluate_ranking
 from evaluation.retrieval import evaluate_retrieval
 from ray_apps.config import load_run
@@ -31,9 +31,7 @@ def measure() -> list[Row]:
 def _row(name: str, at_least: float) -> Row:
     run = load_run(RUNS / f"{name}.yaml")
     tables, passages, vectors = ingest(run).path, chunk(run).path / "passages", embed(run).path / "vectors"
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    for judgement in read_table(tables / "qrels").to_pylist():
-        qrels[judgement["query_id"]][judgement["document_id"]] = judgement["score"]
+    qrels = read_qrels(tables / "qrels")
     asked = read_table(tables / "queries", ["id", "text"]).to_pylist()
     queries = {query["id"]: query["text"] for query in asked if query["id"] in qrels}
 

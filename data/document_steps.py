@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError, nearest
-from data.schema import DOCUMENTS, partitions, write_partition
+from data.schema import DOCUMENTS, left_to_do, partitions, write_partition
 from data.steps import FailedItem, Step, StepConfig
 
 logger = logging.getLogger("catena")
@@ -84,8 +84,7 @@ def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path) -> dict[s
         InputError: if a step cannot be found or fails; it names step and document.
     """
     folder = out / "documents"
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = [path for path in partitions(documents) if not (folder / path.name).exists()]
+    todo = left_to_do(documents, folder)
     for done in _run(todo, steps, folder):
         if done["problem"]:
             raise InputError(done["problem"], done["remedy"])

@@ -18,7 +18,7 @@ from data.embed_actor import Embedded
 from data.embed_pool import EmbedConfig
 from data.embed_progress import Rates, watched
 from data.encoders import EncoderConfig, check_model
-from data.schema import count_rows, partitions
+from data.schema import count_rows, left_to_do, partitions
 from data.vectors import Partition, count_documents, describe, write_manifest
 
 logger = logging.getLogger("catena")
@@ -56,10 +56,7 @@ def embed(
     check_model(encoder)
     begun_at = time.time()
     vectors = out / "vectors"
-    vectors.mkdir(parents=True, exist_ok=True)
-    for cut_short in vectors.glob(".*.unfinished"):
-        cut_short.unlink()
-    todo = [path for path in partitions(passages) if not (vectors / path.name).exists()]
+    todo = left_to_do(passages, vectors)
     kept = [describe(path) for path in partitions(vectors)]
     made: list[Embedded] = []
     rates = Rates(count_rows(passages), sum(partition.rows for partition in kept))

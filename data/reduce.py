@@ -19,7 +19,7 @@ from data.encoders.chain import keep_note
 from data.errors import InputError
 from data.quantise import Storage, bytes_per_vector, check_dim, encode, overlap, rescore, search
 from data.reduction import PROJECTION, Projection, fit_pca, random_projection, sampled, truncation
-from data.schema import partitions
+from data.schema import left_to_do, partitions
 from data.vector_store import matrix
 from data.vectors import describe, vector_column, write_manifest, write_table
 
@@ -85,10 +85,7 @@ def reduce(embedded: Path, config: ReduceConfig, out: Path) -> dict[str, Any]:
     check_dim(dim, config.storage)
     projection = _projection(embedded / "vectors", manifest, config, out / PROJECTION)
     vectors = out / "vectors"
-    vectors.mkdir(parents=True, exist_ok=True)
-    for cut_short in vectors.glob(".*.unfinished"):
-        cut_short.unlink()
-    todo = [path for path in partitions(embedded / "vectors") if not (vectors / path.name).exists()]
+    todo = left_to_do(embedded / "vectors", vectors)
     kept = sum(pq.read_metadata(path).num_rows for path in partitions(vectors))
     _run(todo, projection, config.storage, vectors)
     whole = [describe(path) for path in partitions(vectors)]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from data.encoders import Encoded, Encoder
 from data.errors import InputError
 from data.quantise import Floats
-from data.schema import count_rows, read_batches
+from data.schema import count_rows, read_batches, whole_or_absent
 from data.vector_store import matrix
 
 Method = Literal["pca", "random", "matryoshka"]
@@ -65,11 +65,10 @@ class Projection:
         """Write it as safetensors; the file is whole or absent under its name."""
         from safetensors.numpy import save_file
 
-        unfinished = path.with_name(f".{path.name}.unfinished")
         # One entry: safetensors writes several in any order, and the file would differ each time.
         described = json.dumps({"method": self.method, "encoder": self.encoder, "kept": self.kept})
-        save_file({"matrix": np.ascontiguousarray(self.matrix)}, unfinished, metadata={"projection": described})
-        unfinished.replace(path)
+        with whole_or_absent(path) as unfinished:
+            save_file({"matrix": np.ascontiguousarray(self.matrix)}, unfinished, metadata={"projection": described})
 
     @classmethod
     def load(cls, path: Path) -> "Projection":

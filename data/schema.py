@@ -79,6 +79,26 @@ def read_table(folder: Path, columns: list[str] | None = None) -> pa.Table:
     return pq.ParquetDataset(partitions(folder)).read(columns=columns)
 
 
+def read_qrels(folder: Path) -> dict[str, dict[str, int]]:
+    """The table of judgements: by query, the grade of each document that was judged for it; empty where it has none."""
+    grades: dict[str, dict[str, int]] = {}
+    for batch in read_batches(folder):
+        for row in batch.to_pylist():
+            grades.setdefault(row["query_id"], {})[row["document_id"]] = row["score"]
+    return grades
+
+
+def left_to_do(table: Path, folder: Path) -> list[Path]:
+    """Partitions of a table that a folder has none of the same name for: what a job that makes one of each begins with.
+
+    The folder is made where there is none, and what a killed job left unfinished in it is removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for cut_short in folder.glob(".*.unfinished"):
+        cut_short.unlink()
+    return [path for path in partitions(table) if not (folder / path.name).exists()]
+
+
 def read_batches(folder: Path, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]:
     """The table as a stream of record batches of at most ``rows`` rows."""
     for path in partitions(folder):

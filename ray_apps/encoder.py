@@ -3,7 +3,6 @@
 import importlib
 import logging
 import sys
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from data.encoders import Encoder, EncoderConfig, load_encoder
 from data.encoders.precision import short_form
 from data.errors import InputError
 from data.sampling import sample_passages
-from data.schema import read_table
+from data.schema import read_qrels, read_table
 from evaluation.encoder_gate import (
     EXACT,
     SMALLEST_COSINE,
@@ -253,10 +252,7 @@ def _load(run: RunConfig, forms: tuple[str, ...]) -> tuple[dict[str, Encoder], d
 
 def _questions(tables: Path, most: int, seed: int) -> Questions:
     """Questions that have a relevant document, at most so many, drawn with the seed."""
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    if any((tables / "qrels").glob("part-*.parquet")):
-        for row in read_table(tables / "qrels").to_pylist():
-            qrels[row["query_id"]][row["document_id"]] = row["score"]
+    qrels = read_qrels(tables / "qrels")
     judged = {query for query, grades in qrels.items() if any(grade > 0 for grade in grades.values())}
     if not judged:
         return Questions({}, {})

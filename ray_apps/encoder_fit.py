@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from data.chunking import passage_text
 from data.encoders import EncoderConfig, EnsembleConfig
-from data.encoders.chain import links
+from data.encoders.chain import every, links
 from data.encoders.kinds import HashedConfig
 from data.errors import InputError
 from data.schema import partitions, read_batches, read_table
@@ -105,11 +105,7 @@ Encode = Callable[[list[str]], list[Any]]
 
 def _hashed(config: EncoderConfig) -> Iterator[HashedConfig]:
     """Every hashed encoder in a chain and its ensembles."""
-    for link in links(config):
-        if link.hashed is not None:
-            yield link.hashed
-        for member in link.ensemble.members if link.ensemble is not None else ():
-            yield from _hashed(member)
+    yield from (encoder.hashed for encoder in every(config) if encoder.hashed is not None)
 
 
 def _ensemble(config: EncoderConfig) -> EnsembleConfig:

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from data.artifacts import Artifact, materialise
 from data.graph import load_graph
 from data.retrieval import open_retriever
-from data.schema import read_table
+from data.schema import read_qrels, read_table
 from evaluation.baselines import adamic_adar, common_neighbours, cosine, resource_allocation
 from evaluation.config import EvaluateConfig
 from evaluation.links import evaluate_links, unordered_pairs
@@ -73,9 +72,7 @@ def _model_if_linked(run: RunConfig) -> Artifact | str:
 
 def _judge_search(run: RunConfig, tables: Artifact, index: Artifact) -> tuple[Figures, dict[str, Any]] | str:
     queries = read_table(tables.path / "queries", columns=["id", "text"])
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in read_table(tables.path / "qrels").to_pylist():
-        qrels[row["query_id"]][row["document_id"]] = row["score"]
+    qrels = read_qrels(tables.path / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     if not any(grade > 0 for query in asked for grade in qrels.get(query, {}).values()):
         return "None of the corpus's questions has a relevant document, so search was not judged."

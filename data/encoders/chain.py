@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data.encoders import BATCH_TOKENS, Encoder, EncoderConfig, load_encoder
 from data.errors import EncoderUnavailable, InputError
+from data.schema import whole_or_absent
 
 logger = logging.getLogger("catena")
 
@@ -25,6 +26,14 @@ def links(config: EncoderConfig) -> list[EncoderConfig]:
         link.model_copy(update={"device": "cpu"}) if link.endpoint is not None or link.hashed is not None else link
         for link in (own, *config.fallback)
     ]
+
+
+def every(config: EncoderConfig) -> Iterator[EncoderConfig]:
+    """Each encoder of a chain, and each member of those that are ensembles, behind the ensemble itself."""
+    for link in links(config):
+        yield link
+        for member in link.ensemble.members if link.ensemble is not None else ():
+            yield from every(member)
 
 
 def load_first(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, threads: int | None = None) -> Encoder:
@@ -147,6 +156,5 @@ def keep_note(embedded: Path, out: Path) -> None:
 
 def note_link(embedded: Path, link: int, label: str) -> None:
     """Write down which encoder of the chain makes the vectors of a folder."""
-    unfinished = embedded / f".{_NOTE}.unfinished"
-    unfinished.write_text(json.dumps({"link": link, "encoder": label}))
-    unfinished.replace(embedded / _NOTE)
+    with whole_or_absent(embedded / _NOTE) as unfinished:
+        unfinished.write_text(json.dumps({"link": link, "encoder": label}))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.encoders import EncoderConfig
-from data.encoders.chain import links
+from data.encoders.chain import every
 
 BLOCKS, BLOCK = 64, 16_384  # of a file that is read in part: weights of other values differ in all of them
 
@@ -20,9 +20,7 @@ def contents(config: EncoderConfig) -> dict[str, str]:
 
 
 def _named(config: EncoderConfig) -> Iterator[Path]:
-    for link in links(config):
-        for member in link.ensemble.members if link.ensemble is not None else ():
-            yield from _named(member)
+    for link in every(config):
         files = (
             link.hashed.idf if link.hashed is not None else None,
             link.ensemble.attention if link.ensemble is not None else None,

@@ -21,7 +21,7 @@ from data.late import TOKEN_PROJECTION
 from data.late.multivectors import with_tokens
 from data.lexical import BM25, Tokenizer, mean_length
 from data.reduction import PROJECTION
-from data.schema import count_rows, partitions, read_batches
+from data.schema import count_rows, partitions, read_batches, whole_or_absent
 from data.vector_store import matrix
 
 if TYPE_CHECKING:
@@ -104,9 +104,8 @@ def _kept_beside(projection: Path, out: Path) -> Path | None:
     """
     if not projection.exists():
         return None
-    unfinished = out / f".{projection.name}.unfinished"
-    shutil.copyfile(projection, unfinished)
-    unfinished.replace(out / projection.name)
+    with whole_or_absent(out / projection.name) as unfinished:
+        shutil.copyfile(projection, unfinished)
     return Path(projection.name)
 
 

@@ -23,7 +23,7 @@ from data.late.multivectors import multivector_table, write_multivectors
 from data.quantise import check_dim
 from data.reduction import Projection, fit_pca, random_projection
 from data.sampling import sample_passages
-from data.schema import count_rows, partitions
+from data.schema import count_rows, left_to_do, partitions
 
 logger = logging.getLogger("catena")
 
@@ -99,10 +99,7 @@ def embed_tokens(
     refuse_without_tokens(made_by)
     check_dim(config.dim, config.storage)
     folder = out / "multivectors"
-    folder.mkdir(parents=True, exist_ok=True)
-    for cut_short in folder.glob(".*.unfinished"):
-        cut_short.unlink()
-    todo = [path for path in partitions(passages) if not (folder / path.name).exists()]
+    todo = left_to_do(passages, folder)
     kept = count_rows(folder)
     started = time.perf_counter()
     made, retries = _run(todo, made_by, config, spread, out)
