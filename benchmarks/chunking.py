@@ -16,14 +16,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.embed_texts import sample
+from benchmarks.embed.texts import sample
 from benchmarks.rows import Row
-from data.chunkers.fixed import cut_fixed
-from data.chunkers.semantic import cut_sentences, distances, join_sentences
-from data.chunkers.tokens import token_starts
-from data.chunking import ChunkConfig, chunk, chunk_text, passage_text
-from data.encoders import Encoder, EncoderConfig, Vectors, load_encoder
-from data.schema import DOCUMENTS, partition_name, write_partition
+from data.encoders import Encoder, Vectors, load_encoder
+from data.encoders.config import EncoderConfig
+from data.encoders.transformer.token_starts import token_starts
+from data.partitions import partition_name, write_partition
+from data.passages.chunk import chunk, chunk_text
+from data.passages.config import ChunkConfig
+from data.passages.fixed import cut_fixed
+from data.passages.semantic import cut_sentences, distances, join_sentences
+from data.passages.text import passage_text
+from data.schema import DOCUMENTS
 from evaluation.ranking import evaluate_ranking
 
 logger = logging.getLogger("catena")

@@ -12,10 +12,10 @@ import numpy as np
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from data.chunking import passage_text
-from data.encoders import EncoderConfig
-from data.encoders.models import find_model
-from data.schema import read_table
+from data.encoders.config import EncoderConfig
+from data.encoders.transformer.models import find_model
+from data.partitions import read_table
+from data.passages.text import passage_text
 
 
 class Question(BaseModel):

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import Row
-from data.chunking import passage_text
 from data.encoders import Encoder
-from data.retrieval import open_retriever
-from data.schema import read_qrels, read_table
+from data.partitions import read_qrels, read_table
+from data.passages.text import passage_text
 from evaluation.ranking import evaluate_ranking
 from evaluation.retrieval import evaluate_retrieval
 from ray_apps.config import load_run
 from ray_apps.embed import embed
 from ray_apps.index import index
 from ray_apps.ingest import chunk, ingest
+from retrieval.search import open_retriever
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
 AT_LEAST = {"cranfield": 0.42, "scifact": 0.68}

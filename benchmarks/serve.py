@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import Row
-from data.schema import read_table
+from data.partitions import read_table
 from ray_apps.config import load_run
 from ray_apps.embed import embed
 from ray_apps.index import index

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,53 +54,3 @@ def padding_share(lengths: npt.NDArray[np.integer], batches: Sequence[Positions]
     area = sum(int(lengths[batch].max()) * len(batch) for batch in batches)
     tokens = sum(int(lengths[batch].sum()) for batch in batches)
     return 1.0 - tokens / area if area else 0.0
-
-
-class TokenWindow(Generic[Item]):
-    """Items that wait to be worked on, handed out in the batches that ``token_batches`` makes of those here now.
-
-    The batch of most items goes first: many short texts are answered in the time of one long one. An item that has
-    waited for ``max_age_s`` ends that: from then on the batch that holds the oldest item goes first, so nothing waits
-    for longer than its age bound and the turns of those that were there before it.
-
-    The clock is the caller's: seconds that never fall, from any beginning.
-
-    Args:
-        max_tokens: largest padded area of a batch, at least 1. A longer item is a batch of its own.
-        max_items: most items in a batch, at least 1.
-        max_age_s: seconds after which an item's batch is next; 0 hands out oldest first.
-    """
-
-    def __init__(self, max_tokens: int, max_items: int, max_age_s: float) -> None:
-        self._max_tokens = max_tokens
-        self._max_items = max_items
-        self._max_age_s = max_age_s
-        self._waiting: list[tuple[Item, int, float]] = []  # in order of arrival: item, length, time
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, item: Item, length: int, now_s: float) -> None:
-        """Let an item wait.
-
-        Args:
-            item: whatever is to be worked on.
-            length: its tokens.
-            now_s: the time.
-        """
-        self._waiting.append((item, length, now_s))
-
-    def take(self, now_s: float) -> list[Item]:
-        """The next batch, which then waits no more; empty where nothing waits."""
-        if not self._waiting:
-            return []
-        lengths = np.array([length for _, length, _ in self._waiting], dtype=np.int64)
-        batches = token_batches(lengths, self._max_tokens, self._max_items)
-        if now_s - self._waiting[0][2] >= self._max_age_s:
-            chosen = next(batch for batch in batches if 0 in batch)
-        else:
-            chosen = max(batches, key=len)
-        taken = set(chosen.tolist())
-        items = [self._waiting[position][0] for position in sorted(taken)]
-        self._waiting = [waiting for position, waiting in enumerate(self._waiting) if position not in taken]
-        return items

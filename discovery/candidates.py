@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from data.graph import Graph
+from data.graph.graph import Graph
 from discovery.config import DiscoverConfig
 
 logger = logging.getLogger("catena")

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from data.graph import GraphArtifact
-from data.schema import partition_name, partitions, write_partition
+from data.graph.graph import GraphArtifact
+from data.partitions import partition_name, partitions, write_partition
 from discovery.candidates import SOURCES, Candidates, Nodes, find_candidates, pair_codes
 from discovery.config import DiscoverConfig
 from discovery.proposals import PROPOSALS, proposal_table

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data.graph import Graph, GraphArtifact
-from data.schema import read_batches
+from data.graph.graph import Graph, GraphArtifact
+from data.partitions import read_batches
 from discovery.candidates import SOURCES, Nodes
 
 PROPOSALS = pa.schema(

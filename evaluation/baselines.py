@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from data.graph import Graph
+from data.graph.graph import Graph
 from evaluation.links import Nodes, Scorer
 
 

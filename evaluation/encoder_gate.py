@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from data.encoders import Encoder, Vectors
-from data.sampling import PassageSample
+from data.passages.sampling import PassageSample
 from evaluation.ranking import evaluate_ranking
 
 EXACT = "torch fp32"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.graph import Graph
+from data.graph.graph import Graph
 from evaluation.significance import bootstrap_interval, paired_difference
 
 Nodes = npt.NDArray[np.int64]

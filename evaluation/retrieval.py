@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from data.index import Mode
-from data.retrieval import SearchHit
 from evaluation.config import EvaluateConfig
 from evaluation.ranking import RankingFigures, evaluate_ranking
 from evaluation.significance import paired_difference
+from retrieval.config import Mode
+from retrieval.search import SearchHit
 
 Search = Callable[[Sequence[str], Mode, int], Sequence[Sequence[SearchHit]]]
 """Queries, mode and number of documents -> the hits of each query, best first."""

@@ -75,7 +75,7 @@ def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str
 
         return serve(run)
     if command == "encoder":
-        from ray_apps.encoder import encoder
+        from ray_apps.encoder.check import encoder
 
         return encoder(run, arguments.action, arguments.triton)
     stage = importlib.import_module(f"ray_apps.{command}")
@@ -100,7 +100,7 @@ def _show(command: str, result: dict[str, Any], as_json: bool) -> None:
 
 def _tell(error: Exception, debug: bool) -> int:
     """Say what went wrong in the user's terms, and choose the exit code."""
-    from ray_apps.failures import first_cause, input_error
+    from data.failures import first_cause, input_error
 
     mistake = input_error(error)
     if debug:

@@ -23,23 +23,20 @@ from pydantic_settings import (
 
 from data.artifacts import StageConfig
 from data.cache import CacheConfig
-from data.chunking import ChunkConfig
-from data.embed_pool import EmbedConfig
-from data.encoders import EncoderConfig
-from data.encoders.kinds import API_KEY_VARIABLE
+from data.embedding.config import EmbedConfig, LateConfig, ReduceConfig
+from data.encoders.config import API_KEY_VARIABLE, EncoderConfig
 from data.errors import InputError, nearest
-from data.graph import GraphConfig
-from data.index import IndexConfig
-from data.late import LateConfig
-from data.reduce import ReduceConfig
+from data.graph.graph import GraphConfig
+from data.passages.config import ChunkConfig
+from data.passages.steps import StepConfig
 from data.sources import SourceConfig
-from data.steps import StepConfig
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain
+from retrieval.config import IndexConfig
 from serving.config import ServeConfig
-from training.config import FuseConfig, TrainConfig
-from training.matryoshka_config import MatryoshkaConfig
+from training.encoders.matryoshka_config import MatryoshkaConfig
+from training.links.config import FuseConfig, TrainConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.

@@ -6,7 +6,7 @@ from typing import Any
 import discovery.discover
 from data.artifacts import Artifact, materialise
 from data.errors import InputError
-from data.graph import load_graph
+from data.graph.graph import load_graph
 from discovery.proposals import read_best
 from ray_apps.config import RunConfig
 from ray_apps.report import write_run_report
@@ -23,7 +23,7 @@ def discover(run: RunConfig) -> Artifact:
     if proposed.done:
         return proposed
     from ray_apps.train import train, why_untrainable
-    from training.scoring import LinkScorer
+    from training.links.scoring import LinkScorer
 
     obstacle = why_untrainable(run)
     if obstacle is not None:

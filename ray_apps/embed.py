@@ -4,11 +4,11 @@ import logging
 import sys
 
 from data.artifacts import Artifact, materialise
+from data.embedding.fallback import embed_chain
 from data.encoders import check_model
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
-from ray_apps.encoder import usable_encoder
-from ray_apps.fallback import embed_chain
+from ray_apps.encoder.check import usable_encoder
 from ray_apps.ingest import chunk
 from ray_apps.stages import artifact
 

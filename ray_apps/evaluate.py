@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 from data.artifacts import Artifact, materialise
-from data.graph import load_graph
-from data.retrieval import open_retriever
-from data.schema import read_qrels, read_table
+from data.graph.graph import load_graph
+from data.partitions import read_qrels, read_table
 from evaluation.baselines import adamic_adar, common_neighbours, cosine, resource_allocation
 from evaluation.config import EvaluateConfig
 from evaluation.links import evaluate_links, unordered_pairs
 from evaluation.retrieval import MODES, evaluate_retrieval
 from ray_apps.config import RunConfig
-from ray_apps.encoder import usable_encoder
+from ray_apps.encoder.check import usable_encoder
 from ray_apps.ingest import ingest
 from ray_apps.report import write_run_report
 from ray_apps.stages import artifact
+from retrieval.search import open_retriever
 
 logger = logging.getLogger("catena")
 
@@ -85,7 +85,7 @@ def _judge_search(run: RunConfig, tables: Artifact, index: Artifact) -> tuple[Fi
 
 
 def _judge_links(run: RunConfig, _: Artifact, model: Artifact) -> tuple[Figures, dict[str, Any]] | str:
-    from training.scoring import LinkScorer
+    from training.links.scoring import LinkScorer
 
     graph_path = artifact(run, "graph").path
     graph = load_graph(graph_path)

@@ -3,13 +3,13 @@
 import sys
 
 from data.artifacts import Artifact, materialise
-from data.index.build import build_index
 from ray_apps.config import RunConfig
 from ray_apps.embed import embed
 from ray_apps.ingest import chunk, documents
 from ray_apps.late import late
 from ray_apps.reduce import vectors
 from ray_apps.stages import artifact
+from retrieval.build import build_index
 
 
 def index(run: RunConfig) -> Artifact:

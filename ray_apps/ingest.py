@@ -4,18 +4,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import data.chunking
-import data.document_steps
-import data.ingest
+import data.passages.chunk
+import data.passages.document_steps
+import data.sources.ingest
 from data.artifacts import Artifact, locate, materialise
-from data.chunkers.sentences import chunk_semantic
-from data.chunkers.tokens import token_starts
+from data.embedding.fallback import embed_chain
 from data.encoders import check_model
 from data.encoders.exact import exact_form
-from data.resolve import strict_error
+from data.encoders.transformer.token_starts import token_starts
+from data.passages.chunk_semantic import chunk_semantic
+from data.sources.resolve import strict_error
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
-from ray_apps.fallback import embed_chain
 from ray_apps.stages import artifact
 
 
@@ -28,9 +28,9 @@ def ingest(run: RunConfig) -> Artifact:
     tables = artifact(run, "ingest")
     if not tables.done:
         connect(run.ray)
-        materialise(tables, lambda out: data.ingest.ingest(run.source, out))
+        materialise(tables, lambda out: data.sources.ingest.ingest(run.source, out))
     elif run.source.strict and tables.result["rejects"]:  # made by a run that was not strict
-        raise strict_error(data.ingest.first_reject(tables.path / "rejects"))
+        raise strict_error(data.sources.ingest.first_reject(tables.path / "rejects"))
     return tables
 
 
@@ -46,7 +46,7 @@ def documents(run: RunConfig) -> Path:
     if not stepped.done:
         read = ingest(run).path / "documents"
         connect(run.ray)
-        materialise(stepped, lambda out: data.document_steps.run_steps(read, run.steps, out))
+        materialise(stepped, lambda out: data.passages.document_steps.run_steps(read, run.steps, out))
     return stepped.path / "documents"
 
 
@@ -76,7 +76,7 @@ def _cut(run: RunConfig, table: Path, out: Path) -> dict[str, Any]:
             table, run.chunk, lambda texts, folder: embed_chain(texts, encoder, spread, folder, cache), out, kept
         )
     starts = token_starts(run.encoder) if run.chunk.strategy == "fixed" else None
-    return data.chunking.chunk(table, run.chunk, out, starts)
+    return data.passages.chunk.chunk(table, run.chunk, out, starts)
 
 
 if __name__ == "__main__":

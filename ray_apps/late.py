@@ -3,7 +3,7 @@
 import sys
 
 from data.artifacts import Artifact, materialise
-from data.encoders.token_vectors import refuse_without_tokens
+from data.encoders.transformer.token_vectors import refuse_without_tokens
 from data.errors import InputError
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
@@ -28,7 +28,7 @@ def late(run: RunConfig) -> Artifact:
     passages, embedded = chunk(run).path / "passages", embed(run).path
     connect(run.ray)
 
-    from data.late.embed import embed_tokens
+    from data.embedding.late import embed_tokens
 
     return materialise(made, lambda out: embed_tokens(passages, embedded, run.encoder, config, run.embed, out))
 

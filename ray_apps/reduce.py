@@ -2,7 +2,7 @@
 
 import sys
 
-import data.reduce
+import data.embedding.reduce
 from data.artifacts import Artifact, materialise
 from data.errors import InputError
 from ray_apps.cluster import connect
@@ -32,7 +32,7 @@ def reduce(run: RunConfig) -> Artifact:
         return made
     embedded = embed(run).path
     connect(run.ray)
-    return materialise(made, lambda out: data.reduce.reduce(embedded, run.reduce, out))
+    return materialise(made, lambda out: data.embedding.reduce.reduce(embedded, run.reduce, out))
 
 
 if __name__ == "__main__":

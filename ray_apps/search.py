@@ -5,11 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from data.errors import InputError
-from data.index import Filter, Mode
-from data.retrieval import open_retriever
 from ray_apps.config import RunConfig
-from ray_apps.encoder import usable_encoder
+from ray_apps.encoder.check import usable_encoder
 from ray_apps.index import index
+from retrieval.config import Mode
+from retrieval.index import Filter
+from retrieval.search import open_retriever
 
 
 def search(

@@ -9,10 +9,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
+from data.failures import IN_TEXT
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
-from ray_apps.encoder import usable_encoder
-from ray_apps.failures import IN_TEXT
+from ray_apps.encoder.check import usable_encoder
 from ray_apps.index import index
 from ray_apps.ingest import documents, ingest
 from ray_apps.stages import artifact

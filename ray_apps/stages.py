@@ -6,8 +6,8 @@ from typing import Any
 from data.artifacts import Artifact, locate
 from data.encoders.exact import exact_form
 from data.encoders.files import contents
+from data.passages.steps import code_stamp
 from data.sources import fingerprint
-from data.steps import code_stamp
 from ray_apps.config import RunConfig
 
 

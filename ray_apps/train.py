@@ -3,7 +3,7 @@
 import sys
 
 from data.artifacts import Artifact, materialise
-from data.graph import SPLITS, build_graph
+from data.graph.graph import SPLITS, build_graph
 from ray_apps.cluster import connect
 from ray_apps.config import RunConfig
 from ray_apps.ingest import documents, ingest
@@ -45,7 +45,7 @@ def train(run: RunConfig) -> Artifact:
     links = graph(run).path
     connect(run.ray)
 
-    from training.driver import train_links
+    from training.links.driver import train_links
 
     store = run.workspace.resolve() / "mlflow.db"
     return materialise(made, lambda out: train_links(links, run.train, run.name, store, out))

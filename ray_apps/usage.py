@@ -25,12 +25,12 @@ COMMANDS = {
 
 # Where each action of `catena encoder` stands, as module:function, and what it does.
 ENCODER_ACTIONS = {
-    "check": ("ray_apps.encoder:compare", "compare the forms of the encoder on this machine"),
-    "export": ("ray_apps.encoder:export", "lay it out for a server"),
-    "idf": ("ray_apps.encoder_fit:idf", "count the weights of words of hashed encoders"),
-    "fuse": ("ray_apps.encoder_fit:fuse", "learn the attention of an ensemble"),
+    "check": ("ray_apps.encoder.check:compare", "compare the forms of the encoder on this machine"),
+    "export": ("ray_apps.encoder.check:export", "lay it out for a server"),
+    "idf": ("ray_apps.encoder.fit:idf", "count the weights of words of hashed encoders"),
+    "fuse": ("ray_apps.encoder.fit:fuse", "learn the attention of an ensemble"),
     "matryoshka": (
-        "ray_apps.encoder_matryoshka:matryoshka",
+        "ray_apps.encoder.matryoshka:matryoshka",
         "fine-tune the model on links or answered questions so that its vectors can be cut short",
     ),
 }
@@ -67,7 +67,7 @@ def command_parser(command: str) -> Parser:
         )
         parser.add_argument("--strict", action="store_true", help="the first bad row of the corpus is an error")
     if command == "search":
-        from data.index import Mode
+        from retrieval.config import Mode
 
         parser.add_argument("query", metavar="QUERY", help="what to look for")
         parser.add_argument("--top-k", type=_positive, default=10, metavar="N", help="results wanted (default: 10)")

@@ -18,14 +18,15 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from data.cache import CacheConfig
-from data.encoders import EncoderConfig
+from data.encoders.config import EncoderConfig
 from data.errors import EncoderUnavailable, InputError
-from data.index import IndexMeta, read_meta
-from data.index.actor import IndexActor
-from data.retrieval import SearchHit, SearchQuery, check_query
+from retrieval.index import IndexMeta
+from retrieval.open import read_meta
+from retrieval.search import SearchHit, SearchQuery, check_query
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError, answer_errors, documented
+from serving.index import IndexActor
 from serving.links import LinkTables
 from serving.schemas import Health, LinksResponse, SearchRequest, SearchResponse, SearchResult
 

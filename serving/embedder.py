@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from data.cache import CacheConfig
-from data.coalescing import Coalescer
-from data.encoders import EncoderConfig
+from data.encoders.config import EncoderConfig
 from data.errors import EncoderUnavailable
-from data.index import IndexMeta
-from data.retrieval import QueryEncoders, query_encoders
+from retrieval.index import IndexMeta
+from retrieval.search import QueryEncoders, query_encoders
+from serving.batcher import Coalescer
 from serving.config import ServeConfig
 
 BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data.schema import partitions, read_table
+from data.partitions import partitions, read_table
 from serving.schemas import DiscoveredLink, KnownLink
 
 _PROPOSED = ["source", "target", "source_title", "target_title", "relation", "probability", "reason"]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.index import Mode
+from retrieval.config import Mode
 
 
 class SearchRequest(BaseModel):

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data.encoders import EncoderConfig
+from data.encoders.config import EncoderConfig, HashedConfig
 from data.encoders.hashed import HashedEncoder
-from data.encoders.kinds import HashedConfig
 
 DIM = 32
 Answer = Callable[["Handler", dict[str, Any]], None]

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from training.model import LinkModel, ModelShape
+from training.links.model import LinkModel, ModelShape
 
 
 def save_model(model: LinkModel, path: Path) -> None:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from training.config import TrainConfig
+from training.links.config import TrainConfig
 
 
 def track(config: TrainConfig, run_name: str, default_store: Path, result: dict[str, Any], model: Path) -> str:

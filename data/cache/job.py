@@ -12,7 +12,7 @@ from data.cache.encoder import DocumentCache, open_redis
 from data.cache.events import publish_gone
 from data.cache.redis import connect
 from data.cache.stored import HashIndex, earlier_artifacts, open_indexes
-from data.schema import whole_or_absent
+from data.partitions import whole_or_absent
 
 logger = logging.getLogger("catena")
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from data.cache import Entries, Found, TierCounts
 from data.cache.keys import HASH_BYTES, Hashes, from_arrow, hashes_of
-from data.schema import partition_name, partitions
+from data.partitions import partition_name, partitions
 
 logger = logging.getLogger("catena")
 

@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data.encoders import BATCH_TOKENS, Encoder, EncoderConfig, load_encoder
+from data.encoders import Encoder, load_encoder
+from data.encoders.config import BATCH_TOKENS, EncoderConfig
 from data.errors import EncoderUnavailable, InputError
-from data.schema import whole_or_absent
+from data.partitions import whole_or_absent
 
 logger = logging.getLogger("catena")
 

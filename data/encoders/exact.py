@@ -1,6 +1,6 @@
 """The exact form of an encoder: its weights in fp32, in torch. What every other form of it is measured against."""
 
-from data.encoders import EncoderConfig
+from data.encoders.config import EncoderConfig
 
 
 def exact_form(config: EncoderConfig) -> EncoderConfig:

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.encoders import EncoderConfig
 from data.encoders.chain import every
+from data.encoders.config import EncoderConfig
 
 BLOCKS, BLOCK = 64, 16_384  # of a file that is read in part: weights of other values differ in all of them
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.encoders import Encoded, Vectors
-from data.encoders.kinds import HashedConfig
+from data.encoders.config import HashedConfig
 from data.errors import InputError
 from data.lexical import Tokenizer
 
@@ -20,7 +20,7 @@ _SIGN = 1 << 31  # this bit of a term's number gives its sign, the others its di
 
 @dataclass(frozen=True)
 class Idf:
-    """How rare terms are: ``1 + ln((1 + n) / (1 + df))``, as in ``data.tfidf``.
+    """How rare terms are: ``1 + ln((1 + n) / (1 + df))``, as in ``data.graph.words``.
 
     Args:
         terms: int64 (T,), term numbers, ascending.

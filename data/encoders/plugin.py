@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from data.encoders import Encoded, Encoder, EncoderConfig, Vectors
+from data.encoders import Encoded, Encoder, Vectors
+from data.encoders.config import EncoderConfig
 from data.errors import InputError
 
 
@@ -64,8 +65,8 @@ def load_plugin(config: EncoderConfig, batch_tokens: int, threads: int | None) -
     """
     encoder = find_factory(config.model)(config)
     if any(kind.__name__ == "SentenceTransformer" for kind in type(encoder).__mro__):
-        from data.encoders.models import bounded
-        from data.encoders.sentence import SentenceEncoder
+        from data.encoders.transformer.encoder import SentenceEncoder
+        from data.encoders.transformer.models import bounded
 
         return SentenceEncoder.of_model(
             bounded(encoder, config.model, config.max_length), config, batch_tokens, threads

@@ -1,8 +1,7 @@
 """Where a corpus comes from: one reader a format, chosen in the run file by the name of its section.
 
 A reader is a config with two methods: ``files()`` names what it reads, ``tasks()`` cuts the reading into independent
-tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know nothing of Ray; ``data.ingest`` runs
-them.
+tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know nothing of Ray; ``ingest`` runs them.
 
 ``paths``     expands ``$CATENA_DATA`` and finds files     ``remote``   files by URL, fetched ahead of their reader
 ``fields``    records to rows, and what is wrong with one  ``records``  lines and rows of a file of any format
@@ -28,7 +27,7 @@ from data.sources.bible import BibleSource
 from data.sources.files import FilesSource
 from data.sources.function import FunctionSource
 from data.sources.paths import stamp
-from data.sources.pydocs import PydocsSource
+from data.sources.pydocs.source import PydocsSource
 from data.sources.remote import AHEAD
 from data.sources.rows import ReadTask
 from data.sources.triples import TriplesSource

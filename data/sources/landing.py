@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError
-from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS, write_partition
+from data.partitions import write_partition
+from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS
 from data.sources.rows import TABLE_OF, Document, ReadTask, Reject, Row, Skipped
 
 ROWS = {"documents": 8192}  # in a partition; rows of the other tables are narrow

@@ -22,21 +22,25 @@ import pyarrow.parquet as pq
 import ray.util.metrics  # noqa: F401 - the same
 import tqdm  # noqa: F401 - the same
 
-from data import document_steps, embed_pool, reduce
 from data.artifacts import StageConfig, locate, materialise
 from data.cache import CacheConfig
 from data.cache.encoder import DocumentCache
-from data.chunking import ChunkConfig, chunk
-from data.embed_actor import Embedded, EmbedPartition
-from data.embed_pool import EmbedConfig
-from data.encoders import EncoderConfig, plugin  # noqa: F401 - the same
-from data.quantise import Storage
-from data.reduction import Projection
-from data.schema import DOCUMENTS, partition_name, write_partition
-from data.steps import StepConfig
-from ray_apps.fallback import embed_chain
+from data.embedding import pool as embed_pool
+from data.embedding import reduce
+from data.embedding.actor import Embedded, EmbedPartition
+from data.embedding.config import EmbedConfig
+from data.embedding.fallback import embed_chain
+from data.encoders.config import EncoderConfig
+from data.partitions import partition_name, write_partition
+from data.passages import document_steps
+from data.passages.chunk import chunk
+from data.passages.config import ChunkConfig
+from data.passages.steps import StepConfig
+from data.schema import DOCUMENTS
+from data.vectors.projection import Projection
+from data.vectors.quantise import Storage
 
-STUB = EncoderConfig(model="benchmarks.stub_encoder:load")
+STUB = EncoderConfig(model="benchmarks.embed.stub_encoder:load")
 STEPS = [StepConfig(path="tests.ray.own_steps:shout")]
 CHUNK = ChunkConfig(partition_rows=10)
 COPYING = CacheConfig(stored=True)

@@ -15,12 +15,14 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from data.chunking import ChunkConfig, chunk
-from data.embed import embed
-from data.embed_actor import EmbedPartition
-from data.embed_pool import EmbedConfig
-from data.encoders import EncoderConfig
-from data.schema import DOCUMENTS, count_rows, partition_name, partitions, read_table, write_partition
+from data.embedding.actor import EmbedPartition
+from data.embedding.config import EmbedConfig
+from data.embedding.embed import embed
+from data.encoders.config import EncoderConfig
+from data.partitions import count_rows, partition_name, partitions, read_table, write_partition
+from data.passages.chunk import chunk
+from data.passages.config import ChunkConfig
+from data.schema import DOCUMENTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACTOR = "EmbedPartition"  # stands in the title that Ray gives the actor's process

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from data.encoders import EncoderConfig, load_encoder
-from data.schema import partitions, read_table
+from data.encoders import load_encoder
+from data.encoders.config import EncoderConfig
+from data.partitions import partitions, read_table
 from ray_apps.cli import main
 from tests.endpoint_server import Answer, Handler, Server, answer_well, status
 

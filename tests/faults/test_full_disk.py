@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data import embed_pool
 from data.artifacts import locate, materialise
 from data.cache.stored import FOLDER, _create
-from data.embed_actor import Embedded, EmbedPartition
-from data.encoders.token_vectors import TokenVectors
+from data.embedding import pool as embed_pool
+from data.embedding.actor import Embedded, EmbedPartition
+from data.encoders.transformer.token_vectors import TokenVectors
 from data.errors import InputError, full_disk_told
-from data.late.multivectors import multivector_table, write_multivectors
-from data.schema import partition_name, read_table, write_partition
+from data.partitions import partition_name, read_table, write_partition
+from data.vectors.multivectors import multivector_table, write_multivectors
 from ray_apps.cli import main
 
 FULL = Path("/dev/full")  # the kernel answers every write to it as a full disk does
@@ -77,7 +77,7 @@ def test_embedding_stops_with_one_message_and_goes_on_when_there_is_space(
     documents.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run_file.write_text(
         f"name: full\nworkspace: {tmp_path}/workspace\nsource: {{files: {{documents: {{path: {documents}}}}}}}\n"
-        "chunk: {partition_rows: 10}\nencoder: {model: 'benchmarks.stub_encoder:load'}\n"
+        "chunk: {partition_rows: 10}\nencoder: {model: 'benchmarks.embed.stub_encoder:load'}\n"
     )
 
     class OnAFullDisk(EmbedPartition):

@@ -7,15 +7,17 @@ import pyarrow as pa
 import pytest
 import torch
 
-from data.encoders import EncoderConfig, load_encoder
-from data.encoders.models import open_model
-from data.schema import DOCUMENTS, LINKS, partition_name, write_partition
+from data.encoders import load_encoder
+from data.encoders.config import EncoderConfig
+from data.encoders.transformer.models import open_model
+from data.partitions import partition_name, write_partition
+from data.schema import DOCUMENTS, LINKS
 from tests.faults.killed_workers import killed_worker
 from tests.tiny_model import tiny_model
-from training.matryoshka import fit
-from training.matryoshka_config import MatryoshkaConfig
-from training.matryoshka_driver import tune_encoder
-from training.pairs import read_pairs
+from training.encoders.matryoshka import fit
+from training.encoders.matryoshka_config import MatryoshkaConfig
+from training.encoders.matryoshka_driver import tune_encoder
+from training.encoders.pairs import read_pairs
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 CONFIG = MatryoshkaConfig(dims=(16, 4), epochs=4, batch_pairs=16, learning_rate=1e-3, max_length=16, valid_share=0.2)

@@ -9,13 +9,13 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from data.graph import GraphConfig, load_graph, split_links
+from data.graph.graph import GraphConfig, load_graph, split_links
 from evaluation.links import both_directions, link_metrics, link_ranks
 from tests.faults.killed_workers import killed_worker
-from training.config import TrainConfig
-from training.driver import train_links
-from training.loop import fit
-from training.scoring import LinkScorer
+from training.links.config import TrainConfig
+from training.links.driver import train_links
+from training.links.loop import fit
+from training.links.scoring import LinkScorer
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 CONFIG = TrainConfig(

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from data.encoders import EncoderConfig, load_encoder
-from data.encoders.models import open_model
-from data.encoders.onnx_export import export_model
-from data.graph import GraphArtifact, GraphConfig, split_links
-from training.config import TrainConfig
-from training.loop import fit
+from data.encoders import load_encoder
+from data.encoders.config import EncoderConfig
+from data.encoders.onnx.export import export_model
+from data.encoders.transformer.models import open_model
+from data.graph.graph import GraphArtifact, GraphConfig, split_links
+from training.links.config import TrainConfig
+from training.links.loop import fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 

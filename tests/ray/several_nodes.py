@@ -21,9 +21,9 @@ os.environ["RAY_metrics_report_interval_ms"] = "300"  # ten seconds, as it is by
 import ray
 from ray.cluster_utils import Cluster
 
-from data.embed import embed
-from data.embed_pool import EmbedConfig
-from data.encoders import EncoderConfig
+from data.embedding.config import EmbedConfig
+from data.embedding.embed import embed
+from data.encoders.config import EncoderConfig
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
 

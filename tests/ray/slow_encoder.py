@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.stub_encoder import StubEncoder
-from data.encoders import EncoderConfig
+from benchmarks.embed.stub_encoder import StubEncoder
+from data.encoders.config import EncoderConfig
 
 
 class SlowEncoder(StubEncoder):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from data.schema import partitions, read_table
+from data.partitions import partitions, read_table
 from ray_apps.cli import main
 from ray_apps.config import load_run
 from ray_apps.ingest import chunk, documents

@@ -12,16 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from data.chunking import ChunkConfig, chunk, passage_text
-from data.embed import embed
-from data.embed_pool import EmbedConfig
-from data.encoders import EncoderConfig, load_encoder
+from data.embedding.config import EmbedConfig
+from data.embedding.embed import embed
+from data.encoders import load_encoder
+from data.encoders.config import EncoderConfig
 from data.errors import InputError
-from data.schema import DOCUMENTS, partition_name, read_table, write_partition
-from ray_apps.failures import input_error
+from data.failures import input_error
+from data.partitions import partition_name, read_table, write_partition
+from data.passages.chunk import chunk
+from data.passages.config import ChunkConfig
+from data.passages.text import passage_text
+from data.schema import DOCUMENTS
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
-STUB = EncoderConfig(model="benchmarks.stub_encoder:load")
+STUB = EncoderConfig(model="benchmarks.embed.stub_encoder:load")
 
 
 def make_passages(folder: Path, documents: int, partition_rows: int = 64) -> Path:

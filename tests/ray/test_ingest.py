@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from data.ingest import ingest
-from data.schema import partitions, read_table
+from data.partitions import partitions, read_table
 from data.sources import SourceConfig, read_tasks
+from data.sources.ingest import ingest
 from data.sources.landing import counts_path, land
 from ray_apps.config import RunConfig
 from ray_apps.ingest import chunk

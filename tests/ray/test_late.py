@@ -8,24 +8,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.chunking import ChunkConfig, chunk, passage_text
-from data.embed_actor import EmbedPartition
-from data.embed_pool import EmbedConfig
-from data.encoders import EncoderConfig, load_encoder
+from data.embedding.actor import EmbedPartition
+from data.embedding.config import TOKEN_PROJECTION, EmbedConfig, LateConfig
+from data.embedding.late import embed_tokens, fit_projection
+from data.encoders import load_encoder
 from data.encoders.chain import maker_of
-from data.encoders.kinds import HashedConfig
-from data.encoders.token_vectors import TokenEncoder
+from data.encoders.config import EncoderConfig, HashedConfig
+from data.encoders.transformer.token_vectors import TokenEncoder
 from data.errors import InputError
-from data.index import IndexConfig
-from data.index.build import build_index
-from data.late import TOKEN_PROJECTION, LateConfig
-from data.late.embed import embed_tokens, fit_projection
-from data.late.multivectors import read_multivectors
-from data.maxsim import maxsim
-from data.reduction import Projection
-from data.retrieval import open_retriever
-from data.schema import DOCUMENTS, partition_name, partitions, write_partition
-from data.vectors import write_manifest
+from data.partitions import partition_name, partitions, write_partition
+from data.passages.chunk import chunk
+from data.passages.config import ChunkConfig
+from data.passages.text import passage_text
+from data.schema import DOCUMENTS
+from data.vectors.multivectors import read_multivectors
+from data.vectors.projection import Projection
+from data.vectors.table import write_manifest
+from retrieval.build import build_index
+from retrieval.config import IndexConfig
+from retrieval.maxsim import maxsim
+from retrieval.search import open_retriever
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 ENCODER = EncoderConfig(precision="fp32", max_length=32, device="cpu")

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.embed_texts import write_passages
-from data.chunking import passage_text
-from data.embed import EmbedConfig, embed
-from data.encoders import EncoderConfig
+from benchmarks.embed.texts import write_passages
+from data.embedding.config import ReduceConfig
+from data.embedding.embed import EmbedConfig, embed
+from data.embedding.reduce import reduce
+from data.encoders.config import EncoderConfig
 from data.errors import InputError
-from data.reduce import ReduceConfig, reduce
-from data.schema import partition_name, partitions, read_table
-from data.vector_store import matrix
+from data.partitions import partition_name, partitions, read_table
+from data.passages.text import passage_text
+from data.vectors.read import matrix
 from ray_apps.cli import main
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
@@ -27,7 +28,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """5,000 vectors of the stub encoder, in three partitions."""
     folder = tmp_path_factory.mktemp("embedded")
     passages = write_passages((f"text {i}" for i in range(5000)), 5000, folder / "passages")
-    embed(passages, EncoderConfig(model="benchmarks.stub_encoder:load"), EmbedConfig(), folder)
+    embed(passages, EncoderConfig(model="benchmarks.embed.stub_encoder:load"), EmbedConfig(), folder)
     return folder
 
 

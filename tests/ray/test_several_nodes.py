@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from data.chunking import ChunkConfig, chunk
-from data.embed_actor import EmbedPartition
-from data.encoders import EncoderConfig
-from data.schema import DOCUMENTS, partition_name, partitions, write_partition
+from data.embedding.actor import EmbedPartition
+from data.encoders.config import EncoderConfig
+from data.partitions import partition_name, partitions, write_partition
+from data.passages.chunk import chunk
+from data.passages.config import ChunkConfig
+from data.schema import DOCUMENTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROWS, PARTITION_ROWS = 600, 20
@@ -31,7 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_partition(pa.Table.from_pylist(rows, schema=DOCUMENTS), folder / "documents" / partition_name(0))
     chunk(folder / "documents", ChunkConfig(partition_rows=PARTITION_ROWS), folder)
     (folder / "undisturbed/vectors").mkdir(parents=True)
-    actor = EmbedPartition(EncoderConfig(model="benchmarks.stub_encoder:load"), 1, 1, folder / "undisturbed/vectors")
+    actor = EmbedPartition(
+        EncoderConfig(model="benchmarks.embed.stub_encoder:load"), 1, 1, folder / "undisturbed/vectors"
+    )
     for path in partitions(folder / "passages"):
         actor.embed(path)
     return folder

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 
 from data.errors import InputError
-from data.index.actor import IndexActor
-from data.retrieval import SearchQuery
-from data.schema import partition_name, write_partition
+from data.partitions import partition_name, write_partition
 from ray_apps.config import RunConfig
 from ray_apps.index import index
 from ray_apps.ingest import ingest
 from ray_apps.search import search
+from retrieval.search import SearchQuery
+from serving.index import IndexActor
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 

@@ -14,7 +14,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sentence_transformers.sentence_transformer.modules import Pooling
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    from data.encoders.models import find_model
+    from data.encoders.transformer.models import find_model
 
     folder = tmp_path_factory.mktemp("small") / "bert"
     torch.manual_seed(0)

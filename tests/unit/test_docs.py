@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from data.document_steps import StepPartitions
 from data.errors import InputError
+from data.partitions import read_table, write_partition
+from data.passages.document_steps import StepPartitions
 from data.schema import DOCUMENTS as DOCUMENTS_SCHEMA
-from data.schema import read_table, write_partition
 from ray_apps.config import load_run
 from ray_apps.usage import COMMANDS, command_parser, split_config_flags
 from serving.schemas import SearchRequest
@@ -54,7 +54,7 @@ def test_links_resolve(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=names)
 def test_code_that_a_link_names_is_defined_there(document: Path) -> None:
-    """``[`embed`](../data/embed.py)`` promises a function, class or constant ``embed`` in that file."""
+    """``[`embed`](../data/embedding/embed.py)`` promises a function, class or constant ``embed`` in that file."""
     missing = []
     for link in LINK.finditer(document.read_text(encoding="utf-8")):
         name = link["text"].strip("`").removesuffix("()")

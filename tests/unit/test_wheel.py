@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("data", "evaluation", "training", "discovery", "serving", "ray_apps", "benchmarks")
+PACKAGES = ("data", "retrieval", "evaluation", "training", "discovery", "serving", "ray_apps", "benchmarks")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from data.graph import Graph
+from data.graph.graph import Graph
 from discovery.candidates import SOURCES, Candidates, find_candidates, nearest, pair_codes, two_hop
 from discovery.config import DiscoverConfig
 

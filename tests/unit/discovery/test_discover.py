@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from data.graph import Graph, GraphArtifact, GraphConfig, split_links
-from data.schema import partitions, read_table
+from data.graph.graph import Graph, GraphArtifact, GraphConfig, split_links
+from data.partitions import partitions, read_table
 from discovery.candidates import Nodes
 from discovery.config import DiscoverConfig
 from discovery.discover import discover

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.encoders import Encoded, Vectors
-from data.sampling import PassageSample
+from data.passages.sampling import PassageSample
 from evaluation.encoder_gate import FormFigures, Questions, describe_machine, markdown, measure_forms, pick
 
 DOCUMENTS = 40

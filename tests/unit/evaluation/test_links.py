@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.graph import Graph
+from data.graph.graph import Graph
 from evaluation.links import (
     Nodes,
     Scorer,

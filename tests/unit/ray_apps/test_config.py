@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from data.chunking import ChunkConfig
-from data.encoders import EncoderConfig
+from data.encoders.config import EncoderConfig
 from data.errors import InputError
+from data.passages.config import ChunkConfig
 from data.sources import SourceConfig
 from ray_apps.config import RunConfig, describe_flags, load_run
 from ray_apps.stages import artifact, stages_of

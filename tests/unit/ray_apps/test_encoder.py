@@ -11,16 +11,17 @@ import pytest
 from data.artifacts import materialise
 from data.encoders import load_encoder
 from data.encoders.chain import pinned
-from data.encoders.onnx import OnnxEncoder
-from data.encoders.precision import TEXTS
-from data.encoders.triton import read_repository
+from data.encoders.onnx.encoder import OnnxEncoder
+from data.encoders.onnx.triton import read_repository
+from data.encoders.transformer.precision import TEXTS
 from data.errors import InputError
-from data.schema import DOCUMENTS, QRELS, QUERIES, write_partition
-from ray_apps import encoder as command
+from data.partitions import write_partition
+from data.schema import DOCUMENTS, QRELS, QUERIES
 from ray_apps.cli import main
 from ray_apps.config import RunConfig
-from ray_apps.encoder import check, encoder, usable_encoder
-from ray_apps.encoder_forms import available_forms
+from ray_apps.encoder import check as command
+from ray_apps.encoder.check import check, encoder, usable_encoder
+from ray_apps.encoder.forms import available_forms
 from ray_apps.stages import artifact
 from ray_apps.tables import readable
 
@@ -136,7 +137,7 @@ BF16 = {"form": "torch bf16", "documents_per_s": 30.0, "speedup": 1.5, "cosine_m
 @pytest.fixture
 def judged(run: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunConfig]:
     """The run with a finished verdict on bf16, on a processor that has it."""
-    monkeypatch.setattr("data.encoders.precision.bf16_in_hardware", lambda device: True)
+    monkeypatch.setattr("data.encoders.transformer.precision.bf16_in_hardware", lambda device: True)
 
     def judge(accepted: bool, tolerance: float) -> RunConfig:
         judged = with_encoder(run, precision="auto", tolerance=tolerance, fallback=[{"hashed": {}}])
@@ -191,6 +192,6 @@ def test_what_cannot_be_asked_for_is_told(run: RunConfig, capsys: pytest.Capture
     with pytest.raises(InputError, match="no --triton"):
         encoder(run, "export")
     with pytest.raises(InputError, match="encoder of your own: it has no forms"):
-        encoder(with_encoder(run, model="benchmarks.stub_encoder:load"), "check")
+        encoder(with_encoder(run, model="benchmarks.embed.stub_encoder:load"), "check")
     assert main(["encoder", "chek", "x.yaml"]) == 2
     assert "argument action: invalid choice: 'chek'" in capsys.readouterr().err

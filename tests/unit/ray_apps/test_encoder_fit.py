@@ -7,7 +7,7 @@ import pytest
 from data.artifacts import materialise
 from data.errors import InputError
 from ray_apps.config import RunConfig
-from ray_apps.encoder_fit import gather
+from ray_apps.encoder.fit import gather
 from ray_apps.stages import artifact
 
 

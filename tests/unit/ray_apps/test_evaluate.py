@@ -9,8 +9,9 @@ import pytest
 
 from data.artifacts import materialise
 from data.errors import InputError
-from data.graph import build_graph
-from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, write_partition
+from data.graph.graph import build_graph
+from data.partitions import write_partition
+from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES
 from ray_apps.config import RunConfig
 from ray_apps.discover import best, discover
 from ray_apps.evaluate import evaluate
@@ -55,7 +56,7 @@ def write_tables(run: RunConfig, links: list[tuple[str, str]]) -> None:
 def write_graph_and_model(run: RunConfig) -> None:
     """Vectors and links in groups, and a link model with random weights."""
     from training.checkpoint import save_model
-    from training.model import LinkModel, ModelShape
+    from training.links.model import LinkModel, ModelShape
 
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(GROUPS), SIZE)

@@ -8,7 +8,7 @@ import yaml
 from data.errors import InputError
 from ray_apps.cli import main
 from ray_apps.config import RunConfig, load_run
-from ray_apps.encoder_matryoshka import matryoshka
+from ray_apps.encoder.matryoshka import matryoshka
 from ray_apps.index import index
 from ray_apps.late import late
 from ray_apps.run import plan
@@ -48,7 +48,7 @@ def test_the_command_late_needs_its_section(run_file: Path) -> None:
 
 def test_an_encoder_of_ones_own_is_not_tuned(run_file: Path) -> None:
     with pytest.raises(InputError, match=r"encoder.model: benchmarks.* is an encoder of your own: it cannot be fine-t"):
-        matryoshka(load_run(run_file, ["--encoder.model", "benchmarks.stub_encoder:load"]))
+        matryoshka(load_run(run_file, ["--encoder.model", "benchmarks.embed.stub_encoder:load"]))
 
 
 def test_what_is_no_model_is_neither_tuned_nor_asked_for_tokens(run_file: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from data.encoders import load_encoder
 from data.errors import EncoderUnavailable
-from data.index import IndexConfig, IndexMeta
-from data.retrieval import SearchHit, SearchQuery
+from retrieval.config import IndexConfig
+from retrieval.index import IndexMeta
+from retrieval.search import SearchHit, SearchQuery
 from serving.app import Ingress
 from serving.config import ServeConfig
 from serving.embedder import Embedder

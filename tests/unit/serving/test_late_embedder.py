@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.encoders import EncoderConfig, load_encoder
-from data.encoders.token_vectors import TokenEncoder
-from data.index import IndexConfig, IndexMeta
-from data.late import TOKEN_PROJECTION
-from data.reduction import random_projection
+from data.embedding.config import TOKEN_PROJECTION
+from data.encoders import load_encoder
+from data.encoders.config import EncoderConfig
+from data.encoders.transformer.token_vectors import TokenEncoder
+from data.vectors.projection import random_projection
+from retrieval.config import IndexConfig
+from retrieval.index import IndexMeta
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 

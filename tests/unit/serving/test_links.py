@@ -5,7 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from data.schema import DOCUMENTS, LINKS, partition_name, write_partition
+from data.partitions import partition_name, write_partition
+from data.schema import DOCUMENTS, LINKS
 from serving.links import LinkTables, SortedTable
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.graph import GraphArtifact, GraphConfig, split_links
-from training.config import TrainConfig
+from data.graph.graph import GraphArtifact, GraphConfig, split_links
+from training.links.config import TrainConfig
 
 Wiring = Callable[..., GraphArtifact]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.checkpoint import load_model, load_state, save_model, save_state
-from training.model import LinkModel, ModelShape
+from training.links.model import LinkModel, ModelShape
 
 Weights = dict[str, torch.Tensor]
 

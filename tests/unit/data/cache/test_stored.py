@@ -18,7 +18,7 @@ from data.cache.encoder import DocumentCache
 from data.cache.job import tell_gone
 from data.cache.keys import cache_keys, text_hashes, to_arrow
 from data.cache.stored import FOLDER, HashIndex, StoredTier, earlier_artifacts, write_index
-from data.schema import partition_name, write_partition
+from data.partitions import partition_name, write_partition
 
 DIM = 4
 

@@ -1,0 +1,1 @@
+"""Embedding beside its peers: `catena bench embed`."""

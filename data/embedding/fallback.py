@@ -1,0 +1,128 @@
+"""Embedding with a chain of encoders: what happens when one of them fails before, or after, vectors were made."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import data.embedding.embed
+from data.cache import CacheConfig
+from data.embedding.config import EmbedConfig
+from data.embedding.embed import NO_CACHE
+from data.encoders.chain import begun_with, links, none_left, note_link, pinned, successor
+from data.encoders.config import EncoderConfig
+from data.errors import EncoderUnavailable, InputError
+from data.failures import unavailable
+from data.partitions import count_rows, partitions
+from data.vectors.table import Partition, describe
+
+logger = logging.getLogger("catena")
+
+
+def embed_chain(
+    passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path, cache: CacheConfig = NO_CACHE
+) -> dict[str, Any]:
+    """Embed with the first encoder of the chain that can be had, and with that one alone.
+
+    One that fails before it has finished a partition gives way to the next. After that only the same encoder elsewhere
+    may go on (another device or server, equal fingerprint). Where there is none, ``encoder.on_fallback`` decides:
+    ``pause`` ends here and keeps what is done, ``restart`` discards it and embeds all with the next encoder.
+
+    Args:
+        passages: the passages table.
+        encoder: the chain.
+        config: how the work is spread.
+        out: the artifact's folder; an embedding that was begun there goes on.
+        cache: whether vectors may come from elsewhere than the encoder; kept apart by its fingerprint.
+
+    Returns:
+        What ``embed`` measured, the ``encoder`` that made the vectors, its ``link`` in the chain, and ``fallbacks``:
+        why each one before it was given up.
+
+    Raises:
+        InputError: if the choice is to pause, or an encoder is configured wrongly.
+        EncoderUnavailable: if no encoder of the chain can be had.
+    """
+    chain = links(encoder)
+    failed: list[int] = []
+    reasons: list[InputError] = []
+    _discard(out)
+    link = _begun(out, chain)
+    while True:
+        began = _first(out)
+        try:
+            note_link(out, link, chain[link].label)
+            made = data.embedding.embed.embed(
+                passages, _expecting(chain[link], began), _spread(config, chain, link), out, cache
+            )
+            given_up = "; ".join(error.problem for error in reasons)
+            return {**made, "encoder": chain[link].label, "link": link, "fallbacks": given_up}
+        except Exception as error:
+            reason = unavailable(error)
+            if reason is None:
+                raise
+            failed.append(link)
+            reasons.append(reason)
+        began = _first(out)
+        left = [number for number in range(len(chain)) if number not in failed]
+        same = None if began is None else successor(chain, failed, began.precision)
+        if same is not None:
+            logger.warning("encoder: %s; going on with %s, the same encoder", reason.problem, chain[same].label)
+            link = same
+            continue
+        if began is not None and (len(chain) == 1 or encoder.on_fallback == "pause"):
+            raise _paused(passages, out, chain[link], reason, [chain[number].label for number in left])
+        if not left:
+            raise none_left(reasons)
+        link = left[0]
+        if began is not None:
+            logger.warning("encoder: %s; embedding all anew with %s", reason.problem, chain[link].label)
+            _discard(out, began)
+        else:
+            logger.warning("encoder: %s; using %s", reason.problem, chain[link].label)
+
+
+def _begun(out: Path, chain: list[EncoderConfig]) -> int:
+    """The link to start with: the one that began, if it finished anything; the first otherwise."""
+    link = begun_with(out) if _first(out) is not None else 0
+    return link if link < len(chain) else 0
+
+
+def _first(out: Path) -> Partition | None:
+    """What stands in the first partition of vectors that is done."""
+    done = partitions(out / "vectors")
+    return describe(done[0]) if done else None
+
+
+def _spread(config: EmbedConfig, chain: Sequence[EncoderConfig], link: int) -> EmbedConfig:
+    """How the work of one link is spread: a share of a GPU is for those of a chain that may compute on one."""
+    if len(chain) > 1 and config.gpus_per_actor and chain[link].device == "cpu":
+        return config.model_copy(update={"gpus_per_actor": 0})
+    return config
+
+
+def _expecting(link: EncoderConfig, began: Partition | None) -> EncoderConfig:
+    """The encoder, bound to the vectors that are there: another would only be found out when all is done."""
+    if began is None:
+        return link
+    return pinned(link, began.precision).model_copy(update={"fingerprint": began.fingerprint})
+
+
+def _discard(out: Path, began: Partition | None = None) -> None:
+    """Drop the vectors that an encoder began; first under another name, so that a kill leaves all of them or none."""
+    if began is not None:
+        (out / "vectors").rename(out / f"vectors-discarded-{began.fingerprint}")
+    for discarded in out.glob("vectors-discarded-*"):
+        shutil.rmtree(discarded)
+
+
+def _paused(passages: Path, out: Path, link: EncoderConfig, reason: InputError, left: list[str]) -> EncoderUnavailable:
+    done = count_rows(out / "vectors")
+    remedy = f"What is done is kept ({out}): the same command goes on when the encoder is back."
+    if left:
+        remedy += f" To discard it and embed all with {left[0]}: --encoder.on-fallback restart."
+    return EncoderUnavailable(
+        f"embed: paused after {done:,} of {count_rows(passages):,} passages; {link.label} failed: {reason.problem}",
+        remedy,
+    )

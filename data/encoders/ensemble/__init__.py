@@ -1,0 +1,1 @@
+"""Several encoders as one, and how their vectors become one."""

@@ -1,0 +1,81 @@
+"""Several encoders as one: every text is encoded by all members, and their vectors are fused."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.encoders import Encoded, Encoder, Vectors, load_encoder
+from data.encoders.config import EnsembleConfig, digest
+from data.encoders.ensemble.fusion import Attention, Concatenation, Fusion, WeightedMean, shares
+
+
+class EnsembleEncoder:
+    """An encoder made of encoders.
+
+    Its tokens and its padding are those of the first member, its precision is those of all members joined by ``+``. A
+    member that cannot be had makes the whole ensemble one that cannot.
+
+    Args:
+        members: the encoders.
+        fusion: makes one vector of theirs.
+        rule: what decides the fusion beside the members, for the fingerprint.
+    """
+
+    def __init__(self, members: Sequence[Encoder], fusion: Fusion, rule: str) -> None:
+        self._members = list(members)
+        self._fusion = fusion
+        self.dim = fusion.dim
+        self.precision = "+".join(member.precision for member in members)
+        self.cosine_to_fp32 = min(member.cosine_to_fp32 for member in members)
+        described = json.dumps([rule, *(member.fingerprint for member in members)])
+        self.fingerprint = hashlib.blake2b(f"ensemble 1 {described}".encode(), digest_size=8).hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors, float32 of shape (n, dim), unit length, in the order of the texts."""
+        return self.encode_counted(texts).vectors
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of questions, each member's own put together."""
+        return self._fusion([member.encode_queries(texts) for member in self._members])
+
+    def encode_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors with the tokens and the padding of the first member, and the most that any member cut off a text."""
+        encoded = [member.encode_counted(texts) for member in self._members]
+        fused = self._fusion([each.vectors for each in encoded])
+        told = [each.dropped for each in encoded if len(each.dropped)]
+        dropped = np.max(told, axis=0) if told else np.zeros(0, np.int32)
+        retries = sum(each.oom_retries for each in encoded)
+        return Encoded(fused, encoded[0].tokens, encoded[0].padding_share, dropped, retries)
+
+
+def load_members(config: EnsembleConfig, batch_tokens: int, threads: int | None) -> list[Encoder]:
+    """The encoders of an ensemble.
+
+    Raises:
+        InputError: as of ``load_encoder``, for each.
+    """
+    return [load_encoder(member, batch_tokens, threads) for member in config.members]
+
+
+def load_ensemble(config: EnsembleConfig, batch_tokens: int, threads: int | None) -> EnsembleEncoder:
+    """Load the members and the fusion of a run.
+
+    Raises:
+        InputError: if a member cannot be loaded, or the attention was learned on other members.
+    """
+    members = load_members(config, batch_tokens, threads)
+    dims = tuple(member.dim for member in members)
+    weights = shares(config.weights, len(members))
+    rule = [config.fusion, weights.round(9).tolist()]
+    fusion: Fusion
+    if config.attention is not None:
+        fusion = Attention.load(config.attention, [member.fingerprint for member in members])
+        rule = [config.fusion, digest(config.attention)]
+    elif config.fusion == "mean":
+        fusion = WeightedMean(weights, dims, config.seed)
+        rule.append(config.seed)
+    else:
+        fusion = Concatenation(weights, dims)
+    return EnsembleEncoder(members, fusion, json.dumps(rule))

@@ -1,0 +1,86 @@
+"""Tables on disk: partitions found, read as streams, and written whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import full_disk_told
+
+
+def partition_name(number: int) -> str:
+    """File name of a partition: sorted by name is sorted by number."""
+    return f"part-{number:05d}.parquet"
+
+
+def partitions(folder: Path) -> list[Path]:
+    """The Parquet partitions of a table, in order."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def read_table(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """Whole table in memory: for tables known to be small, or for a few narrow columns of a large one."""
+    return pq.ParquetDataset(partitions(folder)).read(columns=columns)
+
+
+def read_qrels(folder: Path) -> dict[str, dict[str, int]]:
+    """The table of judgements: by query, the grade of each document that was judged for it; empty where it has none."""
+    grades: dict[str, dict[str, int]] = {}
+    for batch in read_batches(folder):
+        for row in batch.to_pylist():
+            grades.setdefault(row["query_id"], {})[row["document_id"]] = row["score"]
+    return grades
+
+
+def left_to_do(table: Path, folder: Path) -> list[Path]:
+    """Partitions of a table that a folder has none of the same name for: what a job that makes one of each begins with.
+
+    The folder is made where there is none, and what a killed job left unfinished in it is removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for cut_short in folder.glob(".*.unfinished"):
+        cut_short.unlink()
+    return [path for path in partitions(table) if not (folder / path.name).exists()]
+
+
+def read_batches(folder: Path, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]:
+    """The table as a stream of record batches of at most ``rows`` rows."""
+    for path in partitions(folder):
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=rows, columns=columns)
+
+
+def count_rows(folder: Path) -> int:
+    """Rows of a table, from the Parquet footers alone."""
+    return sum(pq.read_metadata(path).num_rows for path in partitions(folder))
+
+
+@contextmanager
+def whole_or_absent(path: Path) -> Iterator[Path]:
+    """The unfinished file to write to, which becomes ``path`` when all is written and is removed when not.
+
+    Raises:
+        InputError: if the disk is full.
+    """
+    # The process's number: an actor that outlives its killed job must not write into the file of the next job's.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    with full_disk_told(path):
+        try:
+            yield unfinished
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def write_partition(table: pa.Table, path: Path, **layout: Any) -> None:  # noqa: ANN401 - options of pq.write_table
+    """Write one Parquet partition so that it is either whole or absent under its name.
+
+    Raises:
+        InputError: if the disk is full; nothing of the partition is left behind.
+    """
+    with whole_or_absent(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd", **layout)

@@ -1,0 +1,114 @@
+"""Semantic cutting of a corpus: its sentences are written, embedded as passages are, and joined to passages."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from data.artifacts import Artifact, materialise
+from data.partitions import partitions
+from data.passages import Span
+from data.passages.config import ChunkConfig
+from data.passages.semantic import cut_sentences, distances, join_sentences
+from data.passages.writer import PassageWriter, read_texts
+
+Embedded = tuple[str, list[Span], npt.NDArray[np.float32]]
+"""A document's id, its sentences, and their vectors (n, dim)."""
+
+
+def chunk_semantic(
+    documents: Path,
+    config: ChunkConfig,
+    embed: Callable[[Path, Path], Mapping[str, Any]],
+    out: Path,
+    kept: Artifact | None = None,
+) -> dict[str, Any]:
+    """Cut every document where its sentences part, and write passages in partitions.
+
+    Sentences go through the run's own embedding, on as many workers and with the same resuming: a job that is killed
+    goes on with the sentences that have no vectors yet.
+
+    Args:
+        documents: the table's folder.
+        config: how to cut.
+        embed: called with a passages table and a folder, writes ``vectors/`` to the folder and returns what it
+            measured.
+        out: the artifact's folder; the passages go to ``passages/`` in it.
+        kept: where the sentences' vectors stay for later jobs to copy; removed with the sentences where None.
+
+    Returns:
+        ``documents``, ``passages``, ``partitions``, ``longest_chars``, ``sentences`` that were embedded, and
+        ``copied_sentences`` among them, whose vectors were known; and what ``embed`` said of the ``encoder`` that made
+        the vectors, its ``link`` in the chain, and ``fallbacks``, why each one before it was given up.
+    """
+    folder = out / "sentences"
+    count = write_sentences(documents, config, folder)
+    made: Mapping[str, Any] = {}
+    if count and kept:
+        made = materialise(kept, lambda into: embed(folder / "passages", into)).result
+    elif count:
+        made = embed(folder / "passages", folder)
+    embedded = _by_document(folder / "passages", (kept.path if kept else folder) / "vectors") if count else iter(())
+    writer = PassageWriter(out, config.partition_rows, config.with_title)
+    following = next(embedded, None)
+    for batch in read_texts(documents):
+        for id_, title, text in batch:
+            if following is not None and following[0] == id_:
+                _, sentences, vectors = following
+                apart = distances(vectors)
+                spans = join_sentences(
+                    sentences, apart, config.percentile, config.min_chars, config.max_chars or len(text)
+                )
+                following = next(embedded, None)
+            else:
+                spans = [_stripped(text)]
+            writer.add(id_, title, text, [(span, None) for span in spans])
+    counts = {**writer.close(), "sentences": count, "copied_sentences": made.get("copied_passages", 0)}
+    shutil.rmtree(folder)  # as large as the vectors of the passages
+    return {**counts, **{key: made[key] for key in ("encoder", "link", "fallbacks") if key in made}}
+
+
+def write_sentences(documents: Path, config: ChunkConfig, folder: Path) -> int:
+    """Write the sentences of every document that has a choice of where to be cut, as a passages table.
+
+    Titles are left out: every sentence would be a little nearer to the next for them.
+
+    Returns:
+        Number of sentences.
+    """
+    writer = PassageWriter(folder, config.partition_rows, with_title=False)
+    for batch in read_texts(documents):
+        for id_, _, text in batch:
+            sentences = cut_sentences(text, config.max_chars or len(text)) if len(text) > config.min_chars else []
+            if len(sentences) > 1:
+                writer.add(id_, "", text, [(span, None) for span in sentences])
+    passages: int = writer.close()["passages"]
+    return passages
+
+
+def _by_document(sentences: Path, vectors: Path) -> Iterator[Embedded]:
+    """Sentences and vectors, a document at a time; one partition and one document in memory."""
+    for id_, rows in groupby(_rows(sentences, vectors), key=lambda row: row[0]):
+        spans, stacked = zip(*((span, vector) for _, span, vector in rows), strict=True)
+        yield id_, list(spans), np.stack(stacked)
+
+
+def _rows(sentences: Path, vectors: Path) -> Iterator[tuple[str, Span, npt.NDArray[np.float32]]]:
+    for some, embedded in zip(partitions(sentences), partitions(vectors), strict=True):
+        table = pq.read_table(some, columns=["document_id", "start", "end"])
+        column = pq.read_table(embedded, columns=["vector"])["vector"].combine_chunks()
+        matrix = np.asarray(column.flatten(), dtype=np.float32).reshape(len(table), -1)
+        ids, starts, ends = (table[name].to_pylist() for name in ("document_id", "start", "end"))
+        yield from zip(ids, zip(starts, ends, strict=True), matrix, strict=True)
+
+
+def _stripped(text: str) -> Span:
+    """All of a text but white space at its ends."""
+    whole = text.strip()
+    begin = len(text) - len(text.lstrip()) if whole else 0
+    return begin, begin + len(whole)

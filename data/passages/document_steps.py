@@ -1,0 +1,137 @@
+"""A run's own steps on its documents: the documents table again, every text as the steps left it."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import InputError, nearest
+from data.partitions import left_to_do, partitions, write_partition
+from data.passages.steps import FailedItem, Step, StepConfig
+from data.schema import DOCUMENTS
+
+logger = logging.getLogger("catena")
+
+Document = dict[str, Any]
+
+
+class StepPartitions:
+    """A worker: applies all steps to partitions of documents; a step's class is constructed at its first partition.
+
+    Args:
+        steps: the run's steps, in order.
+        out: folder of the new table; a partition appears there whole or not at all.
+    """
+
+    def __init__(self, steps: Sequence[StepConfig], out: Path) -> None:
+        self._steps = [(config.path, Step(config)) for config in steps]
+        self._out = out
+
+    def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Apply the steps to the partitions at some paths; returns problem and remedy of each, empty where none."""
+        problems, remedies = [], []
+        for path in batch["path"]:
+            problem, remedy = "", ""
+            try:
+                self.apply(Path(path))
+            except InputError as error:  # as a value: Ray would wrap an exception in its own, with a long traceback
+                problem, remedy = error.problem, error.remedy
+            problems.append(problem)
+            remedies.append(remedy)
+        return {"problem": problems, "remedy": remedies}
+
+    def apply(self, path: Path) -> None:
+        """Apply the steps to one partition and write it under its name, unless it is there already.
+
+        Raises:
+            InputError: if a step fails; it names the step and the document.
+        """
+        if (self._out / path.name).exists():
+            return
+        documents = [{**row, "metadata": dict(row["metadata"] or ())} for row in pq.read_table(path).to_pylist()]
+        for name, step in self._steps:
+            ids = [document["id"] for document in documents]
+            try:
+                documents = [_checked(position, ids, made) for position, made in enumerate(step(documents))]
+            except FailedItem as failed:
+                where = f"document {ids[failed.position]!r}" if failed.position is not None else f"a batch in {path}"
+                raise InputError(
+                    f"step {name} failed on {where}: {failed.reason}",
+                    "Mend the step and run again; partitions of documents that are done are kept.",
+                ) from failed
+        rows = [{**document, "metadata": list(document["metadata"].items()) or None} for document in documents]
+        write_partition(pa.Table.from_pylist(rows, DOCUMENTS), self._out / path.name)
+
+
+def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path) -> dict[str, Any]:
+    """Apply steps to every document on a pool of Ray actors. Ray is connected by the caller.
+
+    A partition of documents in is a partition out, of the same name and in the same order; one that stands is not made
+    again, so a job that was killed goes on.
+
+    Args:
+        documents: the table's folder.
+        steps: at least one, in the order of their work.
+        out: the artifact's folder; the new table goes to ``documents/`` in it.
+
+    Returns:
+        ``documents``, and ``partitions`` that were made now.
+
+    Raises:
+        InputError: if a step cannot be found or fails; it names step and document.
+    """
+    folder = out / "documents"
+    todo = left_to_do(documents, folder)
+    for done in _run(todo, steps, folder):
+        if done["problem"]:
+            raise InputError(done["problem"], done["remedy"])
+    count = sum(pq.read_metadata(path).num_rows for path in partitions(folder))
+    return {"documents": count, "partitions": len(todo)}
+
+
+def _run(todo: Sequence[Path], steps: Sequence[StepConfig], folder: Path) -> Iterator[dict[str, str]]:
+    if not todo:
+        return
+    import ray
+
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    workers = min([cores, len(todo), *(step.workers for step in steps if step.workers is not None)])
+    dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
+        StepPartitions,
+        fn_constructor_args=(steps, folder),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=1,
+    )
+    yield from dataset.iter_rows()
+
+
+def _checked(position: int, ids: Sequence[str], made: object) -> Document:
+    """What a step returned for a document, if it is one.
+
+    Raises:
+        FailedItem: if it is none; it says what is wrong.
+    """
+    if not isinstance(made, Mapping):
+        forgot = ": does it end with `return document`?" if made is None else ""
+        raise FailedItem(position, f"it returned {type(made).__name__}, not a document{forgot}")
+    for key in made:
+        if key not in DOCUMENTS.names:
+            raise FailedItem(position, f"a document has no {key!r}; {nearest(str(key), DOCUMENTS.names)}")
+    document = {"title": "", "metadata": {}, "time": None, **made}
+    if document.get("id") != ids[position]:
+        raise FailedItem(position, f"it changed the id to {document.get('id')!r}, by which links name it")
+    for key in ("title", "text"):
+        if not isinstance(document.get(key), str):
+            raise FailedItem(position, f"{key!r} is {type(document.get(key)).__name__}, not a string")
+        document[key] = document[key].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    metadata = document["metadata"] or {}
+    if not isinstance(metadata, Mapping) or not all(isinstance(x, str) for pair in metadata.items() for x in pair):
+        raise FailedItem(position, "'metadata' is not a mapping of strings to strings")
+    if not isinstance(document["time"], datetime | None):
+        raise FailedItem(position, f"'time' is {type(document['time']).__name__}, not a datetime")
+    return {**document, "metadata": dict(metadata)}

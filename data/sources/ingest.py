@@ -1,0 +1,98 @@
+"""A corpus to tables: readers run on Ray Data, then ids and links are resolved over all of it."""
+
+import logging
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from data.partitions import read_batches
+from data.sources import SourceConfig, read_tasks
+from data.sources.landing import counts_path, land
+from data.sources.resolve import Resolution, strict_error
+from data.sources.rows import ReadTask
+
+logger = logging.getLogger("catena")
+
+
+def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
+    """Read a corpus into the tables documents, links, queries, qrels and rejects.
+
+    Every task runs on a Ray worker, writes what it reads as it comes and sends back only counts. A task that finished
+    before an interruption is not run again. Ray must be initialised.
+
+    Args:
+        config: the corpus.
+        out: the artifact's folder, on storage that all workers share.
+
+    Returns:
+        Rows of each table, ``reject_reasons`` (their number by kind), ``duplicate_links`` and ``self_links`` that were
+        removed, ``skipped`` (rows that the run's settings leave out, by
+        kind), ``unknown_judged`` (judgments of documents that are not there).
+
+    Raises:
+        InputError: if the source cannot be read, has no documents, or a row is rejected while ``strict`` is set.
+    """
+    tasks = read_tasks(config)
+    landed = out / "landed"
+    landed.mkdir(parents=True, exist_ok=True)
+    skipped: Counter[str] = Counter()
+    for counts in _run(tasks, landed, config.strict):
+        if "problem" in counts:
+            raise InputError(counts["problem"], counts["remedy"])
+        if "first_reject" in counts:
+            raise strict_error(counts["first_reject"])
+        skipped.update(counts["skipped"])
+    result: dict[str, Any] = Resolution(landed, out, tasks, config.undirected, config.strict).run()
+    reasons = reject_reasons(out / "rejects")
+    if not result["documents"]:
+        raise InputError(_no_documents(tasks, out / "rejects", result["rejects"]), "Give at least one document.")
+    shutil.rmtree(landed)
+    for reason, count in reasons.items():
+        logger.warning("ingest: %s rows rejected: %s", f"{count:,}", reason)
+    return {**result, "reject_reasons": reasons, "skipped": dict(skipped)}
+
+
+def _run(tasks: list[ReadTask], landed: Path, strict: bool) -> list[dict[str, Any]]:
+    """Counts of every task, those done before an interruption included."""
+    import ray.data
+
+    open_tasks = [{"number": n} for n in range(len(tasks)) if not counts_path(landed, n).exists()]
+    done = [land(task, n, landed, strict) for n, task in enumerate(tasks) if counts_path(landed, n).exists()]
+
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        number = int(row["number"])
+        try:
+            return {"counts": land(tasks[number], number, landed, strict)}
+        except InputError as error:  # as a value: Ray would wrap an exception in its own, with a long traceback
+            return {"counts": {"problem": error.problem, "remedy": error.remedy}}
+
+    if open_tasks:
+        dataset = ray.data.from_items(open_tasks, override_num_blocks=len(open_tasks)).map(read)
+        done += [row["counts"] for row in dataset.iter_rows()]
+    return done
+
+
+def reject_reasons(rejects: Path) -> dict[str, int]:
+    """How many rows were rejected for each kind of reason, most first; what names the single row is left out."""
+    kinds: Counter[str] = Counter()
+    for batch in read_batches(rejects, columns=["reason"]):
+        kinds.update(
+            re.sub(r"( at byte \d+| ['\"].*['\"]$|: .*)", "", reason) for reason in batch["reason"].to_pylist()
+        )
+    return dict(kinds.most_common())
+
+
+def first_reject(rejects: Path) -> str:
+    """The first rejected row in words."""
+    row = next(read_batches(rejects, rows=1)).to_pylist()[0]
+    return f"{row['source']}, {row['place']}: {row['reason']}"
+
+
+def _no_documents(tasks: list[ReadTask], rejects: Path, rejected: int) -> str:
+    sources = ", ".join(dict.fromkeys(task.source for task in tasks))
+    return f"no documents in {sources}" + (
+        f"; {rejected} rejected, the first: {first_reject(rejects)}" if rejected else ""
+    )

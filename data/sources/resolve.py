@@ -1,0 +1,246 @@
+"""Ids over all of a corpus: duplicate documents, links that lead nowhere, links told twice.
+
+Everything is done on columns, partition by partition. Memory holds the ids of the documents and a few numbers a link.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data.errors import InputError
+from data.partitions import partition_name, write_partition
+from data.schema import REJECTS
+from data.sources.landing import SCHEMAS, places_path
+from data.sources.rows import ReadTask
+
+PARTITION_ROWS = 2**17
+WINDOW_ROWS = 2**20  # rows looked up at once: the look-up table is built once a window
+
+
+@dataclass
+class Resolution:
+    """Writes the final tables and keeps the counts."""
+
+    landed: Path
+    out: Path
+    tasks: list[ReadTask]
+    undirected: bool
+    strict: bool
+    counts: Counter[str] = field(default_factory=Counter)
+    rejected: list[pa.Table] = field(default_factory=list)
+
+    def run(self) -> dict[str, int]:
+        """Write every table; returns the number of rows of each, and of what was removed."""
+        self.counts.update(dict.fromkeys([*SCHEMAS, "self_links", "duplicate_links"], 0))
+        documents = self._documents()
+        self._links(documents)
+        queries = self._queries()
+        self._qrels(documents, queries)
+        self._rejects()
+        return dict(self.counts)
+
+    def _documents(self) -> pa.ChunkedArray:
+        """Keep the first document of each id. Returns the ids."""
+        ids = self._column("documents", "id")
+        first = _first_of_each(_codes(ids))
+        self._write_kept("documents", first, ids, "duplicate id")
+        return ids.filter(pa.array(first))
+
+    def _queries(self) -> pa.ChunkedArray:
+        ids = self._column("queries", "id")
+        first = _first_of_each(_codes(ids))
+        self._write_kept("queries", first, ids, "duplicate id")
+        return ids.filter(pa.array(first))
+
+    def _qrels(self, documents: pa.ChunkedArray, queries: pa.ChunkedArray) -> None:
+        """Keep judgments whose question is there.
+
+        A judged document that is not there stays in the ideal ranking, as in trec_eval: figures stay comparable.
+        """
+        asked = self._column("qrels", "query_id")
+        known = _in(asked, queries)
+        self.counts["unknown_judged"] = int((known & ~_in(self._column("qrels", "document_id"), documents)).sum())
+        self._write_kept("qrels", known, asked, "judgment of unknown query")
+
+    def _links(self, documents: pa.ChunkedArray) -> None:
+        """Keep links between different, known documents, the first of each pair and relation."""
+        self._folder("links")
+        windows = list(self._windows("links"))
+        relations: dict[str, int] = {}
+        keys = [self._keys(window, documents, relations) for window in windows]
+        kept = np.concatenate(keys) if keys else np.empty(0, np.int64)
+        kept = (kept >= 0) & _first_of_each(kept)
+        start = number = 0
+        for window, key in zip(windows, keys, strict=True):
+            keep = kept[start : start + len(key)]
+            good = self._read("links", window).filter(pa.array(keep))
+            self.counts["duplicate_links"] += int(((key >= 0) & ~keep).sum())
+            self.counts["links"] += good.num_rows
+            for first in range(0, good.num_rows, PARTITION_ROWS):
+                self._write("links", number, good.slice(first, PARTITION_ROWS))
+                number += 1
+            start += len(key)
+        if number == 0:
+            self._write("links", 0, SCHEMAS["links"].empty_table())
+
+    def _keys(self, window: list[Path], documents: pa.ChunkedArray, relations: dict[str, int]) -> np.ndarray:
+        """One number for each link's relation and ends, the same for links that are told twice; -1 where it is no link.
+
+        Rejects links to unknown documents and counts links of a document to itself.
+        """
+        table = self._read("links", window)
+        source, target = (_number(table[end], documents) for end in ("source", "target"))
+        unknown, loop = (source < 0) | (target < 0), (source == target) & (source >= 0)
+        if unknown.any():
+            names = pc.if_else(pa.array(source < 0), table["source"], table["target"])
+            self._reject("links", window, unknown, names, "link to unknown document")
+        self.counts["self_links"] += int(loop.sum())
+        if self.undirected:
+            source, target = np.minimum(source, target), np.maximum(source, target)
+        codes = table["relation"].combine_chunks().dictionary_encode()
+        numbers = [relations.setdefault(name, len(relations)) for name in codes.dictionary.to_pylist()]
+        relation = np.asarray(numbers, np.int64)[codes.indices.to_numpy()]
+        nodes = len(documents)
+        if (len(relations) + 1) * nodes * nodes >= 2**63:
+            raise InputError(f"{nodes:,} documents with {len(relations):,} relations", "Ingest the corpus in parts.")
+        return np.where(unknown | loop, -1, (relation * nodes + source) * nodes + target)
+
+    def _rejects(self) -> None:
+        """The readers' rejects, then those of this step."""
+        self._folder("rejects")
+        number = 0
+        for path in self._parts("rejects"):
+            self.counts["rejects"] += pq.read_metadata(path).num_rows
+            _link_or_copy(path, self.out / "rejects" / partition_name(number))
+            number += 1
+        for table in self.rejected or ([] if number else [REJECTS.empty_table()]):
+            self.counts["rejects"] += table.num_rows
+            self._write("rejects", number, table)
+            number += 1
+
+    def _write_kept(self, table: str, kept: np.ndarray, names: pa.ChunkedArray, reason: str) -> None:
+        """Write the rows of a table that are kept; reject the others, named in the reason."""
+        self._folder(table)
+        start = 0
+        paths = self._parts(table)
+        for number, path in enumerate(paths):
+            rows = pq.read_metadata(path).num_rows
+            keep = kept[start : start + rows]
+            target = self.out / table / partition_name(number)
+            if keep.all():
+                _link_or_copy(path, target)
+            else:
+                self._reject(table, [path], ~keep, names.slice(start, rows), reason)
+                write_partition(pq.read_table(path).filter(pa.array(keep)), target)
+            start += rows
+        if not paths:
+            self._write(table, 0, SCHEMAS[table].empty_table())
+        self.counts[table] += int(kept.sum())
+
+    def _reject(self, table: str, paths: list[Path], bad: np.ndarray, names: Any, reason: str) -> None:  # noqa: ANN401
+        """Note rows of landed partitions as rejected, with their places; ``bad`` runs over all rows of ``paths``."""
+        rows = [pq.read_metadata(path).num_rows for path in paths]
+        tasks = np.repeat([int(path.name.split("-")[1]) for path in paths], rows)[bad]
+        positions = np.concatenate([pq.read_table(places_path(path))["position"].to_numpy() for path in paths])[bad]
+        content = self._read(table, paths).select(_short_columns(table)).filter(pa.array(bad))
+        found = pa.table(
+            {
+                "table": [table] * len(positions),
+                "source": [self.tasks[n].source for n in tasks],
+                "place": [f"{self.tasks[n].unit} {p}" for n, p in zip(tasks, positions, strict=True)],
+                "reason": [f"{reason} {name!r}" for name in names.filter(pa.array(bad)).to_pylist()],
+                "content": [_shown(row) for row in content.to_pylist()],
+            },
+            schema=REJECTS,
+        )
+        if self.strict:
+            first = found.slice(0, 1).to_pylist()[0]
+            raise strict_error(f"{first['source']}, {first['place']}: {first['reason']}")
+        self.rejected.append(found)
+
+    def _column(self, table: str, column: str) -> pa.ChunkedArray:
+        """One column of all partitions; `large`, as ids together may pass 2 GiB."""
+        paths = self._parts(table)
+        chunks = [
+            pq.read_table(path, columns=[column])[column].cast(pa.large_string()).combine_chunks() for path in paths
+        ]
+        return pa.chunked_array(chunks, pa.large_string())
+
+    def _read(self, table: str, paths: list[Path]) -> pa.Table:
+        return pa.concat_tables([pq.read_table(path, schema=SCHEMAS[table]) for path in paths])
+
+    def _parts(self, table: str) -> list[Path]:
+        return sorted((self.landed / table).glob("part-*.parquet"))
+
+    def _windows(self, table: str) -> Iterator[list[Path]]:
+        window: list[Path] = []
+        rows = 0
+        for path in self._parts(table):
+            window.append(path)
+            rows += pq.read_metadata(path).num_rows
+            if rows >= WINDOW_ROWS:
+                yield window
+                window, rows = [], 0
+        if window:
+            yield window
+
+    def _folder(self, table: str) -> None:
+        (self.out / table).mkdir(parents=True, exist_ok=True)
+
+    def _write(self, table: str, number: int, rows: pa.Table) -> None:
+        write_partition(rows, self.out / table / partition_name(number))
+
+
+def strict_error(reject: str) -> InputError:
+    """The error that a reject is in a strict run."""
+    return InputError(f"rejected: {reject}", "Mend it, or run without source.strict to put such rows aside and go on.")
+
+
+def _codes(ids: pa.ChunkedArray) -> np.ndarray:
+    """Int32 (n,): a number for each id, equal where the ids are."""
+    return np.asarray(ids.combine_chunks().dictionary_encode().indices.to_numpy())
+
+
+def _first_of_each(keys: np.ndarray) -> np.ndarray:
+    """Bool (n,): whether a key stands for the first time."""
+    first = np.zeros(len(keys), bool)
+    first[np.unique(keys, return_index=True)[1]] = True
+    return first
+
+
+def _number(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:
+    """Int64 (n,): the number of each value among the ids, -1 where it is none."""
+    found = pc.index_in(values.cast(ids.type), value_set=ids)
+    return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
+
+
+def _in(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(_number(values, ids) >= 0)
+
+
+def _short_columns(table: str) -> list[str]:
+    return ["id", "title"] if table == "documents" else SCHEMAS[table].names[:3]
+
+
+def _shown(row: dict[str, Any]) -> str:
+    return "\t".join(str(value) for value in row.values())[:500]
+
+
+def _link_or_copy(path: Path, target: Path) -> None:
+    """The same rows under a final name, without reading them where the file system can."""
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    try:
+        os.link(path, unfinished)
+    except OSError:
+        shutil.copyfile(path, unfinished)
+    unfinished.replace(target)

@@ -1,0 +1,1 @@
+"""The table of vectors on disk: written, read, stored in fewer bytes, projected to fewer dimensions."""

@@ -1,0 +1,1 @@
+"""What `catena encoder` does: one module an action."""

@@ -1,0 +1,52 @@
+"""How passages are indexed, and how the index is asked: the keys of section ``index``."""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from data.artifacts import StageConfig
+from data.lexical import Language
+
+Mode = Literal["hybrid", "dense", "bm25", "late"]
+
+
+class IndexConfig(StageConfig):
+    """How passages are indexed and how the index is asked."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"batch_points", "timeout_s"})
+
+    engine: Literal["edge", "server"] = Field(
+        "edge", description="'edge' is embedded, 'server' is a Qdrant server at `url`"
+    )
+    url: str | None = Field(None, description="of the Qdrant server; its key is read from CATENA_QDRANT_API_KEY")
+    language: Language = Field(
+        "english", description="Snowball stemmer of BM25 (english, german, …), or 'none' for whole words"
+    )
+    k1: float = Field(1.2, ge=0, le=10, description="BM25: how soon more occurrences of a term stop counting")
+    b: float = Field(0.75, ge=0, le=1, description="BM25: how much a long passage is held to account")
+    rrf_k: int = Field(60, ge=1, le=10_000, description="reciprocal rank fusion: a list gives 1 / (rrf_k + rank)")
+    prefetch: int = Field(100, ge=1, le=10_000, description="passages taken from each list before they are fused")
+    rescore: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="how many times more passages than wanted smaller vectors (section reduce) find, for the "
+        "embedding's own to put in order; these are kept beside the index. 0 is off",
+    )
+    hnsw_m: int = Field(16, ge=4, le=128, description="edges per node of the HNSW graph")
+    hnsw_ef_construct: int = Field(100, ge=8, le=4096, description="candidates per node while the graph is built")
+    hnsw_ef: int = Field(128, ge=8, le=4096, description="candidates per query; more finds more and takes longer")
+    exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
+    filter_keys: tuple[str, ...] | None = Field(None, description="metadata keys to filter by; unset: all that occur")
+    batch_points: int = Field(512, ge=1, le=4096, description="points per upload")
+    timeout_s: float = Field(60.0, gt=0, description="of one request to the server, in seconds")
+
+    @model_validator(mode="after")
+    def _server_has_url(self) -> Self:
+        if (self.engine == "server") != (self.url is not None):
+            raise ValueError("engine 'server' needs `url`, and engine 'edge' takes none")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """As of every config; without ``rescore`` where it is off, since indexes were built before there was such."""
+        return {key: value for key, value in super().identity().items() if (key, value) != ("rescore", 0)}

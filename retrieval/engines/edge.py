@@ -1,0 +1,144 @@
+"""The embedded engine: Qdrant Edge, the server's own storage and search in this process."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import qdrant_edge as edge
+
+from data.lexical import SparseVector
+from retrieval.config import IndexConfig
+from retrieval.index import (
+    FUSION_WEIGHTS,
+    Filter,
+    Hit,
+    IndexedPassage,
+    IndexQuery,
+    allowed_values,
+    hits,
+    payload_path,
+    point_id,
+)
+
+
+class EdgeIndex:
+    """One folder of Qdrant Edge.
+
+    It is made without a write-ahead log: a build that is cut short is thrown away whole, and without the log's lock any
+    number of processes can read a finished folder at once. A query holds the GIL of its process.
+    """
+
+    def __init__(self, shard: edge.EdgeShard, config: IndexConfig) -> None:
+        self._shard = shard
+        self._config = config
+        self._params = edge.SearchParams(hnsw_ef=config.hnsw_ef, exact=self.count() < config.exact_below_points)
+
+    @classmethod
+    def create(
+        cls, folder: Path, dim: int, filter_keys: Sequence[str], config: IndexConfig, late_dim: int | None = None
+    ) -> Self:
+        """An empty index in a folder that does not exist yet; with room for token vectors of ``late_dim``."""
+        folder.mkdir(parents=True)
+        graph_from_kib = max(config.exact_below_points * dim * 4 // 1024, 1)
+        vectors = {"dense": edge.EdgeVectorParams(size=dim, distance=edge.Distance.Cosine)}
+        if late_dim is not None:
+            vectors["late"] = _multivector(late_dim)
+        shard = edge.EdgeShard.create(
+            str(folder),
+            edge.EdgeConfig(
+                vectors=vectors,
+                sparse_vectors={"bm25": edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+                hnsw_config=edge.HnswIndexConfig(
+                    m=config.hnsw_m, ef_construct=config.hnsw_ef_construct, full_scan_threshold=graph_from_kib
+                ),
+                optimizers=edge.EdgeOptimizersConfig(indexing_threshold=graph_from_kib),
+                wal_enabled=False,
+            ),
+        )
+        for key in ("document_id", *filter_keys):
+            shard.update(edge.UpdateOperation.create_field_index(payload_path(key), edge.PayloadSchemaType.Keyword))
+        return cls(shard, config)
+
+    @classmethod
+    def open(cls, folder: Path, config: IndexConfig) -> Self:
+        """A finished index."""
+        return cls(edge.EdgeShard.load(str(folder)), config)
+
+    def upsert(self, passages: Sequence[IndexedPassage]) -> None:
+        """Store passages; a passage stored before is replaced."""
+        points = [
+            edge.Point(
+                point_id(p.id),
+                {"dense": p.vector, "bm25": edge.SparseVector(*p.sparse)}
+                | ({} if p.tokens is None else {"late": p.tokens}),
+                p.payload(),
+            )
+            for p in passages
+        ]
+        self._shard.update(edge.UpdateOperation.upsert_points(points))
+
+    def finish(self) -> None:
+        """Build the HNSW graph (blocks until done) and write everything to disk."""
+        self._shard.optimize()
+        self._shard.flush()
+        self._params = edge.SearchParams(
+            hnsw_ef=self._config.hnsw_ef, exact=self.count() < self._config.exact_below_points
+        )
+
+    def count(self) -> int:
+        """Number of passages stored, exactly."""
+        return int(self._shard.count(edge.CountRequest(exact=True)))
+
+    def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
+        """Best hits of each query, best first, ties by passage id."""
+        found = self._shard.query_batch(edge.QueryBatchRequest([self._request(query) for query in queries]))
+        return [hits((point.payload, point.score) for point in points) for points in found]
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._shard.close()
+
+    def _request(self, query: IndexQuery) -> edge.QueryRequest:
+        condition = _filter(query.filter)
+        lists = query.lists()
+        asked = [edge.Query.Nearest(_side(value), using=name) for name, value in lists]
+        if not query.fused:
+            return edge.QueryRequest(
+                limit=query.limit, query=asked[0], filter=condition, params=self._params, with_payload=True
+            )
+        prefetches = [
+            edge.Prefetch(limit=query.prefetch, query=nearest, filter=condition, params=self._params)
+            for nearest in asked
+        ]
+        # Sent as k, the engine adds (rank / weight - 1): one less than the formula says.
+        weights = [FUSION_WEIGHTS[name] for name, _ in lists]
+        fusion = edge.Fusion.Rrf(k=self._config.rrf_k + 1, weights=weights)
+        if query.tokens is not None:
+            fused = edge.Prefetch(limit=query.prefetch, query=fusion, prefetches=prefetches)
+            rescored = edge.Query.Nearest(query.tokens, using="late")
+            return edge.QueryRequest(limit=query.limit, query=rescored, prefetches=[fused], with_payload=True)
+        return edge.QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=True)
+
+
+def _multivector(dim: int) -> edge.EdgeVectorParams:
+    """Token vectors, scored by MaxSim where another list names the passages: no graph of their own."""
+    return edge.EdgeVectorParams(
+        size=dim,
+        distance=edge.Distance.Dot,
+        multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
+        datatype=edge.VectorStorageDatatype.Float16,
+        hnsw_config=edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=1),
+    )
+
+
+def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the engine's classes are untyped
+    return edge.SparseVector(*value) if isinstance(value, SparseVector) else value
+
+
+def _filter(filter_: Filter) -> edge.Filter | None:
+    conditions = [
+        edge.FieldCondition(payload_path(key), match=edge.MatchAny(allowed_values(value)))
+        for key, value in filter_.items()
+    ]
+    return edge.Filter(must=conditions) if conditions else None

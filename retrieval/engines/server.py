@@ -1,0 +1,195 @@
+"""The engine for production: a Qdrant server through ``qdrant-client``."""
+
+import os
+from collections.abc import Sequence
+from math import ceil
+from typing import Any, Self
+
+import numpy as np
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from data.errors import InputError
+from data.lexical import SparseVector
+from retrieval.config import IndexConfig
+from retrieval.index import (
+    FUSION_WEIGHTS,
+    Filter,
+    Hit,
+    IndexedPassage,
+    IndexQuery,
+    allowed_values,
+    hits,
+    payload_path,
+    point_id,
+)
+
+API_KEY = "CATENA_QDRANT_API_KEY"
+
+
+def connect(config: IndexConfig) -> QdrantClient:
+    """A client of the configured server, with the key from the environment.
+
+    Raises:
+        InputError: if the server does not answer or refuses the key.
+    """
+    # Its own check of versions runs in a thread and can only warn; the request below tells whether the server answers.
+    client = QdrantClient(
+        url=config.url, api_key=os.environ.get(API_KEY), timeout=ceil(config.timeout_s), check_compatibility=False
+    )
+    try:
+        client.get_collections()
+    except ResponseHandlingException as error:
+        raise InputError(f"no Qdrant server answers at {config.url}: {error}", "Start it, or mend index.url.") from None
+    except UnexpectedResponse as error:
+        raise InputError(
+            f"{config.url} refused: {error.status_code} {error.reason_phrase}", f"Set {API_KEY}."
+        ) from None
+    return client
+
+
+class ServerIndex:
+    """One collection of a Qdrant server, by its name or an alias."""
+
+    def __init__(self, client: QdrantClient, collection: str, config: IndexConfig) -> None:
+        self._client = client
+        self._collection = collection
+        self._config = config
+        self._last: list[models.PointStruct] = []
+        self._params = self._search_params()
+
+    @classmethod
+    def create(
+        cls,
+        client: QdrantClient,
+        collection: str,
+        dim: int,
+        filter_keys: Sequence[str],
+        config: IndexConfig,
+        late_dim: int | None = None,
+    ) -> Self:
+        """An empty collection under a name not used yet; with room for token vectors of ``late_dim``."""
+        vectors = {"dense": models.VectorParams(size=dim, distance=models.Distance.COSINE)}
+        if late_dim is not None:
+            vectors["late"] = _multivector(late_dim)
+        client.create_collection(
+            collection,
+            vectors_config=vectors,
+            sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            hnsw_config=models.HnswConfigDiff(m=config.hnsw_m, ef_construct=config.hnsw_ef_construct),
+        )
+        for key in ("document_id", *filter_keys):
+            client.create_payload_index(collection, payload_path(key), models.PayloadSchemaType.KEYWORD)
+        return cls(client, collection, config)
+
+    @classmethod
+    def open(cls, collection: str, config: IndexConfig) -> Self:
+        """A finished collection, or whatever stands behind its alias.
+
+        Raises:
+            InputError: if the server does not answer or has no such collection.
+        """
+        client = connect(config)
+        if not client.collection_exists(collection):
+            raise InputError(
+                f"{config.url} has no collection {collection}", "Build the index again: delete its artifact."
+            )
+        return cls(client, collection, config)
+
+    def upsert(self, passages: Sequence[IndexedPassage]) -> None:
+        """Store passages; a passage stored before is replaced. The server may still be at it when this returns."""
+        self._last = [
+            models.PointStruct(
+                id=str(point_id(p.id)),
+                vector={"dense": p.vector.tolist(), "bm25": _sparse(p.sparse)}
+                | ({} if p.tokens is None else {"late": p.tokens.tolist()}),
+                payload=p.payload(),
+            )
+            for p in passages
+        ]
+        self._client.upsert(self._collection, self._last, wait=False)
+
+    def finish(self) -> None:
+        """Wait until everything stored can be found; the server builds its HNSW graph by itself."""
+        if self._last:  # a shard applies updates in order: once the last batch is in again, all are in
+            self._client.upsert(self._collection, self._last, wait=True)
+        self._last = []
+        self._params = self._search_params()
+
+    def count(self) -> int:
+        """Number of passages stored, exactly."""
+        return self._client.count(self._collection, exact=True).count
+
+    def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
+        """Best hits of each query, best first, ties by passage id."""
+        answers = self._client.query_batch_points(self._collection, [self._request(query) for query in queries])
+        return [hits((point.payload or {}, point.score) for point in answer.points) for answer in answers]
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._client.close()
+
+    def _search_params(self) -> models.SearchParams:
+        return models.SearchParams(hnsw_ef=self._config.hnsw_ef, exact=self.count() < self._config.exact_below_points)
+
+    def _request(self, query: IndexQuery) -> models.QueryRequest:
+        condition = _filter(query.filter)
+        asked = query.lists()
+        if not query.fused:
+            name, value = asked[0]
+            return models.QueryRequest(
+                query=_side(value),
+                using=name,
+                limit=query.limit,
+                filter=condition,
+                params=self._params,
+                with_payload=True,
+            )
+        prefetches = [
+            models.Prefetch(query=_side(value), using=name, limit=query.prefetch, filter=condition, params=self._params)
+            for name, value in asked
+        ]
+        # Sent as k, the engine adds (rank / weight - 1): one less than the formula says. Its own default of k is 2.
+        weights = [FUSION_WEIGHTS[name] for name, _ in asked]
+        fusion = models.RrfQuery(rrf=models.Rrf(k=self._config.rrf_k + 1, weights=weights))
+        if query.tokens is not None:
+            fused = models.Prefetch(query=fusion, prefetch=prefetches, limit=query.prefetch)
+            return models.QueryRequest(
+                query=query.tokens.tolist(), using="late", prefetch=fused, limit=query.limit, with_payload=True
+            )
+        return models.QueryRequest(query=fusion, prefetch=prefetches, limit=query.limit, with_payload=True)
+
+
+def switch_alias(client: QdrantClient, alias: str, collection: str) -> None:
+    """Point an alias at another collection in one call: no query ever finds it missing."""
+    stands = any(known.alias_name == alias for known in client.get_aliases().aliases)
+    delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+    create = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=collection, alias_name=alias))
+    client.update_collection_aliases([delete, create] if stands else [create])
+
+
+def _multivector(dim: int) -> models.VectorParams:
+    """Token vectors, scored by MaxSim where another list names the passages: no graph of their own."""
+    return models.VectorParams(
+        size=dim,
+        distance=models.Distance.DOT,
+        multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+        datatype=models.Datatype.FLOAT16,
+        hnsw_config=models.HnswConfigDiff(m=0),
+    )
+
+
+def _sparse(vector: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
+
+
+def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the client's union of query types has 30 members
+    return _sparse(value) if isinstance(value, SparseVector) else value.tolist()
+
+
+def _filter(filter_: Filter) -> models.Filter | None:
+    conditions: list[models.Condition] = [
+        models.FieldCondition(key=payload_path(key), match=models.MatchAny(any=allowed_values(value)))
+        for key, value in filter_.items()
+    ]
+    return models.Filter(must=conditions) if conditions else None

@@ -1,0 +1,52 @@
+"""Opening a finished index with the engine that built it."""
+
+from pathlib import Path
+
+from data.errors import InputError
+from retrieval.index import IndexMeta, VectorIndex
+
+
+def read_meta(artifact: Path) -> IndexMeta:
+    """The description of an index artifact.
+
+    Raises:
+        InputError: if there is no finished index.
+    """
+    path = artifact / "meta.json"
+    if not path.is_file():
+        raise InputError(f"no index in {artifact}", "Build it with `catena index RUN.yaml`.")
+    meta = IndexMeta.model_validate_json(path.read_text())
+    beside = {
+        name: kept if kept is None else artifact.resolve() / kept.name
+        for name, kept in (("projection", meta.projection), ("token_projection", meta.token_projection))
+    }
+    return meta.model_copy(update=beside)
+
+
+def open_index(artifact: Path) -> VectorIndex:
+    """Open an index artifact with the engine that built it, and with its full vectors where hits are rescored.
+
+    Raises:
+        InputError: if there is no finished index, its folder is gone or its server does not answer.
+    """
+    meta = read_meta(artifact)
+    index = _open_engine(artifact, meta)
+    if meta.full_dim is None:
+        return index
+    from retrieval.rescoring import RescoredIndex
+
+    return RescoredIndex.open(index, artifact, meta)
+
+
+def _open_engine(artifact: Path, meta: IndexMeta) -> VectorIndex:
+    if meta.config.engine == "edge":
+        from retrieval.engines.edge import EdgeIndex
+
+        if not (artifact / meta.location).is_dir():
+            raise InputError(
+                f"the index in {artifact} has lost its folder {meta.location}", f"Delete {artifact} and run again."
+            )
+        return EdgeIndex.open(artifact / meta.location, meta.config)
+    from retrieval.engines.server import ServerIndex
+
+    return ServerIndex.open(meta.location, meta.config)

@@ -1,0 +1,270 @@
+"""Search: a question to passages, by vectors, by words, or by both fused; the same code in batch and online."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from data.cache import CacheConfig
+from data.cache.encoder import cached_queries
+from data.encoders import Encoder
+from data.encoders.chain import load_again
+from data.encoders.config import EncoderConfig
+from data.encoders.transformer.token_vectors import TokenEncoder
+from data.errors import InputError, nearest
+from data.lexical import BM25, Tokenizer
+from data.vectors.projection import Projection, ReducedEncoder
+from retrieval.config import Mode
+from retrieval.index import Filter, Hit, IndexMeta, IndexQuery, VectorIndex
+from retrieval.open import open_index, read_meta
+
+_FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
+
+
+@dataclass(frozen=True)
+class SearchQuery:
+    """One question: text, how to search, how many documents, and the values allowed for some keys."""
+
+    text: str
+    mode: Mode = "hybrid"
+    top_k: int = 10
+    filter: Filter = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchHit:
+    """A document that was found, by its best passage; where that one has a parent, text and span are the parent's."""
+
+    document_id: str
+    passage_id: str
+    title: str
+    text: str
+    start: int
+    end: int
+    score: float
+    metadata: Mapping[str, str]
+
+
+class Retriever:
+    """Asks an index and gathers passages to documents.
+
+    Args:
+        index: where the passages are.
+        meta: its description: weights, fusion, the keys that can be filtered by.
+        encoder: turns questions to vectors; None where another process does, and ``answer`` is given vectors.
+        tokens: turns questions to token vectors, where the index holds such.
+
+    Raises:
+        InputError: if the index holds vectors of another encoder.
+    """
+
+    def __init__(
+        self, index: VectorIndex, meta: IndexMeta, encoder: Encoder | None = None, tokens: TokenEncoder | None = None
+    ) -> None:
+        if encoder is not None:
+            check_encoder(meta, encoder.fingerprint)
+        self.index = index
+        self.meta = meta
+        self.encoder = encoder
+        self._tokens = tokens
+        self._bm25 = BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
+
+    def search(
+        self, queries: Sequence[str], mode: Mode = "hybrid", top_k: int = 10, filter: Filter | None = None
+    ) -> list[list[SearchHit]]:
+        """The best documents of each question, best first, at most ``top_k``.
+
+        Raises:
+            InputError: if the filter names a key that the index cannot filter by, or the mode is late and the index
+                holds no token vectors.
+        """
+        asked = [SearchQuery(text, mode, top_k, filter or {}) for text in queries]
+        for query in asked:
+            check_query(self.meta, query)
+        if mode == "bm25":
+            return self.answer(asked, [None] * len(asked))
+        if self.encoder is None:
+            raise ValueError("this retriever has no encoder: give vectors to `answer`")
+        vectors = list(self.encoder.encode_queries(list(queries)))
+        if mode != "late" or self._tokens is None:
+            return self.answer(asked, vectors)
+        return self.answer(asked, vectors, self._tokens.encode_queries(list(queries)).each())
+
+    def answer(
+        self,
+        queries: Sequence[SearchQuery],
+        vectors: Sequence[npt.NDArray[np.float32] | None],
+        tokens: Sequence[npt.NDArray[np.float32] | None] | None = None,
+    ) -> list[list[SearchHit]]:
+        """The best documents of each query, in one batch to the index, and another for those that must look deeper.
+
+        Args:
+            queries: what is asked.
+            vectors: each query's vector, float32 of shape (``meta.question_dim``,); None where the mode is bm25.
+            tokens: each query's token vectors, float32 of shape (tokens, late_dim); None where the mode is not late.
+
+        Raises:
+            InputError: if a filter names a key that the index cannot filter by, or a mode is late and the index holds
+                no token vectors.
+        """
+        for query in queries:
+            check_query(self.meta, query)
+        late = [None] * len(queries) if tokens is None else tokens
+        answers: list[list[SearchHit]] = [[] for _ in queries]
+        limits = {i: query.top_k + query.top_k // 2 + 10 for i, query in enumerate(queries)}
+        depth = self.meta.config.prefetch
+        while limits:
+            drawn = {i: self._question(queries[i], vectors[i], late[i], limit, depth) for i, limit in limits.items()}
+            asked = {i: question for i, question in drawn.items() if question is not None}
+            found = self.index.query_batch(list(asked.values())) if asked else []
+            limits, depth = {}, depth * _FURTHER
+            for (i, question), hits in zip(asked.items(), found, strict=True):
+                answers[i] = best_passages(hits)[: queries[i].top_k]
+                if len(answers[i]) < queries[i].top_k and self._more_below(question, len(hits)):
+                    limits[i] = question.limit * _FURTHER
+        return answers
+
+    def _question(
+        self,
+        query: SearchQuery,
+        vector: npt.NDArray[np.float32] | None,
+        tokens: npt.NDArray[np.float32] | None,
+        limit: int,
+        depth: int,
+    ) -> IndexQuery | None:
+        """The query as the index takes it; None where it has nothing to search by."""
+        sparse = None if query.mode == "dense" else self._bm25.query(query.text)
+        if sparse is not None and len(sparse.indices) == 0:
+            sparse = None
+        dense = None if query.mode == "bm25" else vector
+        if query.mode != "bm25" and (dense is None or dense.shape != (self.meta.question_dim,)):
+            raise ValueError(f"mode {query.mode} needs a vector of {self.meta.question_dim} dimensions")
+        if query.mode == "late" and (tokens is None or tokens.ndim != 2 or tokens.shape[1] != self.meta.late_dim):
+            raise ValueError(f"mode late needs token vectors of {self.meta.late_dim} dimensions")
+        if sparse is None and dense is None:
+            return None
+        return IndexQuery(
+            limit,
+            dense,
+            sparse,
+            fused=query.mode in ("hybrid", "late"),
+            prefetch=max(depth, query.top_k),
+            tokens=tokens if query.mode == "late" else None,
+            filter=query.filter,
+        )
+
+    def _more_below(self, question: IndexQuery, found: int) -> bool:
+        """Whether the index may hold hits that the question's limits cut off."""
+        cut = min(question.limit, question.prefetch) if question.fused else question.limit
+        return found >= cut and cut < self.meta.points
+
+
+def best_passages(hits: Iterable[Hit]) -> list[SearchHit]:
+    """Each document once, by its best passage, in the order of the hits."""
+    best: dict[str, SearchHit] = {}
+    for hit in hits:
+        stored = hit.payload
+        shown = stored.get("parent") or {**stored, "id": hit.passage_id}
+        best.setdefault(
+            stored["document_id"],
+            SearchHit(
+                document_id=stored["document_id"],
+                passage_id=shown["id"],
+                title=stored["title"],
+                text=shown["text"],
+                start=shown["start"],
+                end=shown["end"],
+                score=hit.score,
+                metadata=stored["metadata"],
+            ),
+        )
+    return list(best.values())
+
+
+def check_query(meta: IndexMeta, query: SearchQuery) -> None:
+    """Refuse what this index cannot answer.
+
+    Raises:
+        InputError: if the filter names a key that it does not know, or the mode is late and it holds no token vectors.
+    """
+    check_filter(meta, query.filter)
+    if query.mode == "late" and meta.late_dim is None:
+        raise InputError(
+            "mode late: the index holds no token vectors", "Add `late: {}` to the run file and index again."
+        )
+
+
+def check_filter(meta: IndexMeta, filter_: Filter) -> None:
+    """Refuse a filter by keys that the index does not know.
+
+    Raises:
+        InputError: names the key and the nearest that is known.
+    """
+    for key in filter_:
+        if key != "document_id" and key not in meta.filter_keys:
+            raise InputError(f"no filter by {key!r}", nearest(key, ("document_id", *meta.filter_keys)))
+
+
+def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
+    """Refuse to ask an index with vectors of another encoder: their numbers have nothing to do with each other.
+
+    Raises:
+        InputError: if the fingerprints differ.
+    """
+    if meta.question_encoder != fingerprint:
+        raise InputError(
+            f"the index was built by another encoder: {meta.question_encoder}, this is {fingerprint}",
+            "Use the encoder that built it, or embed and index again.",
+        )
+
+
+class QueryEncoders(NamedTuple):
+    """What turns the questions to an index to vectors, and to those of their tokens where the index holds such."""
+
+    whole: Encoder
+    tokens: TokenEncoder | None
+
+
+def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | None = None) -> QueryEncoders:
+    """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
+
+    Where the vectors were reduced, its questions are too; unless hits are rescored, where the index reduces them.
+
+    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index. Of a chain,
+    the link that built it is loaded and no other: where that one cannot be had, there are no vectors to ask with.
+
+    Args:
+        meta: describes the index.
+        config: which encoder.
+        cache: where questions are looked for before they are encoded, but for the vectors of their tokens; None
+            computes each of them.
+
+    Raises:
+        InputError: if another encoder built the index, or the cache's Redis refuses.
+        EncoderUnavailable: if the one that built it cannot be had now.
+    """
+    projection = None if meta.projection is None else Projection.load(meta.projection)
+    made_by = meta.encoder if projection is None else projection.encoder
+    loaded = load_again(config, made_by, meta.precision, meta.link)
+    encoder = loaded if projection is None or meta.full_dim is not None else ReducedEncoder(loaded, projection)
+    check_encoder(meta, encoder.fingerprint)
+    tokens = None
+    if meta.token_projection is not None:
+        tokens = TokenEncoder(loaded, projection=Projection.load(meta.token_projection))
+    return QueryEncoders(cached_queries(encoder, cache) if cache else encoder, tokens)
+
+
+def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:
+    """Open an index artifact with an encoder in this process; without one it searches by words only.
+
+    Raises:
+        InputError: if there is no finished index, or another encoder built it.
+    """
+    meta = read_meta(artifact)
+    if encoder is None:
+        return Retriever(open_index(artifact), meta)
+    whole, tokens = query_encoders(meta, encoder)
+    return Retriever(open_index(artifact), meta, whole, tokens)

@@ -1,0 +1,53 @@
+"""An index in a process of its own.
+
+Qdrant Edge holds the GIL while it searches, so in the process that takes requests it would stop everything else. The
+class is plain Python: ``ray.remote`` makes it an actor, ``ray.serve.deployment`` a deployment.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.open import open_index, read_meta
+from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
+from serving.batcher import Coalescer
+
+Vectors = npt.NDArray[np.float32] | None
+Asked = tuple[SearchQuery, Vectors, Vectors]
+
+
+class IndexActor:
+    """Answers searches; those that arrive together go to the index as one batch.
+
+    Args:
+        artifact: the index stage's folder.
+        max_batch: most searches in a batch.
+
+    Raises:
+        InputError: if there is no finished index.
+    """
+
+    def __init__(self, artifact: Path, max_batch: int = 64) -> None:
+        self._meta = read_meta(artifact)
+        self._retriever = Retriever(open_index(artifact), self._meta)
+        self._ask = Coalescer[Asked, list[SearchHit]](self._answer, max_batch)
+
+    async def search(self, query: SearchQuery, vector: Vectors, tokens: Vectors = None) -> list[SearchHit]:
+        """The best documents of one query.
+
+        Args:
+            query: what is asked.
+            vector: its vector, float32 of shape (``meta.question_dim``,); None in mode bm25.
+            tokens: its token vectors, float32 of shape (tokens, late_dim); None unless the mode is late.
+
+        Raises:
+            InputError: if the filter names a key that the index cannot filter by, or the mode is late and the index
+                holds no token vectors.
+        """
+        check_query(self._meta, query)
+        return await self._ask((query, vector, tokens))
+
+    def _answer(self, asked: list[Asked]) -> list[list[SearchHit]]:
+        queries, vectors, tokens = zip(*asked, strict=True)
+        return self._retriever.answer(queries, vectors, tokens)

@@ -1,0 +1,97 @@
+"""Matryoshka fine-tuning: the loss is the naive one's, it teaches short vectors, and it resumes where it stopped."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from data.errors import InputError
+from tests.tiny_model import tiny_model
+from training.encoders.matryoshka import Progress, fit, freeze_lowest, matryoshka_loss
+from training.encoders.matryoshka_config import MatryoshkaConfig
+from training.encoders.matryoshka_judge import validate
+from training.encoders.pairs import Pairs
+
+CONFIG = MatryoshkaConfig(dims=(16, 4), epochs=2, batch_pairs=8, learning_rate=2e-3, max_length=16)
+
+
+def word_pairs(count: int = 80) -> Pairs:
+    """A word and a sentence with it: what a fresh model knows nothing of and can learn."""
+    words = [f"{a}{b}" for a in ("sea", "moon", "rock", "tree", "fire") for b in ("man", "light", "house", "bird")]
+    anchors = [f"a{i}" for i in range(count)]
+    documents = [f"d{i}" for i in range(count)]
+    texts = {("anchor", f"a{i}"): words[i % 20] for i in range(count)}
+    texts |= {("document", f"d{i}"): f"the {words[i % 20]} of number {i}" for i in range(count)}
+    return Pairs(anchors, documents, texts, np.arange(count) % 5 == 0, symmetric=False)
+
+
+def test_the_loss_is_the_naive_one_with_masks() -> None:
+    rng = np.random.default_rng(0)
+    anchors, positives = rng.normal(size=(5, 8)), rng.normal(size=(5, 8))
+    masked = rng.random((5, 5)) < 0.3
+    np.fill_diagonal(masked, False)
+    expected = 0.0
+    for dim in (8, 3):
+        a = anchors[:, :dim] / np.linalg.norm(anchors[:, :dim], axis=1, keepdims=True)
+        p = positives[:, :dim] / np.linalg.norm(positives[:, :dim], axis=1, keepdims=True)
+        for i in range(5):
+            row = [math.exp(float(a[i] @ p[j]) / 0.1) for j in range(5) if not masked[i, j]]
+            column = [math.exp(float(a[j] @ p[i]) / 0.1) for j in range(5) if not masked[j, i]]
+            own = math.exp(float(a[i] @ p[i]) / 0.1)
+            expected -= (math.log(own / sum(row)) + math.log(own / sum(column))) / 2 / 5
+    loss = matryoshka_loss(torch.tensor(anchors), torch.tensor(positives), torch.tensor(masked), (8, 3), 0.1)
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_short_vectors_learn_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    model, pairs = tiny_model(tmp_path), word_pairs()
+    config = CONFIG.model_copy(update={"epochs": 3})
+    progress = fit(model, pairs, config)
+    assert len(progress.history) == 4 and progress.history[0]["epoch"] == 0
+    assert progress.history[-1]["loss"] < progress.history[1]["loss"]
+    first, best = progress.history[0], progress.history[progress.best_epoch]
+    assert progress.best_epoch > 0 and all(best[f"ndcg@10[{d}]"] > first[f"ndcg@10[{d}]"] for d in (16, 4))
+    assert validate(model, pairs, config, torch.device("cpu")) == pytest.approx(
+        {key: best[key] for key in best if key.startswith("ndcg")}, abs=1e-3
+    )
+
+
+def test_it_goes_on_from_a_saved_state_as_if_undisturbed(tmp_path: Path) -> None:
+    saved: list[Path] = []
+
+    def keep(progress: Progress, save: object) -> None:
+        folder = tmp_path / f"state-{progress.epoch}"
+        folder.mkdir()
+        assert callable(save)
+        save(folder)
+        saved.append(folder)
+
+    whole = fit(tiny_model(tmp_path / "model"), word_pairs(), CONFIG, on_epoch=keep)
+    resumed = fit(tiny_model(tmp_path / "model", seed=7), word_pairs(), CONFIG, resume=saved[0])
+    for one, other in zip(whole.history, resumed.history, strict=True):
+        assert {k: v for k, v in one.items() if k != "pairs_per_s"} == pytest.approx(
+            {k: v for k, v in other.items() if k != "pairs_per_s"}, rel=1e-4
+        )
+
+
+def test_frozen_layers_stay_as_they_are(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path)
+    before = {name: weights.clone() for name, weights in model.state_dict().items()}
+    changed: set[str] = set()
+
+    def compare(progress: Progress, save: object) -> None:
+        changed.update(name for name, weights in model.state_dict().items() if not torch.equal(weights, before[name]))
+
+    fit(model, word_pairs(), CONFIG.model_copy(update={"frozen_layers": 1, "epochs": 1}), on_epoch=compare)
+    assert changed and all("layer.1." in name for name in changed)
+    with pytest.raises(InputError, match="frozen_layers: 3, and the model has 2"):
+        freeze_lowest(model, 3)
+
+
+@pytest.mark.parametrize("dims", [[24, 48], [8, 8], [8, 0]])
+def test_dimensions_must_fall(dims: list[int]) -> None:
+    with pytest.raises(ValidationError, match="must be at least 1 and fall"):
+        MatryoshkaConfig.model_validate({"dims": dims})

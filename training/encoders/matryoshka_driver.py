@@ -1,0 +1,93 @@
+"""Matryoshka fine-tuning on Ray Train: one worker or several, each death survived from the last epoch's checkpoint."""
+
+import json
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray.train
+from ray.train.torch import get_device, prepare_model
+
+from data.encoders.transformer.models import open_model
+from data.errors import InputError
+from training.encoders.matryoshka import fit, freeze_lowest
+from training.encoders.matryoshka_config import MatryoshkaConfig
+from training.encoders.pairs import read_pairs, write_pairs
+from training.workers import CHECKPOINTS, report, run_workers, share_cores
+
+
+def tune_encoder(tables: Path, model: str, config: MatryoshkaConfig, out: Path) -> dict[str, Any]:
+    """Fine-tune a run's model; killed and started again with the same ``out``, it goes on from the last epoch.
+
+    Args:
+        tables: output folder of the ingest stage.
+        model: a sentence-transformers model, by name or folder.
+        config: pairs, dimensions, optimiser, workers.
+        out: receives ``model/``, a sentence-transformers folder, and ``pairs.parquet``.
+
+    Returns:
+        ``training_pairs``, ``valid_pairs``, ``dims`` (for each: nDCG@10 of held-out pairs ``before`` and ``after``),
+        ``best_epoch`` (0: training made nothing better and the model is as it came), ``history``, ``model``.
+
+    Raises:
+        InputError: if the corpus has too few pairs, or the model has fewer dimensions or layers than asked for.
+    """
+    _check_fits(model, config)
+    counts = write_pairs(tables, config.pairs, config.max_pairs, config.valid_share, config.seed, out / "pairs.parquet")
+    settings = {"model": model, "config": config.model_dump(), "out": str(out)}
+    run_workers(tune_worker, settings, out, config.workers, config.use_gpu, config.max_failures)
+    progress = json.loads((out / "progress.json").read_text())
+    shutil.rmtree(out / CHECKPOINTS)
+    before, after = progress["history"][0], progress["history"][progress["best_epoch"]]
+    dims = [{"dim": d, "before": before[f"ndcg@10[{d}]"], "after": after[f"ndcg@10[{d}]"]} for d in config.dims]
+    return {
+        **counts,
+        "dims": dims,
+        "best_epoch": progress["best_epoch"],
+        "history": progress["history"],
+        "model": str(out / "model"),
+    }
+
+
+def tune_worker(settings: dict[str, Any]) -> None:
+    """What each Ray Train worker does; rank 0 writes the model."""
+    rank, world = share_cores()
+    config, out = MatryoshkaConfig(**settings["config"]), Path(settings["out"])
+    model = open_model(settings["model"], "cpu", None)
+    length = model.max_seq_length
+    saved = ray.train.get_checkpoint()
+    # Poolers and other weights that no vector depends on have no gradient; DDP must not wait for one.
+    wrap = partial(prepare_model, parallel_strategy_kwargs={"find_unused_parameters": True})
+    with saved.as_directory() if saved else tempfile.TemporaryDirectory() as folder:
+        progress = fit(
+            model,
+            read_pairs(out / "pairs.parquet"),
+            config,
+            resume=Path(folder) if saved else None,
+            on_epoch=partial(report, out=out),
+            wrap=wrap,
+            device=get_device(),
+            rank=rank,
+            world=world,
+        )
+    if rank == 0:
+        model.max_seq_length = length
+        unfinished = out / "model.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        model.save(str(unfinished), create_model_card=False)
+        shutil.rmtree(out / "model", ignore_errors=True)
+        unfinished.rename(out / "model")
+        (out / "progress.json").write_text(json.dumps(vars(progress), indent=2))
+
+
+def _check_fits(name: str, config: MatryoshkaConfig) -> None:
+    """Tell what the model does not have before any worker is started: each would be started anew to say it again."""
+    model = open_model(name, "cpu", None)
+    width = int(model.get_embedding_dimension() or 0)
+    if config.dims[0] > width:
+        raise InputError(
+            f"matryoshka.dims: {config.dims[0]} is more than {name} has ({width})", f"Give at most {width}."
+        )
+    freeze_lowest(model, config.frozen_layers)
