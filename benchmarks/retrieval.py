@@ -13,9 +13,7 @@ from data.passages.text import passage_text
 from evaluation.ranking import evaluate_ranking
 from evaluation.retrieval import evaluate_retrieval
 from ray_apps.config import load_run
-from ray_apps.embed import embed
-from ray_apps.index import index
-from ray_apps.ingest import chunk, ingest
+from ray_apps.plan import Plan
 from retrieval.search import open_retriever
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
@@ -29,14 +27,18 @@ def measure() -> list[Row]:
 
 
 def _row(name: str, at_least: float) -> Row:
-    run = load_run(RUNS / f"{name}.yaml")
-    tables, passages, vectors = ingest(run).path, chunk(run).path / "passages", embed(run).path / "vectors"
+    plan = Plan(load_run(RUNS / f"{name}.yaml"))
+    tables, passages, vectors = (
+        plan.bring("ingest").path,
+        plan.bring("chunk").path / "passages",
+        plan.bring("embed").path / "vectors",
+    )
     qrels = read_qrels(tables / "qrels")
     asked = read_table(tables / "queries", ["id", "text"]).to_pylist()
     queries = {query["id"]: query["text"] for query in asked if query["id"] in qrels}
 
-    retriever = open_retriever(index(run).path, run.encoder)
-    figures, _ = evaluate_retrieval(retriever.search, queries, qrels, run.evaluate)
+    retriever = open_retriever(plan.bring("index").path, plan.run.encoder)
+    figures, _ = evaluate_retrieval(retriever.search, queries, qrels, plan.run.evaluate.search)
     retriever.index.close()
     assert retriever.encoder is not None
     plain = _plain(passages, vectors, queries, retriever.encoder)

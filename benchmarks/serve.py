@@ -17,9 +17,7 @@ import numpy as np
 from benchmarks.rows import Row
 from data.partitions import read_table
 from ray_apps.config import load_run
-from ray_apps.embed import embed
-from ray_apps.index import index
-from ray_apps.ingest import chunk, ingest
+from ray_apps.plan import Plan
 
 RUN = Path(__file__).resolve().parents[1] / "runs" / "cranfield.yaml"
 CONCURRENCY = (1, 8)
@@ -30,10 +28,14 @@ AT_LEAST = {1: 0.5, 8: 1.0}  # alone, a request pays for Ray Serve's proxy and t
 
 def measure() -> list[Row]:
     """Hybrid search over Cranfield, its own questions, at one and at eight connections."""
-    run = load_run(RUN)
-    built, passages, vectors = index(run), chunk(run).path / "passages", embed(run).path / "vectors"
+    plan = Plan(load_run(RUN))
+    built, passages, vectors = (
+        plan.bring("index"),
+        plan.bring("chunk").path / "passages",
+        plan.bring("embed").path / "vectors",
+    )
     assert built.done
-    questions = read_table(ingest(run).path / "queries", ["text"])["text"].to_pylist()
+    questions = read_table(plan.bring("ingest").path / "queries", ["text"])["text"].to_pylist()
     bodies = [json.dumps({"query": question, "top_k": 10}).encode() for question in questions]
     ours, peer = free_port(), free_port()
     _leave_ray()

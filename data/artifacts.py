@@ -4,10 +4,11 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,19 @@ from data.errors import InputError, full_disk_told
 from data.locks import only_one
 
 logger = logging.getLogger("catena")
+
+FORMAT = 2  # of every artifact's folder; part of its identity, so that one of another format is made anew
+
+
+class StageResult(BaseModel):
+    """Base of what a stage measured: frozen, written to ``result.json``, read back by the same class.
+
+    ``seconds`` is what the stage took; ``materialise`` fills it in.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float = 0.0
 
 
 class StageConfig(BaseModel):
@@ -58,27 +72,41 @@ class Artifact:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What the stage measured: counts, rates, figures, ``seconds``."""
+        """What the stage measured, as JSON values; the stage's ``StageResult`` reads the same."""
         result: dict[str, Any] = json.loads((self.path / "result.json").read_text())
         return result
 
 
-def locate(workspace: Path, stage: str, identity: Mapping[str, Any], inputs: Iterable[Artifact] = ()) -> Artifact:
-    """Where a stage's output belongs; touches nothing on disk."""
-    described = {"stage": stage, "config": dict(identity), "inputs": sorted(a.key for a in inputs)}
+def locate(
+    workspace: Path, stage: str, identity: Mapping[str, Any], inputs: Mapping[str, Artifact] = MappingProxyType({})
+) -> Artifact:
+    """Where a stage's output belongs; touches nothing on disk.
+
+    Args:
+        workspace: folder of all artifacts.
+        stage: its name.
+        identity: what decides its output besides its inputs, as JSON values.
+        inputs: artifacts it reads, by what they are to it.
+    """
+    described = {
+        "format": FORMAT,
+        "stage": stage,
+        "config": dict(identity),
+        "inputs": {name: artifact.key for name, artifact in inputs.items()},
+    }
     key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
     return Artifact(stage, key, workspace.resolve() / stage / key, described)
 
 
-def materialise(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+def materialise(artifact: Artifact, work: Callable[[Path], StageResult]) -> Artifact:
     """Run a stage unless its artifact is already there.
 
     One process at a time works on an artifact: a second one waits, and keeps what the first has made.
 
     Args:
         artifact: where the output belongs.
-        work: does the stage's work in the folder it is given and returns what it measured (JSON values). It may find
-            the files of an interrupted run there: it either continues them or overwrites them.
+        work: does the stage's work in the folder it is given and returns what it measured. It may find the files of an
+            interrupted run there: it either continues them or overwrites them.
 
     Raises:
         InputError: if the workspace cannot be written, or the disk is full.
@@ -95,15 +123,16 @@ def materialise(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -
     return artifact
 
 
-def _work(artifact: Artifact, work: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+def _work(artifact: Artifact, work: Callable[[Path], StageResult]) -> Artifact:
     logger.info("%s: running (%s)", artifact.stage, artifact.path)
     with _workspace_errors(artifact):
         (artifact.path / "config.json").write_text(json.dumps(artifact.identity, indent=2, sort_keys=True))
     for cut_short in artifact.path.rglob(".*.unfinished"):  # of a job that was killed while it wrote
         cut_short.unlink(missing_ok=True)
     started = time.perf_counter()
-    result = {**work(artifact.path), "seconds": round(time.perf_counter() - started, 3)}
-    (artifact.path / "result.json").write_text(json.dumps(result, indent=2))
+    measured = work(artifact.path)
+    result = measured.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
+    (artifact.path / "result.json").write_text(result.model_dump_json(indent=2))
     (artifact.path / "_SUCCESS").touch()
     return artifact
 

@@ -49,6 +49,10 @@ class EncoderUnavailable(InputError):
     """
 
 
+class StageAbsent(InputError):
+    """A run has no such stage: its file does not ask for it, or its corpus gives no occasion for it."""
+
+
 @contextmanager
 def full_disk_told(path: Path) -> Iterator[None]:
     """Tell a full disk, met while writing at or under ``path``, as something the user can mend.

@@ -22,9 +22,19 @@ def partitions(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
-def read_table(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    """Whole table in memory: for tables known to be small, or for a few narrow columns of a large one."""
-    return pq.ParquetDataset(partitions(folder)).read(columns=columns)
+def read_table(folder: Path, columns: list[str] | None = None, schema: pa.Schema | None = None) -> pa.Table:
+    """Whole table in memory: for tables known to be small, or for a few narrow columns of a large one.
+
+    Args:
+        folder: of the table.
+        columns: to read; all where None.
+        schema: of the table, where it may have no partitions: an empty table is returned then.
+    """
+    paths = partitions(folder)
+    if not paths and schema is not None:
+        empty = schema.empty_table()
+        return empty if columns is None else empty.select(columns)
+    return pq.ParquetDataset(paths).read(columns=columns)
 
 
 def read_qrels(folder: Path) -> dict[str, dict[str, int]]:

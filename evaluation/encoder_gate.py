@@ -19,14 +19,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from data.encoders import Encoder, Vectors
+from data.encoders.forms import EXACT, loss_rank
+from data.errors import InputError
 from data.passages.sampling import PassageSample
 from evaluation.ranking import evaluate_ranking
 
-EXACT = "torch fp32"
 SMALLEST_COSINE = 0.999
 DEPTH = 100
 TIMED_PASSAGES, ROUNDS = 64, 3
-_GIVEN_UP = {"fp32": 0, "fp16": 1, "bf16": 1, "int8": 2}
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,6 @@ class FormFigures(BaseModel):
             f"{self.documents_per_s:.1f} documents/s ({self.speedup:.2f} times fp32), cosine to fp32 "
             f"{self.cosine_min:.5f} at the least and {self.cosine_mean:.5f} in the mean{judged}"
         )
-
-
-def given_up(form: str) -> int:
-    """How much a form gives up, 0 for fp32: one that gives up more has to be faster than all that give up less."""
-    return _GIVEN_UP[form.split()[-1]]
 
 
 def describe_machine(device: str) -> dict[str, str | int]:
@@ -103,7 +98,7 @@ def measure_forms(
     asked = {name: encoder.encode_queries(list(questions.texts.values())) for name, encoder in forms.items()}
     figures: dict[str, FormFigures] = {}
     exact_ndcg = _ndcg(vectors[EXACT], asked[EXACT], passages.documents, questions)
-    for name in sorted(forms, key=given_up):  # each is judged against all that give up less
+    for name in sorted(forms, key=loss_rank):  # each is judged against all that lose less
         if not (np.isfinite(vectors[name]).all() and np.isfinite(asked[name]).all()):
             figures[name] = FormFigures(form=name, accepted=False, reason="gives vectors that are no numbers")
             continue
@@ -131,6 +126,23 @@ def pick(figures: Iterable[FormFigures]) -> FormFigures:
     return max((line for line in figures if line.accepted), key=lambda line: line.documents_per_s)
 
 
+def refusal(verdict: FormFigures, tolerance: float) -> InputError:
+    """The error of a form that the gate refuses; its remedy is what could change the verdict.
+
+    Args:
+        verdict: the form's line of the table.
+        tolerance: largest relative loss of nDCG@10 that the run allows.
+    """
+    remedy = "Use a form that passes (`catena encoder check` measures all of them)"
+    if verdict.ndcg_loss is not None and verdict.ndcg_loss > tolerance:
+        remedy += ", or a larger encoder.tolerance"
+    elif verdict.ndcg_loss is None and verdict.cosine_min < SMALLEST_COSINE:
+        remedy += ", or name questions and judgments in the source: then nDCG@10 decides"
+    return InputError(
+        f"encoder: {verdict.form} is refused on this machine: {verdict.reason}; measured: {verdict}", f"{remedy}."
+    )
+
+
 def _judge(measured: FormFigures, tolerance: float, accepted: Sequence[FormFigures]) -> tuple[bool, str]:
     """Whether a form may be used, and why."""
     if measured.form == EXACT:
@@ -141,8 +153,8 @@ def _judge(measured: FormFigures, tolerance: float, accepted: Sequence[FormFigur
     elif measured.cosine_min < SMALLEST_COSINE:
         return False, f"smallest cosine {measured.cosine_min:.5f}, {SMALLEST_COSINE} is needed without a labelled set"
     for other in accepted:
-        if given_up(other.form) < given_up(measured.form) and other.documents_per_s >= measured.documents_per_s:
-            return False, f"not faster than {other.form} ({other.documents_per_s:.1f} documents/s), which gives up less"
+        if loss_rank(other.form) < loss_rank(measured.form) and other.documents_per_s >= measured.documents_per_s:
+            return False, f"not faster than {other.form} ({other.documents_per_s:.1f} documents/s), which loses less"
     return True, "within the tolerance" if measured.ndcg_loss is not None else "vectors as those of fp32"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from evaluation.config import EvaluateConfig
+from evaluation.config import SearchJudging
 from evaluation.ranking import RankingFigures, evaluate_ranking
 from evaluation.significance import paired_difference
 from retrieval.config import Mode
@@ -20,7 +20,7 @@ def evaluate_retrieval(
     search: Search,
     queries: Mapping[str, str],
     qrels: Mapping[str, Mapping[str, int]],
-    config: EvaluateConfig,
+    config: SearchJudging,
     modes: Sequence[Mode] = MODES,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """Judge the modes of search.

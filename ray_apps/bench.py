@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 from data.errors import InputError, nearest
+from ray_apps.command import Command, Parser
+from ray_apps.tables import bench_rows
 
 logger = logging.getLogger("catena")
 
@@ -43,6 +45,19 @@ def bench(name: str | None = None) -> dict[str, Any]:
         rows += [row.model_dump(mode="json", exclude_none=True) for row in measured]
     return {"rows": rows, "files": files, "not_measured": not_measured}
 
+
+def _words(parser: Parser) -> None:
+    listed = f"{', '.join(BENCHMARKS[:-1])} or {BENCHMARKS[-1]}; all of them if left out"
+    parser.add_argument("name", nargs="?", metavar="NAME", help=listed)
+
+
+COMMAND = Command(
+    name="bench",
+    summary="measure the figures tables, ours beside its peers",
+    unplanned=lambda arguments: bench(arguments.name),
+    words=_words,
+    show=bench_rows,
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -5,16 +5,14 @@ object as its last line. Exit codes: 0 done, 2 something the user can mend, 1 an
 """
 
 import argparse
-import importlib
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-from data.errors import InputError, nearest
-from ray_apps.usage import COMMANDS, command_parser, filter_of, help_on_keys, overview, split_config_flags
+from ray_apps.command import Command, Result
+from ray_apps.usage import command_help, find_command, overview, split_config_flags
 
 logger = logging.getLogger("catena")
 
@@ -34,68 +32,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_command(words: list[str]) -> int:
+    from ray_apps.commands import COMMANDS
+
     if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(overview())
+        sys.stdout.write(overview(COMMANDS))
         return 0 if words else 2
-    if words[0] not in COMMANDS:
-        raise InputError(f"unknown command {words[0]!r}; {nearest(words[0], COMMANDS)}", "`catena --help` lists them.")
-    parser = command_parser(words[0])
-    if "-h" in words or "--help" in words:
-        sys.stdout.write(parser.format_help() + help_on_keys(words[0]))
+    command, rest = find_command(words, COMMANDS)
+    if command is None:
+        sys.stdout.write(overview(COMMANDS, words[0]))
+        return 0 if rest else 2
+    if "-h" in rest or "--help" in rest:
+        sys.stdout.write(_help(command, rest))
         return 0
-    own, config_flags = split_config_flags(words[1:])
-    arguments = parser.parse_args(own)
-    _show(words[0], _execute(words[0], arguments, config_flags), arguments.json)
+    own, config_flags = split_config_flags(rest)
+    arguments = command.parser().parse_args(own)
+    _show(*_execute(command, arguments, config_flags), arguments.json)
     return 0
 
 
-def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str]) -> dict[str, Any]:
-    """The result of a command, as JSON values; imports only what this command needs."""
-    if command == "bench":
-        from ray_apps.bench import bench
+def _help(command: Command, rest: list[str]) -> str:
+    from ray_apps.config import describe_flags
 
-        return bench(arguments.name)
+    sections = [word for word in rest if not word.startswith("-") and not word.endswith((".yaml", ".yml"))]
+    if command.name == "config" and sections:
+        return describe_flags(sections[0])
+    return command_help(command)
+
+
+def _execute(
+    command: Command, arguments: argparse.Namespace, config_flags: list[str]
+) -> tuple[Result, Callable[[Result], str]]:
+    """The result of a command, as JSON values, and what shows it as text."""
+    if command.unplanned is not None:
+        return command.unplanned(arguments), command.show
     from ray_apps.config import load_run
-    from ray_apps.run import plan, run_all, summary
+    from ray_apps.plan import Plan
+    from ray_apps.run import dry_run
+    from ray_apps.tables import plan_text
 
     strict = ["--source.strict", "true"] if arguments.strict else []
-    run = load_run(arguments.run, [*config_flags, *strict])
-    if command == "config":
-        return run.model_dump(mode="json")
+    plan = Plan(load_run(arguments.run, [*config_flags, *strict]))
     if arguments.dry_run:
-        return plan(run)
-    if command == "run":
-        return run_all(run)
-    if command == "search":
-        from ray_apps.search import search
-
-        return search(run, arguments.query, arguments.top_k, arguments.mode, filter_of(arguments.filter))
-    if command == "serve":
-        from ray_apps.serve import serve
-
-        return serve(run)
-    if command == "encoder":
-        from ray_apps.encoder.check import encoder
-
-        return encoder(run, arguments.action, arguments.triton)
-    stage = importlib.import_module(f"ray_apps.{command}")
-    made = getattr(stage, command)(run)
-    if command == "ingest":
-        stage.chunk(run)
-    if command == "evaluate":
-        return summary(run)
-    result = {"run": run.name, command: made.result, "artifact": str(made.path)}
-    return {**result, "proposals": stage.best(made, arguments.top)} if command == "discover" else result
+        return dry_run(plan), plan_text
+    assert command.call is not None
+    return command.call(plan, arguments), command.show
 
 
-def _show(command: str, result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        text = json.dumps(result, ensure_ascii=False)
-    else:
-        from ray_apps.tables import readable
-
-        text = readable(command, result)
-    sys.stdout.write(text + "\n")
+def _show(result: Result, show: Callable[[Result], str], as_json: bool) -> None:
+    sys.stdout.write((json.dumps(result, ensure_ascii=False) if as_json else show(result)) + "\n")
 
 
 def _tell(error: Exception, debug: bool) -> int:

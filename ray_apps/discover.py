@@ -1,53 +1,74 @@
 """Propose the links that are missing, best first."""
 
 import sys
+from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
-import discovery.discover
-from data.artifacts import Artifact, materialise
-from data.errors import InputError
-from data.graph.graph import load_graph
-from discovery.proposals import read_best
-from ray_apps.config import RunConfig
-from ray_apps.report import write_run_report
-from ray_apps.stages import artifact
+from data.artifacts import StageResult
+from discovery.config import DiscoverConfig
+from ray_apps.command import Command, Parser, positive
+from ray_apps.graph import no_links
+from ray_apps.plan import Inputs, Plan, Stage
+from ray_apps.report import report_folder, write_run_report
+from ray_apps.tables import proposals
 
 
-def discover(run: RunConfig) -> Artifact:
+class DiscoverResult(StageResult):
+    """Candidates, how many hidden links are among them, how well probabilities hold, and proposals kept."""
+
+    candidates: int
+    candidates_by_source: dict[str, int]
+    hidden_links_found: dict[str, float | None]
+    kept: int
+    calibration: dict[str, Any]
+
+
+def _discover(config: DiscoverConfig, inputs: Inputs, out: Path) -> DiscoverResult:
+    from data.graph.graph import load_graph
+    from discovery.discover import discover as propose
+    from training.links.scoring import LinkScorer
+
+    graph = inputs["graph"].path
+    made = propose(load_graph(graph), LinkScorer.load(inputs["train"].path, graph), config, out)
+    return DiscoverResult.model_validate(made)
+
+
+def discover(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Ranked proposals with probability and reason; the report, where there is one, is written anew to show them.
 
     Raises:
         InputError: if the corpus has too few links to learn from.
     """
-    proposed = artifact(run, "discover")
-    if proposed.done:
-        return proposed
-    from ray_apps.train import train, why_untrainable
-    from training.links.scoring import LinkScorer
+    from discovery.proposals import read_best
 
-    obstacle = why_untrainable(run)
-    if obstacle is not None:
-        raise InputError(
-            f"{run.name}: no missing links can be proposed. {obstacle}",
-            "Give the source a links table, or more links; search works without any.",
-        )
-
-    model, graph_path = train(run).path, artifact(run, "graph").path
-    materialise(
-        proposed,
-        lambda out: discovery.discover.discover(
-            load_graph(graph_path), LinkScorer.load(model, graph_path), run.discover, out
-        ),
-    )
-    if artifact(run, "evaluate").done:
-        write_run_report(run)
-    return proposed
+    made = plan.bring("discover")
+    if report_folder(plan.run).is_dir():
+        write_run_report(plan)
+    best = read_best(made.path / "links", arguments.top)
+    return {"run": plan.run.name, "discover": made.result, "artifact": str(made.path), "proposals": best}
 
 
-def best(proposed: Artifact, top: int) -> list[dict[str, Any]]:
-    """The first ``top`` proposals as rows of the table, for a readable list."""
-    return read_best(proposed.path / "links", top)
+def _words(parser: Parser) -> None:
+    parser.add_argument("--top", type=positive, default=20, metavar="N", help="links to print (default: 20)")
 
+
+DISCOVER = Stage(
+    name="discover",
+    result=DiscoverResult,
+    config=lambda plan: plan.run.discover,
+    make=_discover,
+    needs=lambda plan: {"graph": "graph", "train": "train"},
+    absent=no_links,
+)
+COMMAND = Command(
+    name="discover",
+    summary="propose the links that are missing, best first",
+    call=discover,
+    words=_words,
+    show=proposals,
+    sections=("source", "encoder", "embed", "graph", "train", "discover"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -2,125 +2,204 @@
 
 import logging
 import sys
-from typing import Any
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from data.artifacts import Artifact, materialise
-from data.graph.graph import load_graph
-from data.partitions import read_qrels, read_table
-from evaluation.baselines import adamic_adar, common_neighbours, cosine, resource_allocation
-from evaluation.config import EvaluateConfig
-from evaluation.links import evaluate_links, unordered_pairs
-from evaluation.retrieval import MODES, evaluate_retrieval
-from ray_apps.config import RunConfig
-from ray_apps.encoder.check import usable_encoder
-from ray_apps.ingest import ingest
+from data.artifacts import Artifact, StageConfig, StageResult
+from data.encoders.config import EncoderConfig
+from data.encoders.files import contents
+from data.errors import StageAbsent
+from evaluation.config import LinkJudging, SearchJudging
+from ray_apps.command import Command
+from ray_apps.encoder.check import encoder_needs, ready_encoder
+from ray_apps.graph import no_links
+from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.report import write_run_report
-from ray_apps.stages import artifact
-from retrieval.search import open_retriever
+from ray_apps.summary import summary
+from ray_apps.tables import summary_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evaluation.links import Scorer
 
 logger = logging.getLogger("catena")
 
-Figures = dict[str, dict[str, float]]
+STAGES = ("evaluate_search", "evaluate_links")
 
 
-def evaluate(run: RunConfig) -> Artifact:
-    """Figures of search and of links, each where the corpus gives occasion, and the report beside them.
+class SearchStageConfig(StageConfig):
+    """What decides the figures of search."""
 
-    The result holds ``retrieval`` and ``links`` (name -> figures; empty without occasion), ``details`` of both, and
-    ``missing``, a sentence for each that is empty.
-    """
-    judged = artifact(run, "evaluate")
-    if judged.done:
-        if not (judged.path / "report.html").exists():  # killed between the figures and the report
-            write_run_report(run)
-        return judged
-    tables = ingest(run)
-    needed = {"retrieval": _index_if_asked(run, tables), "links": _model_if_linked(run)}
-
-    def work(_: object) -> dict[str, Any]:
-        result: dict[str, Any] = {"retrieval": {}, "links": {}, "details": {}, "missing": {}}
-        for part, judge in (("retrieval", _judge_search), ("links", _judge_links)):
-            source = needed[part]
-            found = judge(run, tables, source) if isinstance(source, Artifact) else source
-            if isinstance(found, str):
-                result["missing"][part] = found
-                logger.info("evaluate: %s", found)
-            else:
-                result[part], result["details"][part] = found
-        return result
-
-    materialise(judged, work)
-    write_run_report(run)
-    return judged
+    judging: SearchJudging
+    encoder: EncoderConfig
 
 
-def _index_if_asked(run: RunConfig, tables: Artifact) -> Artifact | str:
-    if not tables.result["queries"] or not tables.result["qrels"]:
-        return "The corpus brings no questions with known answers (queries and qrels), so search was not judged."
-    from ray_apps.index import index
+class LinkStageConfig(StageConfig):
+    """What decides the figures of link prediction."""
 
-    return index(run)
-
-
-def _model_if_linked(run: RunConfig) -> Artifact | str:
-    from ray_apps.train import train, why_untrainable
-
-    return why_untrainable(run) or train(run)
+    judging: LinkJudging
+    ablation: bool
 
 
-def _judge_search(run: RunConfig, tables: Artifact, index: Artifact) -> tuple[Figures, dict[str, Any]] | str:
-    queries = read_table(tables.path / "queries", columns=["id", "text"])
-    qrels = read_qrels(tables.path / "qrels")
+class JudgedResult(StageResult):
+    """Figures by method, and what they were measured on."""
+
+    figures: dict[str, dict[str, float]]
+    details: dict[str, Any]
+
+
+def no_questions(plan: Plan) -> StageAbsent | None:
+    """Why search cannot be judged on the run's corpus; None where it can, or the corpus has not been read yet."""
+    tables = plan.artifact("ingest")
+    if not tables.done:
+        return None
+    reason = "The corpus brings no questions with known answers (queries and qrels), so search was not judged."
+    if tables.result["queries"] and tables.result["qrels"]:
+        from evaluation.questions import has_answers
+
+        if has_answers(tables.path):
+            return None
+        reason = "None of the corpus's questions has a relevant document, so search was not judged."
+    return StageAbsent(reason, "Give the source queries and qrels that judge documents relevant; search needs none.")
+
+
+def _search_needs(plan: Plan) -> Mapping[str, str]:
+    return {"documents": plan.documents, "tables": "ingest", "index": "index", **encoder_needs(plan)}
+
+
+def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
+    from data.partitions import read_qrels, read_table
+    from evaluation.retrieval import MODES, evaluate_retrieval
+    from retrieval.search import open_retriever
+
+    tables = inputs["tables"].path
+    queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
-    if not any(grade > 0 for query in asked for grade in qrels.get(query, {}).values()):
-        return "None of the corpus's questions has a relevant document, so search was not judged."
-    retriever = open_retriever(index.path, usable_encoder(run))
+    _refuse_seen_answers(config.encoder, inputs["documents"].path / "documents", asked, qrels)
+    retriever = open_retriever(inputs["index"].path, ready_encoder(config.encoder, inputs))
     try:
         modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")
-        return evaluate_retrieval(retriever.search, asked, qrels, run.evaluate, modes)
+        figures, details = evaluate_retrieval(retriever.search, asked, qrels, config.judging, modes)
     finally:
         retriever.index.close()
+    return JudgedResult(figures=figures, details=details)
 
 
-def _judge_links(run: RunConfig, _: Artifact, model: Artifact) -> tuple[Figures, dict[str, Any]] | str:
+def _refuse_seen_answers(
+    encoder: EncoderConfig, documents: Path, asked: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Refuse an encoder that was fine-tuned on answers to the very questions that it would be judged by.
+
+    Raises:
+        InputError: naming the encoder and how many of the answers it has seen.
+    """
+    from training.encoders.examples import Corpus
+    from training.encoders.seen import refuse_seen, seen_by
+
+    if not seen_by(encoder):
+        return
+    relevant = [(q, d) for q in asked for d, grade in qrels.get(q, {}).items() if grade > 0]
+    texts = Corpus(documents, documents).texts(d for _, d in relevant)
+    known = [(asked[q], texts[d]) for q, d in relevant if d in texts]
+    questions, answers = [q for q, _ in known], [d for _, d in known]
+    remedy = "Judge it by other questions: a source whose qrels it was not fine-tuned on."
+    refuse_seen(encoder, questions, answers, "answers to questions", remedy)
+
+
+def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
+    from data.graph.graph import load_graph
+    from evaluation.baselines import adamic_adar, common_neighbours, cosine, resource_allocation
+    from evaluation.links import evaluate_links, unordered_pairs
     from training.links.scoring import LinkScorer
 
-    graph_path = artifact(run, "graph").path
+    judging, graph_path, baselines = config.judging, inputs["graph"].path, inputs["baselines"].path
     graph = load_graph(graph_path)
-    sources, targets = _sample(*unordered_pairs(*graph.links("test")), run.evaluate)
+    sources, targets = _sample(*unordered_pairs(*graph.links("test")), judging)
     seen = graph.training_graph
-    scorers = {
-        "model": LinkScorer.load(model.path, graph_path).score,
-        "feature_mlp": LinkScorer.load(model.path, graph_path, "mlp").score,
+    scorers: dict[str, Scorer] = {
+        "model": LinkScorer.load(inputs["train"].path, graph_path).score,
+        "feature_mlp": LinkScorer.load(baselines, graph_path, "mlp").score,
         "cosine": cosine(graph.vectors),
         "common_neighbours": common_neighbours(seen),
         "adamic_adar": adamic_adar(seen),
         "resource_allocation": resource_allocation(seen),
     }
-    if run.train.ablation:
-        scorers["model_without_views"] = LinkScorer.load(model.path, graph_path, "no_views").score
-    return evaluate_links(
+    if config.ablation:
+        scorers["model_without_views"] = LinkScorer.load(baselines, graph_path, "no_views").score
+    figures, details = evaluate_links(
         scorers,
         sources,
         targets,
         graph.known_graph,
         ablations=("model_without_views",),
-        cutoffs=run.evaluate.cutoffs,
-        batch_size=run.evaluate.batch_sources,
-        resamples=run.evaluate.resamples,
-        seed=run.evaluate.seed,
+        cutoffs=judging.cutoffs,
+        batch_size=judging.batch_sources,
+        resamples=judging.resamples,
+        seed=judging.seed,
     )
+    return JudgedResult(figures=figures, details=details)
 
 
-def _sample(sources: np.ndarray, targets: np.ndarray, config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray]:
+def _sample(sources: "np.ndarray", targets: "np.ndarray", config: LinkJudging) -> "tuple[np.ndarray, np.ndarray]":
     """At most ``max_test_links`` pairs, drawn with the seed."""
+    import numpy as np
+
     if len(sources) <= config.max_test_links:
         return sources, targets
     chosen = np.random.default_rng(config.seed).choice(len(sources), config.max_test_links, replace=False)
     return sources[chosen], targets[chosen]
 
+
+def judge(plan: Plan) -> dict[str, Artifact]:
+    """Bring both evaluations, each where the corpus gives occasion, and log why one is left out."""
+    judged: dict[str, Artifact] = {}
+    plan.bring("ingest")
+    for stage in STAGES:
+        try:
+            judged[stage] = plan.bring(stage)
+        except StageAbsent as reason:
+            logger.info("evaluate: %s", reason.problem)
+    return judged
+
+
+def evaluate(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """Figures of search and of links, each where the corpus gives occasion, and the report.
+
+    Returns:
+        The run's summary (``ray_apps.summary``).
+    """
+    judge(plan)
+    write_run_report(plan)
+    return summary(plan)
+
+
+EVALUATE_SEARCH = Stage(
+    name="evaluate_search",
+    result=JudgedResult,
+    config=lambda plan: SearchStageConfig(judging=plan.run.evaluate.search, encoder=plan.encoder),
+    make=_judge_search,
+    needs=_search_needs,
+    absent=no_questions,
+    stamps=lambda config: {"files": contents(config.encoder)},
+)
+EVALUATE_LINKS = Stage(
+    name="evaluate_links",
+    result=JudgedResult,
+    config=lambda plan: LinkStageConfig(judging=plan.run.evaluate.links, ablation=plan.run.train.ablation),
+    make=_judge_links,
+    needs=lambda plan: {"graph": "graph", "train": "train", "baselines": "baselines"},
+    absent=no_links,
+)
+COMMAND = Command(
+    name="evaluate",
+    summary="search and link model against their baselines, with a report",
+    call=evaluate,
+    show=summary_text,
+    sections=("source", "encoder", "index", "graph", "train", "evaluate"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -77,14 +77,14 @@ def _allowed(model: type[BaseModel], location: Location) -> list[str]:
     """Names of the keys allowed at a place in the run file."""
     for part in location:
         field = model.model_fields.get(str(part))
-        inner = _models(field.annotation) if field is not None else []
+        inner = models_of(field.annotation) if field is not None else []
         if len(inner) != 1:
             break
         model = inner[0]
     return list(model.model_fields)
 
 
-def _models(annotation: object) -> list[type[BaseModel]]:
+def models_of(annotation: object) -> list[type[BaseModel]]:
     """The models in an annotation such as ``PydocsSource | None``."""
     variants = get_args(annotation) or (annotation,)
     return [variant for variant in variants if isinstance(variant, type) and issubclass(variant, BaseModel)]

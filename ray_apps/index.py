@@ -1,28 +1,55 @@
 """Fill the search index with the run's passages."""
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
-from data.artifacts import Artifact, materialise
-from ray_apps.config import RunConfig
-from ray_apps.embed import embed
-from ray_apps.ingest import chunk, documents
-from ray_apps.late import late
-from ray_apps.reduce import vectors
-from ray_apps.stages import artifact
-from retrieval.build import build_index
+from data.artifacts import StageResult
+from ray_apps.command import stage_command
+from ray_apps.plan import Inputs, Plan, Stage
+from retrieval.config import IndexConfig
 
 
-def index(run: RunConfig) -> Artifact:
-    """The index over the run's passages, vectors and metadata."""
-    built = artifact(run, "index")
-    if built.done:
-        return built
-    tokens = late(run).path if run.late is not None else None
-    embedded = vectors(run).path
-    full = embed(run).path if run.index.rescore else None
-    table, passages = documents(run), chunk(run).path / "passages"
-    return materialise(built, lambda out: build_index(table, passages, embedded, run.index, out, tokens, full))
+class IndexResult(StageResult):
+    """Passages indexed, the dimension of their vectors, and how fast."""
 
+    points: int
+    dim: int
+    engine: str
+    points_per_s: float
+
+
+def _needs(plan: Plan) -> Mapping[str, str]:
+    needs = {"documents": plan.documents, "passages": "chunk", "vectors": plan.vectors}
+    if plan.run.late is not None:
+        needs["late"] = "late"
+    if plan.run.index.rescore:
+        needs["full"] = "embed"
+    return needs
+
+
+def _index(config: IndexConfig, inputs: Inputs, out: Path) -> IndexResult:
+    from retrieval.build import build_index
+
+    made = build_index(
+        inputs["documents"].path / "documents",
+        inputs["passages"].path / "passages",
+        inputs["vectors"].path,
+        config,
+        out,
+        late=inputs["late"].path if "late" in inputs else None,
+        full=inputs["full"].path if "full" in inputs else None,
+    )
+    return IndexResult.model_validate(made)
+
+
+INDEX = Stage(name="index", result=IndexResult, config=lambda plan: plan.run.index, make=_index, needs=_needs)
+COMMAND = stage_command(
+    "index",
+    "index",
+    "fill the search index",
+    sections=("source", "steps", "chunk", "encoder", "embed", "cache", "reduce", "late", "index"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -1,83 +1,100 @@
-"""Read a corpus into tables, apply the user's own steps to its documents, and cut these into passages."""
+"""Read a corpus into tables, and apply the user's own steps to its documents."""
 
 import sys
 from pathlib import Path
-from typing import Any
 
-import data.passages.chunk
-import data.passages.document_steps
-import data.sources.ingest
-from data.artifacts import Artifact, locate, materialise
-from data.embedding.fallback import embed_chain
-from data.encoders import check_model
-from data.encoders.exact import exact_form
-from data.encoders.transformer.token_starts import token_starts
-from data.passages.chunk_semantic import chunk_semantic
-from data.sources.resolve import strict_error
-from ray_apps.cluster import connect
-from ray_apps.config import RunConfig
-from ray_apps.stages import artifact
+from pydantic import Field
+
+from data.artifacts import Artifact, StageConfig, StageResult
+from data.errors import StageAbsent
+from data.passages.steps import StepConfig, code_stamp
+from data.sources import SourceConfig, fingerprint
+from ray_apps.command import stage_command
+from ray_apps.plan import Inputs, Plan, Stage
 
 
-def ingest(run: RunConfig) -> Artifact:
-    """Documents, links, queries, qrels and rejects of the run's source.
+class IngestResult(StageResult):
+    """Rows of each table, and what became of rows that are in none."""
 
-    Raises:
-        InputError: if the source cannot be read, or a row was rejected in a strict run.
-    """
-    tables = artifact(run, "ingest")
-    if not tables.done:
-        connect(run.ray)
-        materialise(tables, lambda out: data.sources.ingest.ingest(run.source, out))
-    elif run.source.strict and tables.result["rejects"]:  # made by a run that was not strict
-        raise strict_error(data.sources.ingest.first_reject(tables.path / "rejects"))
-    return tables
-
-
-def documents(run: RunConfig) -> Path:
-    """The documents table: the source's, or where the run has steps of its own, what they made of it.
-
-    Raises:
-        InputError: if a step cannot be found or fails.
-    """
-    if not run.steps:
-        return ingest(run).path / "documents"
-    stepped = artifact(run, "steps")
-    if not stepped.done:
-        read = ingest(run).path / "documents"
-        connect(run.ray)
-        materialise(stepped, lambda out: data.passages.document_steps.run_steps(read, run.steps, out))
-    return stepped.path / "documents"
+    documents: int
+    links: int
+    queries: int
+    qrels: int
+    rejects: int = 0
+    reject_reasons: dict[str, int] = Field(default_factory=dict)
+    skipped: dict[str, int] = Field(default_factory=dict)
+    duplicate_links: int = 0
+    self_links: int = 0
+    unknown_judged: int = 0
 
 
-def chunk(run: RunConfig) -> Artifact:
-    """Passages of the run's documents.
+class StepsConfig(StageConfig):
+    """What decides the documents that the user's own steps make."""
 
-    Raises:
-        InputError: if the strategy needs the run's encoder and there is none, or it has no tokenizer.
-    """
-    passages = artifact(run, "chunk")
-    if passages.done:
-        return passages
-    if run.chunk.needs_encoder:
-        check_model(run.encoder)  # before minutes go into a corpus
-    table = documents(run)
-    return materialise(passages, lambda out: _cut(run, table, out))
+    steps: tuple[StepConfig, ...]
 
 
-def _cut(run: RunConfig, table: Path, out: Path) -> dict[str, Any]:
-    if run.chunk.strategy == "semantic":
-        connect(run.ray)
-        encoder = exact_form(run.encoder)  # cuts are the same whatever form the passages are embedded in
-        cache = run.cache.at(run.workspace)
-        kept = locate(run.workspace, "sentences", {}, [artifact(run, "chunk")]) if cache.stored else None
-        spread = run.embed.model_copy(update={"storage": "float32"})  # what is rounded is neither kept nor cut by
-        return chunk_semantic(
-            table, run.chunk, lambda texts, folder: embed_chain(texts, encoder, spread, folder, cache), out, kept
-        )
-    starts = token_starts(run.encoder) if run.chunk.strategy == "fixed" else None
-    return data.passages.chunk.chunk(table, run.chunk, out, starts)
+class StepsResult(StageResult):
+    """Documents, and the partitions of them that were made now."""
 
+    documents: int
+    partitions: int
+
+
+def _ingest(config: SourceConfig, inputs: Inputs, out: Path) -> IngestResult:
+    from data.sources.ingest import ingest
+
+    return IngestResult.model_validate(ingest(config, out))
+
+
+def _refuse_rejects(config: SourceConfig, made: Artifact) -> None:
+    """Refuse tables with rejected rows, made by a run that was not strict, in one that is."""
+    if config.strict and made.result["rejects"]:
+        from data.sources.ingest import first_reject
+        from data.sources.resolve import strict_error
+
+        raise strict_error(first_reject(made.path / "rejects"))
+
+
+def _steps(config: StepsConfig, inputs: Inputs, out: Path) -> StepsResult:
+    from data.passages.document_steps import run_steps
+
+    return StepsResult.model_validate(run_steps(inputs["tables"].path / "documents", config.steps, out))
+
+
+def _no_steps(plan: Plan) -> StageAbsent | None:
+    if plan.run.steps:
+        return None
+    return StageAbsent("the run file has no `steps`", "Name functions of your own, steps: [my_package.steps:clean].")
+
+
+INGEST = Stage(
+    name="ingest",
+    result=IngestResult,
+    config=lambda plan: plan.run.source,
+    make=_ingest,
+    stamps=lambda config: {"fingerprint": fingerprint(config)},
+    reuse=_refuse_rejects,
+    on_ray=True,
+)
+STEPS = Stage(
+    name="steps",
+    result=StepsResult,
+    config=lambda plan: StepsConfig(steps=plan.run.steps),
+    make=_steps,
+    needs=lambda plan: {"tables": "ingest"},
+    wanted=lambda plan: bool(plan.run.steps),
+    absent=_no_steps,
+    stamps=lambda config: {"code": [code_stamp(step) for step in config.steps]},
+    on_ray=True,
+)
+COMMAND = stage_command(
+    "ingest",
+    "ingest",
+    "read the corpus into documents, links, queries and rejects, and cut it into passages",
+    sections=("source", "steps", "chunk"),
+    also=("chunk",),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -1,37 +1,77 @@
 """Turn the passages of a run into the vectors of their tokens, for search mode late."""
 
 import sys
+from pathlib import Path
+from typing import ClassVar
 
-from data.artifacts import Artifact, materialise
-from data.encoders.transformer.token_vectors import refuse_without_tokens
-from data.errors import InputError
-from ray_apps.cluster import connect
-from ray_apps.config import RunConfig
-from ray_apps.embed import embed
-from ray_apps.ingest import chunk
-from ray_apps.stages import artifact
+from data.artifacts import StageConfig, StageResult
+from data.embedding.config import EmbedConfig, LateConfig
+from data.encoders.config import EncoderConfig
+from data.errors import StageAbsent
+from ray_apps.command import stage_command
+from ray_apps.plan import Inputs, Plan, Stage
 
 
-def late(run: RunConfig) -> Artifact:
-    """Token vectors of the run's passages.
+class TokensConfig(StageConfig):
+    """What decides the vectors of tokens; the encoder is the one that made the passages' vectors."""
 
-    Raises:
-        InputError: if the run asks for none, or its encoder gives none.
-    """
-    config = run.late
-    if config is None:
-        raise InputError("the run file has no section `late`", "Add `late: {}` to it, or --late.dim 96 to the command.")
-    made = artifact(run, "late")
-    if made.done:
-        return made
-    refuse_without_tokens(run.encoder)
-    passages, embedded = chunk(run).path / "passages", embed(run).path
-    connect(run.ray)
+    execution: ClassVar[frozenset[str]] = frozenset({"embed"})
 
+    late: LateConfig
+    encoder: EncoderConfig
+    embed: EmbedConfig
+
+
+class LateResult(StageResult):
+    """What was embedded, how fast, and what it takes on disk."""
+
+    passages: int
+    kept_passages: int
+    tokens: int
+    oom_retries: int
+    dim: int
+    storage: str
+    bytes_per_passage: int
+    passages_per_s: float
+
+
+def _absent(plan: Plan) -> StageAbsent | None:
+    if plan.run.late is not None:
+        return None
+    return StageAbsent("the run file has no section `late`", "Add `late: {}` to it, or --late.dim 96 to the command.")
+
+
+def _check(config: TokensConfig) -> None:
+    from data.encoders.transformer.token_vectors import refuse_without_tokens
+
+    refuse_without_tokens(config.encoder)
+
+
+def _embed_tokens(config: TokensConfig, inputs: Inputs, out: Path) -> LateResult:
     from data.embedding.late import embed_tokens
 
-    return materialise(made, lambda out: embed_tokens(passages, embedded, run.encoder, config, run.embed, out))
+    passages, embedded = inputs["passages"].path / "passages", inputs["embedded"].path
+    made = embed_tokens(passages, embedded, config.encoder, config.late, config.embed, out)
+    return LateResult.model_validate(made)
 
+
+LATE = Stage(
+    name="late",
+    result=LateResult,
+    config=lambda plan: TokensConfig(late=plan.run.late or LateConfig(), encoder=plan.encoder, embed=plan.run.embed),
+    make=_embed_tokens,
+    needs=lambda plan: {"passages": "chunk", "embedded": "embed"},
+    wanted=lambda plan: plan.run.late is not None,
+    absent=_absent,
+    check=_check,
+    on_ray=True,
+)
+COMMAND = stage_command(
+    "late",
+    "late",
+    "passages to the vectors of their tokens, for search mode late, on Ray Data",
+    sections=("source", "steps", "chunk", "encoder", "embed", "late"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

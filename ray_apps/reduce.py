@@ -1,39 +1,61 @@
 """Make the vectors of a run smaller, where its section ``reduce`` says how."""
 
 import sys
+from pathlib import Path
 
-import data.embedding.reduce
-from data.artifacts import Artifact, materialise
-from data.errors import InputError
-from ray_apps.cluster import connect
-from ray_apps.config import RunConfig
-from ray_apps.embed import embed
-from ray_apps.stages import artifact
-
-
-def vectors(run: RunConfig) -> Artifact:
-    """The vectors that index and graph read: reduced ones, or the encoder's own where the run does not reduce them."""
-    return reduce(run) if run.reduce.active else embed(run)
+from data.artifacts import StageResult
+from data.embedding.config import ReduceConfig
+from data.errors import StageAbsent
+from ray_apps.command import stage_command
+from ray_apps.plan import Inputs, Plan, Stage
 
 
-def reduce(run: RunConfig) -> Artifact:
-    """Vectors of the run's passages in fewer dimensions or fewer bytes.
+class ReduceResult(StageResult):
+    """Size of the vectors, and what exact search among them finds of what it found before."""
 
-    Raises:
-        InputError: if the run asks for neither, or for more dimensions than there are.
-    """
-    if not run.reduce.active:
-        raise InputError(
-            f"{run.name}: nothing to reduce: reduce.method is none and reduce.storage float32",
-            "Set one of them, such as --reduce.storage int8, or --reduce.method pca with --reduce.dim 128.",
-        )
-    made = artifact(run, "reduce")
-    if made.done:
-        return made
-    embedded = embed(run).path
-    connect(run.ray)
-    return materialise(made, lambda out: data.embedding.reduce.reduce(embedded, run.reduce, out))
+    passages: int
+    kept_passages: int
+    method: str
+    dim: int
+    storage: str
+    bytes_per_vector: int
+    fingerprint: str
+    kept_length: float | None = None
+    recall_at_10: float | None = None
+    recall_at_10_rescored: float | None = None
 
+
+def _absent(plan: Plan) -> StageAbsent | None:
+    if plan.run.reduce.active:
+        return None
+    return StageAbsent(
+        f"{plan.run.name}: nothing to reduce: reduce.method is none and reduce.storage float32",
+        "Set one of them, such as --reduce.storage int8, or --reduce.method pca with --reduce.dim 128.",
+    )
+
+
+def _reduce(config: ReduceConfig, inputs: Inputs, out: Path) -> ReduceResult:
+    from data.embedding.reduce import reduce
+
+    return ReduceResult.model_validate(reduce(inputs["embedded"].path, config, out))
+
+
+REDUCE = Stage(
+    name="reduce",
+    result=ReduceResult,
+    config=lambda plan: plan.run.reduce,
+    make=_reduce,
+    needs=lambda plan: {"embedded": "embed"},
+    wanted=lambda plan: plan.run.reduce.active,
+    absent=_absent,
+    on_ray=True,
+)
+COMMAND = stage_command(
+    "reduce",
+    "reduce",
+    "vectors to fewer dimensions or fewer bytes, as the run's section `reduce` says",
+    sections=("source", "steps", "chunk", "encoder", "embed", "reduce"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -1,48 +1,63 @@
-"""Gather what the finished stages of a run measured into one report."""
+"""Gather what the finished stages of a run measured into one report, in ``reports/RUN`` of the workspace."""
 
+import re
 from pathlib import Path
 from typing import Any
 
-from discovery.proposals import read_best
-from evaluation.report import PROPOSALS_SHOWN, write_report
 from ray_apps.config import RunConfig
-from ray_apps.stages import artifact, stages_of
+from ray_apps.plan import Plan
 
 
-def write_run_report(run: RunConfig) -> Path:
-    """Write ``report.json`` and ``report.html`` into the evaluation's artifact; later stages write them anew.
+def report_folder(run: RunConfig) -> Path:
+    """Where the report of a run is, written or not; what a file name cannot hold of the run's name becomes ``-``."""
+    return run.workspace.resolve() / "reports" / (re.sub(r"[^\w.-]+", "-", run.name).strip(".-") or "run")
+
+
+def write_run_report(plan: Plan) -> Path:
+    """Write ``report.json`` and ``report.html`` of what is done now, in the place of an older report.
 
     Returns:
         Path of the page.
     """
-    stages = {stage: artifact(run, stage) for stage in stages_of(run)}
-    results = {stage: made.result for stage, made in stages.items() if made.done}
-    ingested, embedded, evaluated = (results.get(stage, {}) for stage in ("ingest", "embed", "evaluate"))
+    from discovery.proposals import read_best
+    from evaluation.report import PROPOSALS_SHOWN, write_report
+    from ray_apps.summary import JUDGED, results_of
+
+    results = results_of(plan)
+    ingested, embedded = results.get("ingest", {}), results.get("embed", {})
+    judged = {part: results.get(stage, {}) for part, stage in JUDGED.items()}
     counts = {
         "documents": ingested.get("documents"),
         "passages": embedded.get("passages"),
         "links": ingested.get("links"),
     }
     report: dict[str, Any] = {
-        "run": run.name,
+        "run": plan.run.name,
         "counts": {what: count for what, count in counts.items() if count is not None},
-        "encoder": " ".join([embedded.get("encoder", run.encoder.label), embedded.get("precision", "")]).strip(),
+        "encoder": " ".join([embedded.get("encoder", plan.run.encoder.label), embedded.get("precision", "")]).strip(),
         "seconds": {stage: result["seconds"] for stage, result in results.items()},
         **{stage: results[stage] for stage in ("embed", "graph", "train", "discover") if stage in results},
-        **{part: evaluated.get(part, {}) for part in ("retrieval", "links", "details")},
-        "missing": _missing(evaluated.get("missing", {})),
+        **{part: result.get("figures", {}) for part, result in judged.items()},
+        "details": {part: result["details"] for part, result in judged.items() if result},
+        "missing": _missing(plan),
     }
-    if stages["discover"].done:
-        report["proposals"] = read_best(stages["discover"].path / "links", PROPOSALS_SHOWN)
-    return write_report(report, stages["evaluate"].path)
+    if "discover" in results:
+        report["proposals"] = read_best(plan.artifact("discover").path / "links", PROPOSALS_SHOWN)
+    folder = report_folder(plan.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_report(report, folder)
 
 
-def _missing(sentences: dict[str, str]) -> dict[str, str]:
-    """A sentence for each absent part; without enough links there is also no training and no discovery."""
-    if "links" not in sentences:
-        return sentences
-    return {
-        **sentences,
-        "train": "No link model was trained.",
-        "discover": "No missing links are proposed: there is no link model.",
-    }
+def _missing(plan: Plan) -> dict[str, str]:
+    """A sentence for each part of the report that this run cannot have."""
+    from ray_apps.summary import JUDGED
+
+    missing = {}
+    for part, stage in JUDGED.items():
+        reason = plan.stages[stage].absent(plan)
+        if reason is not None:
+            missing[part] = reason.problem
+    if "links" in missing:
+        missing["train"] = "No link model was trained."
+        missing["discover"] = "No missing links are proposed: there is no link model."
+    return missing

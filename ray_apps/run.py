@@ -2,68 +2,54 @@
 
 import logging
 import sys
+from argparse import Namespace
 from typing import Any
 
-from ray_apps.config import RunConfig
-from ray_apps.stages import artifact, stages_of
+from data.errors import StageAbsent
+from ray_apps.command import Command
+from ray_apps.evaluate import judge
+from ray_apps.plan import Plan
+from ray_apps.report import write_run_report
+from ray_apps.summary import summary
+from ray_apps.tables import summary_text
 
 logger = logging.getLogger("catena")
 
 
-def run_all(run: RunConfig) -> dict[str, Any]:
+def run(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Bring every stage to its end and return the run's summary; stages that are done are kept.
 
     A corpus without links, or with so few that none can be held out, has search but nothing to train on: training and
-    discovery are left out and said so.
+    discovery are left out, and the log says so.
     """
-    from ray_apps.evaluate import evaluate
-    from ray_apps.index import index
-    from ray_apps.train import train, why_untrainable
-
-    index(run)
-    obstacle = why_untrainable(run)
-    if obstacle is None:
-        train(run)
-    else:
-        logger.info("%s No links are proposed; search works.", obstacle)
-    evaluate(run)
-    if obstacle is None:
-        from ray_apps.discover import discover
-
-        discover(run)
-    return summary(run)
+    plan.bring("ingest")
+    plan.bring("index")
+    judge(plan)
+    try:
+        plan.bring("discover")
+    except StageAbsent as reason:
+        logger.info("No links are proposed, search works: %s", reason.problem)
+    write_run_report(plan)
+    return summary(plan)
 
 
-def summary(run: RunConfig) -> dict[str, Any]:
-    """What the finished stages of a run measured, as JSON values.
-
-    Returns:
-        ``run``, ``ingest``, ``embed``, ``retrieval``, ``links`` (figures of search and of the link model beside their
-        baselines; empty where the corpus gives no occasion), ``seconds`` by stage, and the path of the ``report``.
-    """
-    stages = {stage: artifact(run, stage) for stage in stages_of(run)}
-    results = {stage: made.result for stage, made in stages.items() if made.done}
-    evaluated = results.get("evaluate", {})
-    return {
-        "run": run.name,
-        "ingest": results.get("ingest", {}),
-        "embed": results.get("embed", {}),
-        "retrieval": evaluated.get("retrieval", {}),
-        "links": evaluated.get("links", {}),
-        "seconds": {stage: result["seconds"] for stage, result in results.items()},
-        "report": str(stages["evaluate"].path / "report.html") if evaluated else None,
-    }
-
-
-def plan(run: RunConfig) -> dict[str, Any]:
+def dry_run(plan: Plan) -> dict[str, Any]:
     """The run's whole configuration, and where each stage's artifact is or would be."""
-    stages = {stage: artifact(run, stage) for stage in stages_of(run)}
+    stages = {name: plan.artifact(name) for name in plan.names()}
     return {
-        "run": run.name,
-        "config": run.model_dump(mode="json"),
+        "run": plan.run.name,
+        "config": plan.run.model_dump(mode="json"),
         "artifacts": {stage: {"path": str(made.path), "done": made.done} for stage, made in stages.items()},
     }
 
+
+COMMAND = Command(
+    name="run",
+    summary="every stage that is not yet done, then the table of results",
+    call=run,
+    show=summary_text,
+    sections=("source", "steps", "chunk", "encoder", "embed", "index", "graph", "train", "evaluate", "discover"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -1,21 +1,20 @@
 """Ask the run's index from this process: no cluster, no service."""
 
 import sys
+from argparse import Namespace
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from data.errors import InputError
-from ray_apps.config import RunConfig
+from ray_apps.command import Command, Parser, positive
 from ray_apps.encoder.check import usable_encoder
-from ray_apps.index import index
+from ray_apps.plan import Plan
+from ray_apps.tables import hits
+from ray_apps.usage import filter_of
 from retrieval.config import Mode
-from retrieval.index import Filter
-from retrieval.search import open_retriever
 
 
-def search(
-    run: RunConfig, query: str, top_k: int = 10, mode: Mode = "hybrid", filter: Filter | None = None
-) -> dict[str, Any]:
+def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """The best documents for a question; the index is built first where it is missing.
 
     Returns:
@@ -25,12 +24,32 @@ def search(
     Raises:
         InputError: if the question is blank, another encoder built the index, or the filter names an unknown key.
     """
+    from retrieval.search import open_retriever
+
+    query, mode = arguments.query, arguments.mode
     if not query.strip():
         raise InputError(f"catena search: the query {query!r} is blank", "Say what to look for.")
-    retriever = open_retriever(index(run).path, None if mode == "bm25" else usable_encoder(run))
-    (hits,) = retriever.search([query], mode, top_k, filter)
-    return {"run": run.name, "query": query, "mode": mode, "hits": [asdict(hit) for hit in hits]}
+    filter_ = filter_of(arguments.filter)
+    retriever = open_retriever(plan.bring("index").path, None if mode == "bm25" else usable_encoder(plan))
+    (found,) = retriever.search([query], mode, arguments.top_k, filter_)
+    return {"run": plan.run.name, "query": query, "mode": mode, "hits": [asdict(hit) for hit in found]}
 
+
+def _words(parser: Parser) -> None:
+    parser.add_argument("query", metavar="QUERY", help="what to look for")
+    parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="results wanted (default: 10)")
+    parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
+    parser.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE", help="metadata that must hold")
+
+
+COMMAND = Command(
+    name="search",
+    summary="search the index from here",
+    call=search,
+    words=_words,
+    show=hits,
+    sections=("source", "encoder", "index", "cache"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

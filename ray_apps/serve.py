@@ -6,16 +6,16 @@ import signal
 import socket
 import sys
 import threading
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
 from data.failures import IN_TEXT
 from ray_apps.cluster import connect
+from ray_apps.command import Command
 from ray_apps.config import RunConfig
 from ray_apps.encoder.check import usable_encoder
-from ray_apps.index import index
-from ray_apps.ingest import documents, ingest
-from ray_apps.stages import artifact
+from ray_apps.plan import Plan
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 
-def serve(run: RunConfig) -> dict[str, Any]:
+def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Start the service and stay until Ctrl-C or SIGTERM; the index is built first where it is missing.
 
     Discovered links are served where ``catena discover`` has run.
@@ -34,8 +34,10 @@ def serve(run: RunConfig) -> dict[str, Any]:
     Raises:
         InputError: if the port is in use, or another encoder built the index.
     """
+    run = plan.run
     check_port(run.serve.host, run.serve.port)
-    built, tables, proposals = index(run), ingest(run), artifact(run, "discover")
+    index, tables, documents = plan.bring("index"), plan.bring("ingest"), plan.bring(plan.documents)
+    proposals = plan.artifact("discover")
     connect(run.ray)
     _check_cores(run)
     import ray.serve
@@ -44,11 +46,11 @@ def serve(run: RunConfig) -> dict[str, Any]:
     from serving.app import Service, build
 
     service = Service(
-        index=built.path,
-        documents=documents(run),
+        index=index.path,
+        documents=documents.path / "documents",
         links=tables.path / "links",
         discovered=proposals.path / "links" if proposals.done else None,
-        encoder=usable_encoder(run),
+        encoder=usable_encoder(plan),
         serve=run.serve,
         cache=run.cache.at(run.workspace),
     )
@@ -116,6 +118,13 @@ def check_port(host: str, port: int) -> None:
             remedy = "Stop what listens there, or choose another with --serve.port (or --serve.host)."
             raise InputError(f"port {port} of {host} {what}", remedy) from None
 
+
+COMMAND = Command(
+    name="serve",
+    summary="search and links over HTTP, on Ray Serve",
+    call=serve,
+    sections=("source", "encoder", "index", "cache", "serve"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

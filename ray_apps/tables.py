@@ -6,25 +6,6 @@ from typing import Any
 import yaml
 
 
-def readable(command: str, result: Mapping[str, Any]) -> str:
-    """The result of a command as text; ``--json`` prints the same result whole."""
-    if command == "config":
-        return yaml.safe_dump(dict(result), sort_keys=False, allow_unicode=True).rstrip()
-    if "artifacts" in result:
-        return _plan(result)
-    if command in ("run", "evaluate"):
-        return _summary(result)
-    if command == "search":
-        return _hits(result)
-    if command == "discover":
-        return _proposals(result)
-    if command == "bench":
-        return _bench(result)
-    if command == "encoder" and "forms" in result["encoder"]:
-        return _forms(result)
-    return _figures(command, result)
-
-
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Columns as wide as their widest cell; numbers to the right."""
     cells = [[_cell(value) for value in row] for row in rows]
@@ -48,13 +29,15 @@ def _is_number(cell: str) -> bool:
     return cell.replace(",", "").replace(".", "").replace("-", "").isdecimal()
 
 
-def _plan(result: Mapping[str, Any]) -> str:
+def plan_text(result: Mapping[str, Any]) -> str:
+    """A dry run: the configuration, and each stage with where its artifact is."""
     config = yaml.safe_dump(result["config"], sort_keys=False, allow_unicode=True)
     rows = [(stage, "done" if made["done"] else "missing", made["path"]) for stage, made in result["artifacts"].items()]
     return f"{config}\n{table(('stage', 'artifact', 'where'), rows)}"
 
 
-def _summary(result: Mapping[str, Any]) -> str:
+def summary_text(result: Mapping[str, Any]) -> str:
+    """A run's summary: counts, figures of search and links, seconds of each stage, the report."""
     counts = {
         "documents": result["ingest"].get("documents"),
         "links": result["ingest"].get("links"),
@@ -80,7 +63,8 @@ def _figures_table(title: str, by_method: Mapping[str, Mapping[str, Any]]) -> st
     return table((title, *metrics), rows)
 
 
-def _hits(result: Mapping[str, Any]) -> str:
+def hits(result: Mapping[str, Any]) -> str:
+    """Search results, numbered, with the beginning of each text."""
     if not result["hits"]:
         return "nothing found"
     blocks = []
@@ -90,7 +74,8 @@ def _hits(result: Mapping[str, Any]) -> str:
     return "\n".join(blocks)
 
 
-def _proposals(result: Mapping[str, Any]) -> str:
+def proposals(result: Mapping[str, Any]) -> str:
+    """Proposed links, numbered, with probability and reason."""
     if not result["proposals"]:
         return "no links proposed"
     blocks = []
@@ -100,7 +85,8 @@ def _proposals(result: Mapping[str, Any]) -> str:
     return "\n".join(blocks)
 
 
-def _bench(result: Mapping[str, Any]) -> str:
+def bench_rows(result: Mapping[str, Any]) -> str:
+    """Rows of a benchmark beside their bounds."""
     rows = [
         (row["id"], row["value"], row["unit"], row.get("at_least", row.get("at_most", "")), row["what"])
         for row in result["rows"]
@@ -109,7 +95,7 @@ def _bench(result: Mapping[str, Any]) -> str:
     return "\n".join([table(("row", "value", "unit", "bound", "what"), rows), *missing, *result["files"]])
 
 
-def _forms(result: Mapping[str, Any]) -> str:
+def forms(result: Mapping[str, Any]) -> str:
     """The gate's table, and what it picked."""
     checked = result["encoder"]
     columns = ("form", "documents_per_s", "speedup", "cosine_min", "cosine_mean", "ndcg_at_10", "ndcg_loss")
@@ -128,9 +114,19 @@ def _verdict(line: Mapping[str, Any]) -> str:
     return f"{'accepted' if line['accepted'] else 'refused'}: {line['reason']}"
 
 
-def _figures(command: str, result: Mapping[str, Any]) -> str:
-    dims = result.get(command, {}).get("dims")  # of an encoder that was fine-tuned: one line a dimension
-    if dims:
-        dims = table(dims[0].keys(), (line.values() for line in dims)) + "\n\n"
-    plain = {k: v for k, v in result.get(command, {}).items() if isinstance(v, int | float | str)}
-    return f"{dims or ''}{table((command, ''), plain.items())}\n{result.get('artifact', '')}".rstrip()
+def figures(result: Mapping[str, Any]) -> str:
+    """Every part of a result as a table of its plain values, then where its artifact is."""
+    blocks = []
+    for part, values in result.items():
+        if not isinstance(values, Mapping):
+            continue
+        if values.get("dims") and not isinstance(values["dims"], int):  # of a fine-tuned encoder: one line a dimension
+            blocks.append(table(values["dims"][0].keys(), (line.values() for line in values["dims"])))
+        plain = {key: value for key, value in values.items() if isinstance(value, int | float | str)}
+        blocks.append(table((part, ""), plain.items()))
+    return "\n\n".join([*blocks, *([result["artifact"]] if "artifact" in result else [])])
+
+
+def config_text(result: Mapping[str, Any]) -> str:
+    """A configuration as YAML."""
+    return yaml.safe_dump(dict(result), sort_keys=False, allow_unicode=True).rstrip()

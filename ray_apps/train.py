@@ -1,55 +1,102 @@
-"""Turn the known links into a graph and train the link model on it."""
+"""Train the link model, and the networks that it is held against."""
 
 import sys
+from pathlib import Path
+from typing import Any, ClassVar
 
-from data.artifacts import Artifact, materialise
-from data.graph.graph import SPLITS, build_graph
-from ray_apps.cluster import connect
-from ray_apps.config import RunConfig
-from ray_apps.ingest import documents, ingest
-from ray_apps.reduce import vectors
-from ray_apps.stages import artifact
+from data.artifacts import StageConfig, StageResult
+from ray_apps.command import stage_command
+from ray_apps.graph import no_links
+from ray_apps.plan import Inputs, Plan, Stage
+from training.links.config import TrainConfig
 
-
-def graph(run: RunConfig) -> Artifact:
-    """Numbered documents, their vectors, and the links split for training, validation and test."""
-    made = artifact(run, "graph")
-    if made.done:
-        return made
-    table, links, embedded = documents(run), ingest(run).path / "links", vectors(run).path / "vectors"
-    return materialise(
-        made,
-        lambda out: build_graph(table, links, embedded, run.graph, out),
-    )
+History = list[dict[str, float]]
 
 
-def why_untrainable(run: RunConfig) -> str | None:
-    """Why no link model can be trained on the run's corpus, as a sentence; None where one can."""
-    links = ingest(run).result["links"]
-    if not links:
-        return "The corpus has no links, so there is nothing to predict and nothing to train a link model on."
-    counts = graph(run).result
-    empty = [split for split in SPLITS if not counts[split]]
-    if empty:
-        return (
-            f"The corpus has too few links ({links}): none is left for {' and '.join(empty)}, so no model is trained."
-        )
-    return None
+class ModelConfig(StageConfig):
+    """What decides the link model; its name and store in MLflow do not."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"run_name", "store"})
+
+    train: TrainConfig
+    run_name: str
+    store: Path
 
 
-def train(run: RunConfig) -> Artifact:
-    """The link model and what it is held against, trained on Ray Train."""
-    made = artifact(run, "train")
-    if made.done:
-        return made
-    links = graph(run).path
-    connect(run.ray)
+class FitResult(StageResult):
+    """How a training went: figures of each epoch, which one was kept, and its validation MRR."""
 
+    epochs: int
+    best_epoch: int
+    valid_mrr: float
+    history: History
+
+
+class TrainResult(FitResult):
+    """How the link model's training went, its size, and its run in MLflow."""
+
+    parameters: int
+    mlflow_run: str
+
+
+class BaselinesResult(StageResult):
+    """How the training of each baseline went; ``no_views`` is the ablation, where the run asks for it."""
+
+    mlp: FitResult
+    no_views: FitResult | None = None
+
+
+def _stamps(config: StageConfig) -> dict[str, Any]:
+    """The pair features: weights and checkpoints of one set of them do not fit another."""
+    from training.links.features import FEATURES
+
+    return {"features": FEATURES}
+
+
+def _train(config: ModelConfig, inputs: Inputs, out: Path) -> TrainResult:
     from training.links.driver import train_links
 
-    store = run.workspace.resolve() / "mlflow.db"
-    return materialise(made, lambda out: train_links(links, run.train, run.name, store, out))
+    made = train_links(inputs["graph"].path, config.train, config.run_name, config.store, out)
+    return TrainResult.model_validate(made)
 
+
+def _train_baselines(config: TrainConfig, inputs: Inputs, out: Path) -> BaselinesResult:
+    from training.links.driver import train_baselines
+
+    return BaselinesResult.model_validate(train_baselines(inputs["graph"].path, config, out))
+
+
+def _model_config(plan: Plan) -> ModelConfig:
+    store = plan.run.workspace.resolve() / "mlflow.db"
+    return ModelConfig(train=plan.run.train, run_name=plan.run.name, store=store)
+
+
+TRAIN = Stage(
+    name="train",
+    result=TrainResult,
+    config=_model_config,
+    make=_train,
+    needs=lambda plan: {"graph": "graph"},
+    absent=no_links,
+    stamps=_stamps,
+    on_ray=True,
+)
+BASELINES = Stage(
+    name="baselines",
+    result=BaselinesResult,
+    config=lambda plan: plan.run.train,
+    make=_train_baselines,
+    needs=lambda plan: {"graph": "graph"},
+    absent=no_links,
+    stamps=_stamps,
+    on_ray=True,
+)
+COMMAND = stage_command(
+    "train",
+    "train",
+    "links to a graph, and a link model on it, on Ray Train",
+    sections=("source", "steps", "encoder", "embed", "graph", "train"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

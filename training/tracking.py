@@ -14,7 +14,7 @@ def track(config: TrainConfig, run_name: str, default_store: Path, result: dict[
         config: what was asked for; every key becomes a parameter.
         run_name: name of the run file.
         default_store: SQLite file used where the config names no tracking store.
-        result: ``history`` by epoch and the best figures, of the model and of the baseline.
+        result: ``history`` by epoch and the best figures.
         model: folder whose ``.safetensors`` files become the run's artifacts.
     """
     import mlflow
@@ -35,7 +35,6 @@ def track(config: TrainConfig, run_name: str, default_store: Path, result: dict[
         for name in ("loss", "valid_mrr", "seconds"):
             client.log_metric(run_id, name, row[name], step=int(row["epoch"]))
     client.log_metric(run_id, "best_valid_mrr", result["valid_mrr"])
-    client.log_metric(run_id, "baseline_valid_mrr", result["baseline"]["valid_mrr"])
     for weights in sorted(model.glob("*.safetensors")):
         client.log_artifact(run_id, str(weights))
     client.set_terminated(run_id)

@@ -13,27 +13,29 @@ from data.encoders.hashed import HashedEncoder, Idf
 from data.partitions import read_batches
 from data.passages.text import passage_text
 from ray_apps.config import load_run
-from ray_apps.encoder.fit import gather
-from ray_apps.ingest import ingest
+from ray_apps.encoder.corpus import corpus_needs, corpus_of
+from ray_apps.plan import Plan
+from training.encoders.config import FuseConfig
+from training.encoders.fuse import FuseExamples
 from training.encoders.fusion import judge, learn
-from training.links.config import FuseConfig
 
-RUN = Path(__file__).resolve().parents[1] / "runs" / "cranfield.yaml"
+RUN = Path(__file__).resolve().parents[2] / "runs" / "cranfield.yaml"
 HELD_OUT = 0.3  # of 225 questions: fewer would not tell a difference of some hundredths
 DIM = 2048
 
 
 def measure() -> list[Row]:
     """nDCG@10 of each fusion beside its members; half a minute on two cores."""
-    run = load_run(RUN)
+    plan = Plan(load_run(RUN))
     texts = (
         passage_text(title, text)
-        for batch in read_batches(ingest(run).path / "documents", ["title", "text"])
+        for batch in read_batches(plan.bring("ingest").path / "documents", ["title", "text"])
         for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
     )
     hashed = HashedEncoder(HashedConfig(dim=DIM), Idf.fit(texts, "english"))
     members = [load_encoder(EncoderConfig()), hashed]
-    examples = gather(run)(
+    stages = {name: plan.bring(stage) for name, stage in corpus_needs(plan).items()}
+    examples = FuseExamples(corpus_of(stages), FuseConfig()).encoded(
         lambda texts: [member.encode(texts) for member in members],
         lambda texts: [member.encode_queries(texts) for member in members],
     )

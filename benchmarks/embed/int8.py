@@ -9,10 +9,9 @@ from typing import Any
 from benchmarks.rows import Row
 from data.encoders.onnx.export import require
 from ray_apps.config import load_run
-from ray_apps.encoder.check import check
-from ray_apps.encoder.forms import available_forms
+from ray_apps.plan import Plan
 
-RUNS = Path(__file__).resolve().parents[1] / "runs"
+RUNS = Path(__file__).resolve().parents[2] / "runs"
 FORM = "onnx int8"
 
 
@@ -25,8 +24,8 @@ def measure() -> list[Row]:
     require("onnx", "onnxruntime", "onnxscript")
     checked: dict[str, dict[str, Any]] = {}
     for name in ("scifact", "cranfield"):
-        run = load_run(RUNS / f"{name}.yaml")
-        checked[name] = check(run, available_forms(run.encoder)).result
+        plan = Plan(load_run(RUNS / f"{name}.yaml"))
+        checked[name] = plan.bring("gate").result
     return [*(_loss(name, result) for name, result in checked.items()), _speed(checked["scifact"])]
 
 

@@ -13,12 +13,11 @@ from data.partitions import read_qrels, read_table
 from data.vectors.quantise import encode
 from evaluation.retrieval import MODES, evaluate_retrieval
 from ray_apps.config import load_run
-from ray_apps.index import index
-from ray_apps.ingest import ingest
+from ray_apps.plan import Plan
 from retrieval.maxsim import maxsim
 from retrieval.search import open_retriever
 
-RUNS = Path(__file__).resolve().parents[1] / "runs"
+RUNS = Path(__file__).resolve().parents[2] / "runs"
 CORPORA = ("cranfield", "scifact")
 DIM, QUERIES, QUERY_TOKENS, DOCUMENTS = 96, 8, 24, 1000
 DOCUMENT_TOKENS = (60, 256)
@@ -90,17 +89,18 @@ def maxsim_rows() -> list[Row]:
 
 def quality(name: str) -> Row:
     """nDCG@10 of mode late, which rescores hybrid's best, beside the other modes over the same index."""
-    run = load_run(RUNS / f"{name}.yaml", ["--late.dim", str(DIM)])
-    tables = ingest(run).path
+    plan = Plan(load_run(RUNS / f"{name}.yaml", ["--late.dim", str(DIM)]))
+    tables = plan.bring("ingest").path
     qrels = read_qrels(tables / "qrels")
     queries = {row["id"]: row["text"] for row in read_table(tables / "queries", ["id", "text"]).to_pylist()}
-    retriever = open_retriever(index(run).path, run.encoder)
-    figures, details = evaluate_retrieval(retriever.search, queries, qrels, run.evaluate, (*MODES, "late"))
+    retriever = open_retriever(plan.bring("index").path, plan.run.encoder)
+    figures, details = evaluate_retrieval(retriever.search, queries, qrels, plan.run.evaluate.search, (*MODES, "late"))
     retriever.index.close()
     others = ", ".join(f"{mode} {figures[mode]['ndcg@10']:.4f}" for mode in MODES)
     return Row(
         id=f"embed.late_{name}",
-        what=f"nDCG@10 of late rescoring of hybrid's best {run.index.prefetch} on {name}, {details['queries']} queries",
+        what=f"nDCG@10 of late rescoring of hybrid's best {plan.run.index.prefetch} on {name}, "
+        f"{details['queries']} queries",
         value=round(figures["late"]["ndcg@10"], 4),
         unit="nDCG@10",
         peer=others,

@@ -24,10 +24,9 @@ from data.vectors.read import codes, read_codes
 from data.vectors.table import ROW_GROUP, vector_column, write_table
 from evaluation.ranking import evaluate_ranking
 from ray_apps.config import load_run
-from ray_apps.embed import embed
-from ray_apps.ingest import chunk, ingest
+from ray_apps.plan import Plan
 
-RUNS = Path(__file__).resolve().parents[1] / "runs"
+RUNS = Path(__file__).resolve().parents[2] / "runs"
 CORPORA = ("scifact", "cranfield")
 DEPTH = 100
 OVERSAMPLE = 4
@@ -83,14 +82,14 @@ def forms(dim: int) -> Iterator[Form]:
 
 def load(name: str) -> Corpus:
     """A run's vectors; what is not embedded yet is embedded."""
-    run = load_run(RUNS / f"{name}.yaml")
-    tables, embedded = ingest(run).path, embed(run)
+    plan = Plan(load_run(RUNS / f"{name}.yaml"))
+    tables, embedded = plan.bring("ingest").path, plan.bring("embed")
     qrels = read_qrels(tables / "qrels")
     asked = read_table(tables / "queries", ["id", "text"]).to_pylist()
     queries = {query["id"]: query["text"] for query in asked if query["id"] in qrels}
     _, everything = read_codes(embedded.path / "vectors")
-    documents = read_table(chunk(run).path / "passages", ["document_id"])["document_id"].to_pylist()
-    encoder = run.encoder.model_copy(update={"precision": embedded.result["precision"]})
+    documents = read_table(plan.bring("chunk").path / "passages", ["document_id"])["document_id"].to_pylist()
+    encoder = plan.run.encoder.model_copy(update={"precision": embedded.result["precision"]})
     questions = load_encoder(encoder).encode(list(queries.values()))
     exact = search(questions, everything, "float32", DEPTH)[1]
     return Corpus(documents, everything, list(queries), questions, qrels, exact)

@@ -1,9 +1,10 @@
-"""Links as a graph: adjacency in CSR form, and the split of links into train, validation and test."""
+"""Links as a graph: adjacency in CSR form, beside the documents' vectors and words."""
 
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,30 +13,25 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from pydantic import Field
 
-from data.artifacts import StageConfig
-from data.errors import InputError
+from data.graph.split import SPLITS, SplitConfig
 from data.graph.words import tfidf
 from data.lexical import Language
-from data.partitions import partitions, read_batches, read_table
+from data.partitions import partitions, read_batches
 from data.vectors.read import matrix
 from data.vectors.table import storage_of
 
-SPLITS = ("train", "valid", "test")
 
-
-class GraphConfig(StageConfig):
+class GraphConfig(SplitConfig):
     """How links become a graph."""
 
-    split: Literal["random", "time"] = Field(
-        "random",
-        description="held-out links: a seeded sample, or the latest ones (links without a time count as oldest)",
-    )
-    valid_fraction: float = Field(0.05, gt=0, lt=0.5, description="share of links held out for validation")
-    test_fraction: float = Field(0.10, gt=0, lt=0.5, description="share of links held out for the final test")
-    seed: int = Field(0, ge=0, description="seed of the random split")
     language: Language = Field(
         "english", description="stemmer of the words that documents are compared by; none: no stems"
     )
+
+    @property
+    def held_out(self) -> SplitConfig:
+        """The keys that decide which links are held out."""
+        return SplitConfig(**self.model_dump(include=set(SplitConfig.model_fields)))
 
 
 @dataclass(frozen=True)
@@ -128,41 +124,6 @@ def load_graph(path: Path) -> GraphArtifact:
     )
 
 
-def split_links(
-    sources: np.ndarray, targets: np.ndarray, config: GraphConfig, time_us: np.ndarray | None = None
-) -> np.ndarray:
-    """Deal links to train (0), validation (1) and test (2) so that the two directions of a pair stay together.
-
-    Args:
-        sources: node numbers, int64 (m,).
-        targets: node numbers, int64 (m,).
-        config: fractions, seed, and whether the latest links are held out instead of a random sample.
-        time_us: int64 (m,), microseconds since the epoch; needed for ``split="time"``. A pair linked more than once
-            counts from its first link.
-
-    Returns:
-        int8 (m,). Of m unordered pairs, ``round(fraction * pairs)`` are held out for each purpose.
-
-    Raises:
-        ValueError: if ``split="time"`` and no times are given.
-    """
-    low, high = np.minimum(sources, targets).astype(np.int64), np.maximum(sources, targets).astype(np.int64)
-    codes, pair_of_link = np.unique(low * (high.max(initial=0) + 1) + high, return_inverse=True)
-    if config.split == "time":
-        if time_us is None:
-            raise ValueError("split='time' needs the time of each link, none given")
-        known_since = np.full(len(codes), np.iinfo(np.int64).max)
-        np.minimum.at(known_since, pair_of_link, time_us)
-        latest_first = np.argsort(known_since, kind="stable")[::-1]
-    else:
-        latest_first = np.random.default_rng(config.seed).permutation(len(codes))
-    n_test, n_valid = round(config.test_fraction * len(codes)), round(config.valid_fraction * len(codes))
-    split_of_pair = np.zeros(len(codes), np.int8)
-    split_of_pair[latest_first[:n_test]] = 2
-    split_of_pair[latest_first[n_test : n_test + n_valid]] = 1
-    return split_of_pair[pair_of_link]
-
-
 def document_vectors(vectors: Path, nodes: pa.Array, out: Path) -> np.ndarray:
     """Mean of each document's passage vectors, scaled back to unit length, written as ``out`` (``.npy``).
 
@@ -183,52 +144,27 @@ def document_vectors(vectors: Path, nodes: pa.Array, out: Path) -> np.ndarray:
     return means
 
 
-def build_graph(documents: Path, links: Path, vectors: Path, config: GraphConfig, out: Path) -> dict[str, Any]:
-    """Number the documents, split the links, average the vectors; the graph stage.
+def build_graph(documents: Path, split: Path, vectors: Path, language: Language, out: Path) -> dict[str, Any]:
+    """Put numbered documents, split links, mean vectors and words into one folder; the graph stage.
 
     Args:
         documents: folder of the documents table.
-        links: folder of the links table, every id known to the documents.
+        split: output folder of the split stage.
         vectors: folder of the embedded passages.
-        config: how links are split.
+        language: stemmer of the words.
         out: receives ``nodes.parquet``, ``links.parquet``, ``vectors.npy`` and ``words.npz``.
 
     Returns:
-        Counts of nodes, links and their splits, degree figures and component figures.
-
-    Raises:
-        InputError: if links are to be split by time and none has one.
+        Counts of nodes and links, degree figures and component figures.
     """
-    nodes = read_table(documents, columns=["id", "title"])
-    ids = nodes["id"].combine_chunks()
-    pq.write_table(nodes, out / "nodes.parquet", compression="zstd")
+    for name in ("nodes.parquet", "links.parquet"):
+        shutil.copyfile(split / name, out / name)
+    ids = pq.read_table(out / "nodes.parquet", columns=["id"])["id"].combine_chunks()
+    links = pq.read_table(out / "links.parquet", columns=["source", "target"])
     document_vectors(vectors, ids, out / "vectors.npy")
-    sp.save_npz(out / "words.npz", tfidf(documents, config.language))
-    table = read_table(links)
-    if config.split == "time" and 0 < table["time"].null_count == len(table):
-        raise InputError(
-            "graph.split: 'time' holds out the latest links, but no link of this corpus has a time",
-            "Give the links a time, or set graph.split to 'random'.",
-        )
-    sources = pc.index_in(table["source"], ids).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
-    targets = pc.index_in(table["target"], ids).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
-    time_us = pc.fill_null(table["time"].cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
-    split = split_links(sources, targets, config, time_us)
-    columns = {
-        "source": sources,
-        "target": targets,
-        "relation": table["relation"],
-        "weight": table["weight"],
-        "split": split,
-    }
-    pq.write_table(pa.table(columns), out / "links.parquet", compression="zstd")
-    counts = np.bincount(split, minlength=3)
-    return {
-        "nodes": len(ids),
-        "links": len(sources),
-        **{name: int(count) for name, count in zip(SPLITS, counts, strict=True)},
-        **describe(Graph.from_pairs(sources, targets, len(ids))),
-    }
+    sp.save_npz(out / "words.npz", tfidf(documents, language))
+    graph = Graph.from_pairs(links["source"].to_numpy(), links["target"].to_numpy(), len(ids))
+    return {"nodes": len(ids), "links": len(links), **describe(graph)}
 
 
 def describe(graph: Graph) -> dict[str, Any]:

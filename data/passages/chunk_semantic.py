@@ -1,7 +1,6 @@
 """Semantic cutting of a corpus: its sentences are written, embedded as passages are, and joined to passages."""
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from data.artifacts import Artifact, materialise
 from data.partitions import partitions
 from data.passages import Span
 from data.passages.config import ChunkConfig
@@ -21,56 +19,35 @@ Embedded = tuple[str, list[Span], npt.NDArray[np.float32]]
 """A document's id, its sentences, and their vectors (n, dim)."""
 
 
-def chunk_semantic(
-    documents: Path,
-    config: ChunkConfig,
-    embed: Callable[[Path, Path], Mapping[str, Any]],
-    out: Path,
-    kept: Artifact | None = None,
-) -> dict[str, Any]:
+def chunk_semantic(documents: Path, sentences: Path, config: ChunkConfig, out: Path) -> dict[str, Any]:
     """Cut every document where its sentences part, and write passages in partitions.
-
-    Sentences go through the run's own embedding, on as many workers and with the same resuming: a job that is killed
-    goes on with the sentences that have no vectors yet.
 
     Args:
         documents: the table's folder.
+        sentences: folder of the sentences stage: ``passages/`` of ``write_sentences`` and ``vectors/`` of them; neither
+            where no document has a choice of where to be cut.
         config: how to cut.
-        embed: called with a passages table and a folder, writes ``vectors/`` to the folder and returns what it
-            measured.
         out: the artifact's folder; the passages go to ``passages/`` in it.
-        kept: where the sentences' vectors stay for later jobs to copy; removed with the sentences where None.
 
     Returns:
-        ``documents``, ``passages``, ``partitions``, ``longest_chars``, ``sentences`` that were embedded, and
-        ``copied_sentences`` among them, whose vectors were known; and what ``embed`` said of the ``encoder`` that made
-        the vectors, its ``link`` in the chain, and ``fallbacks``, why each one before it was given up.
+        ``documents``, ``passages``, ``partitions`` and ``longest_chars``.
     """
-    folder = out / "sentences"
-    count = write_sentences(documents, config, folder)
-    made: Mapping[str, Any] = {}
-    if count and kept:
-        made = materialise(kept, lambda into: embed(folder / "passages", into)).result
-    elif count:
-        made = embed(folder / "passages", folder)
-    embedded = _by_document(folder / "passages", (kept.path if kept else folder) / "vectors") if count else iter(())
+    embedded = _by_document(sentences / "passages", sentences / "vectors")
     writer = PassageWriter(out, config.partition_rows, config.with_title)
     following = next(embedded, None)
     for batch in read_texts(documents):
         for id_, title, text in batch:
             if following is not None and following[0] == id_:
-                _, sentences, vectors = following
+                _, spans_of, vectors = following
                 apart = distances(vectors)
                 spans = join_sentences(
-                    sentences, apart, config.percentile, config.min_chars, config.max_chars or len(text)
+                    spans_of, apart, config.percentile, config.min_chars, config.max_chars or len(text)
                 )
                 following = next(embedded, None)
             else:
                 spans = [_stripped(text)]
             writer.add(id_, title, text, [(span, None) for span in spans])
-    counts = {**writer.close(), "sentences": count, "copied_sentences": made.get("copied_passages", 0)}
-    shutil.rmtree(folder)  # as large as the vectors of the passages
-    return {**counts, **{key: made[key] for key in ("encoder", "link", "fallbacks") if key in made}}
+    return writer.close()
 
 
 def write_sentences(documents: Path, config: ChunkConfig, folder: Path) -> int:
@@ -99,7 +76,8 @@ def _by_document(sentences: Path, vectors: Path) -> Iterator[Embedded]:
 
 
 def _rows(sentences: Path, vectors: Path) -> Iterator[tuple[str, Span, npt.NDArray[np.float32]]]:
-    for some, embedded in zip(partitions(sentences), partitions(vectors), strict=True):
+    paths = partitions(vectors)
+    for some, embedded in zip(partitions(sentences) if paths else [], paths, strict=True):
         table = pq.read_table(some, columns=["document_id", "start", "end"])
         column = pq.read_table(embedded, columns=["vector"])["vector"].combine_chunks()
         matrix = np.asarray(column.flatten(), dtype=np.float32).reshape(len(table), -1)

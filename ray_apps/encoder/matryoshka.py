@@ -1,42 +1,86 @@
 """Fine-tune the run's encoder so that its vectors can be cut short."""
 
 import sys
+from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
-from data.artifacts import materialise
-from data.encoders import check_model
-from ray_apps.cluster import connect
-from ray_apps.config import RunConfig
-from ray_apps.encoder.forms import need_model
-from ray_apps.ingest import ingest
-from ray_apps.stages import artifact
-from training.encoders.matryoshka_config import MatryoshkaConfig
+from data.artifacts import StageConfig, StageResult
+from data.encoders.config import EncoderConfig
+from data.encoders.files import contents
+from data.encoders.forms import alone, need_model
+from ray_apps.command import Command
+from ray_apps.encoder.corpus import corpus_needs, corpus_of
+from ray_apps.plan import Inputs, Plan, Stage
+from training.encoders.config import MatryoshkaConfig
 
 
-def matryoshka(run: RunConfig) -> dict[str, Any]:
-    """The model of a run, fine-tuned on its links or its questions; a run without the section takes its defaults.
+class TuneConfig(StageConfig):
+    """What decides the fine-tuned model."""
+
+    encoder: EncoderConfig
+    matryoshka: MatryoshkaConfig
+
+
+class TuneResult(StageResult):
+    """What the fine-tuned model reaches, dimension by dimension, before and after; ``model`` is its folder."""
+
+    training_pairs: int
+    valid_pairs: int
+    dims: list[dict[str, float]]
+    best_epoch: int
+    history: list[dict[str, float]]
+    model: str
+
+
+def _check(config: TuneConfig) -> None:
+    from data.encoders import check_model
+
+    need_model(config.encoder, "cannot be fine-tuned")
+    check_model(config.encoder)
+
+
+def _tune(config: TuneConfig, inputs: Inputs, out: Path) -> TuneResult:
+    from training.encoders.matryoshka_driver import tune_encoder
+
+    made = tune_encoder(corpus_of(inputs), config.encoder.model, config.matryoshka, out)
+    return TuneResult.model_validate(made)
+
+
+MATRYOSHKA = Stage(
+    name="matryoshka",
+    result=TuneResult,
+    config=lambda plan: TuneConfig(
+        encoder=alone(plan.run.encoder), matryoshka=plan.run.matryoshka or MatryoshkaConfig()
+    ),
+    make=_tune,
+    needs=corpus_needs,
+    wanted=lambda plan: plan.run.matryoshka is not None,
+    stamps=lambda config: {"files": contents(config.encoder)},
+    check=_check,
+    on_ray=True,
+)
+
+
+def matryoshka(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """Fine-tune the model of a run on its training links or its questions.
 
     Returns:
-        ``run``, ``encoder`` (what ``tune_encoder`` measured) and the ``artifact``, in which
-        ``model/`` is what ``encoder.model`` takes.
+        ``run``, ``encoder`` (a ``TuneResult``) and the ``artifact``; its ``model/`` is what ``encoder.model`` takes.
 
     Raises:
         InputError: if the encoder is not a sentence-transformers model, or the corpus has too few pairs.
     """
-    config = run.matryoshka or MatryoshkaConfig()
-    run = run.model_copy(update={"matryoshka": config})
-    made = artifact(run, "matryoshka")
-    if not made.done:
-        need_model(run.encoder, "cannot be fine-tuned")
-        check_model(run.encoder)
-        tables = ingest(run).path
-        connect(run.ray)
+    made = plan.bring("matryoshka")
+    return {"run": plan.run.name, "encoder": made.result, "artifact": str(made.path)}
 
-        from training.encoders.matryoshka_driver import tune_encoder
 
-        materialise(made, lambda out: tune_encoder(tables, run.encoder.model, config, out))
-    return {"run": run.name, "encoder": made.result, "artifact": str(made.path)}
-
+COMMAND = Command(
+    name="encoder matryoshka",
+    summary="fine-tune the model on training links or answered questions so that its vectors can be cut short",
+    call=matryoshka,
+    sections=("source", "steps", "encoder", "graph", "matryoshka"),
+)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -14,8 +14,8 @@ from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS
 from tests.faults.killed_workers import killed_worker
 from tests.tiny_model import tiny_model
+from training.encoders.config import MatryoshkaConfig
 from training.encoders.matryoshka import fit
-from training.encoders.matryoshka_config import MatryoshkaConfig
 from training.encoders.matryoshka_driver import tune_encoder
 from training.encoders.pairs import read_pairs
 

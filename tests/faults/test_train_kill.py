@@ -9,7 +9,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from data.graph.graph import GraphConfig, load_graph, split_links
+from data.graph.graph import GraphConfig, load_graph
+from data.graph.split import split_links
 from evaluation.links import both_directions, link_metrics, link_ranks
 from tests.faults.killed_workers import killed_worker
 from training.links.config import TrainConfig

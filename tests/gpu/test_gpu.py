@@ -11,7 +11,8 @@ from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig
 from data.encoders.onnx.export import export_model
 from data.encoders.transformer.models import open_model
-from data.graph.graph import GraphArtifact, GraphConfig, split_links
+from data.graph.graph import GraphArtifact, GraphConfig
+from data.graph.split import split_links
 from training.links.config import TrainConfig
 from training.links.loop import fit
 

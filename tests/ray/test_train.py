@@ -13,7 +13,8 @@ import scipy.sparse as sp
 import torch
 
 from data.errors import InputError
-from data.graph.graph import GraphConfig, load_graph, split_links
+from data.graph.graph import GraphConfig, load_graph
+from data.graph.split import split_links
 from evaluation.links import both_directions, link_metrics, link_ranks
 from training.links.config import TrainConfig
 from training.links.driver import train_links

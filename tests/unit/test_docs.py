@@ -14,8 +14,9 @@ from data.errors import InputError
 from data.partitions import read_table, write_partition
 from data.passages.document_steps import StepPartitions
 from data.schema import DOCUMENTS as DOCUMENTS_SCHEMA
+from ray_apps.commands import COMMANDS
 from ray_apps.config import load_run
-from ray_apps.usage import COMMANDS, command_parser, split_config_flags
+from ray_apps.usage import find_command, split_config_flags
 from serving.schemas import SearchRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -70,9 +71,12 @@ def test_commands_are_ones_that_catena_knows(document: Path) -> None:
     for line in commands(document):
         if line.startswith("catena "):
             words = shlex.split(line, comments=True)[1:]
-            assert words[0] in COMMANDS, line
-            own, config = split_config_flags(words[1:])
-            command_parser(words[0]).parse_args(own)
+            command, rest = find_command(words, COMMANDS)
+            assert command is not None, line
+            if "--help" in rest:
+                continue
+            own, config = split_config_flags(rest)
+            command.parser().parse_args(own)
             _load_with(config, line)
 
 

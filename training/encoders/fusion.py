@@ -15,7 +15,7 @@ from data.encoders import Vectors
 from data.encoders.ensemble.fusion import Attention, Concatenation, Fusion, shares
 from data.errors import InputError
 from evaluation.ranking import evaluate_ranking
-from training.links.config import FuseConfig
+from training.encoders.config import FuseConfig
 
 logger = logging.getLogger("catena")
 

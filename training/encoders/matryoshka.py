@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from data.errors import InputError
 from training.checkpoint import load_state, save_state
-from training.encoders.matryoshka_config import MatryoshkaConfig
+from training.encoders.config import MatryoshkaConfig
 from training.encoders.matryoshka_judge import Figures, tokens, validate
 from training.encoders.pairs import Pairs
 

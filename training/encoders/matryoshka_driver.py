@@ -7,25 +7,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import ray.train
 from ray.train.torch import get_device, prepare_model
 
 from data.encoders.transformer.models import open_model
 from data.errors import InputError
+from training.encoders.config import MatryoshkaConfig
+from training.encoders.examples import Corpus
 from training.encoders.matryoshka import fit, freeze_lowest
-from training.encoders.matryoshka_config import MatryoshkaConfig
 from training.encoders.pairs import read_pairs, write_pairs
+from training.encoders.seen import keep_marks, pair_marks
 from training.workers import CHECKPOINTS, report, run_workers, share_cores
 
 
-def tune_encoder(tables: Path, model: str, config: MatryoshkaConfig, out: Path) -> dict[str, Any]:
+def tune_encoder(corpus: Corpus, model: str, config: MatryoshkaConfig, out: Path) -> dict[str, Any]:
     """Fine-tune a run's model; killed and started again with the same ``out``, it goes on from the last epoch.
 
     Args:
-        tables: output folder of the ingest stage.
+        corpus: what pairs are taken from.
         model: a sentence-transformers model, by name or folder.
         config: pairs, dimensions, optimiser, workers.
-        out: receives ``model/``, a sentence-transformers folder, and ``pairs.parquet``.
+        out: receives ``model/``, a sentence-transformers folder with the marks of the pairs that it has seen, and
+            ``pairs.parquet``.
 
     Returns:
         ``training_pairs``, ``valid_pairs``, ``dims`` (for each: nDCG@10 of held-out pairs ``before`` and ``after``),
@@ -35,7 +39,7 @@ def tune_encoder(tables: Path, model: str, config: MatryoshkaConfig, out: Path) 
         InputError: if the corpus has too few pairs, or the model has fewer dimensions or layers than asked for.
     """
     _check_fits(model, config)
-    counts = write_pairs(tables, config.pairs, config.max_pairs, config.valid_share, config.seed, out / "pairs.parquet")
+    counts = write_pairs(corpus, config, out / "pairs.parquet")
     settings = {"model": model, "config": config.model_dump(), "out": str(out)}
     run_workers(tune_worker, settings, out, config.workers, config.use_gpu, config.max_failures)
     progress = json.loads((out / "progress.json").read_text())
@@ -77,6 +81,8 @@ def tune_worker(settings: dict[str, Any]) -> None:
         unfinished = out / "model.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         model.save(str(unfinished), create_model_card=False)
+        pairs = pq.read_table(out / "pairs.parquet", columns=["anchor", "positive"])
+        keep_marks(pair_marks(pairs["anchor"].to_pylist(), pairs["positive"].to_pylist()), unfinished)
         shutil.rmtree(out / "model", ignore_errors=True)
         unfinished.rename(out / "model")
         (out / "progress.json").write_text(json.dumps(vars(progress), indent=2))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.ranking import evaluate_ranking
-from training.encoders.matryoshka_config import MatryoshkaConfig
+from training.encoders.config import MatryoshkaConfig
 from training.encoders.pairs import Pairs
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError
-from data.partitions import read_batches, read_table, write_partition
-from data.passages.text import passage_text
+from data.partitions import write_partition
+from training.encoders.config import MatryoshkaConfig
+from training.encoders.examples import Corpus
 
 
 @dataclass(frozen=True)
@@ -122,20 +122,16 @@ class Pairs:
         )
 
 
-def write_pairs(
-    tables: Path, kind: Literal["links", "qrels"], max_pairs: int, valid_share: float, seed: int, path: Path
-) -> dict[str, int]:
+def write_pairs(corpus: Corpus, config: MatryoshkaConfig, path: Path) -> dict[str, int]:
     """Gather the pairs of a corpus with their texts into one file that every worker reads.
 
-    A question's pairs are held out all together; of links, each for itself, both directions alike.
+    A question's pairs are held out all together; of links, each for itself, both directions alike. Links are those of
+    the graph's training split alone.
 
     Args:
-        tables: output folder of the ingest stage.
-        kind: what to take pairs from.
-        max_pairs: more are sampled.
-        valid_share: share held out.
-        seed: of sample and split.
-        path: the file.
+        corpus: where pairs and texts come from.
+        config: what to take pairs from, how many, which share is held out, seed.
+        path: the file; all of its pairs count as seen by the model.
 
     Returns:
         ``training_pairs`` and ``valid_pairs``.
@@ -143,19 +139,20 @@ def write_pairs(
     Raises:
         InputError: if the corpus has none of the kind, or too few to hold some out and train on the rest.
     """
-    pairs = sorted(set(_linked(tables) if kind == "links" else _answered(tables)))
-    if len(pairs) > max_pairs:
-        chosen = np.random.default_rng(seed).choice(len(pairs), max_pairs, replace=False)
+    links, seed = config.pairs == "links", config.seed
+    pairs = corpus.linked() if links else corpus.answered()
+    if len(pairs) > config.max_pairs:
+        chosen = np.random.default_rng(seed).choice(len(pairs), config.max_pairs, replace=False)
         pairs = [pairs[i] for i in np.sort(chosen)]
-    documents = _documents(tables, {p for _, p in pairs} | ({a for a, _ in pairs} if kind == "links" else set()))
-    queries = documents if kind == "links" else dict(_columns(tables / "queries", "id", "text"))
+    documents = corpus.texts({p for _, p in pairs} | ({a for a, _ in pairs} if links else set()))
+    queries = documents if links else corpus.questions()
     pairs = [(a, p) for a, p in pairs if queries.get(a, "").strip() and documents.get(p, "").strip()]
-    held = [_share("|".join(sorted(pair)) if kind == "links" else pair[0], seed) < valid_share for pair in pairs]
+    held = [_share("|".join(sorted(pair)) if links else pair[0], seed) < config.valid_share for pair in pairs]
     counts = {"training_pairs": held.count(False), "valid_pairs": held.count(True)}
     if counts["training_pairs"] < 2 or not counts["valid_pairs"]:
         raise InputError(
-            f"matryoshka.pairs: {kind} give {counts['training_pairs']} pairs to train on and {counts['valid_pairs']} "
-            "to validate with",
+            f"matryoshka.pairs: {config.pairs} give {counts['training_pairs']} pairs to train on and "
+            f"{counts['valid_pairs']} to validate with",
             "Give the source more of them, raise matryoshka.valid_share, or take the other kind with matryoshka.pairs.",
         )
     table = pa.table(
@@ -167,7 +164,7 @@ def write_pairs(
             "held": held,
         }
     )
-    write_partition(table.replace_schema_metadata({"symmetric": str(kind == "links")}), path)
+    write_partition(table.replace_schema_metadata({"symmetric": str(links)}), path)
     return counts
 
 
@@ -179,29 +176,6 @@ def read_pairs(path: Path) -> Pairs:
     texts |= {("document", id_): text for id_, text in zip(positives, table["positive"].to_pylist(), strict=True)}
     symmetric = table.schema.metadata[b"symmetric"] == b"True"
     return Pairs(anchors, positives, texts, np.array(table["held"].to_pylist()), symmetric)
-
-
-def _linked(tables: Path) -> list[tuple[str, str]]:
-    return [(source, target) for source, target in _columns(tables / "links", "source", "target") if source != target]
-
-
-def _answered(tables: Path) -> list[tuple[str, str]]:
-    rows = read_table(tables / "qrels").to_pylist()
-    return [(row["query_id"], row["document_id"]) for row in rows if row["score"] > 0]
-
-
-def _documents(tables: Path, wanted: set[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for batch in read_batches(tables / "documents", ["id", "title", "text"]):
-        for row in batch.to_pylist():
-            if row["id"] in wanted:
-                found[row["id"]] = passage_text(row["title"], row["text"])
-    return found
-
-
-def _columns(folder: Path, one: str, other: str) -> list[tuple[str, str]]:
-    table = read_table(folder, [one, other])
-    return list(zip(table[one].to_pylist(), table[other].to_pylist(), strict=True))
 
 
 def _share(key: str, seed: int) -> float:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from data.graph.graph import Graph, GraphArtifact, GraphConfig, split_links
+from data.graph.graph import Graph, GraphArtifact, GraphConfig
+from data.graph.split import split_links
 from data.partitions import partitions, read_table
 from discovery.candidates import Nodes
 from discovery.config import DiscoverConfig

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from data.graph.graph import Graph, GraphConfig, split_links
+from data.graph.graph import Graph, GraphConfig
+from data.graph.split import split_links
 from evaluation.baselines import adamic_adar, common_neighbours, cosine, resource_allocation
 from evaluation.links import evaluate_links, unordered_pairs
 

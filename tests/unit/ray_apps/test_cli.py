@@ -11,7 +11,8 @@ import pytest
 from data.errors import InputError
 from ray_apps import cli
 from ray_apps.cli import main
-from ray_apps.usage import COMMANDS, filter_of, split_config_flags
+from ray_apps.commands import COMMANDS
+from ray_apps.usage import filter_of, split_config_flags
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -37,10 +38,25 @@ def test_no_command_is_an_error_that_shows_the_usage(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
+    assert main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert f"usage: catena {command}" in out
-    assert ("--ray.num-cpus" in out) == (command != "bench")
+    assert ("sections of the run file" in out) == (command != "bench")
+    assert "--ray.num-cpus" not in out  # keys are listed section by section
+
+
+def test_help_of_config_lists_the_keys_of_a_section(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--help", "embed"]) == 0
+    out = capsys.readouterr().out
+    assert "--embed.batch-tokens" in out and "--train" not in out
+    assert main(["config", "--help", "embedd"]) == 2
+
+
+def test_help_of_nested_commands_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["encoder", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: catena encoder COMMAND") and "encoder check" in out and "  serve" not in out
+    assert main(["encoder"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -100,7 +116,7 @@ def test_a_triton_folder_is_for_export_alone(
     run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["encoder", "check", str(run_file), "--triton", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("error: catena encoder check: it takes no --triton")
+    assert capsys.readouterr().err.startswith("error: unrecognized arguments: --triton")
 
 
 @pytest.mark.parametrize("query", ["", " \n"])

@@ -9,7 +9,7 @@ from data.errors import InputError
 from data.passages.config import ChunkConfig
 from data.sources import SourceConfig
 from ray_apps.config import RunConfig, describe_flags, load_run
-from ray_apps.stages import artifact, stages_of
+from ray_apps.plan import Plan
 
 RUN = """\
 name: small
@@ -152,6 +152,10 @@ def test_help_lists_every_key_with_its_meaning() -> None:
     assert "shared memory of a local cluster" in text
     for section in RunConfig.model_fields:
         assert f"--{section}" in text
+    only = describe_flags("ray")
+    assert "--ray.object-store-mb" in only and "--embed" not in only
+    with pytest.raises(InputError, match="no section 'embedd'; did you mean 'embed'"):
+        describe_flags("embedd")
 
 
 def test_every_key_is_described_and_no_section_but_the_source_must_be_given() -> None:
@@ -167,8 +171,9 @@ def test_the_cache_is_no_part_of_what_a_run_makes(run_file: Path, tmp_path: Path
     assert (run.cache.memory_mb, run.cache.stored, run.cache.at(run.workspace).folder) == (7, True, tmp_path / "cache")
     assert run.cache.at(tmp_path / "x").at(tmp_path).folder == tmp_path / "x" / "cache"
     plain = load_run(run_file, ["--cache.redis", "none", "--cache.stored", "false", "--workspace", str(tmp_path)])
-    assert {stage: artifact(run, stage).key for stage in stages_of(run)} == {
-        s: artifact(plain, s).key for s in stages_of(plain)
+    cached, uncached = Plan(run), Plan(plain)
+    assert {stage: cached.artifact(stage).key for stage in cached.names()} == {
+        stage: uncached.artifact(stage).key for stage in uncached.names()
     }
 
 
@@ -193,15 +198,13 @@ def test_steps_are_paths_or_mappings_from_file_and_flag(tmp_path: Path) -> None:
         load_run(path)
 
 
-def test_a_run_without_steps_has_the_artifacts_it_had(tmp_path: Path) -> None:
-    """Keys as they were before there were steps and strategies: nothing is embedded again for them."""
+def test_passages_depend_on_the_encoder_only_where_its_tokens_are_counted(tmp_path: Path) -> None:
     run = RunConfig(name="r", workspace=tmp_path, source=SourceConfig.model_validate({"pydocs": {}}))
-    described, always = artifact(run, "chunk").identity, {"with_title": True, "partition_rows": 2048}
-    assert described["config"] == {"chunk": {"max_chars": 1000, "overlap_chars": 100, **always}}
-    assert described["inputs"] == [artifact(run, "ingest").key]
-    fixed = run.model_copy(update={"chunk": ChunkConfig(strategy="fixed")})
-    other = fixed.model_copy(update={"encoder": EncoderConfig(model="other")})
-    assert artifact(fixed, "chunk").key != artifact(other, "chunk").key
+    other = run.model_copy(update={"encoder": EncoderConfig(model="other")})
+    assert Plan(run).artifact("chunk").key == Plan(other).artifact("chunk").key
+    assert {key: made.stage for key, made in Plan(run).inputs("chunk").items()} == {"documents": "ingest"}
+    fixed, other = (one.model_copy(update={"chunk": ChunkConfig(strategy="fixed")}) for one in (run, other))
+    assert Plan(fixed).artifact("chunk").key != Plan(other).artifact("chunk").key
 
 
 def test_a_key_that_the_strategy_does_not_read_is_told(tmp_path: Path) -> None:

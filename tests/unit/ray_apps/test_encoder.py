@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,20 +11,22 @@ import pytest
 
 from data.artifacts import materialise
 from data.encoders import load_encoder
-from data.encoders.chain import pinned
+from data.encoders.config import EncoderConfig
+from data.encoders.forms import available_forms
 from data.encoders.onnx.encoder import OnnxEncoder
 from data.encoders.onnx.triton import read_repository
 from data.encoders.transformer.precision import TEXTS
 from data.errors import InputError
 from data.partitions import write_partition
 from data.schema import DOCUMENTS, QRELS, QUERIES
+from evaluation import encoder_gate
+from evaluation.encoder_gate import FormFigures, refusal
 from ray_apps.cli import main
+from ray_apps.commands import COMMANDS
 from ray_apps.config import RunConfig
-from ray_apps.encoder import check as command
-from ray_apps.encoder.check import check, encoder, usable_encoder
-from ray_apps.encoder.forms import available_forms
-from ray_apps.stages import artifact
-from ray_apps.tables import readable
+from ray_apps.encoder.check import usable_encoder
+from ray_apps.plan import Plan
+from tests.results import AnyResult
 
 WORDS = "moon sea harbour sparse matrix inverse verse kernel graph pilot almanac column wind".split()
 
@@ -50,13 +53,13 @@ def run(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfi
         "qrels": ([{"query_id": f"q{n}", "document_id": f"d{n}", "score": 1} for n in range(0, 60, 3)], QRELS),
     }
 
-    def work(out: Path) -> dict[str, int]:
+    def work(out: Path) -> AnyResult:
         for name, (rows, schema) in tables.items():
             (out / name).mkdir()
             write_partition(pa.Table.from_pylist(rows, schema=schema), out / name / "part-00000.parquet")
-        return {name: len(rows) for name, (rows, _) in tables.items()}
+        return AnyResult(links=0, **{name: len(rows) for name, (rows, _) in tables.items()})
 
-    materialise(artifact(run, "ingest"), work)
+    materialise(Plan(run).artifact("ingest"), work)
     return run
 
 
@@ -64,8 +67,19 @@ def with_encoder(run: RunConfig, **changes: object) -> RunConfig:
     return run.model_copy(update={"encoder": type(run.encoder).model_validate({**run.encoder.model_dump(), **changes})})
 
 
+def call(action: str, run: RunConfig, *words: str) -> dict[str, Any]:
+    """What `catena encoder ACTION` returns for a run."""
+    command = COMMANDS[f"encoder {action}"]
+    assert command.call is not None
+    return dict(command.call(Plan(run), command.parser().parse_args(["run.yaml", *words])))
+
+
+def usable(run: RunConfig) -> EncoderConfig:
+    return usable_encoder(Plan(run))
+
+
 def test_the_gate_measures_every_form_writes_its_table_and_keeps_it(run: RunConfig) -> None:
-    result = encoder(run, "check")
+    result = call("check", run)
     checked = result["encoder"]
     lines = {line["form"]: line for line in checked["forms"]}
     assert {"torch fp32", "onnx fp32", "onnx int8"} <= lines.keys()
@@ -75,13 +89,13 @@ def test_the_gate_measures_every_form_writes_its_table_and_keeps_it(run: RunConf
     fastest = max((line for line in lines.values() if line["accepted"]), key=lambda line: line["documents_per_s"])
     assert checked["picked"] == fastest["form"]
     assert "| onnx int8 |" in (Path(result["artifact"]) / "table.md").read_text()
-    shown = readable("encoder", result)
+    shown = COMMANDS["encoder check"].show(result)
     assert "onnx int8" in shown and "20 questions" in shown and f"picked: {fastest['form']}" in shown
-    assert encoder(run, "check")["encoder"]["seconds"] == checked["seconds"]  # not measured again
+    assert call("check", run)["encoder"]["seconds"] == checked["seconds"]  # not measured again
 
 
 def test_a_form_that_passes_is_exported_and_loads(run: RunConfig) -> None:
-    config = usable_encoder(with_encoder(run, backend="onnx", precision="auto"))
+    config = usable(with_encoder(run, backend="onnx", precision="auto"))
     assert config.exported is not None
     loaded = load_encoder(config)
     assert isinstance(loaded, OnnxEncoder)
@@ -92,26 +106,25 @@ def test_a_form_that_passes_is_exported_and_loads(run: RunConfig) -> None:
 def test_a_refused_form_is_refused_with_its_figures_wherever_it_is_asked_for(
     run: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure, beside = command.measure_forms, set()
+    measure, beside = encoder_gate.measure_forms, set()
 
-    def worse(*arguments: object) -> list[command.FormFigures]:  # a loss that no random model gives on demand
+    def worse(*arguments: object) -> list[FormFigures]:  # a loss that no random model gives on demand
         loss = {"accepted": False, "ndcg_loss": 0.08, "reason": "loses 8.00% of nDCG@10, 0.10% is allowed"}
         lines = measure(*arguments)  # type: ignore[arg-type]
         beside.update(line.form for line in lines)
         return [line.model_copy(update=loss) if line.form == "onnx int8" else line for line in lines]
 
-    monkeypatch.setattr(command, "measure_forms", worse)
+    monkeypatch.setattr(encoder_gate, "measure_forms", worse)
     asked = with_encoder(run, backend="onnx", precision="int8", tolerance=0.001)
     with pytest.raises(
         InputError,
         match=r"onnx int8 is refused on this machine: loses 8\.00%.*measured: .* documents/s .*cosine to fp32 0\.9",
     ):
-        usable_encoder(asked)
-    assert beside == set(available_forms(asked.encoder))  # it has to be faster than all that give up less
-    from ray_apps.embed import embed
-
-    with pytest.raises(InputError, match="onnx int8 is refused"):  # and no cluster was started for it
-        embed(asked)
+        usable(asked)
+    assert beside == set(available_forms(asked.encoder))  # it has to be faster than all that lose less
+    monkeypatch.setattr("ray_apps.cluster.connect", lambda _: None)
+    with pytest.raises(InputError, match="onnx int8 is refused"):
+        Plan(asked).bring("embed")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +139,8 @@ def test_a_refused_form_is_refused_with_its_figures_wherever_it_is_asked_for(
 def test_what_is_offered_beside_a_form_that_passes_is_what_could_change_the_verdict(
     loss: float | None, cosine: float, offered: str | None
 ) -> None:
-    line = command.FormFigures(form="onnx int8", cosine_min=cosine, ndcg_loss=loss, accepted=False, reason="")
-    _, _, beside = command._refused(line, 0.005).remedy.partition(", or ")
+    line = FormFigures(form="onnx int8", cosine_min=cosine, ndcg_loss=loss, accepted=False, reason="")
+    _, _, beside = refusal(line, 0.005).remedy.partition(", or ")
     assert beside.startswith(offered) if offered else not beside
 
 
@@ -141,10 +154,10 @@ def judged(run: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run
 
     def judge(accepted: bool, tolerance: float) -> RunConfig:
         judged = with_encoder(run, precision="auto", tolerance=tolerance, fallback=[{"hashed": {}}])
-        assert usable_encoder(judged) == judged.encoder  # no verdict yet
-        line = command.FormFigures(**BF16, accepted=accepted, reason="loses 2.00% of nDCG@10")
-        place = command._place(judged, available_forms(judged.encoder))
-        materialise(place, lambda out: {"forms": [line.model_dump(mode="json")]})
+        assert usable(judged) == judged.encoder  # no verdict yet
+        line = FormFigures(**BF16, accepted=accepted, reason="loses 2.00% of nDCG@10")
+        measured = AnyResult(forms=[line.model_dump(mode="json")], machine={"device": "cpu"})
+        materialise(Plan(judged).artifact("gate"), lambda out: measured)
         return judged
 
     return judge
@@ -155,32 +168,32 @@ def test_what_the_gate_refuses_is_not_chosen_in_torch(
 ) -> None:
     caplog.set_level("INFO", "catena")
     run = judged(accepted=False, tolerance=0.011)
-    config = usable_encoder(run)
+    config = usable(run)
     assert config.precision == "fp32" and config.fallback == run.encoder.fallback
     assert "encoder: fp32, since the gate refuses torch bf16 on this machine: loses 2.00% of nDCG@10" in caplog.text
-    assert pinned(config, "bf16").precision == "bf16"  # an index that was built in it before
+    assert Plan(run).artifact("embed").key == Plan(with_encoder(run, precision="fp32")).artifact("embed").key
     with pytest.raises(InputError, match=r"torch bf16 is refused on this machine: loses 2\.00%.*30\.0 documents/s"):
-        usable_encoder(with_encoder(run, precision="bf16"))
-    assert usable_encoder(with_encoder(run, precision="fp32")).precision == "fp32"
+        usable(with_encoder(run, precision="bf16"))
+    assert usable(with_encoder(run, precision="fp32")).precision == "fp32"
 
 
 def test_what_the_gate_accepts_is_left_to_auto(judged: Callable[..., RunConfig]) -> None:
     run = judged(accepted=True, tolerance=0.012)
-    assert usable_encoder(run) == run.encoder
+    assert usable(run) == run.encoder
 
 
 def test_without_questions_the_gate_says_that_cosine_decides(
     run: RunConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "catena")
-    monkeypatch.setattr(command, "_questions", lambda *_: command.Questions({}, {}))
-    made = check(with_encoder(run, tolerance=0.2), ("torch fp32", "onnx fp32"))
+    monkeypatch.setattr("evaluation.questions.draw_questions", lambda *_: encoder_gate.Questions({}, {}))
+    made = Plan(with_encoder(run, tolerance=0.2)).bring("gate")
     assert "only cosine (at least 0.999) and speed decide" in caplog.text
-    assert [line["ndcg_at_10"] for line in made.result["forms"]] == [None, None]
+    assert {line["ndcg_at_10"] for line in made.result["forms"]} == {None}
 
 
 def test_a_triton_repository_is_written_and_its_model_gives_torchs_vectors(run: RunConfig, tmp_path: Path) -> None:
-    result = encoder(run, "export", tmp_path / "repository")["encoder"]
+    result = call("export", run, "--triton", str(tmp_path / "repository"))["encoder"]
     assert result["cosine_to_torch"] >= 0.999 and result["precision"] == "fp32"
     served = read_repository(tmp_path / "repository" / "model-fp32")
     assert (served.name, served.dim) == ("model-fp32", 64)
@@ -189,9 +202,9 @@ def test_a_triton_repository_is_written_and_its_model_gives_torchs_vectors(run: 
 
 
 def test_what_cannot_be_asked_for_is_told(run: RunConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InputError, match="no --triton"):
-        encoder(run, "export")
+    with pytest.raises(InputError, match="required: --triton"):
+        call("export", run)
     with pytest.raises(InputError, match="encoder of your own: it has no forms"):
-        encoder(with_encoder(run, model="benchmarks.embed.stub_encoder:load"), "check")
+        call("check", with_encoder(run, model="benchmarks.embed.stub_encoder:load"))
     assert main(["encoder", "chek", "x.yaml"]) == 2
-    assert "argument action: invalid choice: 'chek'" in capsys.readouterr().err
+    assert "unknown command 'encoder chek'; did you mean 'check'?" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """Evaluation, discovery and the report of a run whose earlier artifacts are there; no cluster is needed."""
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +11,15 @@ import pytest
 
 from data.artifacts import materialise
 from data.errors import InputError
-from data.graph.graph import build_graph
 from data.partitions import write_partition
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES
+from ray_apps.command import Command
 from ray_apps.config import RunConfig
-from ray_apps.discover import best, discover
-from ray_apps.evaluate import evaluate
-from ray_apps.stages import artifact
+from ray_apps.discover import COMMAND as DISCOVER
+from ray_apps.evaluate import COMMAND as EVALUATE
+from ray_apps.plan import Plan
+from ray_apps.report import report_folder
+from tests.results import AnyResult
 
 GROUPS, SIZE, DIM = 12, 10, 16
 
@@ -39,7 +43,7 @@ def write_tables(run: RunConfig, links: list[tuple[str, str]]) -> None:
     documents = [{"id": f"d{n}", "title": f"Document {n}", "text": f"text {n}"} for n in range(GROUPS * SIZE)]
     rows = [{"source": u, "target": v, "relation": "refers", "weight": 1.0} for u, v in links]
 
-    def work(out: Path) -> dict[str, int]:
+    def work(out: Path) -> AnyResult:
         for name, table in {
             "documents": pa.Table.from_pylist(documents, schema=DOCUMENTS),
             "links": pa.Table.from_pylist(rows, schema=LINKS),
@@ -48,9 +52,9 @@ def write_tables(run: RunConfig, links: list[tuple[str, str]]) -> None:
         }.items():
             (out / name).mkdir(exist_ok=True)
             write_partition(table, out / name / "part-00000.parquet")
-        return {"documents": len(documents), "links": len(rows), "queries": 0, "qrels": 0}
+        return AnyResult(documents=len(documents), links=len(rows), queries=0, qrels=0)
 
-    materialise(artifact(run, "ingest"), work)
+    materialise(Plan(run).artifact("ingest"), work)
 
 
 def write_graph_and_model(run: RunConfig) -> None:
@@ -62,23 +66,26 @@ def write_graph_and_model(run: RunConfig) -> None:
     group = np.repeat(np.arange(GROUPS), SIZE)
     vectors = (rng.normal(size=(GROUPS, DIM))[group] + 0.5 * rng.normal(size=(len(group), DIM))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    embedded = artifact(run, "embed").path / "vectors"
+    plan = Plan(run)
+    embedded = plan.artifact("embed").path / "vectors"
     embedded.mkdir(parents=True)
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIM)
     ids = pa.array([f"d{n}" for n in range(len(group))])
     write_partition(pa.table({"document_id": ids, "vector": column}), embedded / "part-00000.parquet")
-    tables = artifact(run, "ingest").path
-    materialise(
-        artifact(run, "graph"),
-        lambda out: build_graph(tables / "documents", tables / "links", embedded, run.graph, out),
-    )
+    (embedded.parent / "_SUCCESS").touch()
+    (embedded.parent / "result.json").write_text('{"seconds": 1.0, "passages": 120}')
 
-    def work(out: Path) -> dict[str, object]:
-        for name, dim in (("model", DIM), ("mlp", None)):
-            save_model(LinkModel(ModelShape.of(run.train, dim, ("refers",))), out / f"{name}.safetensors")
-        return {"history": [{"epoch": 1, "loss": 3.0, "valid_mrr": 0.2, "seconds": 1.0}]}
+    def fitted(out: Path, *names: str) -> AnyResult:
+        for name in names:
+            shape = ModelShape.of(run.train, DIM if name == "model" else None, ("refers",))
+            save_model(LinkModel(shape), out / f"{name}.safetensors")
+        return AnyResult(history=[{"epoch": 1, "loss": 3.0, "valid_mrr": 0.2, "seconds": 1.0}])
 
-    materialise(artifact(run, "train"), work)
+    plan.bring("split")
+    if min(plan.artifact("split").result[part] for part in ("train", "valid", "test")):
+        plan.bring("graph")
+    materialise(plan.artifact("train"), lambda out: fitted(out, "model"))
+    materialise(plan.artifact("baselines"), lambda out: fitted(out, "mlp"))
 
 
 def links_in_groups() -> list[tuple[str, str]]:
@@ -88,39 +95,47 @@ def links_in_groups() -> list[tuple[str, str]]:
     return [(f"d{a}", f"d{b}") for a, b in zip(u[linked], v[linked], strict=True)]
 
 
+def call(command: Command, run: RunConfig, *words: str) -> dict[str, Any]:
+    """What a command returns for a run."""
+    assert command.call is not None
+    return dict(command.call(Plan(run), command.parser().parse_args(["run.yaml", *words])))
+
+
+def report(run: RunConfig) -> dict[str, Any]:
+    return dict(json.loads((report_folder(run) / "report.json").read_text(encoding="utf-8")))
+
+
 def test_a_corpus_without_questions_and_links_says_so(run: RunConfig) -> None:
     write_tables(run, [])
-    result = evaluate(run).result
+    result = call(EVALUATE, run)
     assert result["retrieval"] == result["links"] == {}
-    assert "no questions" in result["missing"]["retrieval"]
-    assert "no links" in result["missing"]["links"]
-    page = (artifact(run, "evaluate").path / "report.html").read_text(encoding="utf-8")
-    assert "no questions" in page
-    assert "No missing links are proposed" in page
+    missing = report(run)["missing"]
+    assert "no questions" in missing["retrieval"] and "no links" in missing["links"]
+    page = (report_folder(run) / "report.html").read_text(encoding="utf-8")
+    assert result["report"] == str(report_folder(run) / "report.html")
+    assert "no questions" in page and "No missing links are proposed" in page
 
 
 def test_discovery_without_links_names_the_remedy(run: RunConfig) -> None:
     write_tables(run, [])
     with pytest.raises(InputError, match="no links") as caught:
-        discover(run)
+        Plan(run).bring("discover")
     assert "links table" in caught.value.remedy
 
 
 def test_a_corpus_with_too_few_links_to_hold_any_out_is_judged_without_a_model(run: RunConfig) -> None:
     write_tables(run, [("d0", "d1"), ("d1", "d2"), ("d3", "d4")])
     write_graph_and_model(run)
-    result = evaluate(run).result
-    assert result["links"] == {}
-    assert "too few links (3)" in result["missing"]["links"]
+    assert call(EVALUATE, run)["links"] == {}
+    assert "too few links (3)" in report(run)["missing"]["links"]
     with pytest.raises(InputError, match="none is left for valid and test"):
-        discover(run)
+        Plan(run).bring("discover")
 
 
 def test_model_and_all_baselines_stand_in_one_table_and_proposals_join_the_report(run: RunConfig) -> None:
     write_tables(run, links_in_groups())
     write_graph_and_model(run)
-    judged = evaluate(run)
-    table = judged.result["links"]
+    table = call(EVALUATE, run)["links"]
     assert set(table) == {
         "model",
         "feature_mlp",
@@ -131,15 +146,20 @@ def test_model_and_all_baselines_stand_in_one_table_and_proposals_join_the_repor
     }
     assert all({"mrr", "hit@10", "hit@100"} <= set(figures) for figures in table.values())
     assert table["cosine"]["mrr"] > 0.3  # groups of ten are easy
-    assert judged.result["details"]["links"]["test_links"] == 20
-    written = json.loads((judged.path / "report.json").read_text(encoding="utf-8"))
-    assert written["links"] == table
-    assert "proposals" not in written
+    assert report(run)["details"]["links"]["test_links"] == 20
+    assert report(run)["links"] == table and "proposals" not in report(run)
+    before = checksums(run)
 
-    proposed = discover(run)
-    rows = best(proposed, 5)
-    assert len(rows) == 5
-    assert proposed.result["kept"] == 30
-    written = json.loads((judged.path / "report.json").read_text(encoding="utf-8"))
-    assert written["proposals"][:5] == rows
-    assert rows[0]["reason"] in (judged.path / "report.html").read_text(encoding="utf-8").replace("&amp;", "&")
+    proposed = call(DISCOVER, run, "--top", "5")
+    assert len(proposed["proposals"]) == 5 and proposed["discover"]["kept"] == 30
+    assert report(run)["proposals"][:5] == proposed["proposals"]
+    page = (report_folder(run) / "report.html").read_text(encoding="utf-8").replace("&amp;", "&")
+    assert proposed["proposals"][0]["reason"] in page
+    assert before.items() <= checksums(run).items()  # a finished artifact is never written again
+
+
+def checksums(run: RunConfig) -> dict[str, tuple[int, str]]:
+    """Modification time and digest of every file of a finished artifact."""
+    finished = [marker.parent for marker in run.workspace.glob("*/*/_SUCCESS")]
+    files = [file for folder in finished for file in folder.rglob("*") if file.is_file()]
+    return {str(file): (file.stat().st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files}

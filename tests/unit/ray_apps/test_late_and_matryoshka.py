@@ -8,11 +8,7 @@ import yaml
 from data.errors import InputError
 from ray_apps.cli import main
 from ray_apps.config import RunConfig, load_run
-from ray_apps.encoder.matryoshka import matryoshka
-from ray_apps.index import index
-from ray_apps.late import late
-from ray_apps.run import plan
-from ray_apps.stages import artifact
+from ray_apps.plan import Plan
 
 
 @pytest.fixture
@@ -25,45 +21,48 @@ def run_file(tmp_path: Path) -> Path:
 
 
 def keys(run: RunConfig) -> dict[str, str]:
-    return {stage: artifact(run, stage).key for stage in ("embed", "index", "evaluate", "train")}
+    return {stage: Plan(run).artifact(stage).key for stage in ("embed", "index", "evaluate_search", "train")}
 
 
 def test_a_run_without_them_has_neither_stage(run_file: Path) -> None:
-    assert not {"late", "matryoshka"} & plan(load_run(run_file))["artifacts"].keys()
+    assert not {"late", "matryoshka"} & set(Plan(load_run(run_file)).names())
 
 
 def test_token_vectors_change_the_index_and_nothing_before_it(run_file: Path) -> None:
     without, with_late = load_run(run_file), load_run(run_file, ["--late.dim", "64"])
     assert with_late.late is not None and with_late.late.dim == 64
-    assert {stage for stage, key in keys(with_late).items() if key != keys(without)[stage]} == {"index", "evaluate"}
-    assert "late" in plan(with_late)["artifacts"]
+    assert {stage for stage, key in keys(with_late).items() if key != keys(without)[stage]} == {
+        "index",
+        "evaluate_search",
+    }
+    assert "late" in Plan(with_late).names()
     other = load_run(run_file, ["--late.dim", "32"])
-    assert artifact(other, "index").key != artifact(with_late, "index").key
+    assert Plan(other).artifact("index").key != Plan(with_late).artifact("index").key
 
 
 def test_the_command_late_needs_its_section(run_file: Path) -> None:
     with pytest.raises(InputError, match="no section `late`"):
-        late(load_run(run_file))
+        Plan(load_run(run_file)).bring("late")
 
 
 def test_an_encoder_of_ones_own_is_not_tuned(run_file: Path) -> None:
     with pytest.raises(InputError, match=r"encoder.model: benchmarks.* is an encoder of your own: it cannot be fine-t"):
-        matryoshka(load_run(run_file, ["--encoder.model", "benchmarks.embed.stub_encoder:load"]))
+        Plan(load_run(run_file, ["--encoder.model", "benchmarks.embed.stub_encoder:load"])).bring("matryoshka")
 
 
 def test_what_is_no_model_is_neither_tuned_nor_asked_for_tokens(run_file: Path) -> None:
     hashed = load_run(run_file, ["--encoder.hashed.dim", "64", "--late.dim", "32"])
     with pytest.raises(InputError, match=r"encoder.hashed: hashed TF-IDF .* cannot be fine-tuned"):
-        matryoshka(hashed)
-    for command in (late, index):
+        Plan(hashed).bring("matryoshka")
+    for stage in ("late", "index"):
         with pytest.raises(InputError, match=r"late: encoder.hashed: .* not those of its tokens"):
-            command(hashed)
-    assert not artifact(hashed, "embed").done
+            Plan(hashed).bring(stage)
+    assert not Plan(hashed).artifact("embed").done
 
 
 def test_an_unknown_action_is_told(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["encoder", "matroshka", str(run_file)]) == 2
-    assert "matryoshka" in capsys.readouterr().err
+    assert "unknown command 'encoder matroshka'; did you mean 'matryoshka'?" in capsys.readouterr().err
 
 
 def test_a_wrong_value_names_its_key(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """Results as tables."""
 
-from ray_apps.tables import readable, table
+from ray_apps.tables import hits, summary_text, table
 
 
 def test_columns_are_aligned_and_numbers_stand_right() -> None:
@@ -24,16 +24,16 @@ def test_summary_shows_every_method_in_one_table_and_the_report() -> None:
         "retrieval": {},
         "links": {"model": {"mrr": 0.5, "hit@10": 0.9}, "cosine": {"mrr": 0.4, "hit@10": 0.8}},
         "seconds": {"ingest": 1.5, "embed": 30.25},
-        "report": "workspace/evaluate/x/report.html",
+        "report": "workspace/reports/demo/report.html",
     }
-    lines = readable("run", result).splitlines()
+    lines = summary_text(result).splitlines()
     assert lines[0] == "demo: 2,000 documents, 900 links, 2,100 passages, 1 rejected rows"
     assert "model   0.5000  0.9000" in lines
     assert "cosine  0.4000  0.8000" in lines
-    assert lines[-1] == "report: workspace/evaluate/x/report.html"
+    assert lines[-1] == "report: workspace/reports/demo/report.html"
 
 
 def test_hits_show_title_identity_score_and_text_on_one_line() -> None:
     hit = {"document_id": "d1", "title": "Inverse", "text": "How to\n  invert", "score": 0.5}
-    assert readable("search", {"hits": [hit]}) == "  1. Inverse  [d1]  0.5000\n     How to invert"
-    assert readable("search", {"hits": []}) == "nothing found"
+    assert hits({"hits": [hit]}) == "  1. Inverse  [d1]  0.5000\n     How to invert"
+    assert hits({"hits": []}) == "nothing found"

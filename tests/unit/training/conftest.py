@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.graph.graph import GraphArtifact, GraphConfig, split_links
+from data.graph.graph import GraphArtifact, GraphConfig
+from data.graph.split import split_links
 from training.links.config import TrainConfig
 
 Wiring = Callable[..., GraphArtifact]

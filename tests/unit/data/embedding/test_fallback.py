@@ -24,10 +24,10 @@ from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
 from data.schema import DOCUMENTS
 from data.vectors.table import describe
-from ray_apps import ingest
 from ray_apps.config import RunConfig
-from ray_apps.stages import artifact
+from ray_apps.plan import Plan
 from tests.endpoint_server import Answer, Handler, Server, answer_well, status
+from tests.results import AnyResult
 
 HASHED = {"hashed": {"dim": 128}}
 ROWS, PARTITIONS = 4, 6
@@ -216,13 +216,13 @@ def test_semantic_cuts_do_not_depend_on_the_form_of_the_encoder(
     by_onnx = run(backend="onnx", precision="int8", fingerprint="0123")
     rows = [{"id": "d", "title": "", "text": "The moon moves the sea. The pilot reads the wind. A kernel is a matrix."}]
 
-    def read(out: Path) -> dict[str, int]:
+    def read(out: Path) -> AnyResult:
         (out / "documents").mkdir()
         write_partition(pa.Table.from_pylist(rows, DOCUMENTS), out / "documents" / partition_name(0))
-        return {"rejects": 0}
+        return AnyResult(rejects=0)
 
-    materialise(artifact(by_onnx, "ingest"), read)
-    monkeypatch.setattr(ingest, "connect", lambda _: None)
-    assert ingest.chunk(by_onnx).result["passages"] > 1
+    materialise(Plan(by_onnx).artifact("ingest"), read)
+    monkeypatch.setattr("ray_apps.cluster.connect", lambda _: None)
+    assert Plan(by_onnx).bring("chunk").result["passages"] > 1
     assert [(used.backend, used.precision) for used in here] == [("torch", "fp32")]
-    assert artifact(run(precision="bf16"), "chunk").path == artifact(by_onnx, "chunk").path
+    assert Plan(run(precision="bf16")).artifact("chunk").path == Plan(by_onnx).artifact("chunk").path

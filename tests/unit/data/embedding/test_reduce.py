@@ -17,8 +17,7 @@ from data.vectors.quantise import STORAGES, Storage, decode, encode
 from data.vectors.read import matrix
 from data.vectors.table import describe, write_vectors
 from ray_apps.config import RunConfig, load_run
-from ray_apps.run import plan
-from ray_apps.stages import artifact, stages_of
+from ray_apps.plan import Plan
 
 DIM = 16
 
@@ -80,26 +79,25 @@ def run_file(tmp_path: Path) -> Path:
 
 
 def needs(run: RunConfig, stage: str) -> set[str]:
-    inputs = artifact(run, stage).identity["inputs"]
-    return {other for other in stages_of(run) if artifact(run, other).key in inputs}
+    return {made.stage for made in Plan(run).inputs(stage).values()}
 
 
 def test_a_run_without_it_has_no_such_stage_and_reads_the_encoders_vectors(run_file: Path) -> None:
     run = load_run(run_file)
-    assert "reduce" not in plan(run)["artifacts"]
-    assert needs(run, "index") == {"ingest", "chunk", "embed"} and needs(run, "graph") == {"ingest", "embed"}
+    assert "reduce" not in Plan(run).names()
+    assert needs(run, "index") == {"ingest", "chunk", "embed"} and needs(run, "graph") == {"ingest", "split", "embed"}
     tuned = load_run(run_file, ["--reduce.seed", "3"])  # says nothing as long as nothing is reduced
-    assert artifact(tuned, "index") == artifact(run, "index")
+    assert Plan(tuned).artifact("index") == Plan(run).artifact("index")
 
 
 def test_a_run_with_it_builds_on_the_smaller_vectors(run_file: Path) -> None:
     plain, run = load_run(run_file), load_run(run_file, ["--reduce.method", "pca", "--reduce.dim", "64"])
-    assert list(plan(run)["artifacts"])[2:5] == ["embed", "reduce", "index"]
+    assert Plan(run).names()[2:5] == ["embed", "reduce", "index"]
     assert needs(run, "reduce") == {"embed"}
-    assert needs(run, "index") == {"ingest", "chunk", "reduce"} and needs(run, "graph") == {"ingest", "reduce"}
-    assert artifact(run, "embed") == artifact(plain, "embed")
-    for stage in ("index", "graph", "train", "evaluate", "discover"):
-        assert artifact(run, stage) != artifact(plain, stage)
+    assert needs(run, "index") == {"ingest", "chunk", "reduce"} and needs(run, "graph") == {"ingest", "split", "reduce"}
+    assert Plan(run).artifact("embed") == Plan(plain).artifact("embed")
+    for stage in ("index", "graph", "train", "evaluate_search", "evaluate_links", "discover"):
+        assert Plan(run).artifact(stage) != Plan(plain).artifact(stage)
 
 
 def test_rescoring_is_refused_where_nothing_is_reduced(run_file: Path) -> None:
@@ -108,4 +106,6 @@ def test_rescoring_is_refused_where_nothing_is_reduced(run_file: Path) -> None:
     assert "set reduce.storage or reduce.method, or rescore: 0" in raised.value.problem
     smaller = ["--reduce.storage", "binary"]
     plain, run = load_run(run_file, smaller), load_run(run_file, [*smaller, "--index.rescore", "4"])
-    assert artifact(run, "reduce") == artifact(plain, "reduce") and artifact(run, "index") != artifact(plain, "index")
+    assert Plan(run).artifact("reduce") == Plan(plain).artifact("reduce") and Plan(run).artifact("index") != Plan(
+        plain
+    ).artifact("index")

@@ -8,7 +8,7 @@ import pytest
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
 from ray_apps.config import load_run
-from ray_apps.stages import artifact
+from ray_apps.plan import Plan
 
 
 @pytest.fixture
@@ -59,7 +59,8 @@ def test_other_weights_are_another_artifact(tmp_path: Path, folder: Path) -> Non
         f"name: r\nworkspace: {tmp_path}/ws\nsource: {{files: {{documents: {{path: {documents}}}}}}}\n"
         f"encoder: {{model: {folder}}}\n"
     )
-    run = load_run(run_file)
-    chunked, embedded = artifact(run, "chunk").path, artifact(run, "embed").path
+    run, before = load_run(run_file), Plan(load_run(run_file))
+    chunked, embedded = before.artifact("chunk").path, before.artifact("embed").path
     (folder / "config.json").write_text('{"layers": 2}')
-    assert artifact(run, "embed").path != embedded and artifact(run, "chunk").path == chunked
+    assert before.artifact("embed").path == embedded  # a plan is made of what it found
+    assert Plan(run).artifact("embed").path != embedded and Plan(run).artifact("chunk").path == chunked

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from data.graph.graph import Graph, GraphConfig, build_graph, describe, document_vectors, load_graph, split_links
+from data.graph.graph import Graph, GraphConfig, build_graph, describe, document_vectors, load_graph
+from data.graph.split import linked_ids, split_links, write_split
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS
 
@@ -141,15 +143,25 @@ def link(source: str, target: str, relation: str = "cites", time: datetime | Non
     return {"source": source, "target": target, "relation": relation, "weight": 1.0, "time": time}
 
 
+def stages(
+    tmp_path: Path, links: list[dict[str, object]], config: GraphConfig
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """The split and the graph of a corpus; results of both, the graph in ``out``."""
+    documents, table, vectors = write_corpus(tmp_path, links)
+    (tmp_path / "split").mkdir()
+    split = write_split(documents, table, config.held_out, tmp_path / "split")
+    return split, build_graph(documents, tmp_path / "split", vectors, config.language, tmp_path / "out")
+
+
 def test_the_graph_stage_on_a_small_corpus(tmp_path: Path) -> None:
     links = [link("a", "b"), link("b", "a", "answers"), link("a", "c"), link("a", "d"), link("e", "b")]
     config = GraphConfig(valid_fraction=0.25, test_fraction=0.25)
-    result = build_graph(*write_corpus(tmp_path, links), config, tmp_path / "out")
+    counts, result = stages(tmp_path, links, config)
     degrees = {"degree_mean": 1.333, "degree_median": 1.0, "degree_max": 3}
     parts = {"isolated": 1, "components": 2, "largest_component": 5, "degree_histogram": {"1": 3, "2": 2}}
     expected = {"nodes": 6, "links": 5, **degrees, **parts}
     assert {key: result[key] for key in expected} == expected
-    assert result["train"] + result["valid"] + result["test"] == 5 and min(result["valid"], result["test"]) >= 1
+    assert counts["train"] + counts["valid"] + counts["test"] == 5 and min(counts["valid"], counts["test"]) >= 1
 
     graph = load_graph(tmp_path / "out")
     assert graph.ids == list("abcdef") and graph.titles == list("ABCDEF") and graph.vectors.shape == (6, 2)
@@ -158,29 +170,35 @@ def test_the_graph_stage_on_a_small_corpus(tmp_path: Path) -> None:
     assert names == ["cites", "answers", "cites", "cites", "cites"]
     assert graph.known_graph.degrees.tolist() == [3, 2, 1, 1, 1, 0]
     assert graph.training_graph.degrees.sum() == 4, "two of the four pairs are held out"
-    assert len(graph.links("valid")[0]) == result["valid"]
+    assert len(graph.links("valid")[0]) == counts["valid"]
     assert pq.read_table(tmp_path / "out/links.parquet").column_names == [
         "source", "target", "relation", "weight", "split",
     ]  # fmt: skip
 
 
+def test_ids_of_a_split_are_those_of_its_links_without_loops(tmp_path: Path) -> None:
+    links = [link("a", "b"), link("c", "c"), link("d", "e"), link("a", "c"), link("e", "f")]
+    stages(tmp_path, links, GraphConfig(valid_fraction=0.2, test_fraction=0.2))
+    dealt = [pair for part in ("train", "valid", "test") for pair in linked_ids(tmp_path / "split", part)]
+    assert sorted(dealt) == [("a", "b"), ("a", "c"), ("d", "e"), ("e", "f")]
+
+
 def test_the_graph_stage_by_time(tmp_path: Path) -> None:
     links = [link("a", other, time=datetime(2000 + year, 1, 1, tzinfo=UTC)) for year, other in enumerate("bcde")]
     config = GraphConfig(split="time", valid_fraction=0.25, test_fraction=0.25)
-    build_graph(*write_corpus(tmp_path, links), config, tmp_path / "out")
+    stages(tmp_path, links, config)
     assert load_graph(tmp_path / "out").split.tolist() == [0, 0, 1, 2]
 
 
 def test_links_without_times_cannot_be_split_by_time(tmp_path: Path) -> None:
-    folders = write_corpus(tmp_path, [link("a", "b")])
     with pytest.raises(InputError, match=r"graph\.split: 'time'"):
-        build_graph(*folders, GraphConfig(split="time"), tmp_path / "out")
+        stages(tmp_path, [link("a", "b")], GraphConfig(split="time"))
 
 
 @pytest.mark.parametrize("how", ["random", "time"])
 def test_a_corpus_without_links(tmp_path: Path, how: str) -> None:
     config = GraphConfig.model_validate({"split": how})
-    result = build_graph(*write_corpus(tmp_path, []), config, tmp_path / "out")
+    _, result = stages(tmp_path, [], config)
     assert (result["links"], result["isolated"], result["components"]) == (0, 6, 6)
     graph = load_graph(tmp_path / "out")
     assert graph.pairs.shape == (0, 2) and graph.relation_names == [] and graph.training_graph.num_nodes == 6

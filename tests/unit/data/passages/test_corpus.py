@@ -8,13 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.artifacts import locate
 from data.cache.keys import text_hashes
 from data.encoders import Encoder, load_encoder
 from data.encoders.config import EncoderConfig
 from data.partitions import partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
-from data.passages.chunk_semantic import chunk_semantic
+from data.passages.chunk_semantic import chunk_semantic, write_sentences
 from data.passages.config import ChunkConfig
 from data.passages.text import passage_text
 from data.schema import DOCUMENTS
@@ -58,9 +57,10 @@ def test_semantic_passages_part_two_topics_over_any_partitions(tmp_path: Path, e
     for rows in (2048, 3):  # sentences of a document in one partition, and in several
         config = ChunkConfig(strategy="semantic", min_chars=50, max_chars=500, percentile=80, partition_rows=rows)
         out = tmp_path / str(rows)
-        result = chunk_semantic(documents, config, lambda passages, folder: embed(encoder, passages, folder), out)
-        assert (result["documents"], result["sentences"]) == (4, 12)
-        assert not (out / "sentences").exists()
+        sentences = tmp_path / f"sentences-{rows}"
+        assert write_sentences(documents, config, sentences) == 12
+        embed(encoder, sentences / "passages", sentences)
+        assert chunk_semantic(documents, sentences, config, out)["documents"] == 4
         made.append(read_table(out / "passages").to_pylist())
     assert made[0] == made[1]
     texts = [row["text"] for row in made[0]]
@@ -69,26 +69,11 @@ def test_semantic_passages_part_two_topics_over_any_partitions(tmp_path: Path, e
     assert all(f"{CATS} {RATES}"[row["start"] : row["end"]] == row["text"] for row in made[0][:2])
 
 
-def test_the_encoder_that_semantic_cuts_fell_back_to_is_told(tmp_path: Path) -> None:
-    hashed = load_encoder(EncoderConfig.model_validate({"hashed": {"dim": 64}}))
-    chain = {"encoder": "hashed TF-IDF (64 dimensions)", "link": 1, "fallbacks": "the first is down"}
-    config = ChunkConfig(strategy="semantic", min_chars=50, max_chars=500)
-    documents = write_documents(tmp_path / "documents", [CATS])
-    kept = locate(tmp_path, "sentences", {})
-    for where in (None, kept):  # beside the passages, or in an artifact of their own
-        result = chunk_semantic(
-            documents, config, lambda some, out: {**embed(hashed, some, out), **chain}, tmp_path / "out", where
-        )
-        assert chain.items() <= result.items() and result["copied_sentences"] == 0
-    assert kept.done and len(read_table(kept.path / "vectors")) == 4
-
-
 def test_semantic_cutting_of_short_documents_needs_no_encoder(tmp_path: Path) -> None:
-    def never(passages: Path, folder: Path) -> dict[str, Any]:
-        raise AssertionError("nothing to embed")
-
     documents = write_documents(tmp_path / "documents", [" Short. ", " "])
-    chunk_semantic(documents, ChunkConfig(strategy="semantic"), never, tmp_path)
+    config = ChunkConfig(strategy="semantic")
+    assert write_sentences(documents, config, tmp_path / "sentences") == 0
+    chunk_semantic(documents, tmp_path / "sentences", config, tmp_path)
     assert read_table(tmp_path / "passages")["text"].to_pylist() == ["Short.", ""]
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from data.encoders.ensemble.fusion import Concatenation, shares, unit
 from data.errors import InputError
+from training.encoders.config import FuseConfig
 from training.encoders.fusion import AttentionModel, Examples, judge, learn, split
-from training.links.config import FuseConfig
 
 QUESTIONS, DOCUMENTS, DIM = 120, 240, 16
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from data.errors import InputError
 from tests.tiny_model import tiny_model
+from training.encoders.config import MatryoshkaConfig
 from training.encoders.matryoshka import Progress, fit, freeze_lowest, matryoshka_loss
-from training.encoders.matryoshka_config import MatryoshkaConfig
 from training.encoders.matryoshka_judge import validate
 from training.encoders.pairs import Pairs
 

@@ -1,43 +1,24 @@
 """Pairs of links and of questions: what is held out, and what is no negative."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from data.errors import InputError
-from data.partitions import partition_name, write_partition
-from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES
+from tests.unit_tables import write_tables
+from training.encoders.config import MatryoshkaConfig
 from training.encoders.pairs import Pairs, read_pairs, write_pairs
 
 
-def write_tables(root: Path, links: int = 200) -> Path:
-    rng = np.random.default_rng(0)
-    documents = [{"id": f"d{i}", "title": f"Title {i}", "text": f"text {i}"} for i in range(100)]
-    linked = [
-        {"source": f"d{a}", "target": f"d{b}", "relation": "cites", "weight": 1.0}
-        for a, b in rng.integers(0, 100, (links, 2))
-    ]
-    queries = [{"id": f"q{i}", "text": f"question {i}"} for i in range(50)]
-    qrels = [{"query_id": f"q{i // 2}", "document_id": f"d{i}", "score": int(i % 4 > 0)} for i in range(100)]
-    tables: list[tuple[str, Any, list[dict[str, Any]]]] = [
-        ("documents", DOCUMENTS, documents),
-        ("links", LINKS, linked),
-        ("queries", QUERIES, queries),
-        ("qrels", QRELS, qrels),
-    ]
-    for name, schema, rows in tables:
-        (root / name).mkdir(parents=True)
-        write_partition(pa.Table.from_pylist(rows, schema), root / name / partition_name(0))
-    return root
+def config(pairs: str, valid_share: float = 0.3) -> MatryoshkaConfig:
+    return MatryoshkaConfig.model_validate({"pairs": pairs, "max_pairs": 1000, "valid_share": valid_share})
 
 
 def test_questions_are_held_out_whole_and_the_same_every_time(tmp_path: Path) -> None:
     tables = write_tables(tmp_path)
-    counts = write_pairs(tables, "qrels", 1000, 0.3, 0, tmp_path / "one.parquet")
-    assert counts == write_pairs(tables, "qrels", 1000, 0.3, 0, tmp_path / "other.parquet")
+    counts = write_pairs(tables, config("qrels"), tmp_path / "one.parquet")
+    assert counts == write_pairs(tables, config("qrels"), tmp_path / "other.parquet")
     pairs = read_pairs(tmp_path / "one.parquet")
     assert sum(counts.values()) == len(pairs.anchor_ids) == 75, "a pair with score 0 is none"
     held = {a for a, h in zip(pairs.anchor_ids, pairs.held, strict=True) if h}
@@ -48,11 +29,13 @@ def test_questions_are_held_out_whole_and_the_same_every_time(tmp_path: Path) ->
 
 
 def test_links_both_ways_stand_on_one_side(tmp_path: Path) -> None:
-    write_pairs(write_tables(tmp_path), "links", 1000, 0.3, 0, tmp_path / "pairs.parquet")
+    corpus = write_tables(tmp_path)
+    write_pairs(corpus, config("links"), tmp_path / "pairs.parquet")
     pairs = read_pairs(tmp_path / "pairs.parquet")
     side = {}
     for a, b, held in zip(pairs.anchor_ids, pairs.positive_ids, pairs.held, strict=True):
         assert a != b and side.setdefault(frozenset((a, b)), held) == held
+    assert set(zip(pairs.anchor_ids, pairs.positive_ids, strict=True)) == set(corpus.linked())  # training links alone
     ranked = pairs.held_out(500)
     scores = np.ones((len(ranked.anchor_ids), len(ranked.document_ids)), np.float32)
     for anchor, found in ranked.run(scores).items():
@@ -86,5 +69,5 @@ def test_workers_take_different_pairs_and_equally_many() -> None:
 def test_too_few_pairs_are_told(tmp_path: Path) -> None:
     tables = write_tables(tmp_path, links=1)
     with pytest.raises(InputError, match=r"matryoshka\.pairs: links give") as raised:
-        write_pairs(tables, "links", 1000, 0.1, 0, tmp_path / "pairs.parquet")
+        write_pairs(tables, config("links", 0.1), tmp_path / "pairs.parquet")
     assert "take the other kind" in raised.value.remedy

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ray_apps.encoder.forms import exact_encoder
 
 from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig
@@ -17,7 +18,6 @@ from data.encoders.onnx.int8 import quantise
 from data.encoders.transformer.models import open_model
 from data.encoders.transformer.precision import TEXTS
 from data.errors import InputError
-from ray_apps.encoder.forms import exact_encoder
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""How an encoder is fine-tuned so that its vectors can be cut short."""
+"""How encoders are fine-tuned, and how the attention of an ensemble is learned."""
 
 from typing import ClassVar, Literal
 
@@ -43,3 +43,26 @@ class MatryoshkaConfig(StageConfig):
         if min(dims) < 1 or list(dims) != sorted(set(dims), reverse=True):
             raise ValueError(f"dims must be at least 1 and fall, got {list(dims)}")
         return dims
+
+
+class FuseConfig(StageConfig):
+    """How the attention of an ensemble is learned, by ``catena encoder fuse``."""
+
+    learn_from: Literal["auto", "qrels", "links"] = Field(
+        "auto",
+        description="what belongs together: questions and their answers, or linked documents; auto takes questions "
+        "where the corpus has them",
+    )
+    valid_share: float = Field(0.15, gt=0, lt=0.5, description="share of the questions that choose the best epoch")
+    test_share: float = Field(0.15, gt=0, lt=0.5, description="share of the questions that judge the result, held out")
+    epochs: int = Field(40, ge=1, description="most epochs to train")
+    patience: int = Field(8, ge=1, description="epochs without a better validation nDCG@10 before training stops")
+    batch_pairs: int = Field(128, ge=2, description="pairs in a batch; each one's other pairs are its negatives")
+    learning_rate: float = Field(3e-3, gt=0, lt=1, description="of AdamW")
+    weight_decay: float = Field(1e-3, ge=0, description="decoupled weight decay")
+    temperature: float = Field(0.05, gt=0, le=1, description="similarities are divided by it before the softmax")
+    max_documents: int = Field(
+        20_000, ge=10, description="documents encoded: those of pairs, then others drawn to be looked through"
+    )
+    max_pairs: int = Field(50_000, ge=4, description="pairs learned from, drawn where there are more")
+    seed: int = Field(0, ge=0, description="of splits, draws and shuffling")

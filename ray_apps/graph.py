@@ -1,0 +1,121 @@
+"""Split the known links for training, validation and test, and turn documents and links into a graph."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.artifacts import StageConfig, StageResult
+from data.encoders.config import EncoderConfig
+from data.encoders.files import contents
+from data.errors import StageAbsent
+from data.graph.split import SPLITS, SplitConfig
+from data.lexical import Language
+from ray_apps.plan import Inputs, Plan, Stage
+
+
+class SplitResult(StageResult):
+    """Documents, links, and the links in each split."""
+
+    documents: int
+    links: int
+    train: int
+    valid: int
+    test: int
+
+
+class GraphStageConfig(StageConfig):
+    """What decides the graph; the encoder, because one that has seen held-out links is refused."""
+
+    language: Language
+    encoder: EncoderConfig
+
+
+class GraphResult(StageResult):
+    """Figures of the graph of all known links."""
+
+    nodes: int
+    links: int
+    degree_mean: float
+    degree_median: float
+    degree_max: int
+    isolated: int
+    components: int
+    largest_component: int
+    degree_histogram: dict[str, int]
+
+
+def no_links(plan: Plan) -> StageAbsent | None:
+    """Why no link model can be trained on the run's corpus, as far as it is known yet; None where one can.
+
+    Known once the corpus is read, and once its links are split.
+    """
+    tables, split = plan.artifact("ingest"), plan.artifact("split")
+    reason = None
+    if tables.done and not tables.result["links"]:
+        reason = "The corpus has no links, so there is nothing to predict and nothing to train a link model on."
+    elif split.done:
+        counts = split.result
+        empty = [part for part in SPLITS if not counts[part]]
+        if empty:
+            reason = (
+                f"The corpus has too few links ({counts['links']}): none is left for {' and '.join(empty)}, so no "
+                "model is trained."
+            )
+    if reason is None:
+        return None
+    return StageAbsent(reason, "Give the source a links table, or more links; search works without any.")
+
+
+def _split(config: SplitConfig, inputs: Inputs, out: Path) -> SplitResult:
+    from data.graph.split import write_split
+
+    documents, links = inputs["documents"].path / "documents", inputs["tables"].path / "links"
+    return SplitResult.model_validate(write_split(documents, links, config, out))
+
+
+def _graph(config: GraphStageConfig, inputs: Inputs, out: Path) -> GraphResult:
+    from data.graph.graph import build_graph
+
+    documents, split = inputs["documents"].path / "documents", inputs["split"].path
+    _refuse_seen_links(config.encoder, documents, split)
+    made = build_graph(documents, split, inputs["vectors"].path / "vectors", config.language, out)
+    return GraphResult.model_validate(made)
+
+
+def _refuse_seen_links(encoder: EncoderConfig, documents: Path, split: Path) -> None:
+    """Refuse an encoder that was fine-tuned on links which this run holds out.
+
+    Raises:
+        InputError: naming the encoder and how many of the links it has seen.
+    """
+    from data.graph.split import linked_ids
+    from training.encoders.examples import Corpus
+    from training.encoders.seen import refuse_seen, seen_by
+
+    if not seen_by(encoder):
+        return
+    held = [*linked_ids(split, "valid"), *linked_ids(split, "test")]
+    texts = Corpus(documents, documents).texts(end for pair in held for end in pair)
+
+    def ends(side: int) -> Sequence[str]:
+        return [texts[pair[side]] for pair in held]
+
+    remedy = "Fine-tune it on this run's training links (the same source and section graph), or use another encoder."
+    refuse_seen(encoder, ends(0), ends(1), "held-out links", remedy)
+
+
+SPLIT = Stage(
+    name="split",
+    result=SplitResult,
+    config=lambda plan: plan.run.graph.held_out,
+    make=_split,
+    needs=lambda plan: {"documents": plan.documents, "tables": "ingest"},
+)
+GRAPH = Stage(
+    name="graph",
+    result=GraphResult,
+    config=lambda plan: GraphStageConfig(language=plan.run.graph.language, encoder=plan.encoder),
+    make=_graph,
+    needs=lambda plan: {"documents": plan.documents, "split": "split", "vectors": plan.vectors},
+    absent=no_links,
+    stamps=lambda config: {"files": contents(config.encoder)},
+)

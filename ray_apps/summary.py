@@ -1,0 +1,33 @@
+"""What the finished stages of a run measured, gathered."""
+
+from typing import Any
+
+from ray_apps.plan import Plan
+from ray_apps.report import report_folder
+
+JUDGED = {"retrieval": "evaluate_search", "links": "evaluate_links"}
+
+
+def results_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Results of the run's stages that are done, by name, as JSON values."""
+    stages = {name: plan.artifact(name) for name in plan.names()}
+    return {name: made.result for name, made in stages.items() if made.done}
+
+
+def summary(plan: Plan) -> dict[str, Any]:
+    """What the finished stages of a run measured, as JSON values.
+
+    Returns:
+        ``run``, ``ingest``, ``embed``, ``retrieval``, ``links`` (figures of search and of the link model beside their
+        baselines; empty where the corpus gives no occasion), ``seconds`` by stage, and the path of the ``report``.
+    """
+    results = results_of(plan)
+    page = report_folder(plan.run) / "report.html"
+    return {
+        "run": plan.run.name,
+        "ingest": results.get("ingest", {}),
+        "embed": results.get("embed", {}),
+        **{part: results.get(stage, {}).get("figures", {}) for part, stage in JUDGED.items()},
+        "seconds": {stage: result["seconds"] for stage, result in results.items()},
+        "report": str(page) if page.exists() else None,
+    }
