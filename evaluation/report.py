@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.partitions import whole_or_absent
 from evaluation import charts, page
 
 NAMES = {
@@ -33,14 +34,14 @@ Report = Mapping[str, Any]
 
 
 def write_report(report: Report, out: Path) -> Path:
-    """Write both files into ``out`` and return the page's path; each is replaced in one step."""
+    """Write both files into ``out``, each in one step and only where it changes; return the page's path."""
     for name, content in (
         ("report.json", json.dumps(report, indent=2, ensure_ascii=False)),
         ("report.html", render(report)),
     ):
-        unfinished = out / f".{name}.unfinished"
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(out / name)
+        if not (out / name).exists() or (out / name).read_text(encoding="utf-8") != content:
+            with whole_or_absent(out / name) as unfinished:
+                unfinished.write_text(content, encoding="utf-8")
     return out / "report.html"
 
 

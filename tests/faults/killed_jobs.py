@@ -39,6 +39,7 @@ from data.passages.steps import StepConfig
 from data.schema import DOCUMENTS
 from data.vectors.projection import Projection
 from data.vectors.quantise import Storage
+from tests.results import AnyResult
 
 STUB = EncoderConfig(model="benchmarks.embed.stub_encoder:load")
 STEPS = [StepConfig(path="tests.ray.own_steps:shout")]
@@ -72,17 +73,19 @@ def job(documents: Path, workspace: Path) -> None:
     """The stages, as the commands run them."""
     identity = StageConfig().identity()
     stepped = materialise(
-        locate(workspace, "steps", identity), lambda out: document_steps.run_steps(documents, STEPS, out)
+        locate(workspace, "steps", identity), lambda out: AnyResult(**document_steps.run_steps(documents, STEPS, out))
     )
     made = materialise(
-        locate(workspace, "chunk", identity, [stepped]), lambda out: chunk(stepped.path / "documents", CHUNK, out)
+        locate(workspace, "chunk", identity, {"documents": stepped}),
+        lambda out: AnyResult(**chunk(stepped.path / "documents", CHUNK, out)),
     )
     vectors = materialise(
-        locate(workspace, "embed", STUB.identity(), [made]),
-        lambda out: embed_chain(made.path / "passages", STUB, EmbedConfig(), out, COPYING),
+        locate(workspace, "embed", STUB.identity(), {"passages": made}),
+        lambda out: AnyResult(**embed_chain(made.path / "passages", STUB, EmbedConfig(), out, COPYING)),
     )
     materialise(
-        locate(workspace, "reduce", REDUCE.identity(), [vectors]), lambda out: reduce.reduce(vectors.path, REDUCE, out)
+        locate(workspace, "reduce", REDUCE.identity(), {"embedded": vectors}),
+        lambda out: AnyResult(**reduce.reduce(vectors.path, REDUCE, out)),
     )
 
 

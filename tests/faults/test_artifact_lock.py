@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from data.artifacts import locate, materialise
+from tests.results import AnyResult
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JOB = """
 import logging, sys, time
 from pathlib import Path
 from data.artifacts import locate, materialise
+from tests.results import AnyResult
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 folder, name = Path(sys.argv[1]), sys.argv[2]
@@ -30,7 +32,7 @@ def work(out):
         while name == "first" and not (folder / "go").exists():
             time.sleep(0.02)
         file.write(name + " ends\\n")
-    return {"by": name}
+    return AnyResult(by=name)
 
 print(materialise(locate(folder, "embed", {"model": "m"}), work).result["by"])
 """
@@ -93,6 +95,6 @@ def test_a_file_system_without_locks_is_told_and_the_work_is_done(
 
     monkeypatch.setattr("fcntl.flock", no_locks)  # such a file system cannot be mounted in a test
     with caplog.at_level(logging.WARNING, "catena"):
-        made = materialise(locate(tmp_path, "embed", {}), lambda out: {"rows": 1})
+        made = materialise(locate(tmp_path, "embed", {}), lambda out: AnyResult(rows=1))
     assert made.done and made.result["rows"] == 1
     assert "without locks; start no second job on it" in caplog.text

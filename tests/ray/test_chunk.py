@@ -11,8 +11,7 @@ from data.errors import InputError
 from data.partitions import partitions, read_table
 from ray_apps.cli import main
 from ray_apps.config import load_run
-from ray_apps.ingest import chunk, documents
-from ray_apps.stages import artifact
+from ray_apps.plan import Plan
 from tests.endpoint_server import Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
@@ -37,16 +36,15 @@ def hits(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict[str, A
     return found
 
 
-def test_semantic_passages_part_two_topics_and_sentences_are_not_kept(tmp_path: Path) -> None:
+def test_semantic_passages_part_two_topics(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path, "chunk: {strategy: semantic, min_chars: 50, max_chars: 500, percentile: 80}\n"))
-    made = chunk(run)
-    assert made.result["sentences"] == 12
+    made = Plan(run).bring("chunk")
+    assert Plan(run).artifact("sentences").result["sentences"] == 12
     passages = read_table(made.path / "passages").to_pylist()
     assert CATS in [row["text"] for row in passages]
     assert passages[-1]["text"] == "Short."
-    assert not (made.path / "sentences").exists()
     other = run.model_copy(update={"encoder": run.encoder.model_copy(update={"max_length": 64})})
-    assert artifact(other, "chunk").key != made.key
+    assert Plan(other).artifact("chunk").key != made.key
 
 
 def test_a_changed_document_costs_its_changed_sentences_only(tmp_path: Path, endpoint: Server) -> None:
@@ -57,10 +55,11 @@ def test_a_changed_document_costs_its_changed_sentences_only(tmp_path: Path, end
         keys = f"chunk: {{strategy: semantic, min_chars: 50, max_chars: 500}}\ncache: {{stored: true}}\n{rest}"
         path = write_run(tmp_path, keys, (first, RATES))
         path.write_text(path.read_text().replace("{precision: fp32}", encoder))
-        made = chunk(load_run(path))
+        plan = Plan(load_run(path))
+        plan.bring("chunk")
+        made = plan.artifact("sentences")
         sentences = [text for body in endpoint.asked for text in body["input"] if text != "dimension"]
         assert made.result["sentences"] - made.result["copied_sentences"] == len(sentences)
-        assert not (made.path / "sentences").exists()
         assert (made.result["encoder"], made.result["link"]) == (endpoint.config().label, 0)
         return sentences
 
@@ -98,17 +97,17 @@ def test_steps_change_the_documents_that_are_searched(tmp_path: Path, capsys: py
     assert len(list(built.iterdir())) == 1
 
     run = load_run(run_file)
-    stepped = artifact(run, "steps")
-    (partition,) = partitions(documents(run))
+    stepped = Plan(run).artifact("steps")
+    (partition,) = partitions(stepped.path / "documents")
     (stepped.path / "_SUCCESS").unlink()  # killed before the end: what stands is kept, what is missing made again
     before = partition.read_bytes()
     shutil.copy(partition, tmp_path / "kept")
     partition.unlink()
-    assert documents(run) == partition.parent
+    assert Plan(run).bring("steps").path / "documents" == partition.parent
     assert partition.read_bytes() == before
 
     plain = load_run(write_run(tmp_path))
-    assert artifact(plain, "chunk").key != artifact(run, "chunk").key
+    assert Plan(plain).artifact("chunk").key != Plan(run).artifact("chunk").key
     assert main(["run", str(run_file), "--dry-run", "--json"]) == 0
     assert "steps" not in json.loads(capsys.readouterr().out)["artifacts"]
 

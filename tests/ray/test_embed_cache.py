@@ -20,6 +20,7 @@ from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
 from data.passages.text import passage_text
 from data.schema import DOCUMENTS
+from tests.results import AnyResult
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 STUB = EncoderConfig(model="benchmarks.embed.stub_encoder:load")  # its vectors do not depend on what is beside a text
@@ -46,7 +47,7 @@ def made(tmp_path: Path) -> Callable[[Path, str, CacheConfig], Artifact]:
 
     def make(passages: Path, name: str, cache: CacheConfig) -> Artifact:
         artifact = locate(tmp_path, "embed", {"name": name})
-        return materialise(artifact, lambda out: embed(passages, STUB, EmbedConfig(actors=1), out, cache))
+        return materialise(artifact, lambda out: AnyResult(**embed(passages, STUB, EmbedConfig(actors=1), out, cache)))
 
     return make
 

@@ -12,8 +12,7 @@ from data.sources import SourceConfig, read_tasks
 from data.sources.ingest import ingest
 from data.sources.landing import counts_path, land
 from ray_apps.config import RunConfig
-from ray_apps.ingest import chunk
-from ray_apps.ingest import ingest as ingest_run
+from ray_apps.plan import Plan
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -108,22 +107,22 @@ def test_a_document_of_ten_megabytes_is_cut_into_passages(tmp_path: Path, worksp
     text = "A sentence of a long book. " * 400_000
     source = corpus(tmp_path / "corpus", json.dumps({"id": "long", "title": "Book", "text": text}) + "\n")
     run = RunConfig(name="long", workspace=workspace, source=source)
-    passages = chunk(run)
+    passages = Plan(run).bring("chunk")
     assert passages.result["documents"] == 1
     assert passages.result["passages"] > 10_000
     for row in read_table(passages.path / "passages").slice(5000, 10).to_pylist():
         assert row["text"] == text[row["start"] : row["end"]]
-    assert chunk(run).key == passages.key
+    assert Plan(run).bring("chunk").key == passages.key
 
 
 def test_strict_speaks_up_though_the_tables_were_made_before(tmp_path: Path, workspace: Path) -> None:
     source = corpus(tmp_path / "corpus", GOOD + "no json\n")
     lenient = RunConfig(name="r", workspace=workspace, source=source)
     strict = RunConfig(name="r", workspace=workspace, source=source.model_copy(update={"strict": True}))
-    made = ingest_run(lenient)
+    made = Plan(lenient).bring("ingest")
     assert made.result["rejects"] == 1
     with pytest.raises(InputError, match="line 4: not JSON"):
-        ingest_run(strict)
+        Plan(strict).bring("ingest")
 
 
 def test_the_king_james_bible(data_root: Path, tmp_path: Path) -> None:

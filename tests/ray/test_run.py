@@ -55,7 +55,9 @@ def test_run_ends_with_figures_of_every_stage_and_a_report(run_file: Path, capsy
         "resource_allocation",
     }
     assert all(0 < figures["mrr"] <= 1 for figures in made["links"].values())
-    assert list(made["seconds"]) == ["ingest", "chunk", "embed", "index", "graph", "train", "evaluate", "discover"]
+    assert list(made["seconds"]) == [
+        *("ingest", "chunk", "embed", "index", "split", "graph", "train", "baselines", "evaluate_links", "discover")
+    ]
     report = Path(made["report"])
     assert "adamic_adar" in report.read_text().lower().replace("–", "_").replace(" ", "_")
     assert json.loads(report.with_name("report.json").read_text())["links"].keys() == made["links"].keys()
@@ -98,4 +100,4 @@ def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.Captu
     done = result(capsys, "run", run_file)["seconds"].keys()
     assert all(plan().values())
     changed = plan("--train.seed", "7")
-    assert {stage for stage in done if not changed[stage]} == {"train", "evaluate", "discover"}
+    assert {stage for stage in done if not changed[stage]} == {"train", "baselines", "evaluate_links", "discover"}

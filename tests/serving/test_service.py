@@ -12,9 +12,8 @@ import pytest
 from data.errors import InputError
 from data.partitions import partition_name, write_partition
 from ray_apps.config import RunConfig
-from ray_apps.index import index
-from ray_apps.ingest import ingest
-from ray_apps.search import search
+from ray_apps.plan import Plan
+from ray_apps.search import COMMAND as SEARCH
 from retrieval.search import SearchQuery
 from serving.index import IndexActor
 
@@ -51,7 +50,7 @@ def client(run: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     from serving.app import Service, build
 
-    built, tables = index(run), ingest(run)
+    built, tables = Plan(run).bring("index"), Plan(run).bring("ingest")
     discovered = tmp_path_factory.mktemp("discovered")
     proposal: dict[str, object] = {
         "source": "csv",
@@ -90,7 +89,9 @@ def test_search_finds_the_document(client: httpx.Client, mode: str) -> None:
 
 def test_the_service_answers_as_the_command_line_does(client: httpx.Client, run: RunConfig) -> None:
     body = client.post("/v1/search", json={"query": "table of values", "top_k": 4}).json()
-    found = search(run, "table of values", top_k=4)
+    assert SEARCH.call is not None
+    words = SEARCH.parser().parse_args(["run.yaml", "table of values", "--top-k", "4"])
+    found = SEARCH.call(Plan(run), words)
     assert [hit["document_id"] for hit in body["results"]] == [hit["document_id"] for hit in found["hits"]]
     ours = [hit["score"] for hit in found["hits"]]
     assert [hit["score"] for hit in body["results"]] == pytest.approx(ours, rel=1e-4)
@@ -157,7 +158,7 @@ def test_many_at_once_each_get_their_own_answer(client: httpx.Client) -> None:
 def test_the_index_is_an_actor_too(run: RunConfig) -> None:
     import ray
 
-    actor = ray.remote(num_cpus=0)(IndexActor).remote(index(run).path)
+    actor = ray.remote(num_cpus=0)(IndexActor).remote(Plan(run).bring("index").path)
     asked = [SearchQuery(text, "bm25", top_k=1) for text in ("inverse", "signal", "values file")]
     found = ray.get([actor.search.remote(query, None) for query in asked])
     assert [hits[0].document_id for hits in found] == ["scipy/linalg.inv", "fft", "csv"]
