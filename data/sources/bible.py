@@ -10,9 +10,22 @@ from typing import Literal
 from pydantic import Field
 
 from data.artifacts import StageConfig
-from data.sources.fields import BadField, id_of, metadata_of, need_columns, number_of, rows, shown, text_of
+from data.sources.delimited import delimited, header
+from data.sources.fields import (
+    BadField,
+    MissingField,
+    id_of,
+    metadata_of,
+    need_columns,
+    rows,
+    shown,
+    text_of,
+    weight_of,
+)
+from data.sources.files import quoting
+from data.sources.lines import Broken, Record
 from data.sources.paths import find
-from data.sources.records import Broken, Record, delimited, header, json_lines
+from data.sources.records import json_lines
 from data.sources.remote import SourceFile
 from data.sources.rows import Document, Link, Reading, ReadTask, Reject, Skipped
 
@@ -37,13 +50,13 @@ class BibleSource(StageConfig):
         """One for each file."""
         verses = find(self.verses)
         tasks = [
-            ReadTask(str(file), "line", partial(rows, "documents", file, partial(json_lines, file), verse))
-            for file in verses
+            ReadTask(str(file), "line", partial(rows, "documents", partial(json_lines, file), verse)) for file in verses
         ]
         for file in find(self.crossrefs):
-            need_columns(file, header(file, "tsv") or [], COLUMNS)
-            read = partial(cross_references, file, verses, self.ranges, self.min_votes)
-            tasks.append(ReadTask(str(file), "line", read))
+            quoted, note = quoting(file, "tsv")
+            need_columns(file, header(file, "tsv", quoted), COLUMNS)
+            read = partial(cross_references, file, quoted, verses, self.ranges, self.min_votes)
+            tasks.append(ReadTask(str(file), "line", read, note))
         return tasks
 
 
@@ -55,18 +68,22 @@ def verse(record: Record) -> Document:
 
 
 def cross_references(
-    file: SourceFile, verses: list[SourceFile], ranges: Literal["skip", "expand", "first"], min_votes: int
+    file: SourceFile,
+    quoted: bool,
+    verses: list[SourceFile],
+    ranges: Literal["skip", "expand", "first"],
+    min_votes: int,
 ) -> Reading:
     """The references as links; a range becomes a link to each of its verses, in the order of the verses' file."""
     order = _order(verses) if ranges == "expand" else []
     number = {verse: n for n, verse in enumerate(order)}
-    for line, record in delimited(file, "tsv"):
+    for line, record in delimited(file, "tsv", quoted=quoted):
         if isinstance(record, Broken):
             yield line, Reject("links", record.reason, record.content)
             continue
         try:
             source, target = id_of(record, "source"), id_of(record, "target")
-            last, votes = record["target_end"], number_of(record, "votes")
+            last, votes = record["target_end"], weight_of(record, "votes")
             if votes < min_votes:
                 yield line, Skipped("references with too few votes")
             elif not last or ranges == "first":
@@ -77,7 +94,7 @@ def cross_references(
                 for verse in _between(target, last, number, order):
                     yield line, Link(source, verse, "cross_reference", votes)
         except BadField as error:
-            yield line, Reject("links", str(error), shown(record))
+            yield line, Reject("links", str(error), shown(record), isinstance(error, MissingField))
 
 
 def _order(verses: list[SourceFile]) -> list[str]:

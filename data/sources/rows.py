@@ -42,11 +42,15 @@ class Qrel(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A row that cannot be used: it goes to the ``rejects`` table with its place."""
+    """A row that cannot be used: it goes to the ``rejects`` table with its place.
+
+    ``misfit`` says that the record has no such column at all: where every record is like it, the mapping is wrong.
+    """
 
     table: str
     reason: str
     content: str
+    misfit: bool = False
 
 
 class Skipped(NamedTuple):
@@ -70,11 +74,13 @@ class ReadTask:
         unit: what a position counts, ``"line"`` or ``"row"``.
         read: opens the source and yields it; picklable, reads nothing before it is called. It may raise InputError
             where nothing of the source can be read (a missing column), never for a single row.
+        note: what the user should know of how the source is read; empty where there is nothing.
     """
 
     source: str
     unit: str
     read: Callable[[], Reading]
+    note: str = ""
 
 
 def valid_unicode(text: str) -> bool:
@@ -86,3 +92,8 @@ def valid_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def storable(text: str) -> str:
+    """A text with a question mark for each lone surrogate."""
+    return text if valid_unicode(text) else text.encode("utf-8", "replace").decode()
