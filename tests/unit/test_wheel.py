@@ -1,5 +1,6 @@
 """The wheel holds every module, and each can be imported from it alone."""
 
+import os
 import subprocess
 import sys
 import venv
@@ -62,6 +63,8 @@ def test_every_module_imports_from_the_installed_wheel(wheel: Path, tmp_path: Pa
             "    assert 'venv' in module.__file__.split('/'), module.__file__",
         ]
     )
-    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(python), "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=plain, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "venv" / "bin" / "catena").exists()

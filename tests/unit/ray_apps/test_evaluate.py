@@ -11,6 +11,7 @@ import pytest
 
 from data.artifacts import materialise
 from data.errors import InputError
+from data.graph.split import linked_ids
 from data.partitions import write_partition
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES
 from ray_apps.command import Command
@@ -20,6 +21,7 @@ from ray_apps.evaluate import COMMAND as EVALUATE
 from ray_apps.plan import Plan
 from ray_apps.report import report_folder
 from tests.results import AnyResult
+from training.encoders.seen import keep_marks, pair_marks
 
 GROUPS, SIZE, DIM = 12, 10, 16
 
@@ -156,6 +158,23 @@ def test_model_and_all_baselines_stand_in_one_table_and_proposals_join_the_repor
     page = (report_folder(run) / "report.html").read_text(encoding="utf-8").replace("&amp;", "&")
     assert proposed["proposals"][0]["reason"] in page
     assert before.items() <= checksums(run).items()  # a finished artifact is never written again
+
+
+def test_an_encoder_that_has_seen_held_out_links_is_refused(run: RunConfig, tmp_path: Path) -> None:
+    model = tmp_path / "tuned"
+    model.mkdir()
+    write_tables(run, links_in_groups())
+    links = dict(linked_ids(Plan(run).bring("split").path, "test"))
+    text = {f"d{n}": f"Document {n}\ntext {n}" for n in range(GROUPS * SIZE)}
+    marks = pair_marks([text[source] for source in links], [text[target] for target in links.values()])
+    keep_marks(marks[:3], model)
+    tuned = run.model_copy(update={"encoder": type(run.encoder)(model=str(model))})
+    embedded = Plan(tuned).artifact("embed").path
+    (embedded / "vectors").mkdir(parents=True)
+    (embedded / "result.json").write_text("{}")
+    (embedded / "_SUCCESS").touch()
+    with pytest.raises(InputError, match=r"tuned was fine-tuned on 3 of the [\d,]+ held-out links of this run"):
+        Plan(tuned).bring("graph")
 
 
 def checksums(run: RunConfig) -> dict[str, tuple[int, str]]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ray_apps.encoder.forms import exact_encoder
 
 from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig
+from data.encoders.forms import exact_encoder
 from data.encoders.onnx.encoder import fingerprint_of, open_session
 from data.encoders.onnx.export import DESCRIPTION, MODEL, batches_of, export_model, read_export, trace
 from data.encoders.onnx.int8 import quantise
