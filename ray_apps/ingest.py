@@ -26,6 +26,8 @@ class IngestResult(StageResult):
     duplicate_links: int = 0
     self_links: int = 0
     unknown_judged: int = 0
+    without_text: int = 0
+    notes: list[str] = Field(default_factory=list)
 
 
 class StepsConfig(StageConfig):

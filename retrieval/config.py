@@ -1,6 +1,6 @@
 """How passages are indexed, and how the index is asked: the keys of section ``index``."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -46,7 +46,3 @@ class IndexConfig(StageConfig):
         if (self.engine == "server") != (self.url is not None):
             raise ValueError("engine 'server' needs `url`, and engine 'edge' takes none")
         return self
-
-    def identity(self) -> dict[str, Any]:
-        """As of every config; without ``rescore`` where it is off, since indexes were built before there was such."""
-        return {key: value for key, value in super().identity().items() if (key, value) != ("rescore", 0)}

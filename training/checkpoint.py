@@ -1,31 +1,11 @@
-"""Models and training states on disk: weights as safetensors, everything else as the JSON header beside them."""
+"""The state of a training on disk, from which a loop resumes: tensors as safetensors, progress as JSON."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-
-from training.links.model import LinkModel, ModelShape
-
-
-def save_model(model: LinkModel, path: Path) -> None:
-    """Write a model's weights with its shape in the file's header; whole or absent."""
-    unfinished = path.with_suffix(".unfinished")
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, unfinished, metadata={"shape": model.shape.model_dump_json()})
-    unfinished.replace(path)
-
-
-def load_model(path: Path) -> LinkModel:
-    """Read a model written by ``save_model``."""
-    with safe_open(path, framework="pt") as file:
-        shape = ModelShape.model_validate_json(file.metadata()["shape"])
-    model = LinkModel(shape)
-    model.load_state_dict(load_file(path))
-    return model
 
 
 def save_state(

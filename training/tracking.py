@@ -4,16 +4,17 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from training.links.config import TrainConfig
+from pydantic import BaseModel
 
 
-def track(config: TrainConfig, run_name: str, default_store: Path, result: dict[str, Any], model: Path) -> str:
+def track(config: BaseModel, run_name: str, experiment: str, store: str, result: dict[str, Any], model: Path) -> str:
     """Record a finished training and return the MLflow run's id.
 
     Args:
         config: what was asked for; every key becomes a parameter.
         run_name: name of the run file.
-        default_store: SQLite file used where the config names no tracking store.
+        experiment: that the run belongs to; made where it does not exist.
+        store: MLflow's tracking URI.
         result: ``history`` by epoch and the best figures.
         model: folder whose ``.safetensors`` files become the run's artifacts.
     """
@@ -21,12 +22,10 @@ def track(config: TrainConfig, run_name: str, default_store: Path, result: dict[
 
     for chatty in ("alembic", "mlflow.store.db.utils"):  # a line for each table of a fresh store, otherwise
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    client = mlflow.MlflowClient(config.tracking_uri or f"sqlite:///{default_store}")
-    experiment = client.get_experiment_by_name(config.experiment)
+    client = mlflow.MlflowClient(store)
+    known = client.get_experiment_by_name(experiment)
     experiment_id = (
-        experiment.experiment_id
-        if experiment
-        else client.create_experiment(config.experiment, artifact_location=(default_store.parent / "mlruns").as_uri())
+        known.experiment_id if known else client.create_experiment(experiment, artifact_location=_beside(store))
     )
     run_id: str = client.create_run(experiment_id, run_name=run_name).info.run_id
     for key, value in config.model_dump(mode="json").items():
@@ -39,3 +38,9 @@ def track(config: TrainConfig, run_name: str, default_store: Path, result: dict[
         client.log_artifact(run_id, str(weights))
     client.set_terminated(run_id)
     return run_id
+
+
+def _beside(store: str) -> str | None:
+    """Where a new experiment keeps its files: beside an SQLite store; a server decides for itself."""
+    file = store.removeprefix("sqlite:///")
+    return None if file == store else (Path(file).parent / "mlruns").as_uri()

@@ -1,6 +1,6 @@
 """How embedding is spread and stored, how vectors are made smaller, and how token vectors are made: three sections."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -66,10 +66,6 @@ class EmbedConfig(StageConfig):
     start_timeout_s: int = Field(
         900, ge=1, description="how long to wait for a first machine that an actor fits on, in seconds"
     )
-
-    def identity(self) -> dict[str, Any]:
-        """As ever; float32 goes without saying, as it did before there was a choice."""
-        return {key: value for key, value in super().identity().items() if (key, value) != ("storage", "float32")}
 
     @model_validator(mode="after")
     def _min_below_max(self) -> "EmbedConfig":

@@ -76,7 +76,6 @@ class ChunkConfig(StageConfig):
         return self.strategy in ("fixed", "semantic")
 
     def identity(self) -> dict[str, Any]:
-        """What the strategy reads; the default's name is left out, so that artifacts made before it had one hold."""
-        reads = READS[self.strategy] | READ_BY_ALL
-        kept = {key: value for key, value in super().identity().items() if key in reads}
-        return kept if self.strategy == "recursive" else {"strategy": self.strategy, **kept}
+        """The strategy and the keys that it reads: another's keys do not change what comes out."""
+        reads = READS[self.strategy] | READ_BY_ALL | {"strategy"}
+        return {key: value for key, value in super().identity().items() if key in reads}

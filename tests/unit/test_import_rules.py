@@ -19,19 +19,24 @@ MAY_IMPORT = {
 HEAVY = ("torch", "ray", "faiss", "qdrant_edge", "mlflow", "sentence_transformers", "matplotlib", "sklearn")
 
 
-def imported_packages(source: str) -> Iterator[str]:
-    """Top-level names of everything a module imports, wherever in it the import stands."""
+def imported_modules(source: str) -> Iterator[str]:
+    """Dotted names of everything a module imports, wherever in it the import is."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import in line {node.lineno}: write the package's name"
-            yield (node.module or "").split(".")[0]
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def forbidden(package: str, source: str) -> set[str]:
     """Packages of ours that ``source``, a module of ``package``, imports and must not."""
-    return (set(imported_packages(source)) & MAY_IMPORT.keys()) - MAY_IMPORT[package] - {package}
+    return (
+        ({name.split(".")[0] for name in imported_modules(source)} & MAY_IMPORT.keys())
+        - MAY_IMPORT[package]
+        - {package}
+    )
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -40,6 +45,53 @@ def test_a_package_imports_only_what_the_architecture_allows(package: str) -> No
     assert modules, f"{package} has no modules"
     edges = {str(m.relative_to(REPOSITORY)): forbidden(package, m.read_text(encoding="utf-8")) for m in modules}
     assert {module: found for module, found in edges.items() if found} == {}
+
+
+def folder_edges(package: str) -> dict[str, set[str]]:
+    """Folders of a package, and which of its folders each imports; its own files are the folder ``ground``."""
+    edges: dict[str, set[str]] = {}
+    for module in (REPOSITORY / package).rglob("*.py"):
+        parts = module.relative_to(REPOSITORY / package).parts
+        here = parts[0] if len(parts) > 1 else "ground"
+        for name in imported_modules(module.read_text(encoding="utf-8")):
+            words = name.split(".")
+            if words[0] != package or len(words) < 2:
+                continue
+            there = words[1] if (REPOSITORY / package / words[1]).is_dir() else "ground"
+            if there != here:
+                edges.setdefault(here, set()).add(there)
+    return edges
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """The folders of one circle of imports, empty where there is none."""
+    done: set[str] = set()
+
+    def walk(folder: str, path: list[str]) -> list[str]:
+        if folder in path:
+            return [*path[path.index(folder) :], folder]
+        if folder in done:
+            return []
+        for other in sorted(edges.get(folder, ())):
+            if found := walk(other, [*path, folder]):
+                return found
+        done.add(folder)
+        return []
+
+    return next((found for folder in edges if (found := walk(folder, []))), [])
+
+
+@pytest.mark.parametrize("package", ["data", "training"])
+def test_no_two_folders_of_a_package_need_each_other(package: str) -> None:
+    edges = folder_edges(package)
+    assert len(edges) >= 2
+    assert circle(edges) == []
+    assert "ground" not in edges  # what all folders stand on needs none of them
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"d"}}) == []
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "d": {"b"}}) == ["b", "d", "b"]
 
 
 def test_a_forbidden_import_is_found_wherever_it_stands() -> None:

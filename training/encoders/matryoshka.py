@@ -19,6 +19,7 @@ from training.checkpoint import load_state, save_state
 from training.encoders.config import MatryoshkaConfig
 from training.encoders.matryoshka_judge import Figures, tokens, validate
 from training.encoders.pairs import Pairs
+from training.schedule import warmup_linear
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -130,7 +131,7 @@ def fit(
     trained = [weights for weights in encoder.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     steps = pairs.steps(config.batch_pairs, world)
-    schedule = _warmup_linear(config.warmup_fraction, config.epochs * steps)
+    schedule = warmup_linear(config.warmup_fraction, config.epochs * steps)
     if resume is not None:
         best, saved = load_state(resume, model, optimizer)
         progress = Progress(**saved)
@@ -181,15 +182,3 @@ def _score(figures: Figures) -> float:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: weights.detach().clone() for name, weights in model.state_dict().items()}
-
-
-def _warmup_linear(warmup_fraction: float, total: int) -> Callable[[int], float]:
-    """Share of the peak rate at a step: rises over the warm-up, then falls to zero."""
-    rise = max(1, round(warmup_fraction * total))
-
-    def share(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return max(0.0, (total - step) / max(1, total - rise))
-
-    return share

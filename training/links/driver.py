@@ -13,10 +13,10 @@ import torch
 from ray.train.torch import get_device, prepare_model
 
 from data.graph.graph import load_graph
-from training.checkpoint import load_model, save_model
 from training.links.config import TrainConfig
 from training.links.features import FEATURES, STRUCTURE
 from training.links.loop import Progress, fit
+from training.links.model import load_model, save_model
 from training.links.scoring import LinkScorer
 from training.tracking import track
 from training.workers import CHECKPOINTS, report, run_workers, share_cores
@@ -47,7 +47,8 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         out / "node_vectors.npy", LinkScorer(model, opened.training_graph, opened.vectors, opened.words).node_vectors
     )
     result["parameters"] = sum(weights.numel() for weights in model.parameters())
-    result["mlflow_run"] = track(config, run_name, default_store, result, out)
+    store = config.tracking_uri or f"sqlite:///{default_store}"
+    result["mlflow_run"] = track(config, run_name, config.experiment, store, result, out)
     shutil.rmtree(out / CHECKPOINTS)
     return result
 

@@ -1,6 +1,5 @@
 """The training loop of the link model, readable from top to bottom; plain PyTorch, on one process or on many."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from training.links.features import FEATURES
 from training.links.losses import binary, contrastive
 from training.links.model import LinkModel, ModelShape
 from training.links.scoring import LinkScorer
+from training.schedule import warmup_cosine
 
 _LOSSES = {"contrastive": contrastive, "binary": binary}
 _RELATION_SHARE = 0.1  # of the loss: naming the relation must not bend the vectors that find the link
@@ -87,7 +87,7 @@ def fit(
     else:
         _standardise(model, next(batches.epoch(0)))
         best = _copy(model)
-    schedule = _warmup_cosine(config, config.epochs * batches.steps)
+    schedule = warmup_cosine(config.warmup_fraction, config.epochs * batches.steps)
     while progress.epoch < config.epochs and progress.epoch - progress.best_epoch < config.patience:
         started = time.perf_counter()
         model.train()
@@ -166,15 +166,3 @@ def _standardise(model: LinkModel, batch: Batch) -> None:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _warmup_cosine(config: TrainConfig, total: int) -> Callable[[int], float]:
-    """Share of the peak rate at a step: linear rise, then half a cosine down to zero."""
-    rise = max(1, round(config.warmup_fraction * total))
-
-    def share(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
-
-    return share

@@ -1,10 +1,13 @@
 """The link model: graph attention over text vectors, and a scorer of pairs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -221,3 +224,20 @@ def encode_all_nodes(
             after.append(encoder.step(norm, hidden_NH[start:stop], attended_NH))
         hidden_NH = torch.cat(after)
     return encoder.project(hidden_NH, text_ND)
+
+
+def save_model(model: LinkModel, path: Path) -> None:
+    """Write a model's weights with its shape in the file's header; whole or absent."""
+    unfinished = path.with_suffix(".unfinished")
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, unfinished, metadata={"shape": model.shape.model_dump_json()})
+    unfinished.replace(path)
+
+
+def load_model(path: Path) -> LinkModel:
+    """Read a model written by ``save_model``."""
+    with safe_open(path, framework="pt") as file:
+        shape = ModelShape.model_validate_json(file.metadata()["shape"])
+    model = LinkModel(shape)
+    model.load_state_dict(load_file(path))
+    return model

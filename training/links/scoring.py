@@ -8,9 +8,8 @@ import scipy.sparse as sp
 import torch
 
 from data.graph.graph import Graph, load_graph
-from training.checkpoint import load_model
 from training.links.features import PairFeatures
-from training.links.model import LinkModel, encode_all_nodes
+from training.links.model import LinkModel, encode_all_nodes, load_model
 
 
 class LinkScorer:

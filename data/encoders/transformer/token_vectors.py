@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,25 @@ from data.encoders.config import EncoderConfig
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.errors import InputError
 
-if TYPE_CHECKING:
-    from data.vectors.projection import Projection
-
 _REMEDY = "Name a sentence-transformers model in encoder.model, with encoder.backend: torch; or leave `late` out."
+
+
+class Projection(Protocol):
+    """Brings vectors of one encoder to fewer dimensions; ``data.vectors.projection`` has one."""
+
+    @property
+    def encoder(self) -> str:
+        """Fingerprint of the encoder that it was made for."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Dimensions it brings vectors to."""
+        ...
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """Unit vectors, float32 (n, dim), of float32 (n, from_dim)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +66,7 @@ class TokenEncoder:
         InputError: if the encoder shows no tokens, or the projection was made for another one.
     """
 
-    def __init__(self, encoder: Encoder, max_tokens: int | None = None, projection: "Projection | None" = None) -> None:
+    def __init__(self, encoder: Encoder, max_tokens: int | None = None, projection: Projection | None = None) -> None:
         if not isinstance(encoder, SentenceEncoder) or not encoder.shows_tokens:
             raise InputError(
                 f"late: the encoder {encoder.fingerprint} gives a text's vector but not those of its tokens", _REMEDY

@@ -61,8 +61,7 @@ def write_tables(run: RunConfig, links: list[tuple[str, str]]) -> None:
 
 def write_graph_and_model(run: RunConfig) -> None:
     """Vectors and links in groups, and a link model with random weights."""
-    from training.checkpoint import save_model
-    from training.links.model import LinkModel, ModelShape
+    from training.links.model import LinkModel, ModelShape, save_model
 
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(GROUPS), SIZE)

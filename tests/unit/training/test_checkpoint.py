@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.checkpoint import load_model, load_state, save_model, save_state
-from training.links.model import LinkModel, ModelShape
+from training.checkpoint import load_state, save_state
+from training.links.model import LinkModel, ModelShape, load_model, save_model
 
 Weights = dict[str, torch.Tensor]
 
