@@ -52,7 +52,6 @@ class EmbedResult(StageResult):
     fallbacks: str
     cache: dict[str, dict[str, float]] | None = None
     copied_passages: int | None = None
-    gone_texts: int | None = None
 
 
 def _needs(plan: Plan) -> Mapping[str, str]:

@@ -3,7 +3,6 @@
 ``keys``       what a vector is kept under
 ``memory``     the tier in this process; ``redis`` the one on a server, which ``embedded`` starts; ``stored`` the one
                on disk
-``events``     tells processes that share a Redis which texts are gone
 ``encoder``    an encoder that asks the tiers first, for queries and for documents
 ``job``        the cache of one embedding job
 ``metrics``    what the tiers did, for Ray's dashboard

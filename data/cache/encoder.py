@@ -8,7 +8,6 @@ import numpy as np
 
 from data.cache import CacheConfig, Entries, Tier, TierCounts, TieredCache, sum_counts
 from data.cache.embedded import EmbeddedRedis
-from data.cache.events import GoneListener
 from data.cache.keys import Kind, cache_keys, normalise, text_hashes
 from data.cache.memory import MemoryTier
 from data.cache.metrics import CacheMetrics
@@ -115,14 +114,10 @@ class DocumentCache:
     def around(self, encoder: Encoder) -> Encoder:
         """The encoder with the tiers of documents before it: all of them keep float32, bit for bit."""
         ttl_s, tiers = self.config.document_ttl_s, list[Tier]()
-        memory = None
         if self.config.documents and self.config.memory_mb:
-            memory = MemoryTier(self.config.memory_mb, encoder.dim, ttl_s)
-            tiers.append(memory)
+            tiers.append(MemoryTier(self.config.memory_mb, encoder.dim, ttl_s))
         if self.url is not None:
             tiers.append(RedisTier(connect(self.url, self.config.timeout_ms), encoder.dim, ttl_s, np.float32))
-            if memory is not None:
-                GoneListener(connect(self.url, self.config.timeout_ms), encoder.fingerprint, memory)
         if self.artifacts.get(encoder.fingerprint):
             tiers.append(StoredTier(self.artifacts[encoder.fingerprint], encoder.dim))
         return CachedEncoder(encoder, "document", TieredCache(tiers, encoder.dim)) if tiers else encoder

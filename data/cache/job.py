@@ -1,4 +1,4 @@
-"""The cache of one embedding job: what it may copy from, what the tiers did, what its corpus holds no more."""
+"""The cache of one embedding job: what it may copy from, what the tiers did."""
 
 import json
 import logging
@@ -9,9 +9,7 @@ from typing import Any
 
 from data.cache import CacheConfig, TierCounts
 from data.cache.encoder import DocumentCache, open_redis
-from data.cache.events import publish_gone
-from data.cache.redis import connect
-from data.cache.stored import HashIndex, earlier_artifacts, open_indexes
+from data.cache.stored import earlier_artifacts
 from data.partitions import whole_or_absent
 
 logger = logging.getLogger("catena")
@@ -40,15 +38,14 @@ def document_cache(config: CacheConfig, out: Path) -> Iterator[DocumentCache]:
             redis.close()
 
 
-def report(counts: Mapping[str, TierCounts], gone: int) -> dict[str, Any]:
+def report(counts: Mapping[str, TierCounts]) -> dict[str, Any]:
     """What the tiers did, for the job's result; nothing where there were none.
 
     Args:
         counts: by tier.
-        gone: what ``tell_gone`` returned.
 
     Returns:
-        ``cache``: by tier ``lookups``, ``hits``, ``hit_rate`` and ``degraded``; ``copied_passages``; ``gone_texts``.
+        ``cache``: by tier ``lookups``, ``hits``, ``hit_rate`` and ``degraded``; ``copied_passages``.
     """
     if not counts:
         return {}
@@ -56,36 +53,7 @@ def report(counts: Mapping[str, TierCounts], gone: int) -> dict[str, Any]:
         tier: {**counted.model_dump(), "hit_rate": round(counted.hits / max(1, counted.lookups), 4)}
         for tier, counted in counts.items()
     }
-    return {"cache": by_tier, "copied_passages": sum(tier.hits for tier in counts.values()), "gone_texts": gone}
-
-
-def tell_gone(cache: DocumentCache, fingerprint: str, out: Path) -> int:
-    """Tell Redis and those who share it of texts that the job's forerunner held and it holds no more; returns how many.
-
-    The forerunner is the artifact with most of the job's texts: changed and deleted documents are what it has beside
-    them. An artifact that has fewer than half of its texts in common is another corpus, and has none.
-
-    Args:
-        cache: of the job.
-        fingerprint: of its encoder.
-        out: its artifact, whose index is written.
-    """
-    if cache.url is None or not cache.artifacts.get(fingerprint):
-        return 0
-    new = HashIndex(out)
-    counted = [(old, *_count(old, new)) for old in open_indexes(cache.artifacts[fingerprint])]
-    if not counted:
-        return 0
-    forerunner, missing, whole = max(counted, key=lambda one: one[2] - one[1])
-    if 2 * missing > whole:
-        return 0
-    with connect(cache.url, cache.config.timeout_ms) as client:
-        return publish_gone(client, fingerprint, forerunner.missing_in(new))
-
-
-def _count(old: HashIndex, new: HashIndex) -> tuple[int, int]:
-    """Rows of an index whose text another has not, and rows of it."""
-    return sum(len(hashes) for hashes in old.missing_in(new)), len(old.head)
+    return {"cache": by_tier, "copied_passages": sum(tier.hits for tier in counts.values())}
 
 
 def _settled(out: Path) -> dict[str, Sequence[Path]]:

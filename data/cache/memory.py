@@ -76,12 +76,6 @@ class MemoryTier:
             self._tokens[rows] = entries.tokens[first:]
             self._ends[rows] = self._clock() + self._ttl_s
 
-    def drop_many(self, keys: Sequence[bytes]) -> None:
-        """Forget entries, where they are there."""
-        with self._lock:
-            for key in keys:
-                self._drop(key)
-
     def clear(self) -> None:
         """Forget all."""
         with self._lock:

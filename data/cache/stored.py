@@ -80,13 +80,6 @@ class HashIndex:
         found = (self.head[rows] == head) & (self.tail[rows] == tail)
         return np.asarray(self._place[rows[found]]), found
 
-    def missing_in(self, other: "HashIndex") -> Iterator[Hashes]:
-        """Hashes that stand here and not in another index, in batches, uint8 of shape (n, 16)."""
-        for start in range(0, len(self.head), _CHUNK):
-            both = np.stack([self.head[start : start + _CHUNK], self.tail[start : start + _CHUNK]], axis=1)
-            hashes = both.astype(">u8").view(np.uint8).reshape(-1, 16)
-            yield hashes[~other.find(hashes)[1]]
-
 
 def open_indexes(artifacts: Sequence[Path]) -> list[HashIndex]:
     """The indexes of those artifacts that are still there; the others are told of."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.cache import CacheConfig, sum_counts
-from data.cache.job import document_cache, report, tell_gone
+from data.cache.job import document_cache, report
 from data.cache.stored import write_index
 from data.embedding import pool
 from data.embedding.actor import Embedded
@@ -48,7 +48,7 @@ def embed(
         this run's own, from the first partition begun to the last one written), ``padding_share``,
         ``startup_seconds`` (until the first encoder was loaded), ``precision``,
         ``cosine_to_fp32``, ``fingerprint`` and ``dim``; with a cache also ``cache``: what each tier did,
-        ``copied_passages``, which no encoder computed, and ``gone_texts``, which other processes were told of.
+        ``copied_passages``, which no encoder computed.
 
     Raises:
         InputError: if there is no such encoder, Redis refuses the password, the folder holds vectors of another one,
@@ -71,9 +71,8 @@ def embed(
         whole = sorted([*kept, *(done.partition for done in made)], key=lambda partition: partition.name)
         write_index(out)
         write_manifest(whole, out)
-        gone = tell_gone(shared, whole[0].fingerprint, out)
     counts = sum_counts(done.cache for done in made)
-    return {**_result(whole, kept, made, begun_at), **report(counts, gone)}
+    return {**_result(whole, kept, made, begun_at), **report(counts)}
 
 
 def _computed_in(partition: Partition) -> str:

@@ -96,12 +96,8 @@ def write_vectors(
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write rows with an ``id`` and a ``vector`` so that those of some ids can be read without the others.
-
-    Each row group has a Bloom filter of its ids, one in a hundred of which errs; two bytes a row.
-    """
-    bloom = {"id": {"ndv": min(ROW_GROUP, max(1, len(table))), "fpp": 0.01}}
-    write_partition(table, path, bloom_filter_options=bloom, **_LAYOUT)
+    """Write rows with an ``id`` and a ``vector``, in row groups small enough that a few vectors cost no partition."""
+    write_partition(table, path, **_LAYOUT)
 
 
 def vector_column(vectors: Floats, storage: Storage) -> tuple[pa.Field, pa.Array]:

@@ -17,34 +17,18 @@ class NeighborSampler(BaseSampler):
         graph: n nodes.
         fan_out: neighbours drawn a node, one number a hop.
         rng: the only source of chance.
-        edge_time: int64 (m,), one a directed edge of ``graph``; a seed with a time then sees only edges up to it, and
-            every seed gets a subgraph of its own (a node may stand in several of them, with different neighbours).
     """
 
-    def __init__(
-        self, graph: Graph, fan_out: tuple[int, ...], rng: np.random.Generator, edge_time: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, graph: Graph, fan_out: tuple[int, ...], rng: np.random.Generator) -> None:
         self.indptr, self.indices = graph.indptr, graph.indices
         self.num_nodes = graph.num_nodes
         self.fan_out = fan_out
         self.rng = rng
-        self._time_keys: np.ndarray | None = None
         self._local = np.full(graph.num_nodes, -1, np.int64)  # scratch: global to local node number
-        if edge_time is not None:
-            self._sort_by_time(edge_time)
-
-    def _sort_by_time(self, edge_time: np.ndarray) -> None:
-        """Order every row by time, so that "up to t" is a prefix found by one binary search."""
-        rows = np.repeat(np.arange(self.num_nodes), np.diff(self.indptr))
-        order = np.lexsort((edge_time, rows))
-        self.indices = self.indices[order]
-        self._moments, rank = np.unique(edge_time[order], return_inverse=True)
-        self._time_keys = rows * (len(self._moments) + 1) + rank
 
     def sample_from_nodes(self, index: NodeSamplerInput, **kwargs: object) -> SamplerOutput:
         """Subgraph around seed nodes; see ``sample``."""
-        time = index.time.numpy() if index.time is not None else None
-        return self.sample(index.node.numpy(), time=time)
+        return self.sample(index.node.numpy())
 
     def sample_from_edges(self, index: EdgeSamplerInput, neg_sampling: object = None) -> SamplerOutput:
         """Subgraph around both ends of seed links, with those links and their reverses left out."""
@@ -55,24 +39,17 @@ class NeighborSampler(BaseSampler):
         ends = np.stack([index.row.numpy(), index.col.numpy()])
         return self.sample(ends.reshape(-1), without=ends)
 
-    def sample(
-        self, seeds: np.ndarray, without: np.ndarray | None = None, time: np.ndarray | None = None
-    ) -> SamplerOutput:
+    def sample(self, seeds: np.ndarray, without: np.ndarray | None = None) -> SamplerOutput:
         """Sample ``len(fan_out)`` hops around seeds.
 
         Args:
-            seeds: int64 (s,); repeats are folded unless ``time`` is given.
+            seeds: int64 (s,); repeats are folded.
             without: int64 (2, k), links to leave out in both directions: the supervision of a training batch.
-            time: int64 (s,), the moment of each seed.
 
         Returns:
             ``node`` (global numbers, seeds first), and edges ``row`` → ``col`` in local numbers, pointing to the seeds.
         """
-        if time is not None and self._time_keys is None:
-            raise ValueError("seeds have a time but the graph has none: build the sampler with edge_time")
         banned = self._codes(without) if without is not None else None
-        if time is not None:
-            return self._sample_disjoint(seeds, banned, time)
         nodes = [np.unique(seeds)]
         self._local[nodes[0]] = np.arange(len(nodes[0]))
         count, rows, cols, per_hop = len(nodes[0]), [], [], [len(nodes[0])]
@@ -93,27 +70,6 @@ class NeighborSampler(BaseSampler):
         found = np.concatenate(nodes)
         self._local[found] = -1
         return _output(found, rows, cols, per_hop)
-
-    def _sample_disjoint(self, seeds: np.ndarray, banned: np.ndarray | None, time: np.ndarray) -> SamplerOutput:
-        """One tree a seed, each grown from edges no later than the seed's moment."""
-        keys = self._time_keys
-        assert keys is not None
-        moment = np.searchsorted(self._moments, time, side="right")  # edges of rank < moment are visible
-        frontier, when, first = seeds, moment, 0
-        nodes, rows, cols, per_hop = [seeds], [], [], [len(seeds)]
-        for width in self.fan_out:
-            visible = np.searchsorted(keys, frontier * (len(self._moments) + 1) + when) - self.indptr[frontier]
-            parent, neighbour = self._draw(frontier, visible, width)
-            if banned is not None:
-                kept = ~np.isin(frontier[parent] * self.num_nodes + neighbour, banned)
-                parent, neighbour = parent[kept], neighbour[kept]
-            start = first + len(frontier)
-            rows.append(np.arange(start, start + len(neighbour)))
-            cols.append(first + parent)
-            frontier, when, first = neighbour, when[parent], start
-            nodes.append(neighbour)
-            per_hop.append(len(neighbour))
-        return _output(np.concatenate(nodes), rows, cols, per_hop)
 
     def _codes(self, links: np.ndarray) -> np.ndarray:
         return np.concatenate([links[0] * self.num_nodes + links[1], links[1] * self.num_nodes + links[0]])

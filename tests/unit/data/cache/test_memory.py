@@ -64,16 +64,6 @@ def test_nothing_outlives_its_time() -> None:
     assert not memory.get_many([b"a", b"a"])[1].any() and len(memory) == 0
 
 
-def test_what_is_dropped_is_gone_and_its_row_used_again() -> None:
-    memory = tier(2)
-    memory.put_many([b"a", b"b"], entries(1, 2))
-    memory.drop_many([b"a", b"x"])
-    memory.put_many([b"c"], entries(3))
-    assert memory.get_many([b"a", b"b", b"c"])[1].tolist() == [False, True, True]
-    memory.clear()
-    assert len(memory) == 0
-
-
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 9), min_size=1, max_size=6, unique=True))))
 def test_it_holds_what_a_plain_list_by_use_holds(operations: list[tuple[bool, list[int]]]) -> None:
     memory, model = tier(4), list[int]()

@@ -18,9 +18,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from data.cache import Entries
 from data.cache.embedded import EmbeddedRedis
-from data.cache.events import GoneListener, publish_gone
-from data.cache.keys import cache_keys, text_hashes
-from data.cache.memory import MemoryTier
 from data.cache.redis import Breaker, RedisTier, check, connect
 from data.errors import InputError
 
@@ -207,37 +204,3 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cache\.folder: .* cannot keep its files in"):
         EmbeddedRedis(tmp_path / "file", 16)
-
-
-def test_texts_that_are_gone_are_dropped_everywhere(client: Redis, url: str) -> None:
-    hashes = text_hashes([str(number) for number in range(10)])
-    keys = cache_keys("document", "mark", hashes)
-    memory, redis = MemoryTier(1, DIM, 60.0), RedisTier(client, DIM, 60.0, np.float32)
-    listener = GoneListener(connect(url, SLOW_MS), "mark", memory)
-    other = MemoryTier(1, DIM, 60.0)
-    stranger = GoneListener(connect(url, SLOW_MS), "another encoder", other)
-    try:
-        assert listener.listening.wait(30) and stranger.listening.wait(30)
-        for tier in (memory, other, redis):
-            tier.put_many(keys, random_entries(10))
-        assert publish_gone(client, "mark", [hashes[:3], hashes[3:4]]) == 4
-        wait_for(lambda: len(memory) == 6)
-        assert redis.get_many(keys)[1].tolist() == memory.get_many(keys)[1].tolist() == [False] * 4 + [True] * 6
-        assert len(other) == 10
-        assert {"cmdstat_mget", "cmdstat_publish"} <= client.info("commandstats").keys()
-        assert not {"cmdstat_keys", "cmdstat_scan"} & client.info("commandstats").keys()
-    finally:
-        listener.close()
-        stranger.close()
-
-
-def test_what_may_have_been_missed_empties_the_tier(tmp_path: Path) -> None:
-    memory = MemoryTier(1, DIM, 60.0)
-    with EmbeddedRedis(tmp_path, 16) as server, connect(server.url, SLOW_MS) as client:
-        listener = GoneListener(connect(server.url, SLOW_MS), "mark", memory)
-        assert listener.listening.wait(30)
-        memory.put_many([b"k"], random_entries(1))
-        os.kill(client.info()["process_id"], signal.SIGKILL)
-        wait_for(lambda: len(memory) == 0)
-        listener.close()
-    assert publish_gone(connect(server.url, 50), "mark", [text_hashes(["a"])]) == 0

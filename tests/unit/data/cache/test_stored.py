@@ -13,9 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.cache import CacheConfig
-from data.cache.encoder import DocumentCache
-from data.cache.job import tell_gone
 from data.cache.keys import cache_keys, text_hashes, to_arrow
 from data.cache.stored import FOLDER, HashIndex, StoredTier, earlier_artifacts, write_index
 from data.partitions import partition_name, write_partition
@@ -108,12 +105,6 @@ def test_two_texts_that_share_eight_bytes_of_hash_are_not_mistaken_for_each_othe
     assert HashIndex(tmp_path).find(np.concatenate([hashes, other]))[1].tolist() == [True, False]
 
 
-def test_what_an_artifact_holds_no_more(tmp_path: Path) -> None:
-    old, new = store(tmp_path / "old", [["a", "b"], ["c"]]), store(tmp_path / "new", [["c", "x"]])
-    gone = [row.tobytes() for part in HashIndex(old).missing_in(HashIndex(new)) for row in part]
-    assert sorted(gone) == sorted(row.tobytes() for row in text_hashes(["a", "b"]))
-
-
 def test_only_finished_exact_artifacts_are_copied_from(tmp_path: Path) -> None:
     store(tmp_path / "good", [["a"]])
     (store(tmp_path / "unfinished", [["a"]]) / "_SUCCESS").unlink()
@@ -148,12 +139,6 @@ def test_what_is_removed_before_it_is_opened_is_counted_not_fatal(tmp_path: Path
     found, mask = tier.get_many(keys_of(["a", "b", "c"]))
     assert mask.tolist() == [False, False, True] and found.vectors.tolist() == [vector_of("c")]
     assert tier.counts.degraded == 3  # "a" and "b", which the first may have had, and "b" of the second
-
-
-def test_a_forerunner_that_is_gone_tells_of_no_texts(tmp_path: Path) -> None:
-    new = store(tmp_path / "new", [["a"]])
-    cache = DocumentCache(CacheConfig(documents=True), "unix:///no/such/socket", {"mark": [tmp_path / "gone"]})
-    assert tell_gone(cache, "mark", new) == 0
 
 
 def test_partitions_of_before_the_hashes_are_passed_over(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Neighbour sampling: distinct, uniform, within the fan-out, never a link left out, never an edge from the future."""
+"""Neighbour sampling: distinct, uniform, within the fan-out, never a link left out."""
 
 from importlib.util import find_spec
 
@@ -34,8 +34,8 @@ def edges_of(found: SamplerOutput) -> Pairs:
     return list(zip(found.node[found.row].tolist(), found.node[found.col].tolist(), strict=True))
 
 
-def sampler(graph: Graph, fan_out: tuple[int, ...], seed: int = 0, time: np.ndarray | None = None) -> NeighborSampler:
-    return NeighborSampler(graph, fan_out, np.random.default_rng(seed), time)
+def sampler(graph: Graph, fan_out: tuple[int, ...], seed: int = 0) -> NeighborSampler:
+    return NeighborSampler(graph, fan_out, np.random.default_rng(seed))
 
 
 @settings(deadline=None)
@@ -126,67 +126,6 @@ def test_pygs_interface() -> None:
     assert {frozenset(edge) for edge in edges_of(by_edge)} == {frozenset({0, 1}), frozenset({2, 3}), frozenset({3, 4})}
     with pytest.raises(ValueError, match="neg_sampling=None"):
         sampler(graph, (2,)).sample_from_edges(link, neg_sampling="binary")
-
-
-# Links that carry a time
-
-
-def timed(
-    pairs: Pairs, moments: list[int], num_nodes: int = NODES
-) -> tuple[Graph, np.ndarray, dict[frozenset[int], int]]:
-    graph = graph_of(pairs, num_nodes)
-    since: dict[frozenset[int], int] = {}
-    for pair, moment in zip(pairs, moments, strict=False):
-        since.setdefault(frozenset(pair), moment)
-    rows = np.repeat(np.arange(num_nodes), graph.degrees)
-    time = np.array([since[frozenset(edge)] for edge in zip(rows.tolist(), graph.indices.tolist(), strict=True)])
-    return graph, time.astype(np.int64), since
-
-
-@settings(deadline=None)
-@given(PAIRS, st.lists(st.integers(-3, 6), min_size=45, max_size=45), SEEDS, st.data(), FAN_OUT)
-def test_no_tree_holds_an_edge_later_than_its_seed(
-    pairs: Pairs, moments: list[int], seeds: list[int], data: st.DataObject, fan_out: tuple[int, ...]
-) -> None:
-    graph, time, since = timed(pairs, moments)
-    when = data.draw(st.lists(st.integers(-5, 8), min_size=len(seeds), max_size=len(seeds)))
-    found = sampler(graph, fan_out, 1, time).sample(np.array(seeds), time=np.array(when))
-    nodes = found.node.tolist()
-    assert nodes[: len(seeds)] == seeds, "seeds first, in their order, repeats kept"
-    tree = list(range(len(seeds)))  # which seed each local node belongs to
-    children: dict[int, list[int]] = {}
-    for row, col in zip(found.row.tolist(), found.col.tolist(), strict=True):
-        assert row == len(tree), "each node is drawn once, for one parent: the trees are disjoint"
-        tree.append(tree[col])
-        children.setdefault(col, []).append(nodes[row])
-        assert since[frozenset((nodes[row], nodes[col]))] <= when[tree[col]]
-    assert len(tree) == len(nodes)
-    for seed, (node, moment) in enumerate(zip(seeds, when, strict=True)):
-        own = graph.indices[graph.indptr[node] : graph.indptr[node + 1]].tolist()
-        visible = [other for other in own if since[frozenset((node, other))] <= moment]
-        drawn = children.get(seed, [])
-        assert len(set(drawn)) == len(drawn) == min(fan_out[0], len(visible)), "all that is visible can be drawn"
-        assert set(drawn) <= set(visible)
-
-
-def test_visible_neighbours_are_drawn_uniformly_and_links_left_out_are_not() -> None:
-    graph, time, _ = timed([(0, leaf) for leaf in range(1, 10)], list(range(1, 10)))
-    drawing, counts = sampler(graph, (2,), 5, time), np.zeros(NODES)
-    for _ in range(3000):
-        counts[drawing.sample(np.array([0]), time=np.array([6])).node[1:]] += 1
-    assert counts[7:].sum() == 0 and scipy.stats.chisquare(counts[1:7]).pvalue > 1e-3
-    left_out = np.array([[3, 0], [0, 5]])
-    for _ in range(50):
-        found = drawing.sample(np.array([0, 0]), without=left_out, time=np.array([6, 9]))
-        assert not {3, 5} & set(found.node[2:].tolist())
-
-
-def test_a_time_for_seeds_needs_a_time_for_edges() -> None:
-    with pytest.raises(ValueError, match="build the sampler with edge_time"):
-        sampler(star(3), (2,)).sample(np.array([0]), time=np.array([1]))
-    seeds = NodeSamplerInput(None, torch.tensor([0]), time=torch.tensor([1]))
-    graph, time, _ = timed([(0, 1), (0, 2)], [1, 2])
-    assert sampler(graph, (2,), 0, time).sample_from_nodes(seeds).node.tolist() == [0, 1]
 
 
 @pytest.mark.skipif(find_spec("pyg_lib") is None, reason="pyg-lib is not installed: no second sampler to compare with")
