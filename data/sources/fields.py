@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from data.errors import InputError
 from data.sources import cells
 from data.sources.cells import BadCell, is_missing
-from data.sources.records import Broken, Record, Records
+from data.sources.lines import Broken, Record, Records
 from data.sources.remote import SourceFile
 from data.sources.rows import Reading, Reject, Row, valid_unicode
 
