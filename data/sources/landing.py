@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError
+from data.metadata import write_metadata
 from data.partitions import write_partition
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS
 from data.sources.rows import TABLE_OF, Document, ReadTask, Reject, Row, Skipped
@@ -108,7 +109,7 @@ class _Spool:
         path.parent.mkdir(parents=True, exist_ok=True)
         columns: list[Any] = [list(column) for column in zip(*self.rows, strict=True)]
         if self.table == "documents":
-            columns[3] = [list(metadata.items()) for metadata in columns[3]]
+            columns[3] = [write_metadata(metadata) for metadata in columns[3]]
         pq.write_table(pa.table([self.positions], schema=PLACES), places_path(path))
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMAS[self.table], strict=True)]
         write_partition(pa.Table.from_arrays(arrays, schema=SCHEMAS[self.table]), path)

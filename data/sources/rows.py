@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Document(NamedTuple):
@@ -12,7 +12,7 @@ class Document(NamedTuple):
     id: str
     title: str
     text: str
-    metadata: Mapping[str, str] = {}
+    metadata: Mapping[str, Any] = {}  # see data/metadata.py for what values may be
     time: datetime | None = None
 
 
@@ -75,14 +75,3 @@ class ReadTask:
     source: str
     unit: str
     read: Callable[[], Reading]
-
-
-def valid_unicode(text: str) -> bool:
-    """Whether a string can be stored: JSON can smuggle in half of a surrogate pair, which UTF-8 cannot hold."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
