@@ -14,7 +14,7 @@ Follow a document through these modules in this order:
 ``sampling``    some passages of a table, for what is fitted or measured on a sample
 ``reduce``      vectors in fewer dimensions (``reduction``) or fewer bytes (``quantise``)
 ``late``        passages to the vectors of their tokens; ``maxsim`` scores them
-``lexical``     passages to BM25 weights
+``words``       text to words, by UAX 29; ``lexical`` makes terms and BM25 weights of them
 ``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers
 ``tfidf``       documents as the rare words they hold
 ``graph``       links to a graph and its splits; ``pair_features`` describes a pair of documents by its neighbourhood

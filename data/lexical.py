@@ -1,4 +1,4 @@
-"""BM25 as sparse vectors: words of any script to terms, terms to weights; the index multiplies in the IDF.
+"""BM25 as sparse vectors: words to terms, terms to weights; the index multiplies in the IDF.
 
 Okapi BM25 (Robertson and Zaragoza, 2009) splits into a part that depends on one passage and a part that depends on the
 whole collection. The first is computed here and stored; the second, the inverse document frequency, is kept current by
@@ -6,7 +6,6 @@ the index (Qdrant's ``Modifier.IDF``), so that a passage can be added without to
 """
 
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,24 +14,16 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import regex
 from pydantic import AfterValidator
 
 from data.errors import nearest
+from data.words import words
 
 # The stop-words of Lucene's English analyser: few enough that a query of content words keeps them all.
 ENGLISH_STOP_WORDS = frozenset(
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
     "to was will with".split()
 )
-
-# Scripts without spaces between words are cut into overlapping pairs of characters, as Lucene's CJK analyser does.
-_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]+")
-_WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+")
-_ASCII_WORD = regex.compile(r"[a-z0-9]+")
-
-# Hebrew points and Arabic vowel signs: readers leave them out of a query, so they are left out of the index.
-_VOWEL_SIGNS = regex.compile(r"[\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0610-\u061A\u064B-\u065F\u0670]+")
 
 _TERMS_REMEMBERED = 2**18
 
@@ -60,9 +51,8 @@ class SparseVector(NamedTuple):
 class Tokenizer:
     """Text to terms, the same on both sides of the search.
 
-    NFKC, case folding, vowel signs of Hebrew and Arabic removed, words of letters, digits and marks; then, for a
-    language, its stop-words (English only) dropped and its Snowball stem taken. Words in a script that the stemmer does
-    not know pass through it unchanged.
+    Words are those of ``data.words``; for a language, its stop-words (English only) are dropped and Snowball stems
+    taken. Words in a script that the stemmer does not know pass through it unchanged.
 
     Args:
         language: a Snowball algorithm (``english``, ``german``, …), or ``none`` for whole words.
@@ -73,16 +63,17 @@ class Tokenizer:
 
         self._stop_words = ENGLISH_STOP_WORDS if language == "english" else frozenset()
         self._stem = None if language == "none" else Stemmer.Stemmer(language).stemWord
+        self._turkish = language == "turkish"
         self._number = lru_cache(_TERMS_REMEMBERED)(self._look_up)
 
     def terms(self, text: str) -> list[str]:
         """The terms of a text, repeated as they repeat."""
-        found = (self._term(word) for word in words(text))
+        found = (self._term(word) for word in words(text, self._turkish))
         return [term for term in found if term is not None]
 
     def numbers(self, text: str) -> list[int]:
         """The terms of a text as 32-bit numbers, repeated as they repeat."""
-        found = map(self._number, words(text))
+        found = map(self._number, words(text, self._turkish))
         return [number for number in found if number is not None]
 
     def _term(self, word: str) -> str | None:
@@ -93,17 +84,6 @@ class Tokenizer:
     def _look_up(self, word: str) -> int | None:
         term = self._term(word)
         return None if term is None else term_number(term)
-
-
-def words(text: str) -> list[str]:
-    """Case-folded words of any script; those of scripts without spaces come last."""
-    if text.isascii():
-        return list(_ASCII_WORD.findall(text.lower()))
-    folded = _VOWEL_SIGNS.sub("", unicodedata.normalize("NFKC", text).casefold())
-    pairs: list[str] = []
-    for run in _UNSPACED.findall(folded):
-        pairs.extend(run[i : i + 2] for i in range(max(len(run) - 1, 1)))
-    return [*_WORD.findall(_UNSPACED.sub(" ", folded) if pairs else folded), *pairs]
 
 
 def term_number(term: str) -> int:

@@ -31,6 +31,7 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 
+from data.missing import is_missing
 from data.surrogates import valid_unicode
 
 Scalar = str | int | float | bool
@@ -56,10 +57,14 @@ def metadata_value(value: object, path: Path, depth: int = 0) -> Value | None:  
     Raises:
         BadMetadata: if it cannot be written.
     """
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if value is None or type(value).__name__ in ("NaTType", "NAType"):  # pandas' own words for missing
+    if is_missing(value):
         return None
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        value = _of_numpy(value)
+    elif isinstance(value, np.ndarray):
+        value = list(value)
+    elif isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, str):
         if not valid_unicode(value):
             raise BadMetadata(f"{path_text(path)!r} is not valid Unicode")
@@ -69,15 +74,16 @@ def metadata_value(value: object, path: Path, depth: int = 0) -> Value | None:  
     if isinstance(value, int):
         return int(_finite(value, path))
     if isinstance(value, float):
-        return None if math.isnan(value) else float(_finite(value, path))
+        return float(_finite(value, path))
     if isinstance(value, Decimal):
-        return None if value.is_nan() else format(_finite(value, path), "f")
+        return format(_finite(value, path), "f")
     if isinstance(value, datetime):
         return _moment(value, path)
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
-        return _duration(getattr(value, "value", None) or round(value / timedelta(microseconds=1)) * 1000)
+        whole = value // timedelta(microseconds=1) * 1000
+        return _duration(whole + getattr(value, "nanoseconds", 0))  # which pandas' durations have
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, pa.MonthDayNano):
@@ -167,6 +173,12 @@ def _finite(value: Any, path: Path) -> Any:  # noqa: ANN401 - int, float or Deci
     if not finite:
         raise BadMetadata(f"{path_text(path)!r} is infinite, or too large a number")
     return value
+
+
+def _of_numpy(value: np.datetime64 | np.timedelta64) -> object:
+    unit = "datetime64[us]" if isinstance(value, np.datetime64) else "timedelta64[us]"
+    converted: object = value.astype(unit).item()
+    return converted
 
 
 def _moment(value: datetime, path: Path) -> str:

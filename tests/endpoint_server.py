@@ -91,6 +91,16 @@ def status(code: int, **headers: str) -> Answer:
     return lambda handler, body: handler.send(b'{"error": {"message": "so it is"}}', code, **headers)
 
 
+def counting(usage: object) -> Answer:
+    """Good answers that tell this of the tokens they took."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        content = json.loads(body_of(vectors_of(body["input"])))
+        handler.send(json.dumps({**content, "usage": usage}).encode())
+
+    return answer
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """A server on a free port, until the end of the block."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.cache import TierCounts
+from data.measuring import Reporting
 
 
 class CacheMetrics:
@@ -17,11 +18,15 @@ class CacheMetrics:
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._counters: dict[str, Any] = {}
+        self._reporting = Reporting("metrics of the cache")
 
     def add(self, counts: Mapping[str, TierCounts]) -> None:
-        """Add what each tier did."""
-        if "ray" not in sys.modules or not sys.modules["ray"].is_initialized():
-            return
+        """Add what each tier did; a metric that fails is logged once and never ends the work."""
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            with self._reporting.guard():
+                self._add(counts)
+
+    def _add(self, counts: Mapping[str, TierCounts]) -> None:
         from ray.util.metrics import Counter
 
         for tier, counted in counts.items():

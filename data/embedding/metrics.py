@@ -1,5 +1,9 @@
 """What the embedding actors report to Ray's metrics, and so to its dashboard and to Prometheus."""
 
+from typing import Any
+
+from data.measuring import Reporting
+
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # upper bounds of the histogram of seconds per partition
 
 
@@ -7,25 +11,37 @@ class EmbedMetrics:
     """Passages, tokens, seconds and padding of one actor.
 
     Ray puts ``ray_`` before the names and says by its own tags which node and worker a figure is from. Where no Ray
-    runs, what is recorded goes nowhere.
+    runs, what is recorded goes nowhere. A metric that fails is logged once and never ends the embedding.
     """
 
     def __init__(self) -> None:
-        from ray.util.metrics import Counter, Gauge, Histogram
-
-        self._passages = Counter("catena_embed_passages", "passages embedded")
-        self._tokens = Counter("catena_embed_tokens", "tokens read by the encoder, padding apart")
-        self._partitions = Histogram(
-            "catena_embed_partition_seconds", "seconds from reading a partition to writing it", boundaries=[*SECONDS]
-        )
-        self._padding = Gauge(
-            "catena_embed_padding_share", "share of the computed token positions that were padding, last partition"
-        )
+        self._reporting = Reporting("metrics of the embedding")
+        self._metrics: dict[str, Any] = {}
+        with self._reporting.guard():
+            self._metrics = _open_metrics()
 
     def record(self, passages: int, tokens: int, seconds: float, padding_share: float) -> None:
-        """Count one partition."""
-        if passages:  # Ray's counters take no zero
-            self._passages.inc(passages)
-            self._tokens.inc(tokens)
-        self._partitions.observe(seconds)
-        self._padding.set(padding_share)
+        """Count one partition; any of the figures may be 0."""
+        if not self._metrics:
+            return
+        with self._reporting.guard():
+            for name, count in (("passages", passages), ("tokens", tokens)):
+                if count > 0:  # Ray's counters raise ValueError for 0
+                    self._metrics[name].inc(count)
+            self._metrics["seconds"].observe(max(0.0, seconds))  # a clock that was set back
+            self._metrics["padding"].set(padding_share)
+
+
+def _open_metrics() -> dict[str, Any]:
+    from ray.util.metrics import Counter, Gauge, Histogram
+
+    return {
+        "passages": Counter("catena_embed_passages", "passages embedded"),
+        "tokens": Counter("catena_embed_tokens", "tokens read by the encoder, padding apart"),
+        "seconds": Histogram(
+            "catena_embed_partition_seconds", "seconds from reading a partition to writing it", boundaries=[*SECONDS]
+        ),
+        "padding": Gauge(
+            "catena_embed_padding_share", "share of the computed token positions that were padding, last partition"
+        ),
+    }

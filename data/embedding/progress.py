@@ -3,9 +3,9 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import closing
 
 from data.embedding.actor import Embedded
+from data.measuring import Reporting
 
 logger = logging.getLogger("catena")
 
@@ -58,19 +58,27 @@ def duration(seconds: float) -> str:
 
 
 def watched(done: Iterator[Embedded], rates: Rates) -> Iterator[Embedded]:
-    """Pass partitions on; a bar on standard error shows them, or a line in the log every half minute."""
+    """Pass partitions on; a bar on standard error shows them, or a line in the log every half minute.
+
+    What cannot be shown, on a terminal that is gone for example, is logged once and does not end the job.
+    """
     from tqdm import tqdm
 
     form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} passages, {postfix}"
     bar = tqdm(total=rates.total, initial=rates.done, desc="embed", postfix="starting", bar_format=form, disable=None)
+    reporting = Reporting("progress of the embedding")
     told_at = time.time()
-    with closing(bar):
+    try:
         for embedded in done:
-            rates.add(embedded)
-            now = time.time()
-            bar.set_postfix_str(rates.told(now), refresh=False)
-            bar.update(embedded.partition.rows)
-            if bar.disable and now - told_at >= LINE_EVERY_S:
-                logger.info("embed: %s of %s passages, %s", f"{rates.done:,}", f"{rates.total:,}", rates.told(now))
-                told_at = now
+            with reporting.guard():
+                rates.add(embedded)
+                now = time.time()
+                bar.set_postfix_str(rates.told(now), refresh=False)
+                bar.update(embedded.partition.rows)
+                if bar.disable and now - told_at >= LINE_EVERY_S:
+                    logger.info("embed: %s of %s passages, %s", f"{rates.done:,}", f"{rates.total:,}", rates.told(now))
+                    told_at = now
             yield embedded
+    finally:
+        with reporting.guard():
+            bar.close()

@@ -14,6 +14,7 @@ from data.encoders import Encoded, Vectors
 from data.encoders.config import HashedConfig
 from data.errors import InputError
 from data.lexical import Tokenizer
+from data.words import VERSION
 
 _SIGN = 1 << 31  # this bit of a term's number gives its sign, the others its dimension
 
@@ -57,7 +58,7 @@ class Idf:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.unfinished")
         unseen = np.array([self.unseen], dtype=np.float32)
-        save_file({"terms": self.terms, "weights": self.weights, "unseen": unseen}, unfinished, {"language": language})
+        save_file({"terms": self.terms, "weights": self.weights, "unseen": unseen}, unfinished, _counted_in(language))
         unfinished.replace(path)
 
     @classmethod
@@ -65,22 +66,23 @@ class Idf:
         """Read what ``save`` wrote.
 
         Raises:
-            InputError: if there is no such file, it is no such file, or its words were stemmed in another language.
+            InputError: if it cannot be read, or its words were stemmed in another language or are of another version.
         """
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(path, framework="np") as file:
-                fitted = (file.metadata() or {}).get("language")
+                counted_in = file.metadata() or {}
                 terms, weights, unseen = (file.get_tensor(name) for name in ("terms", "weights", "unseen"))
                 read = cls(terms, weights, float(unseen[0]))
         except (OSError, SafetensorError, ValueError) as error:
             raise InputError(
                 f"encoder.hashed.idf: {path} cannot be read: {error}", "Make it with `catena encoder idf RUN.yaml`."
             ) from None
-        if fitted != language:
+        if counted_in != _counted_in(language):
             raise InputError(
-                f"encoder.hashed.idf: {path} was fitted with language {fitted}, the encoder has {language}",
+                f"encoder.hashed.idf: {path} was fitted for language {counted_in.get('language')}, words "
+                f"{counted_in.get('words', 1)}; the encoder has language {language}, words {VERSION}",
                 "Make it anew with `catena encoder idf RUN.yaml`.",
             )
         return read
@@ -88,6 +90,11 @@ class Idf:
     def by_term(self) -> Mapping[int, float]:
         """Weight of each term that was seen."""
         return dict(zip(self.terms.tolist(), self.weights.tolist(), strict=True))
+
+
+def _counted_in(language: str) -> dict[str, str]:
+    """What decides the terms that a text has, as the file says it."""
+    return {"language": language, "words": str(VERSION)}
 
 
 class HashedEncoder:
@@ -110,7 +117,7 @@ class HashedEncoder:
         self._tokenizer = Tokenizer(config.language)
         self._weight = {} if idf is None else idf.by_term()
         self._unseen = 1.0 if idf is None else idf.unseen
-        described = hashlib.blake2b(f"hashed tf-idf 1 {config.dim} {config.language}".encode(), digest_size=8)
+        described = hashlib.blake2b(f"hashed tf-idf {VERSION} {config.dim} {config.language}".encode(), digest_size=8)
         if idf is not None:
             described.update(idf.terms.tobytes() + idf.weights.tobytes())
         self.fingerprint = described.hexdigest()

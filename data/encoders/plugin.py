@@ -9,6 +9,8 @@ import numpy as np
 from data.encoders import Encoded, Encoder, Vectors
 from data.encoders.config import EncoderConfig
 from data.errors import InputError
+from data.measuring import Reporting
+from data.words import count_words
 
 
 class PluginEncoder:
@@ -22,6 +24,7 @@ class PluginEncoder:
 
     def __init__(self, name: str, encoder: Any) -> None:  # noqa: ANN401 - whatever the user's function returns
         self._encoder = encoder
+        self._reporting = Reporting(f"tokens of {name}")
         self.dim = int(encoder.dim)
         self.fingerprint = str(getattr(encoder, "fingerprint", name))
         self.precision = str(getattr(encoder, "precision", "own"))
@@ -52,9 +55,15 @@ class PluginEncoder:
         return self._checked(texts, getattr(self._encoder, "encode_queries", self._encoder.encode))
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
-        """Vectors with their tokens; words are counted where the encoder counts none."""
-        count = getattr(self._encoder, "count_tokens", _count_words)
-        return Encoded(self.encode(texts), np.asarray(count(list(texts)), dtype=np.int32), 0.0)
+        """Vectors with their tokens; words are counted where the encoder counts none, or fails to."""
+        tokens = count_words(texts)
+        if hasattr(self._encoder, "count_tokens"):
+            with self._reporting.guard():
+                counted = np.asarray(self._encoder.count_tokens(list(texts)), dtype=np.int32)
+                if counted.shape != (len(texts),):
+                    raise ValueError(f"count_tokens of {len(texts)} texts gave an array of shape {counted.shape}")
+                tokens = counted
+        return Encoded(self.encode(texts), tokens, 0.0)
 
 
 def load_plugin(config: EncoderConfig, batch_tokens: int, threads: int | None) -> Encoder:
@@ -98,7 +107,3 @@ def find_factory(path: str) -> Callable[[EncoderConfig], Any]:
         )
     found: Callable[[EncoderConfig], Any] = factory
     return found
-
-
-def _count_words(texts: Sequence[str]) -> list[int]:
-    return [len(text.split()) for text in texts]

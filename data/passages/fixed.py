@@ -9,13 +9,16 @@ import numpy.typing as npt
 import regex
 
 from data.passages import Span
+from data.words import KATAKANA, UNSPACED
 
 Starts = npt.NDArray[np.int64]
 Points = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
 LONGEST_TOKEN = 100  # characters; one that is longer (WordPiece makes a word of any length one token) counts as several
-# Scripts that put no space between words: a word may begin at every character but at marks, which belong to the former.
-_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}--\p{M}]", regex.V1)
-_STOP = regex.compile(r"[\u3001-\u3011\uff01-\uff0f\uff1a-\uff20]")  # their punctuation, with no space behind it
+# A word may begin at every character of these scripts but at marks, which belong to the former.
+_UNSPACED = regex.compile(rf"[[{UNSPACED}]--\p{{M}}]", regex.V1)
+_KATAKANA = regex.compile(rf"[{KATAKANA}]")  # its words are whole, but there is no space between them and others
+# Their punctuation, with no space behind it, and the space that is not seen.
+_STOP = regex.compile(r"[\u200b\u3001-\u3011\uff01-\uff0f\uff1a-\uff20]")
 _PLANE = 2**16
 
 
@@ -120,10 +123,11 @@ def _code_points(text: str) -> Points:
 
 
 def _begins_word(points: Points, places: Starts) -> npt.NDArray[np.bool_]:
-    """Whether a word begins at each of the visible places: behind white space, or in a script that has none."""
+    """Whether a word begins at each of the visible places: behind white space, or where UAX 29 breaks between words."""
     own, before = points[places], points[np.maximum(places - 1, 0)]
-    unspaced = _in_class(own, "unspaced")
-    script_changes = _in_class(own, "word") & (_in_class(before, "unspaced") | _in_class(before, "stop"))
+    unspaced, ends_word = _in_class(own, "unspaced"), _in_class(before, "unspaced") | _in_class(before, "stop")
+    to_or_from_katakana = _in_class(own, "katakana") != _in_class(before, "katakana")
+    script_changes = _in_class(own, "word") & (ends_word | to_or_from_katakana)
     begins: npt.NDArray[np.bool_] = (places == 0) | _in_class(before, "space") | unspaced | script_changes
     return begins
 
@@ -136,7 +140,13 @@ def _in_class(points: Points, name: str) -> npt.NDArray[np.bool_]:
 @cache
 def _classes() -> dict[str, npt.NDArray[np.bool_]]:
     """For each character of the first plane, and one entry for all beyond it, whether it is of a class."""
-    members = {"space": str.isspace, "word": str.isalnum, "unspaced": _UNSPACED.match, "stop": _STOP.match}
+    members = {
+        "space": str.isspace,
+        "word": str.isalnum,
+        "unspaced": _UNSPACED.match,
+        "katakana": _KATAKANA.match,
+        "stop": _STOP.match,
+    }
     return {
         name: np.array([*(bool(member(chr(point))) for point in range(_PLANE)), False], np.bool_)
         for name, member in members.items()

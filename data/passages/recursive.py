@@ -5,6 +5,9 @@ and the new cuts soon meet again: a paragraph that ends in the windows of both i
 """
 
 import re
+from collections.abc import Iterator
+
+import regex
 
 from data.passages import Span
 
@@ -25,8 +28,10 @@ BOUNDARIES = (
     re.compile(r"\n\s*\n"),
     SENTENCE,
     re.compile(r"\n"),
-    re.compile(r"\s+"),
+    re.compile(r"[\s\u200b]+"),
 )
+# Where there is no space in reach: between words by UAX 29, or else between what readers see as characters.
+_WITHIN_LINES = (regex.compile(r"\b(?=.)", regex.WORD | regex.DOTALL), regex.compile(r"\X"))
 _VISIBLE = re.compile(r"\S")
 
 
@@ -66,6 +71,13 @@ def _cut(text: str, start: int, limit: int) -> int:
             pass
         if last:
             return last.end()
+    for boundary in _WITHIN_LINES:  # two characters more, as what follows decides on a break too
+        breaks: Iterator[int] = (
+            found.start() for found in boundary.finditer(text, start + limit // 2, start + limit + 2)
+        )
+        reached = [place for place in breaks if start + limit // 2 < place <= start + limit]
+        if reached:
+            return reached[-1]
     return start + limit
 
 

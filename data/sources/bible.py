@@ -10,7 +10,17 @@ from typing import Literal
 from pydantic import Field
 
 from data.artifacts import StageConfig
-from data.sources.fields import BadField, id_of, metadata_of, need_columns, number_of, rows, shown, text_of
+from data.sources.fields import (
+    BadField,
+    MissingField,
+    id_of,
+    metadata_of,
+    need_columns,
+    rows,
+    shown,
+    text_of,
+    weight_of,
+)
 from data.sources.paths import find
 from data.sources.records import Broken, Record, delimited, header, json_lines
 from data.sources.remote import SourceFile
@@ -37,8 +47,7 @@ class BibleSource(StageConfig):
         """One for each file."""
         verses = find(self.verses)
         tasks = [
-            ReadTask(str(file), "line", partial(rows, "documents", file, partial(json_lines, file), verse))
-            for file in verses
+            ReadTask(str(file), "line", partial(rows, "documents", partial(json_lines, file), verse)) for file in verses
         ]
         for file in find(self.crossrefs):
             need_columns(file, header(file, "tsv") or [], COLUMNS)
@@ -66,7 +75,7 @@ def cross_references(
             continue
         try:
             source, target = id_of(record, "source"), id_of(record, "target")
-            last, votes = record["target_end"], number_of(record, "votes")
+            last, votes = record["target_end"], weight_of(record, "votes")
             if votes < min_votes:
                 yield line, Skipped("references with too few votes")
             elif not last or ranges == "first":
@@ -77,7 +86,7 @@ def cross_references(
                 for verse in _between(target, last, number, order):
                     yield line, Link(source, verse, "cross_reference", votes)
         except BadField as error:
-            yield line, Reject("links", str(error), shown(record))
+            yield line, Reject("links", str(error), shown(record), isinstance(error, MissingField))
 
 
 def _order(verses: list[SourceFile]) -> list[str]:

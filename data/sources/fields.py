@@ -1,17 +1,20 @@
 """Records to rows: which field of a record is the id, the text, the target, and what is wrong with a bad value."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 from data.errors import InputError
 from data.metadata import BadMetadata, Metadata, metadata_object
+from data.missing import is_missing
+from data.sources import cells
+from data.sources.cells import BadCell
 from data.sources.records import Broken, Record, Records
 from data.sources.remote import SourceFile
 from data.sources.rows import Reading, Reject, Row
-from data.surrogates import valid_unicode
+
+Value = TypeVar("Value")
 
 
 class BadField(ValueError):
@@ -19,28 +22,47 @@ class BadField(ValueError):
 
 
 class MissingField(BadField):
-    """A record without a field that every record needs."""
+    """A record without a field that every record needs: where all are like it, the mapping is wrong."""
+
+
+def cell_of(record: Record, field: str, convert: Callable[[object], Value | None]) -> Value | None:
+    """One cell of a record, converted; None where it is absent or missing (null, NaN, NaT).
+
+    Raises:
+        BadField: if it cannot be converted; the message names the column and the value.
+    """
+    value = record.get(field)
+    if is_missing(value):
+        return None
+    try:
+        return convert(value)
+    except BadCell as error:
+        raise BadField(f"{field!r} {error}") from None
+
+
+def _needed(record: Record, field: str, value: Value | None) -> Value:
+    """A value that may not be missing.
+
+    Raises:
+        MissingField: if the record has no such field.
+        BadField: if it is missing in this record.
+    """
+    if value is not None:
+        return value
+    if field not in record:
+        raise MissingField(f"{field!r} is missing")
+    raise BadField(f"{field!r} is null")
 
 
 def text_of(record: Record, field: str, default: str | None = None) -> str:
-    """A field as a string; numbers are written out, as ids often are numbers.
+    """A field as a text; numbers are written out.
 
     Raises:
         MissingField: if it is not there and there is no default.
         BadField: if it is no text.
     """
-    value = record.get(field)
-    if value is None:
-        if default is None:
-            raise MissingField(f"{field!r} is missing" if field not in record else f"{field!r} is null")
-        return default
-    if isinstance(value, str):
-        if not valid_unicode(value):
-            raise BadField(f"{field!r} is not valid Unicode")
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    raise BadField(f"{field!r} is not a text: {type(value).__name__}")
+    found = cell_of(record, field, cells.text)
+    return default if found is None and default is not None else _needed(record, field, found)
 
 
 def id_of(record: Record, field: str) -> str:
@@ -55,20 +77,22 @@ def id_of(record: Record, field: str) -> str:
     return value
 
 
-def number_of(record: Record, field: str) -> float:
-    """A field as a finite number.
+def weight_of(record: Record, field: str) -> float:
+    """A field as a finite number that float32 can hold.
 
     Raises:
         BadField: if it is not one.
     """
-    value = record.get(field)
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise BadField(f"{field!r} is not a number: {str(value)[:50]!r}") from None
-    if not math.isfinite(number):
-        raise BadField(f"{field!r} is not a finite number: {value!r}")
-    return number
+    return _needed(record, field, cell_of(record, field, cells.float32))
+
+
+def grade_of(record: Record, field: str) -> int:
+    """A field as a whole number: the grade of a judgment.
+
+    Raises:
+        BadField: if it is not one.
+    """
+    return _needed(record, field, cell_of(record, field, cells.whole))
 
 
 def time_of(record: Record, field: str | None) -> datetime | None:
@@ -77,18 +101,7 @@ def time_of(record: Record, field: str | None) -> datetime | None:
     Raises:
         BadField: if it is neither.
     """
-    value = record.get(field) if field else None
-    if value is None or value == "":
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else None
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-        elif moment is None:
-            moment = datetime.fromtimestamp(float(value), UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        raise BadField(f"{field!r} is not a time: {str(value)[:50]!r}") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return cell_of(record, field, cells.moment) if field else None
 
 
 def metadata_of(record: Record, fields: list[str]) -> Metadata:
@@ -127,41 +140,31 @@ def need_columns(file: SourceFile, found: list[str], needed: list[str]) -> None:
         )
 
 
-def rows(table: str, file: SourceFile, found: Callable[[], Records], build: Callable[[Record], Row]) -> Reading:
-    """Build a row of every record; what cannot be built is rejected.
+def rows(table: str, found: Callable[[], Records], build: Callable[[Record], Row]) -> Reading:
+    """A row of every record, or a reject that says why there is none.
 
-    Raises:
-        InputError: if no record of the first 100, or of the file, has the fields that it needs: then the mapping
-            is wrong, not the data.
+    Args:
+        table: the table that the rows are for.
+        found: opens the records.
+        build: makes a row of a record; raises BadField where it cannot.
     """
-    built = 0
-    misfits: list[Record] = []
     for position, record in found():
-        if isinstance(record, Broken):
-            yield position, Reject(table, record.reason, record.content)
-            continue
-        try:
-            row = build(record)
-        except BadField as error:
-            if isinstance(error, MissingField) and not built:
-                misfits.append(record)
-                if len(misfits) == 100:
-                    break
-            yield position, Reject(table, str(error), shown(record))
-            continue
-        built += 1
-        misfits.clear()
-        yield position, row
-    if misfits and not built:
-        try:
-            build(misfits[0])
-        except MissingField as error:
-            raise InputError(
-                f"{file}: {error} in every record; the fields are {', '.join(map(repr, misfits[0]))}",
-                "Map the fields in the `source` section of the run file.",
-            ) from None
+        yield position, row_or_reject(table, record, build)
+
+
+def row_or_reject(table: str, record: Record | Broken, build: Callable[[Record], Row]) -> Row | Reject:
+    """A row of one record, or a reject that says why there is none."""
+    if isinstance(record, Broken):
+        return Reject(table, record.reason, record.content)
+    try:
+        return build(record)
+    except BadField as error:
+        return Reject(table, str(error), shown(record), isinstance(error, MissingField))
 
 
 def shown(record: Record) -> str:
     """A record as it stands in the rejects table: JSON, cut to 500 characters."""
-    return json.dumps(record, ensure_ascii=True, default=str)[:500]
+    try:
+        return json.dumps(record, ensure_ascii=True, default=cells.described)[:500]
+    except (TypeError, ValueError, RecursionError):  # keys that are no text, circles, very long numbers
+        return ascii([cells.shortened(key) for key in record])[:500]

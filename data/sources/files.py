@@ -1,5 +1,6 @@
 """Files of documents, links, queries and judgments in any common format, with a mapping of their columns."""
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -9,14 +10,16 @@ from data.artifacts import StageConfig
 from data.sources import records as formats
 from data.sources.fields import (
     BadField,
+    grade_of,
     id_of,
     metadata_of,
     need_columns,
-    number_of,
     rows,
     text_of,
     time_of,
+    weight_of,
 )
+from data.sources.parquet_columns import without_binary
 from data.sources.paths import find
 from data.sources.records import Format, Record
 from data.sources.remote import AHEAD, SourceFile
@@ -34,15 +37,17 @@ class TableFiles(StageConfig):
     path: str = Field(description=PATH)
     format: Format | None = Field(None, description="jsonl, csv, tsv or parquet; told by the file's name where unset")
 
-    @property
-    def needed(self) -> list[str]:
-        """Columns that have to be there: those without a default, and those the run file names itself."""
+    def needed(self, found: Collection[str] = ()) -> list[str]:
+        """Columns that have to be there: those without a default, and those the run file names itself.
+
+        Args:
+            found: the columns that are there.
+        """
         raise NotImplementedError
 
-    @property
     def columns(self) -> list[str] | None:
         """Columns to read of a Parquet file; all where None."""
-        return self.needed
+        return self.needed()
 
     def build(self, record: Record) -> Row:
         """A row of a record.
@@ -62,28 +67,32 @@ class DocumentFiles(TableFiles):
 
     id: str = Field("id", description="column of the identity")
     title: str | None = Field("title", description="column of the title; may be absent unless named here")
-    text: str = Field("text", description="column of the text")
+    text: str = Field("text", description="column of the text; a document with a title alone is enough")
     time: str | None = Field(None, description="column of the time: ISO 8601, or seconds since 1970")
     metadata: list[str] | None = Field(None, description="columns kept for filters; every other column where unset")
 
-    @property
-    def needed(self) -> list[str]:
-        """Identity and text, and what the run file names."""
-        return [self.id, self.text, *self.named("title", "time"), *(self.metadata or [])]
+    def needed(self, found: Collection[str] = ()) -> list[str]:
+        """Identity, what the run file names, and a text where there is no title."""
+        texts = self.named("text") or ([] if self.title in found else [self.text])
+        return [self.id, *texts, *self.named("title", "time"), *(self.metadata or [])]
 
-    @property
     def columns(self) -> list[str] | None:
         """All columns where all are kept."""
-        return None if self.metadata is None else [*self.needed, *([self.title] if self.title else [])]
+        return None if self.metadata is None else [*self.needed(), *([self.title] if self.title else [])]
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Columns that are not metadata."""
+        return frozenset(column for column in (self.id, self.title, self.text, self.time) if column is not None)
 
     def build(self, record: Record) -> Document:
         """A document of a record: a title or a text is enough."""
+        id_ = id_of(record, self.id)
         title = text_of(record, self.title, "") if self.title else ""
-        document = Document(id_of(record, self.id), title, text_of(record, self.text))
+        document = Document(id_, title, text_of(record, self.text, "" if title.strip() else None))
         if not title.strip() and not document.text.strip():
             raise BadField("empty text")
-        used = {self.id, self.title, self.text, self.time}
-        kept = self.metadata if self.metadata is not None else [field for field in record if field not in used]
+        kept = self.metadata if self.metadata is not None else [field for field in record if field not in self.used]
         return document._replace(metadata=metadata_of(record, kept), time=time_of(record, self.time))
 
 
@@ -97,8 +106,7 @@ class LinkFiles(TableFiles):
     weight: str | None = Field(None, description="column of the weight; 1 where unset")
     time: str | None = Field(None, description="column of the time: ISO 8601, or seconds since 1970")
 
-    @property
-    def needed(self) -> list[str]:
+    def needed(self, found: Collection[str] = ()) -> list[str]:
         """Source and target, and what the run file names."""
         return [self.source, self.target, *self.named("relation", "weight", "time")]
 
@@ -108,7 +116,7 @@ class LinkFiles(TableFiles):
             id_of(record, self.source),
             id_of(record, self.target),
             id_of(record, self.relation) if self.relation else self.relation_name,
-            number_of(record, self.weight) if self.weight else 1.0,
+            weight_of(record, self.weight) if self.weight else 1.0,
             time_of(record, self.time),
         )
 
@@ -119,8 +127,7 @@ class QueryFiles(TableFiles):
     id: str = Field("id", description="column of the identity")
     text: str = Field("text", description="column of the question")
 
-    @property
-    def needed(self) -> list[str]:
+    def needed(self, found: Collection[str] = ()) -> list[str]:
         """Identity and text."""
         return [self.id, self.text]
 
@@ -134,16 +141,15 @@ class QrelFiles(TableFiles):
 
     query_id: str = Field("query_id", description="column of the question")
     document_id: str = Field("document_id", description="column of the document")
-    score: str = Field("score", description="column of the grade: 0 is not relevant")
+    score: str = Field("score", description="column of the grade, a whole number: 0 is not relevant")
 
-    @property
-    def needed(self) -> list[str]:
+    def needed(self, found: Collection[str] = ()) -> list[str]:
         """All three."""
         return [self.query_id, self.document_id, self.score]
 
     def build(self, record: Record) -> Qrel:
         """A judgment of a record."""
-        return Qrel(id_of(record, self.query_id), id_of(record, self.document_id), round(number_of(record, self.score)))
+        return Qrel(id_of(record, self.query_id), id_of(record, self.document_id), grade_of(record, self.score))
 
 
 class FilesSource(StageConfig):
@@ -183,10 +189,13 @@ def _file_tasks(table: str, files: TableFiles, file: SourceFile) -> list[ReadTas
     format_ = files.format or formats.format_of(file)
     found = formats.header(file, format_)
     if found is not None:
-        need_columns(file, found, files.needed)
+        need_columns(file, found, files.needed(found))
     if format_ == "parquet":
-        columns = None if files.columns is None else [column for column in files.columns if column in (found or [])]
+        named = files.columns()
+        columns = None if named is None else [column for column in named if column in (found or [])]
+        if isinstance(files, DocumentFiles):
+            columns = without_binary(file, columns, files.used, files.metadata or ())
         pieces = [partial(formats.parquet_rows, file, n, columns) for n in range(formats.row_groups(file))]
-        return [ReadTask(str(file), "row", partial(rows, table, file, piece, files.build)) for piece in pieces]
+        return [ReadTask(str(file), "row", partial(rows, table, piece, files.build)) for piece in pieces]
     read = partial(formats.records, file, format_)
-    return [ReadTask(str(file), "line", partial(rows, table, file, read, files.build))]
+    return [ReadTask(str(file), "line", partial(rows, table, read, files.build))]

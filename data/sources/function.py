@@ -12,9 +12,12 @@ from pydantic import Field
 
 from data.artifacts import StageConfig
 from data.errors import InputError
-from data.sources.fields import BadField, shown
+from data.missing import is_missing
+from data.sources.cells import shortened
+from data.sources.fields import row_or_reject, shown
 from data.sources.files import DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles
-from data.sources.rows import Reading, ReadTask, Reject, Row
+from data.sources.records import Record
+from data.sources.rows import TABLE_OF, Reading, ReadTask, Reject, Row
 
 ANY = "-"  # the file mappings below are used for their columns; there is no path
 BUILDERS: Mapping[str, TableFiles] = {
@@ -100,21 +103,28 @@ def called(path: str, arguments: Mapping[str, Any]) -> Reading:
 
 
 def _row(item: object) -> Row | Reject:
-    if isinstance(item, get_args(Row)):
-        row: Row = item
-        return row
-    if not isinstance(item, Mapping):
-        return Reject("documents", f"not a mapping: {type(item).__name__}", repr(item)[:500])
-    record = dict(item)
-    table = str(record.pop("table", None) or _table(record))
+    """A row of what the function yielded; its values pass the same checks as those of a file."""
+    try:
+        if isinstance(item, get_args(Row)):
+            record, table = item._asdict(), TABLE_OF[type(item)]
+        elif isinstance(item, Mapping):
+            record = dict(item)
+            table = str(record.pop("table", None) or _table(record))
+        else:
+            return Reject("documents", f"not a mapping: {type(item).__name__}", ascii(item)[:500])
+        return _of_table(table, record)
+    except Exception as error:  # a value of the user's own class may raise anything when it is looked at
+        return Reject("documents", f"{type(error).__name__}: {shortened(error)}", type(item).__name__)
+
+
+def _of_table(table: str, record: Record) -> Row | Reject:
     if table not in BUILDERS:
         return Reject("documents", f"no table {table!r}", shown(record))
+    if not all(isinstance(key, str) for key in record):
+        return Reject(table, "a key is not a text", shown(record))
     if table == "links":
-        record = {"relation": "related", "weight": 1.0, **record}
-    try:
-        return BUILDERS[table].build(record)
-    except BadField as error:
-        return Reject(table, str(error), shown(record))
+        record = {"relation": "related", "weight": 1.0} | {k: v for k, v in record.items() if not is_missing(v)}
+    return row_or_reject(table, record, BUILDERS[table].build)
 
 
 def _table(record: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from data.partitions import read_batches
 from data.sources import SourceConfig, read_tasks
 from data.sources.landing import counts_path, land
 from data.sources.resolve import Resolution, strict_error
-from data.sources.rows import ReadTask
+from data.sources.rows import TABLE_OF, ReadTask
 
 logger = logging.getLogger("catena")
 
@@ -30,21 +31,25 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
     Returns:
         Rows of each table, ``reject_reasons`` (their number by kind), ``duplicate_links`` and ``self_links`` that were
         removed, ``skipped`` (rows that the run's settings leave out, by
-        kind), ``unknown_judged`` (judgments of documents that are not there).
+        kind), ``unknown_judged`` (judgments of documents that are not there), ``without_text`` (documents read that
+        have only a title).
 
     Raises:
-        InputError: if the source cannot be read, has no documents, or a row is rejected while ``strict`` is set.
+        InputError: if the source cannot be read, has no documents, every record of a table lacks a column that it
+            needs, or a row is rejected while ``strict`` is set.
     """
     tasks = read_tasks(config)
     landed = out / "landed"
     landed.mkdir(parents=True, exist_ok=True)
     skipped: Counter[str] = Counter()
-    for counts in _run(tasks, landed, config.strict):
+    done = _run(tasks, landed, config.strict)
+    for counts in done:
         if "problem" in counts:
             raise InputError(counts["problem"], counts["remedy"])
         if "first_reject" in counts:
             raise strict_error(counts["first_reject"])
         skipped.update(counts["skipped"])
+    check_mapping(done)
     result: dict[str, Any] = Resolution(landed, out, tasks, config.undirected, config.strict).run()
     reasons = reject_reasons(out / "rejects")
     if not result["documents"]:
@@ -52,7 +57,30 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
     shutil.rmtree(landed)
     for reason, count in reasons.items():
         logger.warning("ingest: %s rows rejected: %s", f"{count:,}", reason)
-    return {**result, "reject_reasons": reasons, "skipped": dict(skipped)}
+    without_text = sum(counts["without_text"] for counts in done)
+    if without_text and without_text == sum(counts["documents"] for counts in done):
+        logger.warning("ingest: no document has a text, only titles; the run file maps the column of the text")
+    elif without_text:
+        logger.info("ingest: %s documents have a title and no text", f"{without_text:,}")
+    return {**result, "reject_reasons": reasons, "skipped": dict(skipped), "without_text": without_text}
+
+
+def check_mapping(counts: Sequence[Mapping[str, Any]]) -> None:
+    """Check that the columns of each table are where the run file says.
+
+    Args:
+        counts: what ``land`` returned for every task of the corpus.
+
+    Raises:
+        InputError: if every record of a table lacks a column that it needs: the mapping is wrong, not the data.
+    """
+    for table in TABLE_OF.values():
+        misfits = [of_task["misfits"][table] for of_task in counts if table in of_task["misfits"]]
+        if misfits and not sum(of_task[table] for of_task in counts):
+            raise InputError(
+                f"no {table}: {sum(count for count, _ in misfits):,} records lack a column, the first: {misfits[0][1]}",
+                "Map the fields in the `source` section of the run file.",
+            )
 
 
 def _run(tasks: list[ReadTask], landed: Path, strict: bool) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from data.metadata import write_metadata
 from data.partitions import write_partition
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS
 from data.sources.rows import TABLE_OF, Document, ReadTask, Reject, Row, Skipped
+from data.surrogates import replace_surrogates
 
 ROWS = {"documents": 8192}  # in a partition; rows of the other tables are narrow
 NARROW_ROWS = 65_536
@@ -50,7 +51,9 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
         strict: stop at the first reject and return it under ``first_reject``.
 
     Returns:
-        The number of rows of each table, and ``skipped``, their number by kind.
+        The number of rows of each table; ``skipped``, their number by kind; ``without_text``, the number of documents
+        that have only a title; ``misfits``, for each table the number of rejects that lack a needed column, and the
+        first of them with its place and content.
 
     Raises:
         InputError: if the source as a whole cannot be read.
@@ -61,23 +64,38 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
         return counts
     spools = {table: _Spool(table, number, folder) for table in SCHEMAS}
     skipped: Counter[str] = Counter()
+    misfits: dict[str, tuple[int, str]] = {}
+    without_text = 0
     try:
         for position, row in task.read():
             if isinstance(row, Skipped):
                 skipped[row.kind] += 1
             elif isinstance(row, Reject):
-                place = f"{task.unit} {position}"
-                spools["rejects"].add((row.table, task.source, place, row.reason, row.content), position)
+                place, reason, content = (
+                    f"{task.unit} {position}",
+                    replace_surrogates(row.reason),
+                    replace_surrogates(row.content),
+                )
+                spools["rejects"].add((row.table, task.source, place, reason, content), position)
                 if strict:
-                    return {"first_reject": f"{task.source}, {place}: {row.reason}"}
+                    return {"first_reject": f"{task.source}, {place}: {reason}"}
+                if row.misfit:
+                    count, first = misfits.get(row.table, (0, f"{task.source}, {place}: {reason} in {content}"))
+                    misfits[row.table] = (count + 1, first)
             else:
+                without_text += isinstance(row, Document) and not row.text
                 spools[TABLE_OF[type(row)]].add(row, position)
     except OSError as error:
         problem = f"{error.filename or task.source}: {error.strerror or error}"
         raise InputError(problem, "Check that the source can be read and the workspace written.") from error
     for spool in spools.values():
         spool.flush()
-    counts = {"skipped": dict(skipped), **{table: spool.total for table, spool in spools.items()}}
+    counts = {
+        "skipped": dict(skipped),
+        "misfits": misfits,
+        "without_text": without_text,
+        **{table: spool.total for table, spool in spools.items()},
+    }
     unfinished = done.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(counts))
     unfinished.replace(done)

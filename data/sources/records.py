@@ -23,6 +23,10 @@ SUFFIXES: dict[str, Format] = {
 }  # fmt: skip
 
 
+class RepeatedKey(ValueError):
+    """A JSON object has two values for one key; the message names it."""
+
+
 class Broken(NamedTuple):
     """A line that is no record: why, and its beginning."""
 
@@ -88,9 +92,23 @@ def json_lines(file: SourceFile) -> Records:
             yield number, _parse_json(line)
 
 
+def _each_key_once(pairs: list[tuple[str, Any]]) -> Record:
+    """An object of JSON; Python itself would keep the last of two values of one key."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKey(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+    return record
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_key_once)
+
+
 def _parse_json(line: str) -> Record | Broken:
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line)
+    except RepeatedKey as error:
+        return Broken(str(error), line[:500])
     except ValueError as error:
         return Broken(f"not JSON: {error}", line[:500])
     except RecursionError:
@@ -158,9 +176,7 @@ def header(file: SourceFile, format_: Format) -> list[str] | None:
         InputError: if a CSV or TSV file is empty, or a Parquet file is not one.
     """
     if format_ == "parquet":
-        import pyarrow.parquet as pq
-
-        return cast("list[str]", _parquet(file, pq).schema_arrow.names)
+        return cast("list[str]", open_parquet(file).schema_arrow.names)
     if format_ == "jsonl":
         return None
     for _, line in lines(file):
@@ -172,16 +188,12 @@ def header(file: SourceFile, format_: Format) -> list[str] | None:
 
 def row_groups(file: SourceFile) -> int:
     """How many pieces a Parquet file can be read in."""
-    import pyarrow.parquet as pq
-
-    return max(1, cast("int", _parquet(file, pq).num_row_groups))
+    return max(1, cast("int", open_parquet(file).num_row_groups))
 
 
 def parquet_rows(file: SourceFile, group: int, columns: list[str] | None = None) -> Records:
     """Rows of one row group of a Parquet file, at most 1,024 of them in memory."""
-    import pyarrow.parquet as pq
-
-    with _parquet(file, pq) as opened:
+    with open_parquet(file) as opened:
         if not opened.num_row_groups:
             return
         number = sum(opened.metadata.row_group(before).num_rows for before in range(group))
@@ -191,8 +203,14 @@ def parquet_rows(file: SourceFile, group: int, columns: list[str] | None = None)
                 yield number, row
 
 
-def _parquet(file: SourceFile, pq: Any) -> Any:  # noqa: ANN401 - pyarrow is untyped
+def open_parquet(file: SourceFile) -> Any:  # noqa: ANN401 - pyarrow is untyped
+    """A file as pyarrow's ParquetFile.
+
+    Raises:
+        InputError: if it is not a Parquet file.
+    """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(file.open_random() if isinstance(file, RemoteFile) else file, pre_buffer=True)

@@ -42,11 +42,15 @@ class Qrel(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A row that cannot be used: it goes to the ``rejects`` table with its place."""
+    """A row that cannot be used: it goes to the ``rejects`` table with its place.
+
+    ``misfit`` says that the record has no such column at all: where every record is like it, the mapping is wrong.
+    """
 
     table: str
     reason: str
     content: str
+    misfit: bool = False
 
 
 class Skipped(NamedTuple):

@@ -28,13 +28,13 @@ class TriplesSource(StageConfig):
         tasks: list[ReadTask] = []
         for file in find(self.texts):
             found = partial(delimited, file, "tsv", ["entity", "text"])
-            tasks.append(ReadTask(str(file), "line", partial(rows, "documents", file, found, entity)))
+            tasks.append(ReadTask(str(file), "line", partial(rows, "documents", found, entity)))
         names = relation_names(find(self.relations)) if self.relations else {}
         for path in self.triples:
             for file in find(path):
                 found = partial(delimited, file, "tsv", ["head", "relation", "tail"])
                 build = partial(triple, names=names)
-                tasks.append(ReadTask(str(file), "line", partial(rows, "links", file, found, build)))
+                tasks.append(ReadTask(str(file), "line", partial(rows, "links", found, build)))
         return tasks
 
 

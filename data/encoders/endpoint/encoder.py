@@ -19,6 +19,7 @@ from data.encoders.config import EndpointConfig
 from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
 from data.errors import EncoderUnavailable, InputError
 from data.surrogates import replace_surrogates
+from data.words import count_words
 
 _TOLD = 200  # characters of a server's own words that are passed on
 
@@ -197,9 +198,9 @@ def _numbers(embedding: str | list[float]) -> npt.NDArray[np.float32]:
 
 
 def _tokens(usage: object, texts: Sequence[str]) -> npt.NDArray[np.int32]:
-    """Tokens of each text, int32: the server's total shared out by length, or else words."""
+    """Tokens of each text, int32: the server's total shared out by length; words where it counts none, or nonsense."""
     total = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    if not isinstance(total, int):
-        return np.array([len(text.split()) for text in texts], dtype=np.int32)
+    if not isinstance(total, int | float) or isinstance(total, bool) or not 0 < total <= np.iinfo(np.int32).max:
+        return count_words(texts)
     ends = np.cumsum([len(text) for text in texts]) * (total / sum(map(len, texts)))
     return np.diff(np.round(ends), prepend=0).astype(np.int32)

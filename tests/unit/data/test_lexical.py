@@ -1,48 +1,25 @@
-"""Words of any script, and weights equal to BM25's formula."""
+"""Terms of words, and weights equal to BM25's formula."""
 
 import math
 import subprocess
 import sys
-import unicodedata
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from data.lexical import BM25, Tokenizer, mean_length, term_number, words
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Lu_factor(A, b)!", ["lu", "factor", "a", "b"]),
-        ("STRASSE Straße", ["strasse", "strasse"]),
-        ("ｆｕｌｌ ﬁle", ["full", "file"]),
-        ("בְּרֵאשִׁית בָּרָא", ["בראשית", "ברא"]),
-        ("كَتَبَ", ["كتب"]),
-        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
-        ("自然語 x", ["x", "自然", "然語"]),
-        ("字", ["字"]),
-        ("", []),
-        ("—…!", []),
-    ],
-)
-def test_words_of_many_scripts(text: str, expected: list[str]) -> None:
-    assert words(text) == expected
-
-
-@given(st.text(max_size=60))
-def test_words_do_not_depend_on_case_or_on_how_characters_are_composed(text: str) -> None:
-    assert words(unicodedata.normalize("NFC", text)) == words(unicodedata.normalize("NFKC", text))
-    assert all(word for word in words(text))
+from data.lexical import BM25, Tokenizer, mean_length, term_number
 
 
 def test_english_drops_stop_words_and_takes_stems() -> None:
     assert Tokenizer("english").terms("The inverting of inverted matrices") == ["invert", "invert", "matric"]
     assert Tokenizer("none").terms("The matrices") == ["the", "matrices"]
     assert Tokenizer("english").terms("בראשית ברא") == ["בראשית", "ברא"]
+
+
+def test_only_turkish_parts_the_two_letters_i() -> None:
+    assert Tokenizer("turkish").terms("DIŞ") == Tokenizer("turkish").terms("dış") != Tokenizer("turkish").terms("diş")
+    assert Tokenizer("none").terms("İZMİR IRMAK Izmir") == ["izmir", "irmak", "izmir"]
 
 
 def test_term_numbers_are_the_same_in_another_process() -> None:

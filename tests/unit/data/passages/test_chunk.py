@@ -123,6 +123,19 @@ def test_words_are_counted_in_any_script() -> None:
     assert len(words("\u05d1\u05e8\u05d0\u05e9\u05d9\u05ea \u05d1\u05e8\u05d0")) == 2
     assert len(words("\u6f22\u5b57\u3002kana")) == 3  # two ideographs, the stop stays with the second
     assert len(words("\u0e01\u0e34\u0e19")) == 2  # a Thai vowel sign stays with its consonant
+    assert len(words("\u30b5\u30fc\u30d0\u30fc")) == 1  # a Katakana word with its long vowels is whole
+    assert len(words("\u65b0\u30b5\u30fc\u30d0\u30fcABC")) == 3  # and ends where another script begins
+    assert len(words("\u0e01\u200bkana co\u00adop")) == 3  # a space and a hyphen that are not seen
+
+
+def test_where_there_is_no_space_a_cut_is_between_words_or_else_between_characters() -> None:
+    def pieces(text: str, most: int) -> list[str]:
+        return [text[start:end] for start, end in cut_recursive(text, most, 0)]
+
+    assert pieces("https://example.org/some/long-place", 19) == ["https://example.org", "/some/long-place"]
+    assert pieces("新しい機械はサーバーだ", 8)[0] == "新しい機械は"
+    assert pieces("o\u0308" * 20, 7) == ["o\u0308" * 3] * 6 + ["o\u0308" * 2]
+    assert pieces("กินข้าว\u200bกับข้าว", 10) == ["กินข้าว\u200b", "กับข้าว"]
 
 
 def test_tokens_are_the_encoders_own_in_texts_of_any_length() -> None:

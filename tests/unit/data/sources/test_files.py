@@ -11,6 +11,8 @@ import pytest
 
 from data.errors import InputError
 from data.sources import SourceConfig, read_tasks
+from data.sources.ingest import check_mapping
+from data.sources.landing import land
 from data.sources.rows import Document, Link, Qrel, Query, Reject
 
 Found = list[tuple[str, Any]]
@@ -95,7 +97,7 @@ def test_a_document_of_ten_megabytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("d.csv", "key,body\na,b\n"), ("d.tsv", "key\tbody\na\tb\n"), ("d.jsonl", '{"key": "a", "body": "b"}\n' * 3)],
+    [("d.csv", "key,body\na,b\n"), ("d.tsv", "key\tbody\na\tb\n")],
 )
 def test_a_missing_column_names_those_that_are_there(tmp_path: Path, name: str, content: str) -> None:
     with pytest.raises(InputError, match=r"'id'.*'key', 'body'"):
@@ -144,7 +146,7 @@ def test_links_with_mapped_columns(tmp_path: Path) -> None:
     assert (place, link) == ("line 2", Link("a", "b", "cites", 2.5, datetime(2023, 12, 31, 22, tzinfo=UTC)))
     assert rejects(found) == {
         "line 3": "'gewicht' is not a number: 'viel'",
-        "line 4": "'gewicht' is not a finite number: 'nan'",
+        "line 4": "'gewicht' is null",
         "line 5": "'am' is not a time: 'x'",
     }
 
@@ -180,3 +182,97 @@ def test_an_unknown_ending_asks_for_the_format(tmp_path: Path) -> None:
 def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"d\.parquet: not a Parquet file"):
         read(documents={"path": write(tmp_path / "d.parquet", "id,text\n")})
+
+
+def land_all(folder: Path, **tables: object) -> list[dict[str, Any]]:
+    """The counts of every task of a source, its rows written under a folder."""
+    tasks = read_tasks(SourceConfig.model_validate({"files": tables}))
+    return [land(task, number, folder, strict=False) for number, task in enumerate(tasks)]
+
+
+def test_json_lines_without_a_needed_field_in_any_record_are_a_wrong_mapping(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", '{"key": "a", "body": "b"}\n' * 3)
+    counts = land_all(tmp_path / "wrong", documents={"path": path})
+    with pytest.raises(InputError, match=r"no documents: 3 records lack .*line 1: 'id' is missing in \{\"key\": \"a\""):
+        check_mapping(counts)
+    write(tmp_path / "s0.jsonl", '{"text": "no id"}\n')
+    write(tmp_path / "s1.jsonl", '{"id": 1, "text": "b"}\n')
+    counts = land_all(tmp_path / "right", documents={"path": str(tmp_path / "s*.jsonl")})
+    check_mapping(counts)  # one shard of bad records is no claim about the corpus
+    assert [(of_task["documents"], of_task["rejects"]) for of_task in counts] == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("text", ["null", "NaN", '""', None])
+def test_a_title_alone_is_enough_wherever_the_text_is_missing(tmp_path: Path, text: str | None) -> None:
+    no_text = "" if text is None else f', "text": {text}'
+    lines = [f'{{"id": {n}, "title": "title {n}"{no_text}}}\n' for n in range(150)]
+    path = write(
+        tmp_path / "d.jsonl", "".join([*lines, '{"id": "last", "text": "one"}\n', f'{{"id": "x"{no_text}}}\n'])
+    )
+    found = read(documents={"path": path})
+    assert len([row for _, row in found if isinstance(row, Document)]) == 151
+    assert found[0][1] == Document("0", "title 0", "")
+    assert list(rejects(found)) == ["line 152"]
+
+
+def test_a_table_of_ids_and_titles_needs_no_column_for_the_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "title": ["A"]}), tmp_path / "d.parquet")
+    for path in (write(tmp_path / "d.csv", "id,title\na,A\n"), str(tmp_path / "d.parquet")):
+        assert [row for _, row in read(documents={"path": path})] == [Document("a", "A", "")]
+        with pytest.raises(InputError, match="no column 'text'"):
+            read(documents={"path": path, "text": "text"})
+
+
+def test_numbers_that_the_tables_cannot_hold_are_rejected(tmp_path: Path) -> None:
+    documents = {"path": write(tmp_path / "d.jsonl", '{"id": "a", "text": "one"}\n')}
+    values = ["1" + "0" * 400, "1e39", "1e-60", "-Infinity", "true", "0.5"]
+    links = write(tmp_path / "l.jsonl", "".join(f'{{"source": 1, "target": 2, "w": {v}}}\n' for v in values))
+    found = read(documents=documents, links={"path": links, "weight": "w"})
+    assert [row.weight for _, row in found if isinstance(row, Link)] == [1.0, 0.5]
+    assert rejects(found) == {
+        "line 1": f"'w' is not a finite number: '1{'0' * 49}'",
+        "line 2": "'w' is a number that float32 cannot hold: '1e+39'",
+        "line 3": "'w' is a number that float32 cannot hold: '1e-60'",
+        "line 4": "'w' is not a finite number: '-inf'",
+    }
+    grades = "query_id,document_id,score\n" + "".join(f"q,a,{v}\n" for v in ("2.0", "0.5", "3000000000", "1_0", "null"))
+    found = read(documents=documents, qrels={"path": write(tmp_path / "r.csv", grades)})
+    assert [row for _, row in found if isinstance(row, Qrel)] == [Qrel("q", "a", 2)]
+    assert rejects(found) == {
+        "line 3": "'score' is not a whole number: '0.5'",
+        "line 4": "'score' is a whole number of more than 32 bits: '3000000000'",
+        "line 5": "'score' is not a number: '1_0'",
+        "line 6": "'score' is null",
+    }
+
+
+def test_nan_is_missing_in_every_column(tmp_path: Path) -> None:
+    lines = [
+        '{"id": 1, "title": NaN, "text": "one", "year": NaN, "at": NaN}\n',
+        '{"id": NaN, "title": "no id", "text": "two"}\n',
+        '{"id": 3, "title": NaN, "text": NaN}\n',
+        '{"id": 4, "title": Infinity, "text": "four"}\n',
+    ]
+    found = read(documents={"path": write(tmp_path / "d.jsonl", "".join(lines)), "time": "at"})
+    assert found[0][1] == Document("1", "", "one", {})
+    assert rejects(found) == {
+        "line 2": "'id' is null",
+        "line 3": "'text' is null",
+        "line 4": "'title' is not a finite number: 'inf'",
+    }
+
+
+def test_seconds_and_iso_times_are_read_in_every_format(tmp_path: Path) -> None:
+    written = ["1700000000", "1700000000.5", "2024-01-31", "", "null", "253402300800"]
+    found = read(
+        documents={
+            "path": write(tmp_path / "d.csv", "id,text,at\n" + "".join(f"{n},t,{v}\n" for n, v in enumerate(written))),
+            "time": "at",
+        },
+        links={"path": write(tmp_path / "l.jsonl", '{"source": 1, "target": 2, "at": "1700000000"}\n'), "time": "at"},
+    )
+    instant = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert [row.time for _, row in found if isinstance(row, Document | Link)] == [
+        instant, instant.replace(microsecond=500_000), datetime(2024, 1, 31, tzinfo=UTC), None, None, instant
+    ]  # fmt: skip
+    assert rejects(found) == {"line 7": "'at' is not a time: '253402300800'"}

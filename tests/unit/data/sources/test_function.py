@@ -19,6 +19,20 @@ def load(count=2):
     yield {"id": 9}
     yield "no mapping"
 
+class Unprintable:
+    def __str__(self):
+        raise OSError("no")
+
+def hostile():
+    from data.sources.rows import Document, Link
+    yield Document(None, "t", "x")
+    yield Link("a", "b", "r", 10**400)
+    yield {"id": Unprintable(), "text": "x"}
+    yield {"id": 1, "text": Unprintable()}
+    yield {("a", 1): 2}
+    yield {"source": "a", "target": "b", "weight": float("nan"), "relation": None}
+    yield {"table": Unprintable()}
+
 def breaks():
     yield {"id": 1, "text": "text"}
     raise KeyError("gone")
@@ -58,7 +72,7 @@ def test_its_code_is_part_of_the_fingerprint(corpora: str, tmp_path: Path) -> No
 
 
 def test_what_it_raises_is_told_with_the_line(corpora: str) -> None:
-    with pytest.raises(InputError, match=rf"breaks raised KeyError after 1 rows: 'gone' \(.*{corpora}\.py, line 14\)"):
+    with pytest.raises(InputError, match=rf"breaks raised KeyError after 1 rows: 'gone' \(.*{corpora}\.py, line 28\)"):
         read(f"{corpora}:breaks")
 
 
@@ -69,3 +83,9 @@ def test_a_wrong_path_is_an_error(corpora: str) -> None:
         fingerprint(SourceConfig.model_validate({"function": {"path": "absent_package.corpora:load"}}))
     with pytest.raises(ValueError, match=r"function\.path"):
         SourceConfig.model_validate({"function": {"path": "no colon"}})
+
+
+def test_rows_of_hostile_values_are_rejected(corpora: str) -> None:
+    found = read(f"{corpora}:hostile")
+    assert [row for row in found if not isinstance(row, Reject)] == [Link("a", "b", "related")]
+    assert len(found) == 7
