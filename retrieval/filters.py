@@ -17,14 +17,13 @@ that is called ``not``, stands in quotes: ``"v1.0"=yes``. ``document_id`` is a k
 """
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Literal, get_args
 
 from data.errors import InputError, nearest
 from data.metadata import BadMetadata, Path, Scalar, metadata_value, path_text
+from data.surrogates import valid_unicode
 
 Bound = Literal["gt", "gte", "lt", "lte"]
 BOUNDS: tuple[Bound, ...] = get_args(Bound)
@@ -99,8 +98,10 @@ def parse_filter(given: Mapping[str, Any], depth: int = 0) -> Filter:
     excluded: list[Filter] = []
     for key, value in given.items():
         if key == "not":
-            inner = value if isinstance(value, list | tuple) else [value]
-            excluded += [parse_filter(one, depth + 1) for one in inner]
+            inner = [parse_filter(one, depth + 1) for one in (value if isinstance(value, list | tuple) else [value])]
+            if not inner or not all(inner):
+                raise InputError("filter: `not` holds no condition", f"Write it so: {_SHOWN}.")
+            excluded += inner
             continue
         path = parse_path(key)
         if not isinstance(value, Mapping):
@@ -113,8 +114,6 @@ def parse_filter(given: Mapping[str, Any], depth: int = 0) -> Filter:
                 excluded.append(Filter((exists,)))
         else:
             conditions.append(Range(path, **_bounds(key, value)))
-    if any(not inner for inner in excluded):
-        raise InputError("filter: `not` holds no condition", f"Write it so: {_SHOWN}.")
     return Filter(tuple(conditions), tuple(excluded))
 
 
@@ -152,6 +151,8 @@ def parse_path(text: str) -> Path:
     Raises:
         InputError: if a key is empty or a quote is not closed.
     """
+    if not valid_unicode(text):
+        raise InputError(f"filter: the key {text!r} is not valid Unicode", "Give it without lone surrogates.")
     path, rest = _read_path(text, stops="")
     if rest:
         raise InputError(f"filter: {rest!r} after a closed quote in {text!r}", 'Write "a.b".c for c in a.b.')
@@ -222,18 +223,20 @@ def _bounds(key: str, given: Mapping[str, Any]) -> dict[Bound, Scalar]:
 
 def _scalar(key: str, value: object) -> Scalar:
     """A value of a filter: a string, a finite number, a boolean; of Python, also what metadata writes as one."""
-    if isinstance(value, str):
-        try:
-            metadata_value(value, (key,))
-        except BadMetadata as error:
-            raise InputError(f"filter by {error}", "Give it in valid Unicode.") from None
-        return value
-    if isinstance(value, bool | int | date) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None:
+        problem = f"filter by {key!r}: a value is null"
+        raise InputError(problem, 'Write {"exists": false} for documents without a value.')
+    if value == "":
+        problem = f"filter by {key!r}: a value is empty"
+        raise InputError(problem, 'Empty texts are not kept: write {"exists": false}.')
+    try:
         written = metadata_value(value, (key,))
-        assert isinstance(written, str | int | float)
-        return written
-    remedy = 'Write {"exists": false} for documents without it.' if value is None else f"Write it so: {_SHOWN}."
-    raise InputError(f"filter by {key!r}: {_shown(value)} is no string, finite number or boolean", remedy)
+    except BadMetadata as error:
+        raise InputError(f"filter by {key!r}: {error}", f"Write it so: {_SHOWN}.") from None
+    if not isinstance(written, str | int | float):
+        problem = f"filter by {key!r}: {_shown(value)} is no string, finite number or boolean"
+        raise InputError(problem, f"Write it so: {_SHOWN}.")
+    return written
 
 
 def _shown(value: object) -> str:
