@@ -1,6 +1,6 @@
 """Search: a question to passages, by vectors, by words, or by both fused; the same code in batch and online."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -230,7 +230,12 @@ class QueryEncoders(NamedTuple):
     tokens: TokenEncoder | None
 
 
-def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | None = None) -> QueryEncoders:
+def query_encoders(
+    meta: IndexMeta,
+    config: EncoderConfig,
+    cache: CacheConfig | None = None,
+    guard: Callable[[Encoder], Encoder] = lambda encoder: encoder,
+) -> QueryEncoders:
     """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
 
     Where the vectors were reduced, its questions are too; unless hits are rescored, where the index reduces them.
@@ -243,6 +248,7 @@ def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | 
         config: which encoder.
         cache: where questions are looked for before they are encoded, but for the vectors of their tokens; None
             computes each of them.
+        guard: what stands between the cache and the encoder, such as a breaker; nothing by default.
 
     Raises:
         InputError: if another encoder built the index, or the cache's Redis refuses.
@@ -256,7 +262,8 @@ def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | 
     tokens = None
     if meta.token_projection is not None:
         tokens = TokenEncoder(loaded, projection=Projection.load(meta.token_projection))
-    return QueryEncoders(cached_queries(encoder, cache) if cache else encoder, tokens)
+    guarded = guard(encoder)
+    return QueryEncoders(cached_queries(guarded, cache) if cache else guarded, tokens)
 
 
 def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:

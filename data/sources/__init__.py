@@ -4,7 +4,9 @@ A reader is a config with two methods: ``files()`` names what it reads, ``tasks(
 tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know nothing of Ray; ``ingest`` runs them.
 
 ``paths``     expands ``$CATENA_DATA`` and finds files     ``remote``   files by URL, fetched ahead of their reader
-``fields``    records to rows, and what is wrong with one  ``records``  lines and rows of a file of any format
+``records``   records of a file in any format              ``lines``    lines of text, plain or gzip
+``delimited`` CSV and TSV                                  ``parquet``  rows of Parquet
+``cells``     what one cell is: text, number, moment       ``fields``   records to rows, and what is wrong with one
 ``rows``      the types of what is read
 ``files``     JSON Lines, Parquet, CSV, TSV                ``beir``     BEIR folders
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs

@@ -12,9 +12,8 @@ from data.artifacts import StageConfig
 from data.errors import InputError
 from data.sources.files import PATH, DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles, table_tasks
 from data.sources.paths import exists, find, within
-from data.sources.records import Broken, delimited
 from data.sources.remote import SourceFile
-from data.sources.rows import Query, Reading, ReadTask, Skipped
+from data.sources.rows import Qrel, Query, Reading, ReadTask, Skipped
 
 
 class BeirSource(StageConfig):
@@ -49,23 +48,25 @@ class BeirSource(StageConfig):
     def tasks(self) -> list[ReadTask]:
         """One a file."""
         tasks: list[ReadTask] = []
-        for table, files in self.tables().items():
+        tables = self.tables()
+        for table, files in tables.items():
             read = table_tasks(table, files)
             if table == "queries" and self.queries == "judged":
-                judgments = find(self._file(f"qrels/{self.split}.tsv"))[0]
+                judgments = table_tasks("qrels", tables["qrels"])
                 read = [ReadTask(t.source, t.unit, partial(judged, t, judgments)) for t in read]
             tasks += read
         return tasks
 
 
-def judged(queries: ReadTask, judgments: SourceFile) -> Reading:
+def judged(queries: ReadTask, judgments: list[ReadTask]) -> Reading:
     """The questions that have a judgment; the others are left out.
 
     A test collection's questions of all splits stand in one file; a mean over those without judgments means nothing.
     """
-    wanted = {record["query-id"] for _, record in delimited(judgments, "tsv") if not isinstance(record, Broken)}
+    wanted = {row.query_id for task in judgments for _, row in task.read() if isinstance(row, Qrel)}
     if not wanted:
-        raise InputError(f"{judgments}: no judgments", "Choose another split, or set source.beir.queries to all.")
+        named = ", ".join(task.source for task in judgments)
+        raise InputError(f"{named}: no judgments", "Choose another split, or set source.beir.queries to all.")
     for position, row in queries.read():
         if isinstance(row, Query) and row.id not in wanted:
             yield position, Skipped("queries without a judgment in the split")

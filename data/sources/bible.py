@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from data.artifacts import StageConfig
+from data.sources.delimited import delimited, header
 from data.sources.fields import (
     BadField,
     MissingField,
@@ -21,8 +22,10 @@ from data.sources.fields import (
     text_of,
     weight_of,
 )
+from data.sources.files import quoting
+from data.sources.lines import Broken, Record
 from data.sources.paths import find
-from data.sources.records import Broken, Record, delimited, header, json_lines
+from data.sources.records import json_lines
 from data.sources.remote import SourceFile
 from data.sources.rows import Document, Link, Reading, ReadTask, Reject, Skipped
 
@@ -50,9 +53,10 @@ class BibleSource(StageConfig):
             ReadTask(str(file), "line", partial(rows, "documents", partial(json_lines, file), verse)) for file in verses
         ]
         for file in find(self.crossrefs):
-            need_columns(file, header(file, "tsv") or [], COLUMNS)
-            read = partial(cross_references, file, verses, self.ranges, self.min_votes)
-            tasks.append(ReadTask(str(file), "line", read))
+            quoted, note = quoting(file, "tsv")
+            need_columns(file, header(file, "tsv", quoted), COLUMNS)
+            read = partial(cross_references, file, quoted, verses, self.ranges, self.min_votes)
+            tasks.append(ReadTask(str(file), "line", read, note))
         return tasks
 
 
@@ -64,12 +68,16 @@ def verse(record: Record) -> Document:
 
 
 def cross_references(
-    file: SourceFile, verses: list[SourceFile], ranges: Literal["skip", "expand", "first"], min_votes: int
+    file: SourceFile,
+    quoted: bool,
+    verses: list[SourceFile],
+    ranges: Literal["skip", "expand", "first"],
+    min_votes: int,
 ) -> Reading:
     """The references as links; a range becomes a link to each of its verses, in the order of the verses' file."""
     order = _order(verses) if ranges == "expand" else []
     number = {verse: n for n, verse in enumerate(order)}
-    for line, record in delimited(file, "tsv"):
+    for line, record in delimited(file, "tsv", quoted=quoted):
         if isinstance(record, Broken):
             yield line, Reject("links", record.reason, record.content)
             continue

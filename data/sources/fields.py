@@ -10,7 +10,7 @@ from data.metadata import BadMetadata, Metadata, metadata_object
 from data.missing import is_missing
 from data.sources import cells
 from data.sources.cells import BadCell
-from data.sources.records import Broken, Record, Records
+from data.sources.lines import Broken, Record, Records
 from data.sources.remote import SourceFile
 from data.sources.rows import Reading, Reject, Row
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from data.artifacts import StageConfig
 from data.sources import records as formats
+from data.sources.delimited import has_quotes
 from data.sources.fields import (
     BadField,
     grade_of,
@@ -19,9 +20,11 @@ from data.sources.fields import (
     time_of,
     weight_of,
 )
+from data.sources.lines import Record
+from data.sources.parquet import parquet_rows, row_groups
 from data.sources.parquet_columns import without_binary
 from data.sources.paths import find
-from data.sources.records import Format, Record
+from data.sources.records import Format
 from data.sources.remote import AHEAD, SourceFile
 from data.sources.rows import Document, Link, Qrel, Query, ReadTask, Row
 
@@ -36,6 +39,9 @@ class TableFiles(StageConfig):
 
     path: str = Field(description=PATH)
     format: Format | None = Field(None, description="jsonl, csv, tsv or parquet; told by the file's name where unset")
+    quoted: bool | None = Field(
+        None, description="whether fields may stand in quotes; where unset CSV yes, TSV if its fields are so written"
+    )
 
     def needed(self, found: Collection[str] = ()) -> list[str]:
         """Columns that have to be there: those without a default, and those the run file names itself.
@@ -187,7 +193,8 @@ def table_tasks(table: str, files: TableFiles) -> list[ReadTask]:
 
 def _file_tasks(table: str, files: TableFiles, file: SourceFile) -> list[ReadTask]:
     format_ = files.format or formats.format_of(file)
-    found = formats.header(file, format_)
+    quoted, note = quoting(file, format_, files.quoted)
+    found = formats.columns_of(file, format_, quoted)
     if found is not None:
         need_columns(file, found, files.needed(found))
     if format_ == "parquet":
@@ -195,7 +202,21 @@ def _file_tasks(table: str, files: TableFiles, file: SourceFile) -> list[ReadTas
         columns = None if named is None else [column for column in named if column in (found or [])]
         if isinstance(files, DocumentFiles):
             columns = without_binary(file, columns, files.used, files.metadata or ())
-        pieces = [partial(formats.parquet_rows, file, n, columns) for n in range(formats.row_groups(file))]
+        pieces = [partial(parquet_rows, file, n, columns) for n in range(row_groups(file))]
         return [ReadTask(str(file), "row", partial(rows, table, piece, files.build)) for piece in pieces]
-    read = partial(formats.records, file, format_)
-    return [ReadTask(str(file), "line", partial(rows, table, read, files.build))]
+    read = partial(formats.records, file, format_, quoted)
+    return [ReadTask(str(file), "line", partial(rows, table, read, files.build), note)]
+
+
+def quoting(file: SourceFile, format_: Format, wanted: bool | None = None) -> tuple[bool, str]:
+    """Whether the fields of a file stand in quotes, and what to say of it.
+
+    Args:
+        file: the file.
+        format_: its format.
+        wanted: what the run file says; None lets a TSV file tell.
+    """
+    if wanted is not None or format_ != "tsv":
+        return format_ == "csv" if wanted is None else wanted, ""
+    quoted = has_quotes(file)
+    return quoted, f"{file}: TSV with fields in quotes, read without the quotes" if quoted else ""

@@ -16,7 +16,7 @@ from data.missing import is_missing
 from data.sources.cells import shortened
 from data.sources.fields import row_or_reject, shown
 from data.sources.files import DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles
-from data.sources.records import Record
+from data.sources.lines import Record
 from data.sources.rows import TABLE_OF, Reading, ReadTask, Reject, Row
 
 ANY = "-"  # the file mappings below are used for their columns; there is no path

@@ -32,7 +32,7 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
         Rows of each table, ``reject_reasons`` (their number by kind), ``duplicate_links`` and ``self_links`` that were
         removed, ``skipped`` (rows that the run's settings leave out, by
         kind), ``unknown_judged`` (judgments of documents that are not there), ``without_text`` (documents read that
-        have only a title).
+        have only a title), ``notes`` (how files are read, where a user should know it).
 
     Raises:
         InputError: if the source cannot be read, has no documents, every record of a table lacks a column that it
@@ -42,6 +42,9 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
     landed = out / "landed"
     landed.mkdir(parents=True, exist_ok=True)
     skipped: Counter[str] = Counter()
+    notes = list(dict.fromkeys(task.note for task in tasks if task.note))
+    for note in notes:
+        logger.warning("ingest: %s", note)
     done = _run(tasks, landed, config.strict)
     for counts in done:
         if "problem" in counts:
@@ -62,7 +65,8 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
         logger.warning("ingest: no document has a text, only titles; the run file maps the column of the text")
     elif without_text:
         logger.info("ingest: %s documents have a title and no text", f"{without_text:,}")
-    return {**result, "reject_reasons": reasons, "skipped": dict(skipped), "without_text": without_text}
+    more = {"reject_reasons": reasons, "skipped": dict(skipped), "without_text": without_text, "notes": notes}
+    return {**result, **more}
 
 
 def check_mapping(counts: Sequence[Mapping[str, Any]]) -> None:

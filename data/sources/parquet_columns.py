@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from data.errors import InputError
-from data.sources.records import open_parquet
+from data.sources.parquet import opened
 from data.sources.remote import SourceFile
 
 logger = logging.getLogger("catena")
@@ -28,10 +28,10 @@ def without_binary(
     Raises:
         InputError: if a column that the run file names is binary and nothing else.
     """
-    with open_parquet(file) as opened:
-        schema = opened.schema
+    with opened(file) as parquet:
+        schema = parquet.schema
         leaves = [schema.column(number) for number in range(len(schema))]
-        names = opened.schema_arrow.names
+        names = parquet.schema_arrow.names
     wanted = [leaf for leaf in leaves if columns is None or _column(leaf.path, names) in columns]
     binary = [leaf for leaf in wanted if _is_binary(leaf) and _column(leaf.path, names) not in used]
     if not binary:

@@ -57,6 +57,8 @@ def within(folder: str, name: str) -> str:
 def find(path: str) -> list[SourceFile]:
     """The files that a path of a run file means, sorted by name, absolute.
 
+    A link keeps its own name, which tells the format: what it points to may be called anything.
+
     Args:
         path: a file or URL, or a pattern such as ``part-*.jsonl.gz``.
 
@@ -68,13 +70,18 @@ def find(path: str) -> list[SourceFile]:
         return [*find_remote(named)]
     expanded = expand(path)
     if expanded.is_file():
-        return [expanded.resolve()]
+        return [_absolute(expanded)]
     matches = sorted(
-        Path(match).resolve() for match in glob.glob(str(expanded), recursive=True) if Path(match).is_file()
+        _absolute(Path(match)) for match in glob.glob(str(expanded), recursive=True) if Path(match).is_file()
     )
     if not matches:
         raise InputError(f"file not found: {expanded}", _what_is_there(path, expanded))
     return [*matches]
+
+
+def _absolute(path: Path) -> Path:
+    """A file under its own name, in its folder's real place."""
+    return path.parent.resolve() / path.name
 
 
 def _what_is_there(path: str, expanded: Path) -> str:

@@ -74,8 +74,10 @@ class ReadTask:
         unit: what a position counts, ``"line"`` or ``"row"``.
         read: opens the source and yields it; picklable, reads nothing before it is called. It may raise InputError
             where nothing of the source can be read (a missing column), never for a single row.
+        note: what the user should know of how the source is read; empty where there is nothing.
     """
 
     source: str
     unit: str
     read: Callable[[], Reading]
+    note: str = ""

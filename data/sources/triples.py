@@ -5,9 +5,11 @@ from functools import partial
 from pydantic import Field
 
 from data.artifacts import StageConfig
+from data.sources.delimited import delimited
 from data.sources.fields import id_of, rows, text_of
+from data.sources.files import quoting
+from data.sources.lines import Record
 from data.sources.paths import find
-from data.sources.records import Record, delimited
 from data.sources.remote import SourceFile
 from data.sources.rows import Document, Link, ReadTask
 
@@ -27,14 +29,16 @@ class TriplesSource(StageConfig):
         """One a file."""
         tasks: list[ReadTask] = []
         for file in find(self.texts):
-            found = partial(delimited, file, "tsv", ["entity", "text"])
-            tasks.append(ReadTask(str(file), "line", partial(rows, "documents", found, entity)))
+            quoted, note = quoting(file, "tsv")
+            found = partial(delimited, file, "tsv", ["entity", "text"], quoted)
+            tasks.append(ReadTask(str(file), "line", partial(rows, "documents", found, entity), note))
         names = relation_names(find(self.relations)) if self.relations else {}
         for path in self.triples:
             for file in find(path):
-                found = partial(delimited, file, "tsv", ["head", "relation", "tail"])
+                quoted, note = quoting(file, "tsv")
+                found = partial(delimited, file, "tsv", ["head", "relation", "tail"], quoted)
                 build = partial(triple, names=names)
-                tasks.append(ReadTask(str(file), "line", partial(rows, "links", found, build)))
+                tasks.append(ReadTask(str(file), "line", partial(rows, "links", found, build), note))
         return tasks
 
 

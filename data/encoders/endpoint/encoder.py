@@ -17,7 +17,7 @@ import numpy.typing as npt
 from data.encoders import Encoded, Vectors
 from data.encoders.config import EndpointConfig
 from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
-from data.errors import EncoderUnavailable, InputError
+from data.errors import EncoderUnavailable, InputError, TextRefused
 from data.surrogates import replace_surrogates
 from data.words import count_words
 
@@ -104,7 +104,7 @@ class EndpointEncoder:
             body["dimensions"] = self._config.dimensions
         status, headers, content = self._post(body)
         if status != 200:
-            self._refuse(status, headers, content)
+            self._refuse(status, headers, content, texts)
         try:
             answer = json.loads(content)
             rows, tokens = answer["data"], _tokens(answer.get("usage"), texts)
@@ -134,7 +134,7 @@ class EndpointEncoder:
         except httpx.DecodingError as error:
             raise Retryable(f"its answer is cut off or broken: {error}") from None
 
-    def _refuse(self, status: int, headers: httpx.Headers, content: bytes) -> None:
+    def _refuse(self, status: int, headers: httpx.Headers, content: bytes, texts: Sequence[str]) -> None:
         """Raise what a status other than 200 means."""
         said = " ".join(content.decode("utf-8", "replace").split())[:_TOLD]
         problem = f"the encoder {self._config.model} at {self._config.base_url} answers {status}: {said}"
@@ -148,7 +148,10 @@ class EndpointEncoder:
             )
         if 300 <= status < 400:
             raise InputError(problem, f"Set encoder.endpoint.base_url to where it leads: {headers.get('Location')}.")
-        raise InputError(problem, "Check encoder.endpoint: model, dimensions, batch_texts and max_chars.")
+        remedy = "Check encoder.endpoint: model, dimensions, batch_texts and max_chars."
+        if status in (400, 413, 422):  # it is said of no text in particular where there are several
+            raise TextRefused(problem, remedy, texts[0] if len(texts) == 1 else "")
+        raise InputError(problem, remedy)
 
     def _in_order(self, rows: list[tuple[int, npt.NDArray[np.float32]]]) -> list[npt.NDArray[np.float32]]:
         """Vectors in the order of the texts: servers may answer in another one and say so by ``index``."""

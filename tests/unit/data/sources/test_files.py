@@ -120,7 +120,7 @@ def test_a_column_that_the_run_names_has_to_be_there(tmp_path: Path) -> None:
 def test_csv_is_quoted_and_tsv_is_not(tmp_path: Path) -> None:
     quoted = write(tmp_path / "d.csv", 'id,text\na,"one\ntwo, ""three"""\nb,four\n')
     assert [(place, row.text) for place, row in read(documents={"path": quoted})] == [
-        ("line 3", 'one\ntwo, "three"'),
+        ("line 2", 'one\ntwo, "three"'),
         ("line 4", "four"),
     ]
     plain = write(tmp_path / "d.tsv", 'id\ttext\na\t"one\nb\ttwo\n')
@@ -276,3 +276,39 @@ def test_seconds_and_iso_times_are_read_in_every_format(tmp_path: Path) -> None:
         instant, instant.replace(microsecond=500_000), datetime(2024, 1, 31, tzinfo=UTC), None, None, instant
     ]  # fmt: skip
     assert rejects(found) == {"line 7": "'at' is not a time: '253402300800'"}
+
+
+def test_parquet_texts_that_are_no_utf8_reject_their_rows(tmp_path: Path) -> None:
+    raw = pa.array([b"one", b"caf\xe9", b"three"], pa.binary())
+    bad = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
+    table = pa.table({"id": ["a", "b", "c"], "text": bad, "note": bad.take(pa.array([0, 0, 1]))})
+    pq.write_table(table, tmp_path / "d.parquet")
+    found = read(documents={"path": str(tmp_path / "d.parquet")})
+    assert [row.id for _, row in found if isinstance(row, Document)] == ["a"]
+    assert rejects(found) == {
+        "row 2": "'text' is not UTF-8 at byte 3",
+        "row 3": "'note' is not UTF-8 at byte 3",
+    }
+    found = read(documents={"path": str(tmp_path / "d.parquet"), "metadata": []})
+    assert list(rejects(found)) == ["row 2"]  # a column that is not read rejects nothing
+
+
+def test_times_that_python_cannot_hold_reject_their_rows(tmp_path: Path) -> None:
+    times = pa.array([0, 2**62, None, 1_500_000_000_000], pa.int64()).cast(pa.timestamp("ms"))
+    pq.write_table(pa.table({"id": list("abcd"), "text": list("abcd"), "at": times}), tmp_path / "d.parquet")
+    found = read(documents={"path": str(tmp_path / "d.parquet"), "time": "at"})
+    assert [row.time for _, row in found if isinstance(row, Document)] == [
+        datetime(1970, 1, 1, tzinfo=UTC), None, datetime(2017, 7, 14, 2, 40, tzinfo=UTC)
+    ]  # fmt: skip
+    (reason,) = rejects(found).values()
+    assert reason.startswith("'at' cannot be read: ")
+
+
+def test_a_damaged_parquet_file_is_named_with_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    pq.write_table(pa.table({"id": [str(n) for n in range(5000)], "text": ["word"] * 5000}), path, compression="zstd")
+    content = bytearray(path.read_bytes())
+    content[20:400] = bytes(380)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"d\.parquet: damaged Parquet after row 0"):
+        read(documents={"path": str(path)})

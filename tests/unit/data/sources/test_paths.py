@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError
-from data.sources import SourceConfig, fingerprint
+from data.sources import SourceConfig, fingerprint, read_tasks
 from data.sources.paths import expand, find
+from data.sources.records import format_of
 
 
 def test_catena_data_has_a_default_and_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +66,30 @@ def test_the_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
 def test_a_source_has_exactly_one_reader(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="exactly one of files, beir"):
         SourceConfig.model_validate(given)
+
+
+def test_a_link_keeps_its_name_which_tells_the_format(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "1"
+    (snapshot / "qrels").mkdir(parents=True)
+    blobs.mkdir()
+    files = {
+        "corpus.jsonl": '{"_id": "d", "text": "one"}\n',
+        "queries.jsonl": '{"_id": "q", "text": "one?"}\n',
+        "qrels/test.tsv": "query-id\tcorpus-id\tscore\nq\td\t1\n",
+    }
+    for number, (name, content) in enumerate(files.items()):
+        (blobs / f"{number:x}").write_text(content)
+        (snapshot / name).symlink_to(os.path.relpath(blobs / f"{number:x}", (snapshot / name).parent))
+    (tmp_path / "latest").symlink_to(snapshot)
+    folders = [str(snapshot), str(tmp_path / "latest"), f"{snapshot}/qrels/.."]
+    for source in [{"beir": {"folder": folder}} for folder in folders]:
+        rows = [row for task in read_tasks(SourceConfig.model_validate(source)) for _, row in task.read()]
+        assert [type(row).__name__ for row in rows] == ["Document", "Query", "Qrel"]
+    assert find(str(snapshot / "*.jsonl")) == [snapshot / "corpus.jsonl", snapshot / "queries.jsonl"]
+    (blobs / "0").write_text(files["corpus.jsonl"] * 2)
+    config = SourceConfig.model_validate({"files": {"documents": {"path": str(snapshot / "corpus.jsonl")}}})
+    assert next(iter(fingerprint(config).values())).startswith(f"{2 * len(files['corpus.jsonl'])} bytes")
+
+
+def test_a_format_is_told_by_a_name_in_capitals(tmp_path: Path) -> None:
+    assert [format_of(tmp_path / name) for name in ("A.CSV", "B.JSONL.GZ", "c.Parquet")] == ["csv", "jsonl", "parquet"]
