@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import os
-import re
 import time
 import weakref
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ from data.encoders import Encoded, Vectors
 from data.encoders.config import EndpointConfig
 from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
 from data.errors import EncoderUnavailable, InputError, TextRefused
+from data.surrogates import replace_surrogates
 from data.words import count_words
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TOLD = 200  # characters of a server's own words that are passed on
 
 
@@ -181,7 +180,7 @@ class EndpointEncoder:
 
 def _readable(text: str, longest: int) -> str:
     """The text as servers take it: not too long, no lone surrogates, not empty."""
-    return _SURROGATE.sub("\ufffd", text[:longest]) or " "
+    return replace_surrogates(text[:longest]) or " "
 
 
 def _dropped(texts: Sequence[str], sent: Sequence[str], tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
