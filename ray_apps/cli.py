@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from data.errors import InputError, nearest
-from ray_apps.usage import COMMANDS, command_parser, filter_of, help_on_keys, overview, split_config_flags
+from ray_apps.usage import COMMANDS, command_parser, help_on_keys, overview, split_config_flags
 
 logger = logging.getLogger("catena")
 
@@ -68,8 +68,9 @@ def _execute(command: str, arguments: argparse.Namespace, config_flags: list[str
         return run_all(run)
     if command == "search":
         from ray_apps.search import search
+        from retrieval.filters import parse_words
 
-        return search(run, arguments.query, arguments.top_k, arguments.mode, filter_of(arguments.filter))
+        return search(run, arguments.query, arguments.top_k, arguments.mode, parse_words(arguments.filter))
     if command == "serve":
         from ray_apps.serve import serve
 

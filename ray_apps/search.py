@@ -9,7 +9,7 @@ from ray_apps.config import RunConfig
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.index import index
 from retrieval.config import Mode
-from retrieval.index import Filter
+from retrieval.filters import Filter
 from retrieval.search import open_retriever
 
 

@@ -73,7 +73,12 @@ def command_parser(command: str) -> Parser:
         parser.add_argument("--top-k", type=_positive, default=10, metavar="N", help="results wanted (default: 10)")
         parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
         parser.add_argument(
-            "--filter", action="append", default=[], metavar="KEY=VALUE", help="metadata that must hold"
+            "--filter",
+            action="append",
+            default=[],
+            metavar="CONDITION",
+            help="what metadata must be; several must all hold, but a key may be given several values: lang=en, "
+            "year>=1990 (also > < <=), author.name=Ann, tags (any value), and with ! before it, that it must not be",
         )
     if command == "discover":
         parser.add_argument("--top", type=_positive, default=20, metavar="N", help="links to print (default: 20)")
@@ -81,21 +86,6 @@ def command_parser(command: str) -> Parser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("-h", "--help", action="store_true", help="show this and every key of the run file")
     return parser
-
-
-def filter_of(pairs: list[str]) -> dict[str, str | list[str]]:
-    """Keys and values that must hold, from KEY=VALUE; a key given more than once may have any of its values.
-
-    Raises:
-        InputError: if a pair is of another form.
-    """
-    allowed: dict[str, list[str]] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise InputError(f"--filter {pair}: not of the form KEY=VALUE", "Write --filter book=Gen, for example.")
-        allowed.setdefault(key, []).append(value)
-    return dict(allowed)
 
 
 def _positive(text: str) -> int:

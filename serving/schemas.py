@@ -1,6 +1,6 @@
 """What goes over the wire: requests, answers and errors, with the examples that /docs shows."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,7 @@ class SearchRequest(BaseModel):
             "examples": [
                 {"query": "how do I invert a sparse matrix", "top_k": 3},
                 {"query": "still waters", "mode": "bm25", "filter": {"testament": "OT", "book": ["Ps", "Isa"]}},
+                {"query": "harbour", "filter": {"year": {"gte": 1990}, "author.name": "Ann", "not": {"draft": True}}},
             ]
         },
     )
@@ -32,9 +33,11 @@ class SearchRequest(BaseModel):
     bm25_if_encoder_down: bool = Field(
         False, description="search by words alone where the encoder cannot be had, rather than answer 503"
     )
-    filter: dict[str, str | list[str]] = Field(
+    filter: dict[str, Any] = Field(
         default_factory=dict,
-        description="metadata keys, or document_id, and the value or values allowed for each; all keys must hold",
+        description="what the documents' metadata must be. Keys, document_id among them, and for each the value or the "
+        'list of values allowed, or bounds, {"gte": 1990, "lt": 2000} of gt, gte, lt, lte, or {"exists": true}. All '
+        'keys must hold, and under "not" stands a filter that must not. Nested keys are paths, author.name',
     )
 
 
@@ -48,7 +51,7 @@ class SearchResult(BaseModel):
     passage_id: str
     start: int = Field(description="where the passage begins in the document's text, in characters")
     end: int = Field(description="where it ends")
-    metadata: dict[str, str]
+    metadata: dict[str, Any] = Field(description="with the types they have in the corpus; times are ISO 8601")
 
 
 class SearchResponse(BaseModel):

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,10 +14,10 @@ from data.encoders.transformer.models import find_model
 from data.errors import InputError
 from data.passages.fixed import Starts, word_starts
 from data.passages.recursive import cut_recursive
+from data.surrogates import replace_surrogates
 
 logger = logging.getLogger("catena")
 
-LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 STRETCH = 2**16  # characters handed to the tokenizer at once: it keeps about 200 bytes for each token of a call
 STRETCHES = 16
 
@@ -54,7 +53,7 @@ def _starts(tokenizer: Any, texts: Sequence[str]) -> list[Starts]:  # noqa: ANN4
 def _stretches(texts: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     """Number of its text, beginning and characters of each stretch; cut where a tokenizer takes no notice of it."""
     for number, text in enumerate(texts):
-        readable = LONE_SURROGATE.sub("\ufffd", text)  # one character for one: offsets hold
+        readable = replace_surrogates(text)  # one character for one: offsets hold
         for start, end in cut_recursive(readable, STRETCH, 0):
             yield number, start, readable[start:end]
 
