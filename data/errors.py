@@ -34,7 +34,7 @@ class TextRefused(InputError):
     Args:
         problem: as of ``InputError``.
         remedy: as of ``InputError``.
-        text: the text as it was given; it does not cross a process boundary.
+        text: the text as it was given, empty where it is one of several; it does not cross a process boundary.
     """
 
     def __init__(self, problem: str, remedy: str, text: str = "") -> None:

@@ -9,7 +9,7 @@ DOCUMENTS = pa.schema(
         pa.field("id", pa.string(), nullable=False),
         pa.field("title", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
-        pa.field("metadata", pa.map_(pa.string(), pa.string())),
+        pa.field("metadata", pa.string()),  # one JSON object, see data/metadata.py; null where there is none
         pa.field("time", pa.timestamp("us", tz="UTC")),
     ]
 )

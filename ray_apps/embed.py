@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
@@ -50,6 +52,7 @@ class EmbedResult(StageResult):
     encoder: str
     link: int
     fallbacks: str
+    scripts: dict[str, Any] = Field(default_factory=dict)
     cache: dict[str, dict[str, float]] | None = None
     copied_passages: int | None = None
 

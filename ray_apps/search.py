@@ -10,8 +10,8 @@ from ray_apps.command import Command, Parser, positive
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
 from ray_apps.tables import hits
-from ray_apps.usage import filter_of
 from retrieval.config import Mode
+from retrieval.filters import parse_words
 
 
 def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     query, mode = arguments.query, arguments.mode
     if not query.strip():
         raise InputError(f"catena search: the query {query!r} is blank", "Say what to look for.")
-    filter_ = filter_of(arguments.filter)
+    filter_ = parse_words(arguments.filter)
     retriever = open_retriever(plan.bring("index").path, None if mode == "bm25" else usable_encoder(plan))
     (found,) = retriever.search([query], mode, arguments.top_k, filter_)
     return {"run": plan.run.name, "query": query, "mode": mode, "hits": [asdict(hit) for hit in found]}
@@ -39,7 +39,14 @@ def _words(parser: Parser) -> None:
     parser.add_argument("query", metavar="QUERY", help="what to look for")
     parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="results wanted (default: 10)")
     parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
-    parser.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE", help="metadata that must hold")
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="what metadata must be; several must all hold, but a key may be given several values: lang=en, year>=1990 "
+        "(also > < <=), author.name=Ann, tags (any value), and with ! before it, that it must not be",
+    )
 
 
 COMMAND = Command(

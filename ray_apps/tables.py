@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from data.labels import label
+
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Columns as wide as their widest cell; numbers to the right."""
@@ -70,7 +72,9 @@ def hits(result: Mapping[str, Any]) -> str:
     blocks = []
     for number, hit in enumerate(result["hits"], start=1):
         text = " ".join(hit["text"].split())
-        blocks.append(f"{number:>3}. {hit['title']}  [{hit['document_id']}]  {hit['score']:.4f}\n     {text[:200]}")
+        id_, name = hit["document_id"], label(hit["document_id"], hit["title"])
+        named = name if name == id_ else f"{name}  [{id_}]"
+        blocks.append(f"{number:>3}. {named}  {hit['score']:.4f}\n     {text[:200]}")
     return "\n".join(blocks)
 
 
@@ -80,7 +84,7 @@ def proposals(result: Mapping[str, Any]) -> str:
         return "no links proposed"
     blocks = []
     for number, link in enumerate(result["proposals"], start=1):
-        head = f"{number:>3}. {link['probability']:.3f}  {link['source_title']} -> {link['target_title']}"
+        head = f"{number:>3}. {link['probability']:.3f}  {link['source_label']} -> {link['target_label']}"
         blocks.append(f"{head}  ({link['relation']})\n     {link['reason']}")
     return "\n".join(blocks)
 

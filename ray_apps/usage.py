@@ -6,21 +6,6 @@ from data.errors import InputError, nearest
 from ray_apps.command import Command
 
 
-def filter_of(pairs: list[str]) -> dict[str, str | list[str]]:
-    """Keys and values that must hold, from KEY=VALUE; a key given more than once may have any of its values.
-
-    Raises:
-        InputError: if a pair is of another form.
-    """
-    allowed: dict[str, list[str]] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise InputError(f"--filter {pair}: not of the form KEY=VALUE", "Write --filter book=Gen, for example.")
-        allowed.setdefault(key, []).append(value)
-    return dict(allowed)
-
-
 def split_config_flags(words: list[str]) -> tuple[list[str], list[str]]:
     """The command's own words, and apart from them ``--embed.batch-tokens 8192`` and its like, the run file's keys."""
     from ray_apps.config import RunConfig

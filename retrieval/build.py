@@ -4,11 +4,11 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -18,12 +18,14 @@ from data.embedding.config import TOKEN_PROJECTION
 from data.encoders.chain import begun_with
 from data.errors import InputError
 from data.lexical import BM25, Tokenizer, mean_length
+from data.metadata import Metadata, read_metadata
 from data.partitions import count_rows, partitions, read_batches, whole_or_absent
 from data.passages.text import passage_text
 from data.vectors.multivectors import read_multivectors
 from data.vectors.projection import PROJECTION
 from data.vectors.read import matrix
 from retrieval.config import IndexConfig
+from retrieval.filter_keys import FilterKey, Stored, filter_keys, filter_values
 from retrieval.index import IndexedPassage, IndexMeta, Parent, VectorIndex
 from retrieval.rescoring import keep_full_vectors, with_rows
 
@@ -71,7 +73,7 @@ def build_index(
         )
     tokenizer = Tokenizer(config.language)
     bm25 = BM25(tokenizer, mean_length(_sample(passages), tokenizer), config.k1, config.b)
-    keys = filter_keys(documents) if config.filter_keys is None else config.filter_keys
+    keys = filter_keys(_each_metadata(documents), config.filter_keys)
     meta = IndexMeta(
         config=config,
         location="",
@@ -87,7 +89,7 @@ def build_index(
         token_projection=None if late is None else _kept_beside(late / TOKEN_PROJECTION, out),
         **({} if full is None else keep_full_vectors(full, passages, out)),
     )
-    rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder)
+    rows = indexed_passages(documents, passages, embedded / "vectors", bm25, meta.encoder, keys)
     if late is not None:
         rows = with_tokens(rows, late)
     if full is not None:
@@ -179,7 +181,7 @@ def fill(index: VectorIndex, rows: Iterable[IndexedPassage], meta: IndexMeta) ->
 
 
 def indexed_passages(
-    documents: Path, passages: Path, vectors: Path, bm25: BM25, encoder: str
+    documents: Path, passages: Path, vectors: Path, bm25: BM25, encoder: str, keys: Sequence[FilterKey]
 ) -> Iterator[IndexedPassage]:
     """Passages with their vectors, BM25 weights and their document's metadata; one partition in memory at a time.
 
@@ -192,7 +194,7 @@ def indexed_passages(
             f"{vectors} has {len(vector_paths)} partitions, {passages} has {len(passage_paths)}",
             "Delete the embed artifact and run again.",
         )
-    described, parents = _Documents(documents), _Parents(passages.with_name("parents"))
+    described, parents = _Documents(documents, keys), _Parents(passages.with_name("parents"))
     for passage_path, vector_path in zip(passage_paths, vector_paths, strict=True):
         table, embedded = pq.read_table(passage_path), pq.read_table(vector_path)
         if not table["id"].equals(embedded["id"]):
@@ -206,7 +208,7 @@ def indexed_passages(
                 "Delete the embed artifact and run again.",
             )
         for row, vector in zip(table.to_pylist(), matrix(embedded), strict=True):
-            title, metadata = described[row["document_id"]]
+            title, metadata, filters = described[row["document_id"]]
             yield IndexedPassage(
                 id=row["id"],
                 document_id=row["document_id"],
@@ -215,10 +217,19 @@ def indexed_passages(
                 start=row["start"],
                 end=row["end"],
                 metadata=metadata,
+                filters=filters,
                 vector=vector,
                 sparse=bm25.passage(passage_text(row["title"], row["text"])),
                 parent=None if row["parent_id"] is None else parents[row["parent_id"]],
             )
+
+
+class _Described(NamedTuple):
+    """What a document's passages are stored with."""
+
+    title: str
+    metadata: Metadata
+    filters: Mapping[str, Sequence[Stored]]
 
 
 class _Documents:
@@ -228,24 +239,27 @@ class _Documents:
     order would be right too and cost memory.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: Sequence[FilterKey]) -> None:
+        self._keys = keys
         self._stream = _titles_and_metadata(folder)
-        self._passed: dict[str, tuple[str, Mapping[str, str]]] = {}
+        self._passed: dict[str, tuple[str, str | None]] = {}
         self._id: str | None = None
-        self._current: tuple[str, Mapping[str, str]] = ("", {})
+        self._current = _Described("", {}, {})
 
-    def __getitem__(self, document_id: str) -> tuple[str, Mapping[str, str]]:
+    def __getitem__(self, document_id: str) -> _Described:
         if self._id != document_id:
-            self._id, self._current = document_id, self._find(document_id)
+            title, cell = self._find(document_id)
+            metadata = read_metadata(cell)
+            self._id, self._current = document_id, _Described(title, metadata, filter_values(metadata, self._keys))
         return self._current
 
-    def _find(self, document_id: str) -> tuple[str, Mapping[str, str]]:
+    def _find(self, document_id: str) -> tuple[str, str | None]:
         if document_id in self._passed:
             return self._passed.pop(document_id)
-        for passed_id, described in self._stream:
+        for passed_id, title, cell in self._stream:
             if passed_id == document_id:
-                return described
-            self._passed[passed_id] = described
+                return title, cell
+            self._passed[passed_id] = title, cell
         raise InputError(
             f"passages name the unknown document {document_id!r}", "Delete the chunk artifact and run again."
         )
@@ -269,21 +283,16 @@ class _Parents:
         return self._current
 
 
-def _titles_and_metadata(documents: Path) -> Iterator[tuple[str, tuple[str, Mapping[str, str]]]]:
+def _titles_and_metadata(documents: Path) -> Iterator[tuple[str, str, str | None]]:
+    """Id, title and the cell of metadata of each document."""
     for batch in read_batches(documents, ["id", "title", "metadata"]):
-        for row in batch.to_pylist():
-            yield row["id"], (row["title"], dict(row["metadata"] or ()))
+        yield from zip(*(batch[name].to_pylist() for name in ("id", "title", "metadata")), strict=True)
 
 
-def filter_keys(documents: Path) -> tuple[str, ...]:
-    """Every metadata key that occurs, sorted. A quote in a key cannot be written in a payload path: no filter by it."""
-    found: set[str] = set()
+def _each_metadata(documents: Path) -> Iterator[Metadata]:
     for batch in read_batches(documents, ["metadata"]):
-        found.update(batch["metadata"].keys.unique().to_pylist())
-    unusable = {key for key in found if '"' in key}
-    if unusable:
-        logger.warning("index: no filter by metadata keys that hold a quote: %s", ", ".join(sorted(unusable)))
-    return tuple(sorted(found - unusable))
+        for cell in batch["metadata"].to_pylist():
+            yield read_metadata(cell)
 
 
 def _sample(passages: Path) -> Iterator[str]:

@@ -37,7 +37,10 @@ class IndexConfig(StageConfig):
     hnsw_ef_construct: int = Field(100, ge=8, le=4096, description="candidates per node while the graph is built")
     hnsw_ef: int = Field(128, ge=8, le=4096, description="candidates per query; more finds more and takes longer")
     exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
-    filter_keys: tuple[str, ...] | None = Field(None, description="metadata keys to filter by; unset: all that occur")
+    filter_keys: tuple[str, ...] | None = Field(
+        None,
+        description="metadata keys to filter by, nested ones as author.name; unset: all that occur, the 256 commonest",
+    )
     batch_points: int = Field(512, ge=1, le=4096, description="points per upload")
     timeout_s: float = Field(60.0, gt=0, description="of one request to the server, in seconds")
 

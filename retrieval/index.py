@@ -17,9 +17,10 @@ from pydantic import Field
 
 from data.artifacts import StageConfig
 from data.lexical import SparseVector
+from data.metadata import Metadata
+from retrieval.clauses import Clause
 from retrieval.config import IndexConfig
-
-Filter = Mapping[str, str | Sequence[str]]
+from retrieval.filter_keys import FilterKey, Stored
 
 # Two passages with each other's ranks would tie in the fusion and stand in any order. A trifle more on the vectors'
 # list settles it for the better BM25 rank: the weight divides the rank, so it moves high ranks less than low ones. Of
@@ -49,10 +50,11 @@ class IndexedPassage:
     text: str
     start: int
     end: int
-    metadata: Mapping[str, str]
+    metadata: Metadata
     vector: npt.NDArray[np.float32]
     sparse: SparseVector
     parent: Parent | None = None
+    filters: Mapping[str, Sequence[Stored]] = field(default_factory=dict)  # the metadata by field, as filters ask it
     tokens: npt.NDArray[np.float32] | None = None  # of shape (tokens, dim), where the index keeps them
     row: int | None = None  # of its full vector, where these are kept beside the index
 
@@ -69,7 +71,8 @@ class IndexedPassage:
             "text": self.text,
             "start": self.start,
             "end": self.end,
-            "metadata": dict(self.metadata),
+            "metadata": self.metadata,
+            "filters": self.filters,
         }
 
 
@@ -86,7 +89,7 @@ class IndexQuery:
         prefetch: passages taken from each list before they are fused.
         tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
             list are scored anew by MaxSim, in the same request.
-        filter: keys and the values allowed for each; a passage must satisfy all keys.
+        filter: what must hold of a passage's document; everything passes where None.
     """
 
     limit: int
@@ -95,7 +98,7 @@ class IndexQuery:
     fused: bool = False
     prefetch: int = 100
     tokens: npt.NDArray[np.float32] | None = None
-    filter: Filter = field(default_factory=dict)
+    filter: Clause | None = None
 
     def lists(self) -> list[tuple[Literal["dense", "bm25"], Any]]:
         """The ranked lists that the query asks for: name of the vector, and the query's side of it."""
@@ -150,7 +153,7 @@ class IndexMeta(StageConfig):
     precision: str = Field(description="what that encoder computed in")
     link: int = Field(0, description="its place in the run's chain; 0 is the run's own encoder, 1 its first fallback")
     mean_length: float = Field(description="mean number of terms of a passage")
-    filter_keys: tuple[str, ...] = Field(description="metadata keys that can be filtered by")
+    filter_keys: tuple[FilterKey, ...] = Field(description="metadata keys that can be filtered by, with their types")
     projection: Path | None = Field(
         None, description="what questions are reduced by, where vectors were; its name in the file, its place once read"
     )
@@ -177,16 +180,6 @@ class IndexMeta(StageConfig):
 def point_id(passage_id: str) -> UUID:
     """Id of a passage's point: the same passage is always the same point."""
     return uuid5(_POINTS, passage_id)
-
-
-def payload_path(key: str) -> str:
-    """Where a filter's key stands in the payload: the document's id, or one of its metadata."""
-    return key if key == "document_id" else f'metadata."{key}"'
-
-
-def allowed_values(value: str | Sequence[str]) -> list[str]:
-    """A filter's value as the list of values allowed."""
-    return [value] if isinstance(value, str) else list(value)
 
 
 def hits(points: Iterable[tuple[Mapping[str, Any], float]]) -> list[Hit]:

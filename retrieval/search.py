@@ -1,9 +1,9 @@
 """Search: a question to passages, by vectors, by words, or by both fused; the same code in batch and online."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,14 @@ from data.encoders import Encoder
 from data.encoders.chain import load_again
 from data.encoders.config import EncoderConfig
 from data.encoders.transformer.token_vectors import TokenEncoder
-from data.errors import InputError, nearest
+from data.errors import InputError
 from data.lexical import BM25, Tokenizer
+from data.metadata import Metadata
 from data.vectors.projection import Projection, ReducedEncoder
+from retrieval.clauses import clause
 from retrieval.config import Mode
-from retrieval.index import Filter, Hit, IndexMeta, IndexQuery, VectorIndex
+from retrieval.filters import Filter, parse_filter
+from retrieval.index import Hit, IndexMeta, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
 
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
@@ -26,12 +29,12 @@ _FURTHER = 4  # how many times deeper to look when the hits are passages of too 
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """One question: text, how to search, how many documents, and the values allowed for some keys."""
+    """One question: text, how to search, how many documents, and what their metadata must be."""
 
     text: str
     mode: Mode = "hybrid"
     top_k: int = 10
-    filter: Filter = field(default_factory=dict)
+    filter: Filter = field(default_factory=Filter)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class SearchHit:
     start: int
     end: int
     score: float
-    metadata: Mapping[str, str]
+    metadata: Metadata
 
 
 class Retriever:
@@ -73,15 +76,25 @@ class Retriever:
         self._bm25 = BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
 
     def search(
-        self, queries: Sequence[str], mode: Mode = "hybrid", top_k: int = 10, filter: Filter | None = None
+        self,
+        queries: Sequence[str],
+        mode: Mode = "hybrid",
+        top_k: int = 10,
+        filter: Filter | Mapping[str, Any] | None = None,
     ) -> list[list[SearchHit]]:
         """The best documents of each question, best first, at most ``top_k``.
 
+        Args:
+            queries: the questions.
+            mode: what to search by.
+            top_k: documents wanted of each.
+            filter: what their metadata must be; as a mapping in the form of ``retrieval.filters``.
+
         Raises:
-            InputError: if the filter names a key that the index cannot filter by, or the mode is late and the index
-                holds no token vectors.
+            InputError: if the index cannot answer the filter, or the mode is late and it holds no token vectors.
         """
-        asked = [SearchQuery(text, mode, top_k, filter or {}) for text in queries]
+        must_hold = filter if isinstance(filter, Filter) else parse_filter(filter or {})
+        asked = [SearchQuery(text, mode, top_k, must_hold) for text in queries]
         for query in asked:
             check_query(self.meta, query)
         if mode == "bm25":
@@ -153,7 +166,7 @@ class Retriever:
             fused=query.mode in ("hybrid", "late"),
             prefetch=max(depth, query.top_k),
             tokens=tokens if query.mode == "late" else None,
-            filter=query.filter,
+            filter=clause(query.filter, self.meta.filter_keys),
         )
 
     def _more_below(self, question: IndexQuery, found: int) -> bool:
@@ -188,24 +201,13 @@ def check_query(meta: IndexMeta, query: SearchQuery) -> None:
     """Refuse what this index cannot answer.
 
     Raises:
-        InputError: if the filter names a key that it does not know, or the mode is late and it holds no token vectors.
+        InputError: if it cannot answer the filter, or the mode is late and it holds no token vectors.
     """
-    check_filter(meta, query.filter)
+    clause(query.filter, meta.filter_keys)
     if query.mode == "late" and meta.late_dim is None:
         raise InputError(
             "mode late: the index holds no token vectors", "Add `late: {}` to the run file and index again."
         )
-
-
-def check_filter(meta: IndexMeta, filter_: Filter) -> None:
-    """Refuse a filter by keys that the index does not know.
-
-    Raises:
-        InputError: names the key and the nearest that is known.
-    """
-    for key in filter_:
-        if key != "document_id" and key not in meta.filter_keys:
-            raise InputError(f"no filter by {key!r}", nearest(key, ("document_id", *meta.filter_keys)))
 
 
 def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
@@ -228,7 +230,12 @@ class QueryEncoders(NamedTuple):
     tokens: TokenEncoder | None
 
 
-def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | None = None) -> QueryEncoders:
+def query_encoders(
+    meta: IndexMeta,
+    config: EncoderConfig,
+    cache: CacheConfig | None = None,
+    guard: Callable[[Encoder], Encoder] = lambda encoder: encoder,
+) -> QueryEncoders:
     """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
 
     Where the vectors were reduced, its questions are too; unless hits are rescored, where the index reduces them.
@@ -241,6 +248,7 @@ def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | 
         config: which encoder.
         cache: where questions are looked for before they are encoded, but for the vectors of their tokens; None
             computes each of them.
+        guard: what stands between the cache and the encoder, such as a breaker; nothing by default.
 
     Raises:
         InputError: if another encoder built the index, or the cache's Redis refuses.
@@ -254,7 +262,8 @@ def query_encoders(meta: IndexMeta, config: EncoderConfig, cache: CacheConfig | 
     tokens = None
     if meta.token_projection is not None:
         tokens = TokenEncoder(loaded, projection=Projection.load(meta.token_projection))
-    return QueryEncoders(cached_queries(encoder, cache) if cache else encoder, tokens)
+    guarded = guard(encoder)
+    return QueryEncoders(cached_queries(guarded, cache) if cache else guarded, tokens)
 
 
 def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:

@@ -20,6 +20,8 @@ from ray.serve.handle import DeploymentHandle
 from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig
 from data.errors import EncoderUnavailable, InputError
+from data.labels import label
+from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
 from retrieval.open import read_meta
 from retrieval.search import SearchHit, SearchQuery, check_query
@@ -52,6 +54,23 @@ class Service(BaseModel):
     cache: CacheConfig = CacheConfig()
 
 
+# Stands before the class: `serve.ingress` copies the globals that its methods find at this point.
+def checked_query(meta: IndexMeta, request: SearchRequest) -> SearchQuery:
+    """The query of a request.
+
+    Raises:
+        ApiError: if the index cannot answer it; it names the field.
+    """
+    try:
+        filter_ = parse_filter(request.filter)
+        query = SearchQuery(request.query, request.mode, request.top_k, filter_)
+        check_query(meta, query)
+    except InputError as error:
+        about = "mode" if error.problem.startswith("mode") else "filter"
+        raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", about) from None
+    return query
+
+
 @serve.ingress(api)
 class Ingress:
     """The routes. It checks requests and hands the work on: to the embedder, then to the index."""
@@ -66,12 +85,7 @@ class Ingress:
     @api.post("/v1/search", responses=documented("invalid_request", "unavailable"))
     async def search(self, request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first."""
-        query = SearchQuery(request.query, request.mode, request.top_k, request.filter)
-        try:
-            check_query(self._meta, query)
-        except InputError as error:
-            about = "mode" if error.problem.startswith("mode") else "filter"
-            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", about) from None
+        query = checked_query(self._meta, request)
         try:
             hits = await self._find(query)
         except EncoderUnavailable as error:
@@ -79,7 +93,9 @@ class Ingress:
                 raise ApiError("unavailable", f"{error.problem}; mode bm25 works without it", "mode") from None
             query = replace(query, mode="bm25")
             hits = await self._find(query)
-        results = [SearchResult.model_validate(asdict(hit)) for hit in hits]
+        results = [
+            SearchResult.model_validate({**asdict(hit), "title": label(hit.document_id, hit.title)}) for hit in hits
+        ]
         return SearchResponse(query=request.query, mode=query.mode, results=results)
 
     @api.get("/v1/links/{id:path}", responses=documented("not_found", "invalid_request"))

@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from data.batching import token_batches
+from data.errors import TextRefused
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +28,7 @@ class Coalescer(Generic[Item, Result]):
         length: tokens of an item; every item counts the same where None.
         max_tokens: largest padded area of a batch; ``max_items`` alone bounds it where None.
         max_age_s: seconds after which an item's batch is next, whatever else waits.
+        timeout_s: seconds after which a call is given up, its waiting counted; None waits as long as it takes.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class Coalescer(Generic[Item, Result]):
         length: Callable[[Item], int] | None = None,
         max_tokens: int | None = None,
         max_age_s: float = 0.0,
+        timeout_s: float | None = None,
     ) -> None:
         self._work = work
         self._length = length
+        self._timeout_s = timeout_s
         self._waiting = TokenWindow[tuple[Item, asyncio.Future[Result]]](max_tokens or max_items, max_items, max_age_s)
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._worker: asyncio.Task[None] | None = None
@@ -47,13 +51,16 @@ class Coalescer(Generic[Item, Result]):
         """The result for one item.
 
         Raises:
-            Exception: whatever ``work`` raises for a batch of this item alone; company never fails an item.
+            TextRefused: if the item is refused; this never fails the others in its batch.
+            TimeoutError: if there is no result within ``timeout_s``.
+            Exception: whatever else ``work`` raises for the batch that the item is in.
         """
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.add((item, answer), 1 if self._length is None else self._length(item), time.monotonic())
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._serve_waiting())
-        return await answer
+        async with asyncio.timeout(self._timeout_s):
+            return await answer
 
     async def _serve_waiting(self) -> None:
         while batch := self._waiting.take(time.monotonic()):
@@ -66,16 +73,27 @@ class Coalescer(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
-        except Exception as error:
-            if len(batch) > 1:
-                for one in batch:
-                    await self._serve([one])
-            elif not batch[0][1].done():
-                batch[0][1].set_exception(error)
+        except TextRefused as error:
+            refused = [one for one in batch if one[0] == error.text] or (batch if len(batch) == 1 else [])
+            _fail(refused, error)
+            rest = [one for one in batch if one not in refused]
+            # Who is refused is not always said; then it is in one of the halves.
+            halves = [rest] if refused else [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+            for half in halves:
+                await self._serve(half)
+            return
+        except Exception as error:  # not the fault of one: asking again for each would take as many times as long
+            _fail(batch, error)
             return
         for (_, answer), result in zip(batch, results, strict=True):
             if not answer.done():
                 answer.set_result(result)
+
+
+def _fail(batch: Sequence[tuple[Any, "asyncio.Future[Any]"]], error: Exception) -> None:
+    for _, answer in batch:
+        if not answer.done():
+            answer.set_exception(error)
 
 
 class TokenWindow(Generic[Item]):

@@ -19,6 +19,21 @@ class ServeConfig(StageConfig):
     max_age_s: float = Field(
         0.05, ge=0, description="seconds a query may stand back for fuller batches of shorter or longer ones"
     )
+    question_timeout_s: float = Field(
+        10.0, gt=0, description="seconds a question may wait for its vector; then the encoder counts as unavailable"
+    )
+    encoder_timeout_s: float = Field(
+        2.0,
+        gt=0,
+        description="seconds that an endpoint has for a batch of questions, whatever it has for documents; "
+        "questions are not retried",
+    )
+    breaker_failures: int = Field(
+        3, ge=1, description="failures of the encoder in a row after which questions to it fail at once"
+    )
+    breaker_retry_s: float = Field(
+        2.0, gt=0, description="seconds between two tries to reach it then, beside the questions"
+    )
     health_timeout_s: float = Field(10.0, gt=0, description="after which /healthz calls the service unhealthy, seconds")
     blocking: bool = Field(
         True,

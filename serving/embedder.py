@@ -1,16 +1,19 @@
 """The model behind the service."""
 
+import functools
 from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
 from data.cache import CacheConfig
+from data.encoders.chain import for_questions
 from data.encoders.config import EncoderConfig
 from data.errors import EncoderUnavailable
 from retrieval.index import IndexMeta
 from retrieval.search import QueryEncoders, query_encoders
 from serving.batcher import Coalescer
+from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig
 
 BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch
@@ -32,28 +35,43 @@ class Embedder:
     def __init__(
         self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig, cache: CacheConfig | None = None
     ) -> None:
-        self._config, self._meta, self._cache = config, meta, cache
+        self._config = for_questions(config, serve.encoder_timeout_s)
+        self._meta, self._cache, self._timeout_s = meta, cache, serve.question_timeout_s
+        self._breaker = Breaker(serve.breaker_failures, serve.breaker_retry_s)
         self._encoders: QueryEncoders | None = None
-        with suppress(EncoderUnavailable):  # the service starts and searches by words; each question asks again
-            self._encoders = query_encoders(meta, config, cache)
-        self._encode = Coalescer[str, npt.NDArray[np.float32]](
-            self._encode_batch, serve.max_batch, estimated_tokens, serve.max_batch_tokens, serve.max_age_s
+        with suppress(EncoderUnavailable):  # the service starts, searches by words, and tries again later
+            self._breaker.call(self._load)
+        gathered = functools.partial(
+            Coalescer[str, npt.NDArray[np.float32]],
+            max_items=serve.max_batch,
+            length=estimated_tokens,
+            max_tokens=serve.max_batch_tokens,
+            max_age_s=serve.max_age_s,
+            timeout_s=serve.question_timeout_s,
         )
-        self._encode_tokens = Coalescer[str, npt.NDArray[np.float32]](
-            self._token_batch, serve.max_batch, estimated_tokens, serve.max_batch_tokens, serve.max_age_s
-        )
+        self._encode, self._encode_tokens = gathered(self._encode_batch), gathered(self._token_batch)
 
     async def encode(self, text: str) -> npt.NDArray[np.float32]:
         """The unit vector of one text, float32 (dim,).
 
         Raises:
-            EncoderUnavailable: if the encoder that built the index cannot be had now.
+            EncoderUnavailable: if the encoder that built the index is unavailable, or slow beyond ``serve``'s bounds.
         """
-        return await self._encode(text)
+        return await self._within_bounds(self._encode, text)
 
     async def encode_tokens(self, text: str) -> npt.NDArray[np.float32]:
         """The unit vectors of one text's tokens, float32 (tokens, late_dim); for an index that holds such."""
-        return await self._encode_tokens(text)
+        return await self._within_bounds(self._encode_tokens, text)
+
+    async def _within_bounds(
+        self, encode: Coalescer[str, npt.NDArray[np.float32]], text: str
+    ) -> npt.NDArray[np.float32]:
+        try:
+            return await encode(text)
+        except TimeoutError:
+            raise EncoderUnavailable(
+                f"no vector within {self._timeout_s:g} s", "Raise serve.question_timeout_s, or serve.replicas."
+            ) from None
 
     def _encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
         return list(self._loaded().whole.encode_queries(texts))
@@ -64,8 +82,11 @@ class Embedder:
         return tokens.encode_queries(texts).each()
 
     def _loaded(self) -> QueryEncoders:
-        if self._encoders is None:
-            self._encoders = query_encoders(self._meta, self._config, self._cache)
+        return self._encoders or self._breaker.call(self._load)
+
+    def _load(self) -> QueryEncoders:
+        guard = functools.partial(BreakingEncoder, breaker=self._breaker)
+        self._encoders = query_encoders(self._meta, self._config, self._cache, guard)
         return self._encoders
 
 

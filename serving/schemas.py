@@ -1,10 +1,12 @@
 """What goes over the wire: requests, answers and errors, with the examples that /docs shows."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.config import Mode
+
+TITLE = "not unique; the id where the document has no title"
 
 
 class SearchRequest(BaseModel):
@@ -16,6 +18,7 @@ class SearchRequest(BaseModel):
             "examples": [
                 {"query": "how do I invert a sparse matrix", "top_k": 3},
                 {"query": "still waters", "mode": "bm25", "filter": {"testament": "OT", "book": ["Ps", "Isa"]}},
+                {"query": "harbour", "filter": {"year": {"gte": 1990}, "author.name": "Ann", "not": {"draft": True}}},
             ]
         },
     )
@@ -30,9 +33,11 @@ class SearchRequest(BaseModel):
     bm25_if_encoder_down: bool = Field(
         False, description="search by words alone where the encoder cannot be had, rather than answer 503"
     )
-    filter: dict[str, str | list[str]] = Field(
+    filter: dict[str, Any] = Field(
         default_factory=dict,
-        description="metadata keys, or document_id, and the value or values allowed for each; all keys must hold",
+        description="what the documents' metadata must be. Keys, document_id among them, and for each the value or the "
+        'list of values allowed, or bounds, {"gte": 1990, "lt": 2000} of gt, gte, lt, lte, or {"exists": true}. All '
+        'keys must hold, and under "not" stands a filter that must not. Nested keys are paths, author.name',
     )
 
 
@@ -40,13 +45,13 @@ class SearchResult(BaseModel):
     """A document that was found, by its best passage."""
 
     document_id: str
-    title: str
+    title: str = Field(description=TITLE)
     text: str = Field(description="the passage, or the larger one around it where chunk.strategy is hierarchical")
     score: float = Field(description="comparable within one answer only")
     passage_id: str
     start: int = Field(description="where the passage begins in the document's text, in characters")
     end: int = Field(description="where it ends")
-    metadata: dict[str, str]
+    metadata: dict[str, Any] = Field(description="with the types they have in the corpus; times are ISO 8601")
 
 
 class SearchResponse(BaseModel):
@@ -61,7 +66,7 @@ class KnownLink(BaseModel):
     """A link that the corpus came with."""
 
     id: str = Field(description="the document at the other end")
-    title: str
+    title: str = Field(description=TITLE)
     relation: str
     weight: float
     direction: Literal["out", "in"] = Field(
@@ -73,7 +78,7 @@ class DiscoveredLink(BaseModel):
     """A link that the corpus lacks and the link model proposes."""
 
     id: str = Field(description="the document at the other end")
-    title: str
+    title: str = Field(description=TITLE)
     relation: str
     probability: float = Field(description="calibrated: of links proposed with 0.8, about 8 in 10 hold")
     reason: str = Field(description="why, in a sentence")
@@ -83,7 +88,7 @@ class LinksResponse(BaseModel):
     """A document's links."""
 
     id: str
-    title: str
+    title: str = Field(description=TITLE)
     known: list[KnownLink] = Field(description="strongest first")
     discovered: list[DiscoveredLink] = Field(description="most probable first; empty until `catena discover` has run")
 

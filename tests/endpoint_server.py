@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def vectors_of(texts: list[str], dim: int = DIM) -> np.ndarray:
     """What the server's model makes of texts: hashed words, with a constant beside them so that none is zero."""
-    words = HashedEncoder(HashedConfig(dim=dim)).encode(texts)
+    words = HashedEncoder(HashedConfig(dim=max(dim, 16))).encode(texts)[:, :dim]
     words[:, 0] += 1.0
     return words
 

@@ -85,6 +85,8 @@ class CachedEncoder:
     def _compute(self, texts: Sequence[str]) -> Encoded:
         if self._kind == "document":
             return self._encoder.encode_counted(texts)
+        if not texts:  # all are known, and the encoder may be down
+            return Encoded(np.empty((0, self.dim), np.float32), np.zeros(0, np.int32), 0.0)
         uncounted = np.zeros(len(texts), np.int32)  # nobody asks how many tokens a query has
         return Encoded(self._encoder.encode_queries(texts), uncounted, 0.0, uncounted)
 

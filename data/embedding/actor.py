@@ -116,7 +116,7 @@ def _encode(encoder: Encoder, passages: Path, texts: list[str], documents: list[
     except EncoderUnavailable:  # has nothing to do with the partition
         raise
     except TextRefused as error:
-        document = documents[texts.index(error.text)]
-        raise InputError(f"{passages}: document {document}: {error.problem}", error.remedy) from error
+        named = f"document {documents[texts.index(error.text)]}: " if error.text and error.text in texts else ""
+        raise InputError(f"{passages}: {named}{error.problem}", error.remedy) from error
     except InputError as error:
         raise InputError(f"{passages}: {error.problem}", error.remedy) from error

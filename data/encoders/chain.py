@@ -9,6 +9,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.encoders import Encoder, load_encoder
 from data.encoders.config import BATCH_TOKENS, EncoderConfig
@@ -35,6 +36,23 @@ def every(config: EncoderConfig) -> Iterator[EncoderConfig]:
         yield link
         for member in link.ensemble.members if link.ensemble is not None else ():
             yield from every(member)
+
+
+def for_questions(config: EncoderConfig, timeout_s: float) -> EncoderConfig:
+    """The encoder as a service asks it: an endpoint anywhere in it is not retried, and answers within ``timeout_s``.
+
+    Somebody waits for each question, and the next one is a retry in itself. Vectors and identity stay what they are.
+    """
+    changes: dict[str, Any] = {"fallback": tuple(for_questions(link, timeout_s) for link in config.fallback)}
+    if config.endpoint is not None:
+        limits = {
+            key: min(timeout_s, getattr(config.endpoint, key)) for key in ("connect_timeout_s", "request_timeout_s")
+        }
+        changes["endpoint"] = config.endpoint.model_copy(update={**limits, "retries": 0})
+    if config.ensemble is not None:
+        members = tuple(for_questions(member, timeout_s) for member in config.ensemble.members)
+        changes["ensemble"] = config.ensemble.model_copy(update={"members": members})
+    return config.model_copy(update=changes)
 
 
 def load_first(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, threads: int | None = None) -> Encoder:

@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError, nearest
+from data.metadata import BadMetadata, Metadata, metadata_object, read_metadata, write_metadata
 from data.partitions import left_to_do, partitions, write_partition
 from data.passages.steps import FailedItem, Step, StepConfig
 from data.schema import DOCUMENTS
+from data.surrogates import replace_surrogates
 
 logger = logging.getLogger("catena")
 
@@ -52,7 +54,7 @@ class StepPartitions:
         """
         if (self._out / path.name).exists():
             return
-        documents = [{**row, "metadata": dict(row["metadata"] or ())} for row in pq.read_table(path).to_pylist()]
+        documents = [{**row, "metadata": read_metadata(row["metadata"])} for row in pq.read_table(path).to_pylist()]
         for name, step in self._steps:
             ids = [document["id"] for document in documents]
             try:
@@ -63,7 +65,7 @@ class StepPartitions:
                     f"step {name} failed on {where}: {failed.reason}",
                     "Mend the step and run again; partitions of documents that are done are kept.",
                 ) from failed
-        rows = [{**document, "metadata": list(document["metadata"].items()) or None} for document in documents]
+        rows = [{**document, "metadata": write_metadata(document["metadata"])} for document in documents]
         write_partition(pa.Table.from_pylist(rows, DOCUMENTS), self._out / path.name)
 
 
@@ -128,10 +130,16 @@ def _checked(position: int, ids: Sequence[str], made: object) -> Document:
     for key in ("title", "text"):
         if not isinstance(document.get(key), str):
             raise FailedItem(position, f"{key!r} is {type(document.get(key)).__name__}, not a string")
-        document[key] = document[key].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    metadata = document["metadata"] or {}
-    if not isinstance(metadata, Mapping) or not all(isinstance(x, str) for pair in metadata.items() for x in pair):
-        raise FailedItem(position, "'metadata' is not a mapping of strings to strings")
+        document[key] = replace_surrogates(document[key])
     if not isinstance(document["time"], datetime | None):
         raise FailedItem(position, f"'time' is {type(document['time']).__name__}, not a datetime")
-    return {**document, "metadata": dict(metadata)}
+    return {**document, "metadata": _checked_metadata(position, document["metadata"])}
+
+
+def _checked_metadata(position: int, metadata: object) -> Metadata:
+    if not isinstance(metadata, Mapping | None):
+        raise FailedItem(position, f"'metadata' is {type(metadata).__name__}, not a mapping")
+    try:
+        return metadata_object((metadata or {}).items())
+    except BadMetadata as error:
+        raise FailedItem(position, f"'metadata' cannot be kept: {error}") from None

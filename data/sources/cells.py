@@ -15,13 +15,12 @@ from uuid import UUID
 
 import numpy as np
 
-from data.sources.rows import valid_unicode
+from data.surrogates import valid_unicode
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_MIN = float(np.finfo(np.float32).smallest_subnormal)
 INT32_MAX = 2**31 - 1
 MISSING_WORDS = frozenset({"", "nan", "nat", "none", "null", "<na>"})  # where a number or a moment is meant
-MISSING_TYPES = frozenset({"NaTType", "NAType", "MaskedConstant"})  # of pandas and numpy, which need no import here
 
 _YEAR_OR_MONTH = re.compile(r"\d{4}(-\d{2})?")
 _SECONDS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -29,21 +28,6 @@ _SECONDS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 class BadCell(ValueError):
     """A cell that is not what its column needs; the message continues the name of the column."""
-
-
-def is_missing(value: object) -> bool:
-    """Whether a cell holds nothing: None, or the NaN, NaT or NA of any library."""
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return False
-    if isinstance(value, float | np.floating):
-        return math.isnan(value)
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    if isinstance(value, np.datetime64 | np.timedelta64):
-        return bool(np.isnat(value))
-    return type(value).__name__ in MISSING_TYPES
 
 
 def text(value: object) -> str:

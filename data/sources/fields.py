@@ -1,16 +1,18 @@
 """Records to rows: which field of a record is the id, the text, the target, and what is wrong with a bad value."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 from data.errors import InputError
+from data.metadata import BadMetadata, Metadata, metadata_object
+from data.missing import is_missing
 from data.sources import cells
-from data.sources.cells import BadCell, is_missing
+from data.sources.cells import BadCell
 from data.sources.lines import Broken, Record, Records
 from data.sources.remote import SourceFile
-from data.sources.rows import Reading, Reject, Row, valid_unicode
+from data.sources.rows import Reading, Reject, Row
 
 Value = TypeVar("Value")
 
@@ -102,32 +104,34 @@ def time_of(record: Record, field: str | None) -> datetime | None:
     return cell_of(record, field, cells.moment) if field else None
 
 
-def metadata_of(record: Record, fields: list[str]) -> dict[str, str]:
-    """Fields as a map of strings; an object is taken apart, an empty value left out.
+def metadata_of(record: Record, fields: list[str]) -> Metadata:
+    """Fields as metadata, each with its type and under its own name; those that are missing are left out.
+
+    The members of an object called ``metadata``, as BEIR's corpora have it, stand beside the other fields.
 
     Raises:
-        BadField: if one is not valid Unicode.
+        BadField: if a value cannot be kept, or a member of ``metadata`` has the name of another field.
     """
     pairs: list[tuple[str, Any]] = []
     for field in fields:
         value = record.get(field)
-        pairs += value.items() if isinstance(value, dict) else [(field, value)]
-    return {key: _written(key, value) for key, value in pairs if not is_missing(value) and value != ""}
-
-
-def _written(key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
-    written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    if not valid_unicode(written) or not valid_unicode(key):
-        raise BadField(f"{key!r} is not valid Unicode")
-    return written
+        pairs += value.items() if field == "metadata" and isinstance(value, Mapping) else [(field, value)]
+    try:
+        return metadata_object(pairs)
+    except BadMetadata as error:
+        raise BadField(str(error)) from None
 
 
 def need_columns(file: SourceFile, found: list[str], needed: list[str]) -> None:
     """Check a header.
 
     Raises:
-        InputError: naming the missing columns and those that are there.
+        InputError: naming the missing columns and those that are there, or the positions of two of one name.
     """
+    for position, column in enumerate(found):
+        if column in found[:position]:
+            both = f"columns {found.index(column) + 1} and {position + 1} are both called {column!r}"
+            raise InputError(f"{file}: {both}", "Rename one of them, or take it out.")
     missing = [column for column in needed if column not in found]
     if missing:
         raise InputError(

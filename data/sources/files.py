@@ -22,6 +22,7 @@ from data.sources.fields import (
 )
 from data.sources.lines import Record
 from data.sources.parquet import parquet_rows, row_groups
+from data.sources.parquet_columns import without_binary
 from data.sources.paths import find
 from data.sources.records import Format
 from data.sources.remote import AHEAD, SourceFile
@@ -85,6 +86,11 @@ class DocumentFiles(TableFiles):
         """All columns where all are kept."""
         return None if self.metadata is None else [*self.needed(), *([self.title] if self.title else [])]
 
+    @property
+    def used(self) -> frozenset[str]:
+        """Columns that are not metadata."""
+        return frozenset(column for column in (self.id, self.title, self.text, self.time) if column is not None)
+
     def build(self, record: Record) -> Document:
         """A document of a record: a title or a text is enough."""
         id_ = id_of(record, self.id)
@@ -92,8 +98,7 @@ class DocumentFiles(TableFiles):
         document = Document(id_, title, text_of(record, self.text, "" if title.strip() else None))
         if not title.strip() and not document.text.strip():
             raise BadField("empty text")
-        used = {self.id, self.title, self.text, self.time}
-        kept = self.metadata if self.metadata is not None else [field for field in record if field not in used]
+        kept = self.metadata if self.metadata is not None else [field for field in record if field not in self.used]
         return document._replace(metadata=metadata_of(record, kept), time=time_of(record, self.time))
 
 
@@ -195,6 +200,8 @@ def _file_tasks(table: str, files: TableFiles, file: SourceFile) -> list[ReadTas
     if format_ == "parquet":
         named = files.columns()
         columns = None if named is None else [column for column in named if column in (found or [])]
+        if isinstance(files, DocumentFiles):
+            columns = without_binary(file, columns, files.used, files.metadata or ())
         pieces = [partial(parquet_rows, file, n, columns) for n in range(row_groups(file))]
         return [ReadTask(str(file), "row", partial(rows, table, piece, files.build)) for piece in pieces]
     read = partial(formats.records, file, format_, quoted)

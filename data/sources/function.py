@@ -12,7 +12,8 @@ from pydantic import Field
 
 from data.artifacts import StageConfig
 from data.errors import InputError
-from data.sources.cells import is_missing, shortened
+from data.missing import is_missing
+from data.sources.cells import shortened
 from data.sources.fields import row_or_reject, shown
 from data.sources.files import DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles
 from data.sources.lines import Record

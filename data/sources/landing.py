@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError
+from data.metadata import write_metadata
 from data.partitions import write_partition
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS
-from data.sources.rows import TABLE_OF, Document, ReadTask, Reject, Row, Skipped, storable
+from data.sources.rows import TABLE_OF, Document, ReadTask, Reject, Row, Skipped
+from data.surrogates import replace_surrogates
 
 ROWS = {"documents": 8192}  # in a partition; rows of the other tables are narrow
 NARROW_ROWS = 65_536
@@ -69,7 +71,11 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
             if isinstance(row, Skipped):
                 skipped[row.kind] += 1
             elif isinstance(row, Reject):
-                place, reason, content = f"{task.unit} {position}", storable(row.reason), storable(row.content)
+                place, reason, content = (
+                    f"{task.unit} {position}",
+                    replace_surrogates(row.reason),
+                    replace_surrogates(row.content),
+                )
                 spools["rejects"].add((row.table, task.source, place, reason, content), position)
                 if strict:
                     return {"first_reject": f"{task.source}, {place}: {reason}"}
@@ -121,7 +127,7 @@ class _Spool:
         path.parent.mkdir(parents=True, exist_ok=True)
         columns: list[Any] = [list(column) for column in zip(*self.rows, strict=True)]
         if self.table == "documents":
-            columns[3] = [list(metadata.items()) for metadata in columns[3]]
+            columns[3] = [write_metadata(metadata) for metadata in columns[3]]
         pq.write_table(pa.table([self.positions], schema=PLACES), places_path(path))
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMAS[self.table], strict=True)]
         write_partition(pa.Table.from_arrays(arrays, schema=SCHEMAS[self.table]), path)

@@ -17,13 +17,13 @@ def parquet_columns(file: SourceFile) -> list[str]:
     Raises:
         InputError: if the file is no Parquet file.
     """
-    with _opened(file) as parquet:
+    with opened(file) as parquet:
         return cast("list[str]", parquet.schema_arrow.names)
 
 
 def row_groups(file: SourceFile) -> int:
     """How many pieces the file can be read in."""
-    with _opened(file) as parquet:
+    with opened(file) as parquet:
         return max(1, cast("int", parquet.num_row_groups))
 
 
@@ -35,7 +35,7 @@ def parquet_rows(file: SourceFile, group: int, columns: list[str] | None = None)
     """
     import pyarrow as pa
 
-    with _opened(file) as parquet:
+    with opened(file) as parquet:
         if not parquet.num_row_groups:
             return
         number = sum(parquet.metadata.row_group(before).num_rows for before in range(group))
@@ -83,7 +83,12 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - pyarrow is untyped
 
 
 @contextmanager
-def _opened(file: SourceFile) -> Iterator[Any]:
+def opened(file: SourceFile) -> Iterator[Any]:
+    """A file as pyarrow's ParquetFile.
+
+    Raises:
+        InputError: if it is no Parquet file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from data.errors import InputError
 from data.sources.delimited import delimited, header
@@ -15,6 +15,10 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv", ".txt": "tsv",
     ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
+
+
+class RepeatedKey(ValueError):
+    """A JSON object has two values for one key; the message names it."""
 
 
 def format_of(file: SourceFile) -> Format:
@@ -41,9 +45,23 @@ def json_lines(file: SourceFile) -> Records:
             yield line.number, _parse_json(line.text)
 
 
+def _each_key_once(pairs: list[tuple[str, Any]]) -> Record:
+    """An object of JSON; Python itself would keep the last of two values of one key."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKey(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+    return record
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_key_once)
+
+
 def _parse_json(line: str) -> Record | Broken:
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line)
+    except RepeatedKey as error:
+        return Broken(str(error), line[:500])
     except ValueError as error:
         return Broken(f"not JSON: {error}", line[:500])
     except RecursionError:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Document(NamedTuple):
@@ -12,7 +12,7 @@ class Document(NamedTuple):
     id: str
     title: str
     text: str
-    metadata: Mapping[str, str] = {}
+    metadata: Mapping[str, Any] = {}  # see data/metadata.py for what values may be
     time: datetime | None = None
 
 
@@ -81,19 +81,3 @@ class ReadTask:
     unit: str
     read: Callable[[], Reading]
     note: str = ""
-
-
-def valid_unicode(text: str) -> bool:
-    """Whether a string can be stored: JSON can smuggle in half of a surrogate pair, which UTF-8 cannot hold."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def storable(text: str) -> str:
-    """A text with a question mark for each lone surrogate."""
-    return text if valid_unicode(text) else text.encode("utf-8", "replace").decode()

@@ -1,6 +1,6 @@
 """The embedded engine: Qdrant Edge, the server's own storage and search in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,18 +8,25 @@ import numpy as np
 import qdrant_edge as edge
 
 from data.lexical import SparseVector
+from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
+from retrieval.filter_keys import FilterKey, Kind, fields
 from retrieval.index import (
     FUSION_WEIGHTS,
-    Filter,
     Hit,
     IndexedPassage,
     IndexQuery,
-    allowed_values,
     hits,
-    payload_path,
     point_id,
 )
+
+_PAYLOAD_INDEXES: Mapping[Kind, Any] = {
+    "text": edge.PayloadSchemaType.Keyword,
+    "integer": edge.PayloadSchemaType.Integer,
+    "float": edge.PayloadSchemaType.Float,
+    "boolean": edge.PayloadSchemaType.Keyword,
+    "time": edge.PayloadSchemaType.Datetime,
+}
 
 
 class EdgeIndex:
@@ -36,7 +43,7 @@ class EdgeIndex:
 
     @classmethod
     def create(
-        cls, folder: Path, dim: int, filter_keys: Sequence[str], config: IndexConfig, late_dim: int | None = None
+        cls, folder: Path, dim: int, filter_keys: Sequence[FilterKey], config: IndexConfig, late_dim: int | None = None
     ) -> Self:
         """An empty index in a folder that does not exist yet; with room for token vectors of ``late_dim``."""
         folder.mkdir(parents=True)
@@ -56,8 +63,8 @@ class EdgeIndex:
                 wal_enabled=False,
             ),
         )
-        for key in ("document_id", *filter_keys):
-            shard.update(edge.UpdateOperation.create_field_index(payload_path(key), edge.PayloadSchemaType.Keyword))
+        for field, kind in fields(filter_keys):
+            shard.update(edge.UpdateOperation.create_field_index(field, _PAYLOAD_INDEXES[kind]))
         return cls(shard, config)
 
     @classmethod
@@ -136,9 +143,22 @@ def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the engine
     return edge.SparseVector(*value) if isinstance(value, SparseVector) else value
 
 
-def _filter(filter_: Filter) -> edge.Filter | None:
-    conditions = [
-        edge.FieldCondition(payload_path(key), match=edge.MatchAny(allowed_values(value)))
-        for key, value in filter_.items()
-    ]
-    return edge.Filter(must=conditions) if conditions else None
+def _filter(clause: Clause | None) -> edge.Filter | None:
+    return None if clause is None else edge.Filter(must=[_condition(clause)])
+
+
+def _condition(clause: Clause) -> Any:  # noqa: ANN401 - the engine's conditions have no common class
+    match clause:
+        case Match():
+            return edge.FieldCondition(clause.field, match=edge.MatchAny(list(clause.values)))
+        case Between():
+            bounds = edge.RangeDateTime(**clause.bounds) if clause.times else edge.RangeFloat(**clause.bounds)
+            return edge.FieldCondition(clause.field, range=bounds)
+        case Present():
+            return edge.Filter(must_not=[edge.IsEmptyCondition(clause.field)])
+        case Every():
+            return edge.Filter(must=[_condition(inner) for inner in clause.clauses])
+        case Some():
+            return edge.Filter(should=[_condition(inner) for inner in clause.clauses])
+        case Without():
+            return edge.Filter(must_not=[_condition(clause.clause)])

@@ -1,7 +1,7 @@
 """The engine for production: a Qdrant server through ``qdrant-client``."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, Self
 
@@ -11,20 +11,27 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from data.errors import InputError
 from data.lexical import SparseVector
+from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
+from retrieval.filter_keys import FilterKey, Kind, fields
 from retrieval.index import (
     FUSION_WEIGHTS,
-    Filter,
     Hit,
     IndexedPassage,
     IndexQuery,
-    allowed_values,
     hits,
-    payload_path,
     point_id,
 )
 
 API_KEY = "CATENA_QDRANT_API_KEY"
+
+_PAYLOAD_INDEXES: Mapping[Kind, models.PayloadSchemaType] = {
+    "text": models.PayloadSchemaType.KEYWORD,
+    "integer": models.PayloadSchemaType.INTEGER,
+    "float": models.PayloadSchemaType.FLOAT,
+    "boolean": models.PayloadSchemaType.KEYWORD,
+    "time": models.PayloadSchemaType.DATETIME,
+}
 
 
 def connect(config: IndexConfig) -> QdrantClient:
@@ -64,7 +71,7 @@ class ServerIndex:
         client: QdrantClient,
         collection: str,
         dim: int,
-        filter_keys: Sequence[str],
+        filter_keys: Sequence[FilterKey],
         config: IndexConfig,
         late_dim: int | None = None,
     ) -> Self:
@@ -78,8 +85,8 @@ class ServerIndex:
             sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
             hnsw_config=models.HnswConfigDiff(m=config.hnsw_m, ef_construct=config.hnsw_ef_construct),
         )
-        for key in ("document_id", *filter_keys):
-            client.create_payload_index(collection, payload_path(key), models.PayloadSchemaType.KEYWORD)
+        for field, kind in fields(filter_keys):
+            client.create_payload_index(collection, field, _PAYLOAD_INDEXES[kind])
         return cls(client, collection, config)
 
     @classmethod
@@ -187,9 +194,23 @@ def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the client
     return _sparse(value) if isinstance(value, SparseVector) else value.tolist()
 
 
-def _filter(filter_: Filter) -> models.Filter | None:
-    conditions: list[models.Condition] = [
-        models.FieldCondition(key=payload_path(key), match=models.MatchAny(any=allowed_values(value)))
-        for key, value in filter_.items()
-    ]
-    return models.Filter(must=conditions) if conditions else None
+def _filter(clause: Clause | None) -> models.Filter | None:
+    return None if clause is None else models.Filter(must=[_condition(clause)])
+
+
+def _condition(clause: Clause) -> models.Condition:
+    match clause:
+        case Match():
+            return models.FieldCondition(key=clause.field, match=models.MatchAny(any=list(clause.values)))
+        case Between():
+            bounds = models.DatetimeRange(**clause.bounds) if clause.times else models.Range(**clause.bounds)
+            return models.FieldCondition(key=clause.field, range=bounds)
+        case Present():
+            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=clause.field))
+            return models.Filter(must_not=[empty])
+        case Every():
+            return models.Filter(must=[_condition(inner) for inner in clause.clauses])
+        case Some():
+            return models.Filter(should=[_condition(inner) for inner in clause.clauses])
+        case Without():
+            return models.Filter(must_not=[_condition(clause.clause)])

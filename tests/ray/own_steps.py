@@ -20,7 +20,7 @@ class Count:
 
     async def __call__(self, documents: list[Document]) -> list[Document]:
         """The documents with their number of words."""
-        return [{**d, "metadata": {self.word: str(len(d["text"].split()))}} for d in documents]
+        return [{**d, "metadata": {self.word: len(d["text"].split())}} for d in documents]
 
 
 def no(document: Document) -> Document:

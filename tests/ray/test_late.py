@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("run")
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, size)) for size in rng.integers(1, 30, 40)]
-    rows = [{"id": f"d{i}", "title": "", "text": text, "metadata": []} for i, text in enumerate(texts)]
+    rows = [{"id": f"d{i}", "title": "", "text": text, "metadata": None} for i, text in enumerate(texts)]
     for folder in ("documents", "vectors", "late"):
         (root / folder).mkdir()
     write_partition(pa.Table.from_pylist(rows, DOCUMENTS), root / "documents" / partition_name(0))

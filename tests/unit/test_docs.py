@@ -138,13 +138,13 @@ def test_steps_shown_in_the_embedding_document_run(tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     run = load_run(tmp_path / "own.yaml")
-    document = {"id": "a", "title": " ", "text": "The Ship[12] met a whale.", "metadata": [("by", "me")]}
+    document = {"id": "a", "title": " ", "text": "The Ship[12] met a whale.", "metadata": '{"by":"me"}'}
     (tmp_path / "out").mkdir()
     write_partition(pa.Table.from_pylist([document], DOCUMENTS_SCHEMA), tmp_path / "part-00000.parquet")
     StepPartitions(run.steps, tmp_path / "out").apply(tmp_path / "part-00000.parquet")
     (row,) = read_table(tmp_path / "out").to_pylist()
     assert (row["title"], row["text"]) == ("Untitled", "The Ship met a whale.")
-    assert dict(row["metadata"]) == {"by": "me", "hits": "2"}
+    assert json.loads(row["metadata"]) == {"by": "me", "hits": 2}
 
 
 @pytest.mark.parametrize("shown", blocks(EMBEDDING, "yaml"), ids=lambda text: text.split(":")[0])

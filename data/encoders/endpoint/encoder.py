@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import os
-import re
 import time
 import weakref
 from collections.abc import Sequence
@@ -18,10 +17,10 @@ import numpy.typing as npt
 from data.encoders import Encoded, Vectors
 from data.encoders.config import EndpointConfig
 from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
-from data.errors import EncoderUnavailable, InputError
+from data.errors import EncoderUnavailable, InputError, TextRefused
+from data.surrogates import replace_surrogates
 from data.words import count_words
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TOLD = 200  # characters of a server's own words that are passed on
 
 
@@ -105,7 +104,7 @@ class EndpointEncoder:
             body["dimensions"] = self._config.dimensions
         status, headers, content = self._post(body)
         if status != 200:
-            self._refuse(status, headers, content)
+            self._refuse(status, headers, content, texts)
         try:
             answer = json.loads(content)
             rows, tokens = answer["data"], _tokens(answer.get("usage"), texts)
@@ -135,7 +134,7 @@ class EndpointEncoder:
         except httpx.DecodingError as error:
             raise Retryable(f"its answer is cut off or broken: {error}") from None
 
-    def _refuse(self, status: int, headers: httpx.Headers, content: bytes) -> None:
+    def _refuse(self, status: int, headers: httpx.Headers, content: bytes, texts: Sequence[str]) -> None:
         """Raise what a status other than 200 means."""
         said = " ".join(content.decode("utf-8", "replace").split())[:_TOLD]
         problem = f"the encoder {self._config.model} at {self._config.base_url} answers {status}: {said}"
@@ -149,7 +148,10 @@ class EndpointEncoder:
             )
         if 300 <= status < 400:
             raise InputError(problem, f"Set encoder.endpoint.base_url to where it leads: {headers.get('Location')}.")
-        raise InputError(problem, "Check encoder.endpoint: model, dimensions, batch_texts and max_chars.")
+        remedy = "Check encoder.endpoint: model, dimensions, batch_texts and max_chars."
+        if status in (400, 413, 422):  # it is said of no text in particular where there are several
+            raise TextRefused(problem, remedy, texts[0] if len(texts) == 1 else "")
+        raise InputError(problem, remedy)
 
     def _in_order(self, rows: list[tuple[int, npt.NDArray[np.float32]]]) -> list[npt.NDArray[np.float32]]:
         """Vectors in the order of the texts: servers may answer in another one and say so by ``index``."""
@@ -178,7 +180,7 @@ class EndpointEncoder:
 
 def _readable(text: str, longest: int) -> str:
     """The text as servers take it: not too long, no lone surrogates, not empty."""
-    return _SURROGATE.sub("\ufffd", text[:longest]) or " "
+    return replace_surrogates(text[:longest]) or " "
 
 
 def _dropped(texts: Sequence[str], sent: Sequence[str], tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,10 +14,10 @@ from data.encoders.transformer.models import find_model
 from data.errors import InputError
 from data.passages.fixed import Starts, word_starts
 from data.passages.recursive import cut_recursive
+from data.surrogates import replace_surrogates
 
 logger = logging.getLogger("catena")
 
-LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 STRETCH = 2**16  # characters handed to the tokenizer at once: it keeps about 200 bytes for each token of a call
 STRETCHES = 16
 
@@ -31,13 +30,22 @@ def token_starts(encoder: EncoderConfig) -> Callable[[Sequence[str]], list[Start
     Raises:
         InputError: if the model has no tokenizer that can be read.
     """
-    elsewhere = encoder.endpoint is not None or encoder.hashed is not None or encoder.ensemble is not None
-    plugin = ":" in encoder.model and not encoder.model.startswith(("/", "."))
-    tokenizer = None if elsewhere or plugin else _open(encoder.model)
+    tokenizer = tokenizer_of(encoder)
     if tokenizer is None:
         logger.info("chunk: %s has no tokenizer that tells offsets, so words are counted for tokens", encoder.label)
         return lambda texts: [word_starts(text) for text in texts]
     return lambda texts: _starts(tokenizer, texts)
+
+
+def tokenizer_of(encoder: EncoderConfig) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer is untyped
+    """The fast tokenizer of an encoder, without truncation and padding; None where it has none that can be read here.
+
+    Raises:
+        InputError: if the model has no tokenizer that can be read.
+    """
+    elsewhere = encoder.endpoint is not None or encoder.hashed is not None or encoder.ensemble is not None
+    plugin = ":" in encoder.model and not encoder.model.startswith(("/", "."))
+    return None if elsewhere or plugin else _open(encoder.model)
 
 
 def _starts(tokenizer: Any, texts: Sequence[str]) -> list[Starts]:  # noqa: ANN401 - tokenizers.Tokenizer is untyped
@@ -54,7 +62,7 @@ def _starts(tokenizer: Any, texts: Sequence[str]) -> list[Starts]:  # noqa: ANN4
 def _stretches(texts: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     """Number of its text, beginning and characters of each stretch; cut where a tokenizer takes no notice of it."""
     for number, text in enumerate(texts):
-        readable = LONE_SURROGATE.sub("\ufffd", text)  # one character for one: offsets hold
+        readable = replace_surrogates(text)  # one character for one: offsets hold
         for start, end in cut_recursive(readable, STRETCH, 0):
             yield number, start, readable[start:end]
 

@@ -1,6 +1,5 @@
 """Texts to token numbers: prompts put before them, cut to what the model reads, and what was cut off counted."""
 
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError, TextRefused
+from data.surrogates import replace_surrogates
 
 Truncate = Literal["end", "start", "error"]
-LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # A text is cut before the tokenizer sees it: tokens longer than this on average do not occur, documents of 10 MB do.
 CHARACTERS_PER_TOKEN = 100
 
@@ -114,7 +113,7 @@ class Tokeniser:
     def _readable(self, text: str) -> str:
         longest = self._max_length * CHARACTERS_PER_TOKEN
         part = text[-longest:] if self._truncate == "start" else text[:longest]
-        return LONE_SURROGATE.sub("\ufffd", part)
+        return replace_surrogates(part)
 
     def _tokenise(self, texts: list[str], **options: Any) -> list[list[int]]:  # noqa: ANN401 - transformers' options
         numbers: list[list[int]] = self._tokenizer(

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import InputError
 from ray_apps import cli
 from ray_apps.cli import main
 from ray_apps.commands import COMMANDS
-from ray_apps.usage import filter_of, split_config_flags
+from ray_apps.usage import split_config_flags
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -126,12 +125,6 @@ def test_a_blank_query_is_refused_before_anything_is_built(
     assert main(["search", str(run_file), query]) == 2
     assert capsys.readouterr().err.startswith(f"error: catena search: the query {query!r} is blank")
     assert not list(workspace.glob("*"))
-
-
-def test_filter_takes_any_value_of_a_key_given_twice() -> None:
-    assert filter_of(["book=Gen", "testament=OT", "book=Ex=2"]) == {"book": ["Gen", "Ex=2"], "testament": ["OT"]}
-    with pytest.raises(InputError, match="--filter book: not of the form KEY=VALUE"):
-        filter_of(["book"])
 
 
 def test_traceback_only_with_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

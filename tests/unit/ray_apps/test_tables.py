@@ -1,6 +1,6 @@
 """Results as tables."""
 
-from ray_apps.tables import hits, summary_text, table
+from ray_apps.tables import hits, proposals, summary_text, table
 
 
 def test_columns_are_aligned_and_numbers_stand_right() -> None:
@@ -36,4 +36,10 @@ def test_summary_shows_every_method_in_one_table_and_the_report() -> None:
 def test_hits_show_title_identity_score_and_text_on_one_line() -> None:
     hit = {"document_id": "d1", "title": "Inverse", "text": "How to\n  invert", "score": 0.5}
     assert hits({"hits": [hit]}) == "  1. Inverse  [d1]  0.5000\n     How to invert"
+    assert hits({"hits": [{**hit, "title": ""}]}) == "  1. d1  0.5000\n     How to invert"
     assert hits({"hits": []}) == "nothing found"
+
+
+def test_proposals_show_the_labels_of_both_documents() -> None:
+    link = {"probability": 0.5, "source_label": "d1", "target_label": "Inverse [d2]", "relation": "r", "reason": "Why."}
+    assert proposals({"proposals": [link]}) == "  1. 0.500  d1 -> Inverse [d2]  (r)\n     Why."

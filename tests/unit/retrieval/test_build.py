@@ -18,8 +18,11 @@ from data.passages.chunk import SCHEMA
 from data.schema import DOCUMENTS, passage_id
 from data.vectors.projection import PROJECTION, Projection, truncation
 from retrieval.build import build_collection, build_index, indexed_passages
+from retrieval.clauses import clause
 from retrieval.config import IndexConfig
 from retrieval.engines.server import ServerIndex
+from retrieval.filter_keys import FilterKey
+from retrieval.filters import parse_filter
 from retrieval.index import IndexQuery
 from retrieval.open import open_index, read_meta
 
@@ -34,7 +37,7 @@ def write_run(root: Path, documents: int = 10, partition_rows: int = 7, passages
             "id": f"d/{i}",
             "title": f"Title {i}",
             "text": f"text {i}",
-            "metadata": [("kind", f"k{i % 3}")] if i % 3 else None,
+            "metadata": json.dumps({"kind": f"k{i % 3}"}) if i % 3 else None,
         }
         for i in range(documents)
     ]
@@ -67,7 +70,8 @@ def test_every_passage_is_indexed_with_its_documents_metadata(tmp_path: Path) ->
     root = write_run(tmp_path)
     assert build(root)["points"] == 18
     meta = read_meta(root / "out")
-    assert (meta.points, meta.dim, meta.encoder, meta.filter_keys) == (18, DIM, "tiny", ("kind",))
+    assert (meta.points, meta.dim, meta.encoder) == (18, DIM, "tiny")
+    assert meta.filter_keys == (FilterKey(path=("kind",), kinds=("text",)),)
     assert meta.mean_length == pytest.approx(4.0)  # "title", its number and two words of text
     index = open_index(root / "out")
     bm25 = BM25(Tokenizer("english"), meta.mean_length)
@@ -76,7 +80,8 @@ def test_every_passage_is_indexed_with_its_documents_metadata(tmp_path: Path) ->
     assert {h.payload["document_id"] for h in hits[:2]} == {"d/4"}
     assert hits[0].payload["metadata"] == {"kind": "k1"}
     assert (hits[0].payload["title"], hits[0].payload["end"] - hits[0].payload["start"]) == ("Title 4", 5)
-    (without,) = index.query_batch([IndexQuery(50, sparse=bm25.query("title"), filter={"kind": "k2"})])
+    kind = clause(parse_filter({"kind": "k2"}), meta.filter_keys)
+    (without,) = index.query_batch([IndexQuery(50, sparse=bm25.query("title"), filter=kind)])
     assert {h.payload["document_id"] for h in without} == {"d/2", "d/5", "d/8"}
     index.close()
 
@@ -144,7 +149,7 @@ def test_documents_may_stand_in_another_order_than_their_passages(tmp_path: Path
     path = root / "documents" / partition_name(0)
     write_partition(pa.Table.from_pylist(pq.read_table(path).to_pylist()[::-1], DOCUMENTS), path)
     rows = indexed_passages(
-        root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0), "tiny"
+        root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0), "tiny", ()
     )
     assert all(row.title == f"Title {row.document_id[2:]}" for row in rows)
 
@@ -169,7 +174,9 @@ def test_a_freshly_filled_collection_takes_the_alias_and_the_old_one_goes(tmp_pa
     meta = read_meta(root / "out")
     client = QdrantClient(":memory:")
     rows = list(
-        indexed_passages(root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0), "tiny")
+        indexed_passages(
+            root / "documents", root / "passages", root / "vectors", BM25(Tokenizer("none"), 4.0), "tiny", ()
+        )
     )
     held = []
     for _ in range(2):

@@ -3,9 +3,13 @@
 The server's side is Qdrant's in-memory client, or the server at ``CATENA_QDRANT_URL`` where that is set.
 """
 
+import json
+import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -13,10 +17,14 @@ import pytest
 from qdrant_client import QdrantClient
 
 from data.lexical import BM25, SparseVector, Tokenizer
+from data.metadata import Metadata
+from retrieval.clauses import clause
 from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
-from retrieval.index import Filter, Hit, IndexedPassage, IndexQuery, VectorIndex
+from retrieval.filter_keys import filter_keys, filter_values
+from retrieval.filters import parse_filter
+from retrieval.index import Hit, IndexedPassage, IndexQuery, VectorIndex
 
 pytestmark = [  # what the in-memory client says of itself
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
@@ -24,14 +32,145 @@ pytestmark = [  # what the in-memory client says of itself
 ]
 
 DIM = 16
-KEYS = ("kind", "a.b")
 WORDS = [f"word{i}" for i in range(60)]
+
+
+COUNT = 400
+BIG = 2**62 + 1
+TAGS = ["a", "b", "c\nd", 'e"f', "ö", "true", "7"]
+TIMES = ["1999-12-31", "2024-01-02T10:00:00Z", "2024-01-02T12:00:00+02:00", "2024-01-02 10:00:00.25", "0001-01-01"]
+
+
+def random_metadata(count: int, seed: int = 0) -> list[Metadata]:
+    """Values of every kind, missing ones, lists, nested keys, keys in quotes, texts that are numbers or times."""
+    rng = np.random.default_rng(seed + 100)
+
+    def some(values: Sequence[Any]) -> Any:  # noqa: ANN401
+        return values[rng.integers(len(values))]
+
+    made: list[Metadata] = []
+    for i in range(count):
+        one: Metadata = {"kind": f"k{i % 4}", "a.b": some(TAGS), "number": some([*range(-2, 6), BIG])}
+        one["cell"] = some(["1990", "1999.5", "-3", "0", "2000"])  # as a CSV file has it
+        one["code"] = some(["007", "7", "x"])
+        one["price"] = some([0.5, 1, 1e39, -2.25])
+        one["mixed"] = some([5, "5", "five", True, [5, "five"], 2.5])
+        one["when"] = [some(TIMES) for _ in range(rng.integers(1, 3))]
+        one["author"] = {
+            "name": some(["Ann", "Bo"]),
+            "works": [{"year": int(some(range(1990, 2000)))} for _ in range(2)],
+        }
+        one["draft"] = bool(rng.integers(2))
+        one["not"] = some(TAGS)
+        for key in [key for key in one if rng.random() < 0.2]:
+            del one[key]
+        made.append(one)
+    return made
+
+
+KEYS = filter_keys(random_metadata(COUNT))
+
+
+def random_filter(rng: np.random.Generator, depth: int = 0) -> dict[str, Any]:
+    """A filter in its JSON form, with one to three conditions, some of them under `not`."""
+
+    def some(values: Sequence[Any]) -> Any:  # noqa: ANN401
+        return values[rng.integers(len(values))]
+
+    def either(values: Sequence[Any]) -> Any:  # noqa: ANN401
+        return some(values) if rng.random() < 0.5 else [some(values) for _ in range(rng.integers(1, 4))]
+
+    def bounds(values: Sequence[Any]) -> Any:  # noqa: ANN401
+        given = {name: some(values) for name in ("gt", "gte", "lt", "lte") if rng.random() < 0.4}
+        return given or {"gte": some(values)}
+
+    works = "author.works.year"
+    conditions: list[tuple[str, Any]] = [
+        ("kind", either(["k0", "k1", "none"])),
+        ("a.b", either(TAGS)),
+        ("number", either([0, 1.0, "2", 2.5, -2, BIG])),
+        ("number", bounds([-1, 0.5, 3, "4"])),
+        ("cell", either(["1990", 1999.5, "-3"])),
+        ("cell", bounds([1990, "1999.5", -3.5])),
+        ("code", either(["007", 7, "x"])),
+        ("price", either([0.5, "1", 1e39])),
+        ("price", bounds([0, 0.5, 1e38, -2.25])),
+        ("mixed", either([5, "5", "five", True, 2.5])),
+        ("mixed", bounds([2, 5, 6])),
+        ("when", either(TIMES)),
+        ("when", bounds(TIMES)),
+        (works, either(range(1990, 2000))),
+        (works, bounds(range(1990, 2000))),
+        ("author.name", either(["Ann", "Cy"])),
+        ("draft", either([True, "false"])),
+        ('"not"', either(TAGS)),
+        ("document_id", either([f"doc/{i}" for i in range(9)])),
+        (some(["kind", "price", works, "mixed", "when", '"not"']), {"exists": bool(rng.integers(2))}),
+    ]
+    made: dict[str, Any] = dict(some(conditions) for _ in range(rng.integers(1, 4)))
+    if depth < 2 and rng.random() < 0.3:
+        made["not"] = random_filter(rng, depth + 1)
+    return made
+
+
+def holds(filter_: dict[str, Any], metadata: Metadata) -> bool:
+    """The oracle: a filter read plainly, on metadata as JSON has it."""
+    return all(
+        not holds(asked, metadata) if key == "not" else one_holds(key, asked, metadata)
+        for key, asked in filter_.items()
+    )
+
+
+def one_holds(key: str, asked: Any, metadata: Metadata) -> bool:  # noqa: ANN401
+    path = [key] if key in ("a.b", "document_id") else key.strip('"').split(".")
+    found = values_at(metadata, path)
+    if not isinstance(asked, dict):
+        every = asked if isinstance(asked, list) else [asked]
+        return any(equal(value, one, key) for value in found for one in every)
+    if "exists" in asked:
+        return bool(found) == asked["exists"]
+    signs = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+    read = [comparable(value, key) for value in found if not isinstance(value, bool)]
+    return any(
+        all(signs[name](value, comparable(bound, key)) for name, bound in asked.items())
+        for value in read
+        if not isinstance(value, str)
+    )
+
+
+def values_at(value: Any, path: list[str]) -> list[Any]:  # noqa: ANN401
+    if isinstance(value, list):
+        return [found for member in value for found in values_at(member, path)]
+    if not path:
+        return [value]
+    return values_at(value[path[0]], path[1:]) if isinstance(value, dict) and path[0] in value else []
+
+
+def comparable(value: Any, key: str) -> Any:  # noqa: ANN401
+    if key == "when":
+        time = datetime.fromisoformat(value)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return float(value) if key in ("cell", "number", "price") else value
+
+
+def equal(value: Any, asked: Any, key: str) -> bool:  # noqa: ANN401
+    """Whether a value is the one asked for: a text may mean any type, of other types the type counts."""
+    if key == "when":
+        return bool(comparable(value, key) == comparable(asked, key))
+    if key in ("cell", "price"):
+        return float(value) == float(asked)
+    if key == "code":
+        return bool(value == str(asked))
+    if isinstance(asked, str):
+        return bool(value == asked) if isinstance(value, str) else json.dumps(value) in (asked, f"{asked}.0")
+    return bool(value == asked) and isinstance(value, bool) == isinstance(asked, bool)
 
 
 def random_passages(count: int, seed: int = 0) -> list[IndexedPassage]:
     rng = np.random.default_rng(seed)
     bm25 = BM25(Tokenizer("none"), 12.0)
     frequency = 1 / np.arange(1, len(WORDS) + 1)
+    metadata = random_metadata(count, seed)
     passages = []
     for i in range(count):
         vector = rng.normal(size=DIM).astype(np.float32)
@@ -45,7 +184,8 @@ def random_passages(count: int, seed: int = 0) -> list[IndexedPassage]:
                 text=text,
                 start=i,
                 end=i + len(text),
-                metadata={"kind": f"k{i % 4}", "a.b": str(i % 2)},
+                metadata=metadata[i],
+                filters=filter_values(metadata[i], KEYS),
                 vector=vector / np.linalg.norm(vector),
                 sparse=SparseVector(sparse.indices, sparse.values * rng.uniform(0.9, 1.1)),
             )
@@ -57,17 +197,11 @@ def random_queries(count: int, filters: bool, seed: int = 1) -> dict[str, list[I
     rng = np.random.default_rng(seed)
     bm25 = BM25(Tokenizer("none"), 12.0)
     queries: dict[str, list[IndexQuery]] = {"dense": [], "bm25": [], "hybrid": []}
-    for i in range(count):
+    for _ in range(count):
         vector = rng.normal(size=DIM).astype(np.float32)
         vector /= np.linalg.norm(vector)
         sparse = bm25.query(" ".join(rng.choice(WORDS, size=3)))
-        filters_of_kinds: list[Filter] = [
-            {"kind": ["k0", "k3"]},
-            {"a.b": "1"},
-            {"kind": "k1", "a.b": "1"},
-            {"document_id": f"doc/{i}"},
-        ]
-        filter_ = filters_of_kinds[i % 4] if filters else {}
+        filter_ = clause(parse_filter(random_filter(rng)), KEYS) if filters else None
         queries["dense"].append(IndexQuery(15, dense=vector, filter=filter_))
         queries["bm25"].append(IndexQuery(15, sparse=sparse, filter=filter_))
         queries["hybrid"].append(IndexQuery(15, vector, sparse, fused=True, prefetch=400, filter=filter_))
@@ -91,7 +225,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory, server_client: QdrantClien
     edge = EdgeIndex.create(tmp_path_factory.mktemp("edge") / "index", DIM, KEYS, config)
     collection = f"catena-test-{uuid4().hex[:8]}"
     server = ServerIndex.create(server_client, collection, DIM, KEYS, config)
-    passages = random_passages(400)
+    passages = random_passages(COUNT)
     for index in (edge, server):
         for start in (0, 200, 200):  # the second half twice: an upsert of the same passage adds nothing
             index.upsert(passages[start : start + 200])
@@ -104,7 +238,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory, server_client: QdrantClien
 def assert_same(ours: list[Hit], theirs: list[Hit], limit: int) -> None:
     """Equal scores at each rank, and equal passages wherever a score is not tied and not at the cut."""
     assert len(ours) == len(theirs)
-    np.testing.assert_allclose([h.score for h in ours], [h.score for h in theirs], rtol=2e-5)
+    np.testing.assert_allclose([h.score for h in ours], [h.score for h in theirs], rtol=2e-5, atol=1e-6)
     if not ours:
         return
     last = ours[-1].score if len(ours) == limit else -np.inf
@@ -121,20 +255,38 @@ def test_the_same_passage_twice_is_stored_once(engines: list[VectorIndex]) -> No
 @pytest.mark.parametrize("filters", [False, True], ids=["all", "filtered"])
 @pytest.mark.parametrize("mode", ["dense", "bm25", "hybrid"])
 def test_engines_agree(engines: list[VectorIndex], mode: str, filters: bool) -> None:
-    queries = random_queries(40, filters)[mode]
+    queries = random_queries(120 if filters else 40, filters)[mode]
     edge, server = (index.query_batch(queries) for index in engines)
     assert any(edge)
     for query, ours, theirs in zip(queries, edge, server, strict=True):
         assert_same(ours, theirs, query.limit)
 
 
-def test_filters_let_only_allowed_values_through(engines: list[VectorIndex]) -> None:
-    queries = random_queries(40, filters=True)["hybrid"]
+def test_filters_let_through_what_a_plain_reading_of_them_does(engines: list[VectorIndex]) -> None:
+    """Every passage of which the oracle says that the filter holds, and no other."""
+    rng = np.random.default_rng(3)
+    metadata = [{**one, "document_id": f"doc/{i // 3}"} for i, one in enumerate(random_metadata(COUNT))]
+    vector = np.eye(DIM, dtype=np.float32)[0]
+    given = [random_filter(rng) for _ in range(300)]
+    queries = [IndexQuery(COUNT, dense=vector, filter=clause(parse_filter(filter_), KEYS)) for filter_ in given]
+    sizes = set()
     for index in engines:
-        for query, hits in zip(queries, index.query_batch(queries), strict=True):
-            for hit in hits:
-                described = {"document_id": hit.payload["document_id"], **hit.payload["metadata"]}
-                assert all(described[key] in value for key, value in query.filter.items())
+        for filter_, hits in zip(given, index.query_batch(queries), strict=True):
+            expected = {
+                f"p{i}" for i in range(COUNT) if holds(filter_, {**metadata[i], "document_id": f"doc/{i // 3}"})
+            }
+            assert {hit.passage_id for hit in hits} == expected, filter_
+            sizes.add(len(expected))
+    assert len(sizes) > 50, "the filters differ little"
+
+
+def test_integers_are_told_apart_beyond_the_precision_of_floats(engines: list[VectorIndex]) -> None:
+    vector = np.eye(DIM, dtype=np.float32)[0]
+    for index in engines:
+        for big, expected in ((BIG, True), (BIG - 1, False)):
+            filter_ = clause(parse_filter({"number": big}), KEYS)
+            (hits,) = index.query_batch([IndexQuery(COUNT, dense=vector, filter=filter_)])
+            assert bool(hits) is expected
 
 
 def test_fusion_is_reciprocal_rank_with_the_configured_k(engines: list[VectorIndex]) -> None:

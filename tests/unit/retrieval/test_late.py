@@ -11,9 +11,11 @@ import pytest
 from qdrant_client import QdrantClient
 
 from data.lexical import BM25, SparseVector, Tokenizer
+from retrieval.clauses import Match
 from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
+from retrieval.filter_keys import FilterKey
 from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.maxsim import maxsim
 
@@ -23,6 +25,7 @@ pytestmark = [  # what the in-memory client says of itself
 ]
 
 DIM, LATE_DIM, COUNT = 16, 8, 200
+KEYS = (FilterKey(path=("kind",), kinds=("text",)),)
 
 
 def passages() -> list[IndexedPassage]:
@@ -42,6 +45,7 @@ def passages() -> list[IndexedPassage]:
                 start=0,
                 end=len(text),
                 metadata={"kind": f"k{i % 2}"},
+                filters={"k0_text": [f"k{i % 2}"]},
                 vector=rng.normal(size=DIM).astype(np.float32),
                 sparse=SparseVector(sparse.indices, sparse.values * rng.uniform(0.9, 1.1)),
                 tokens=tokens / np.linalg.norm(tokens, axis=1, keepdims=True),
@@ -61,7 +65,7 @@ def queries() -> list[IndexQuery]:
             fused=True,
             prefetch=30,
             tokens=rng.normal(size=(5, LATE_DIM)).astype(np.float32),
-            filter={"kind": "k1"} if i % 2 else {},
+            filter=Match("filters.k0_text", ("k1",)) if i % 2 else None,
         )
         for i in range(12)
     ]
@@ -72,8 +76,8 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VectorInd
     url = os.environ.get("CATENA_QDRANT_URL")
     client = connect(IndexConfig(engine="server", url=url)) if url else QdrantClient(":memory:")
     config, collection = IndexConfig(), f"catena-test-{uuid4().hex[:8]}"
-    edge = EdgeIndex.create(tmp_path_factory.mktemp("edge") / "index", DIM, ("kind",), config, LATE_DIM)
-    server = ServerIndex.create(client, collection, DIM, ("kind",), config, LATE_DIM)
+    edge = EdgeIndex.create(tmp_path_factory.mktemp("edge") / "index", DIM, KEYS, config, LATE_DIM)
+    server = ServerIndex.create(client, collection, DIM, KEYS, config, LATE_DIM)
     for index in (edge, server):
         index.upsert(passages())
         index.finish()

@@ -27,9 +27,11 @@ from data.vectors.projection import PROJECTION, Projection, random_projection
 from data.vectors.quantise import Floats, decode, encode
 from data.vectors.table import vector_column, write_table
 from retrieval.build import build_index
+from retrieval.clauses import Match
 from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex
+from retrieval.filter_keys import FilterKey
 from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
 from retrieval.rescoring import FULL_VECTORS, RescoredIndex, with_rows
@@ -44,6 +46,7 @@ pytestmark = [  # what the in-memory client says of itself
 ]
 
 DIM, COUNT, LIMIT = 16, 120, 10
+KEYS = (FilterKey(path=("kind",), kinds=("text",)),)
 WORDS = [f"word{i}" for i in range(30)]
 TOKENIZED = BM25(Tokenizer("none"), 8.0)
 PROJECTIONS = [None, random_projection("whole", DIM, 8, seed=0)]
@@ -62,7 +65,14 @@ def passages(vectors: Floats, late: bool = False) -> Iterator[IndexedPassage]:
     for i, vector in enumerate(vectors):
         text = " ".join(rng.choice(WORDS, size=8))
         tokens = rng.standard_normal((3, 4)).astype(np.float32) if late else None
-        parts = {"title": "", "text": text, "start": 0, "end": len(text), "metadata": {"kind": f"k{i % 2}"}}
+        parts = {
+            "title": "",
+            "text": text,
+            "start": 0,
+            "end": len(text),
+            "metadata": {"kind": f"k{i % 2}"},
+            "filters": {"k0_text": [f"k{i % 2}"]},
+        }
         sparse = TOKENIZED.passage(text)
         sparse = sparse._replace(values=sparse.values * rng.uniform(0.9, 1.1))  # equal scores have no one rank
         yield IndexedPassage(f"p{i}", f"d{i}", vector=vector, sparse=sparse, tokens=tokens, **parts)  # type: ignore[arg-type]
@@ -74,9 +84,9 @@ def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorInd
     client = QdrantClient(":memory:")
     index: VectorIndex
     if request.param == "edge":
-        index = EdgeIndex.create(tmp_path / "index", DIM, ("kind",), IndexConfig())
+        index = EdgeIndex.create(tmp_path / "index", DIM, KEYS, IndexConfig())
     else:
-        index = ServerIndex.create(client, "passages", DIM, ("kind",), IndexConfig())
+        index = ServerIndex.create(client, "passages", DIM, KEYS, IndexConfig())
     index.upsert(list(with_rows(passages(decode(encode(FULL, "binary"), "binary")))))
     index.finish()
     yield index
@@ -109,15 +119,15 @@ def test_bits_find_and_floats_put_in_order(filled: VectorIndex) -> None:
 
 def test_filters_hold_and_words_alone_stay_as_they_were(filled: VectorIndex) -> None:
     index = rescored(filled, COUNT)
-    (hits,) = index.query_batch([IndexQuery(LIMIT, QUESTIONS[0], filter={"kind": "k1"})])
+    (hits,) = index.query_batch([IndexQuery(LIMIT, QUESTIONS[0], filter=Match("filters.k0_text", ("k1",)))])
     assert [hit.passage_id for hit in hits] == order_of(QUESTIONS[0], range(1, COUNT, 2))
-    assert index.query_batch([IndexQuery(LIMIT, QUESTIONS[0], filter={"kind": "none"})]) == [[]]
+    assert index.query_batch([IndexQuery(LIMIT, QUESTIONS[0], filter=Match("filters.k0_text", ("none",)))]) == [[]]
     words = [IndexQuery(LIMIT, sparse=TOKENIZED.query("word3 word4"))]
     assert index.query_batch(words) == filled.query_batch(words)
 
 
 def test_fused_lists_are_those_of_an_index_of_full_vectors(filled: VectorIndex, tmp_path: Path) -> None:
-    whole = EdgeIndex.create(tmp_path / "whole", DIM, ("kind",), IndexConfig())
+    whole = EdgeIndex.create(tmp_path / "whole", DIM, KEYS, IndexConfig())
     whole.upsert(list(passages(FULL)))
     whole.finish()
     queries = [
@@ -151,7 +161,7 @@ TEXTS = [f"{a} {b} {c}" for a in ("moon", "sea", "hill") for b in ("red", "old",
 
 def write_run(root: Path, fewer: bool) -> Path:
     """Documents, passages, vectors in two partitions and bits of them, under ``root``."""
-    rows = [{"id": f"d{i}", "title": "", "text": text, "metadata": []} for i, text in enumerate(TEXTS)]
+    rows = [{"id": f"d{i}", "title": "", "text": text, "metadata": None} for i, text in enumerate(TEXTS)]
     for name in ("documents", "vectors", "reduced/vectors", "index"):
         (root / name).mkdir(parents=True)
     write_partition(pa.Table.from_pylist(rows, DOCUMENTS), root / "documents" / partition_name(0))

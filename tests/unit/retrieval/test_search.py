@@ -44,7 +44,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stages' own work on six documents, one of them many passages long."""
     root = tmp_path_factory.mktemp("run")
     rows = [
-        {"id": id_, "title": title, "text": text, "metadata": [("kind", kind)]}
+        {"id": id_, "title": title, "text": text, "metadata": json.dumps({"kind": kind})}
         for id_, (title, text, kind) in TEXTS.items()
     ]
     (root / "documents").mkdir()

@@ -3,9 +3,11 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from data.errors import EncoderUnavailable, InputError, TextRefused
 from serving.batcher import Coalescer
 
 
@@ -35,17 +37,56 @@ def test_a_lone_call_does_not_wait_and_later_calls_work_too() -> None:
     assert asyncio.run(ask()) == ["A", "B"]
 
 
-def test_one_bad_item_does_not_fail_the_others() -> None:
-    def invert(items: list[float]) -> list[float]:
-        return [1 / item for item in items]
+def ask_together(work: Callable[[list[str]], list[str]], items: Sequence[str]) -> list[str | BaseException]:
+    async def ask() -> list[str | BaseException]:
+        coalesced = Coalescer[str, str](work, max_items=len(items))
+        return await asyncio.gather(*map(coalesced, items), return_exceptions=True)
 
-    async def ask() -> list[float | BaseException]:
-        coalesced = Coalescer[float, float](invert, max_items=10)
-        return await asyncio.gather(*(coalesced(i) for i in (1.0, 0.0, 2.0)), return_exceptions=True)
+    return asyncio.run(ask())
 
-    one, bad, half = asyncio.run(ask())
-    assert (one, half) == (1.0, 0.5)
-    assert isinstance(bad, ZeroDivisionError)
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_refused_item_does_not_fail_the_others(named: bool) -> None:
+    worked: list[int] = []
+
+    def shout(items: list[str]) -> list[str]:
+        worked.append(len(items))
+        for item in items:
+            if item.startswith("bad"):
+                raise TextRefused(f"{item} is refused", "Shorten it.", item if named else "")
+        return [item.upper() for item in items]
+
+    answers = ask_together(shout, ["a", "bad1", "c", "bad2", *"defg"])
+    assert [answer for answer in answers if isinstance(answer, str)] == list("ACDEFG")
+    assert [answer.problem for answer in answers if isinstance(answer, TextRefused)] == [
+        "bad1 is refused",
+        "bad2 is refused",
+    ]
+    assert len(worked) <= (3 if named else 9)
+
+
+@pytest.mark.parametrize("error", [EncoderUnavailable("down", "Wait."), InputError("wrong key", ""), OSError("reset")])
+def test_what_is_nobodys_fault_fails_the_batch_at_once(error: Exception) -> None:
+    asked: list[int] = []
+
+    def fail(items: list[str]) -> list[str]:
+        asked.append(len(items))
+        raise error
+
+    assert ask_together(fail, list("abcd")) == [error] * 4
+    assert asked == [4]
+
+
+def test_a_call_is_given_up_after_its_time_and_the_next_is_served() -> None:
+    async def ask() -> str:
+        coalesced = Coalescer[str, str](lambda items: [time.sleep(0.3) or item for item in items], 1, timeout_s=0.1)
+        with pytest.raises(TimeoutError):
+            await coalesced("slow")
+        await asyncio.sleep(0.4)
+        quick = Coalescer[str, str](lambda items: items, 1, timeout_s=20)
+        return await quick("b")
+
+    assert asyncio.run(ask()) == "b"
 
 
 def test_work_stays_off_the_event_loop() -> None:

@@ -1,22 +1,33 @@
 """An encoder that is down: the service starts, says so at each question, and searches by words where that is asked."""
 
 import asyncio
+import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from data.cache import CacheConfig
 from data.encoders import load_encoder
+from data.encoders.config import EncoderConfig
 from data.errors import EncoderUnavailable
 from retrieval.config import IndexConfig
 from retrieval.index import IndexMeta
+from retrieval.open import read_meta
 from retrieval.search import SearchHit, SearchQuery
 from serving.app import Ingress
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError
+from serving.index import IndexActor
 from serving.schemas import SearchRequest
-from tests.endpoint_server import Server, answer_well, status
+from tests.endpoint_server import Handler, Server, answer_well, status
+from tests.unit.retrieval.test_build import DIM, build, write_run
 
 
 def meta(fingerprint: str = "0123", dim: int = 32) -> IndexMeta:
@@ -40,6 +51,109 @@ def test_the_embedder_starts_without_its_server_and_finds_it_again(endpoint: Ser
         asyncio.run(embedder.encode("moon"))
     endpoint.always = answer_well
     assert asyncio.run(embedder.encode("moon")).shape == (32,)
+
+
+def hang(handler: Handler, body: dict[str, Any]) -> None:
+    """No answer until the test is over."""
+    handler.server.stopped.wait(60)
+    handler.close_connection = True
+
+
+def drop(handler: Handler, body: dict[str, Any]) -> None:
+    """The connection is closed."""
+    handler.close_connection = True
+
+
+class Handle:
+    """A deployment's handle whose replica lives in this process."""
+
+    def __init__(self, replica: object) -> None:
+        self._replica = replica
+
+    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 - as Ray's
+        return SimpleNamespace(remote=getattr(self._replica, method))
+
+
+@dataclass
+class Routes:
+    """What the route of search needs of its deployment, which Ray Serve wraps."""
+
+    _meta: IndexMeta
+    _embedder: Handle
+    _index: Handle
+    _find = Ingress._find
+
+
+@pytest.fixture
+def service(endpoint: Server, tmp_path: Path) -> Callable[[ServeConfig], Routes]:
+    """The routes over a real index and an embedder that asks the endpoint as configured by default."""
+    config = EncoderConfig.model_validate({"endpoint": {"base_url": endpoint.url, "model": "words", "dimensions": DIM}})
+    root = write_run(tmp_path)
+    manifest = json.loads((root / "manifest.json").read_text())
+    (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": load_encoder(config).fingerprint}))
+    build(root)
+
+    def start(serve: ServeConfig) -> Routes:
+        described = read_meta(root / "out")
+        embedder = Embedder(config, described, serve, CacheConfig())
+        return Routes(described, Handle(embedder), Handle(IndexActor(root / "out")))
+
+    return start
+
+
+async def searched(service: Routes, query: str, **request: object) -> tuple[str, float]:
+    """How a question was answered, and in how many seconds."""
+    started = time.perf_counter()
+    asked = SearchRequest.model_validate({"query": query, "bm25_if_encoder_down": True, **request})
+    answered = await Ingress.search(service, asked)
+    assert answered.results
+    return answered.mode, time.perf_counter() - started
+
+
+def refuse(endpoint: Server) -> None:
+    endpoint.shutdown()
+    endpoint.server_close()
+
+
+@pytest.mark.parametrize("down", ["503", "closed", "hangs"])
+def test_with_the_defaults_a_question_is_answered_by_words_at_once_and_others_are_not_delayed(
+    down: str, endpoint: Server, service: Callable[[ServeConfig], Routes]
+) -> None:
+    async def ask() -> None:
+        routes = service(ServeConfig())
+        assert (await searched(routes, "word4"))[0] == "hybrid"
+        if down == "closed":
+            refuse(endpoint)
+        endpoint.always = {"503": status(503), "closed": drop, "hangs": hang}[down]
+        # The first ones learn that it is down: at once, or where it hangs in the time that an endpoint has.
+        first = asyncio.gather(*(searched(routes, f"title part1 {n}") for n in range(32)))
+        words = [await searched(routes, f"word{n} title", mode="bm25") for n in range(8)]
+        assert max(seconds for _, seconds in words) < 1.0
+        assert {mode for mode, _ in await first} == {"bm25"}
+        await asyncio.gather(*(searched(routes, f"title part0 {n}") for n in range(3)))
+        later = [await searched(routes, f"word{n} title {n}") for n in range(32)]
+        assert {mode for mode, _ in later} == {"bm25"}
+        assert np.median([seconds for _, seconds in later]) < 0.2
+        assert (await searched(routes, "word4"))[0] == "hybrid"  # its vector is in the cache
+
+    asyncio.run(ask())
+
+
+def test_the_endpoint_is_found_again_beside_the_questions(
+    endpoint: Server, service: Callable[[ServeConfig], Routes]
+) -> None:
+    async def ask() -> None:
+        endpoint.always = status(503)
+        routes = service(ServeConfig(breaker_failures=1, breaker_retry_s=0.05))
+        assert (await searched(routes, "word4"))[0] == "bm25"
+        endpoint.always = answer_well
+        for n in range(400):
+            if (await searched(routes, f"title {n}"))[0] == "hybrid":
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("the endpoint is well and was not found")
+
+    asyncio.run(ask())
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Steps on partitions of documents: what they return is checked, and told with the document's id."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,13 @@ from data.passages.steps import StepConfig
 from data.schema import DOCUMENTS
 
 MODULE = """
+from datetime import date
+
 def upper(document: dict) -> dict:
     return {**document, "text": document["text"].upper()}
 
 def tag(documents: list[dict]) -> list[dict]:
-    return [{**d, "metadata": {**d["metadata"], "words": str(len(d["text"].split()))}} for d in documents]
+    return [{**d, "metadata": {**d["metadata"], "words": len(d["text"].split())}} for d in documents]
 
 def minimal(document):
     return {"id": document["id"], "text": "new"}
@@ -38,8 +41,15 @@ def invents(document):
 def numbers(document):
     return {**document, "text": 5}
 
-def counts(document):
-    return {**document, "metadata": {"n": 5}}
+def typed(document):
+    n = document["metadata"].get("n", 0) + 0.5
+    return {**document, "metadata": {"n": n, "ok": True, "on": date(2024, 1, 2), "none": None}}
+
+def bytes_in_it(document):
+    return {**document, "metadata": {"thumb": b"x"}}
+
+def listed(document):
+    return {**document, "metadata": ["n"]}
 
 def dates(document):
     return {**document, "time": "yesterday"}
@@ -51,13 +61,22 @@ def raises(document):
 """
 
 
+def metadata(id_: str) -> str | None:
+    return None if id_ == "c" else json.dumps({"kind": id_, "n": 1})
+
+
 @pytest.fixture
 def partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Three documents in a partition, and the user's module on the path."""
     (tmp_path / "own_document_steps.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     rows = [
-        {"id": id_, "title": f"T {id_}", "text": f"text of {id_}", "metadata": [("kind", id_)] if id_ != "c" else None}
+        {
+            "id": id_,
+            "title": f"T {id_}",
+            "text": f"text of {id_}",
+            "metadata": json.dumps({"kind": id_, "n": 1}) if id_ != "c" else None,
+        }
         for id_ in "abc"
     ]
     path = tmp_path / "documents" / partition_name(3)
@@ -78,13 +97,18 @@ def apply(partition: Path, *names: str) -> list[dict[str, object]]:
 def test_steps_follow_each_other_and_keep_the_order(partition: Path) -> None:
     rows = apply(partition, "upper", "tag")
     assert [row["text"] for row in rows] == ["TEXT OF A", "TEXT OF B", "TEXT OF C"]
-    assert rows[0]["metadata"] == [("kind", "a"), ("words", "3")]
-    assert rows[2]["metadata"] == [("words", "3")]
+    assert rows[0]["metadata"] == '{"kind":"a","n":1,"words":3}'
+    assert rows[2]["metadata"] == '{"words":3}'
 
 
 def test_what_is_left_out_is_empty_and_lone_surrogates_are_replaced(partition: Path) -> None:
     (row, *_) = apply(partition, "minimal", "surrogate")
     assert row == {"id": "a", "title": "", "text": "lone \ufffd", "metadata": None, "time": None}
+
+
+def test_metadata_keeps_its_types(partition: Path) -> None:
+    (row, *_) = apply(partition, "tag", "typed")
+    assert row["metadata"] == '{"n":1.5,"ok":true,"on":"2024-01-02"}'
 
 
 def test_a_partition_that_stands_is_not_made_again(partition: Path) -> None:
@@ -99,7 +123,8 @@ def test_a_partition_that_stands_is_not_made_again(partition: Path) -> None:
         ("renames", "changed the id to 'other'"),
         ("invents", "no 'txt'; did you mean 'text'"),
         ("numbers", "'text' is int, not a string"),
-        ("counts", "'metadata' is not a mapping of strings"),
+        ("bytes_in_it", "'metadata' cannot be kept: 'thumb' is binary"),
+        ("listed", "'metadata' is list, not a mapping"),
         ("dates", "'time' is str, not a datetime"),
     ],
 )

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.sources.cells import BadCell, float32, is_missing, moment, number, text, whole
+from data.missing import is_missing
+from data.sources.cells import BadCell, float32, moment, number, text, whole
 
 DAY = datetime(2024, 1, 2, tzinfo=UTC)
 

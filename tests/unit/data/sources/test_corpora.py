@@ -81,7 +81,7 @@ def bible(tmp_path: Path) -> dict[str, str]:
 def test_verses_are_titled_as_people_cite_them(bible: dict[str, str]) -> None:
     first = read(bible=bible)[0]
     assert (first.id, first.title, first.text) == ("Gen.1.1", "Genesis 1:1", "text 1")
-    assert first.metadata == {"book": "Genesis", "testament": "OT", "chapter": "1", "verse": "1"}
+    assert first.metadata == {"book": "Genesis", "testament": "OT", "chapter": 1, "verse": 1}
 
 
 def test_ranges_are_skipped_expanded_or_linked_by_their_first_verse(bible: dict[str, str]) -> None:
