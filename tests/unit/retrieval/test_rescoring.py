@@ -228,24 +228,3 @@ def test_what_does_not_belong_together_is_told(tmp_path: Path) -> None:
     (root / "vectors" / partition_name(1)).unlink()
     with pytest.raises(InputError, match="is not made from"):
         build(root)
-
-
-def test_an_index_without_it_is_configured_as_before() -> None:
-    assert "rescore" not in IndexConfig().identity() and IndexConfig(rescore=4).identity()["rescore"] == 4
-    before = {
-        "engine": "edge",
-        "url": None,
-        "language": "english",
-        "k1": 1.2,
-        "b": 0.75,
-        "rrf_k": 60,
-        "prefetch": 100,
-        "hnsw_m": 16,
-        "hnsw_ef_construct": 100,
-        "hnsw_ef": 128,
-        "exact_below_points": 20_000,
-        "filter_keys": None,
-    }
-    assert json.dumps(IndexConfig().identity(), sort_keys=True) == json.dumps(before, sort_keys=True)
-    (plain,) = passages(FULL[:1])
-    assert "row" not in plain.payload()

@@ -62,4 +62,4 @@ def test_fewest_above_most_is_refused() -> None:
 
 
 def test_how_the_work_is_spread_is_no_part_of_what_comes_out() -> None:
-    assert EmbedConfig().identity() == {}
+    assert EmbedConfig().identity() == {"storage": "float32"}
