@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from data.graph.graph import GraphArtifact
 from data.partitions import partition_name, partitions, write_partition
+from data.progress import progress
 from discovery.candidates import SOURCES, Candidates, Nodes, find_candidates, pair_codes
 from discovery.config import DiscoverConfig
 from discovery.proposals import PROPOSALS, proposal_table
@@ -116,11 +117,13 @@ def score_both_ways(
     other direction's order would cost many times as much.
     """
     forward, backward = np.empty(len(pairs), np.float32), np.empty(len(pairs), np.float32)
-    for scores, sources, targets in ((forward, pairs.low, pairs.high), (backward, pairs.high, pairs.low)):
-        by_source = np.argsort(sources, kind="stable")
-        for start in range(0, len(pairs), batch_pairs):
-            batch = by_source[start : start + batch_pairs]
-            scores[batch] = scorer.score_pairs(sources[batch], targets[batch])
+    with progress("discover", 2 * len(pairs), "pairs") as counted:
+        for scores, sources, targets in ((forward, pairs.low, pairs.high), (backward, pairs.high, pairs.low)):
+            by_source = np.argsort(sources, kind="stable")
+            for start in range(0, len(pairs), batch_pairs):
+                batch = by_source[start : start + batch_pairs]
+                scores[batch] = scorer.score_pairs(sources[batch], targets[batch])
+                counted.advance(len(batch))
     return forward, backward
 
 

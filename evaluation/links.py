@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.graph.graph import Graph
+from data.progress import progress
 from evaluation.significance import bootstrap_interval, paired_difference
 
 Nodes = npt.NDArray[np.int64]
@@ -33,7 +34,12 @@ def unordered_pairs(sources: Nodes, targets: Nodes) -> tuple[Nodes, Nodes]:
 
 
 def link_ranks(
-    score: Scorer, sources: Nodes, targets: Nodes, known: Graph, batch_size: int = 256
+    score: Scorer,
+    sources: Nodes,
+    targets: Nodes,
+    known: Graph,
+    batch_size: int = 256,
+    ranked: Callable[[int], None] = lambda sources: None,
 ) -> npt.NDArray[np.float64]:
     """Rank of each target among all documents that its source is not yet known to link to.
 
@@ -49,6 +55,7 @@ def link_ranks(
         targets: int64 (Q,) the document whose rank is wanted.
         known: graph of every known link of every split, ranked ones included.
         batch_size: sources scored at once.
+        ranked: called after each batch with the number of its sources.
 
     Returns:
         float64 (Q,) ranks from 1 to N - 1, halves where ties are even.
@@ -71,6 +78,7 @@ def link_ranks(
         for row, source in enumerate(batch):
             queries = order[starts[first + row] : ends[first + row]]
             ranks[queries] = _ranks_of_source(scores[row], int(source), targets[queries], known)
+        ranked(len(batch))
     return ranks
 
 
@@ -153,7 +161,8 @@ def evaluate_links(
     curves: dict[str, list[tuple[int, float]]] = {}
     reciprocal: dict[str, npt.NDArray[np.float64]] = {}
     for name, score in scorers.items():
-        ranks = link_ranks(score, asked, answers, known, batch_size)
+        with progress(f"evaluate {name}", len(np.unique(asked)), "documents") as counted:
+            ranks = link_ranks(score, asked, answers, known, batch_size, counted.advance)
         reciprocal[name] = (1.0 / ranks).reshape(2, -1).mean(axis=0)
         low, high = bootstrap_interval(reciprocal[name], resamples, seed)
         table[name] = {**link_metrics(ranks, cutoffs), "mrr_low": low, "mrr_high": high}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from data.progress import progress
 from evaluation.config import SearchJudging
 from evaluation.ranking import RankingFigures, evaluate_ranking
 from evaluation.significance import paired_difference
@@ -46,10 +47,12 @@ def evaluate_retrieval(
     for mode in modes:
         run: dict[str, dict[str, float]] = {}
         remaining = iter(asked.items())
-        while batch := list(islice(remaining, config.batch_queries)):
-            answers = search([text for _, text in batch], mode, config.retrieved)
-            for (query, _), hits in zip(batch, answers, strict=True):
-                run[query] = _by_place(hits)
+        with progress(f"evaluate {mode}", len(asked), "queries") as counted:
+            while batch := list(islice(remaining, config.batch_queries)):
+                answers = search([text for _, text in batch], mode, config.retrieved)
+                for (query, _), hits in zip(batch, answers, strict=True):
+                    run[query] = _by_place(hits)
+                counted.advance(len(batch))
         judged[mode] = evaluate_ranking(run, {query: qrels[query] for query in asked})
     hybrid = judged["hybrid"].per_query["ndcg@10"]
     details = {

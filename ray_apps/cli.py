@@ -1,37 +1,89 @@
-"""The ``catena`` command: what stands on the command line, what is printed where, and with which exit code it ends.
+"""The ``catena`` command: what is printed where, and with which exit code it ends.
 
 Progress and prose go to standard error; the result is a short table on standard output, or with ``--json`` one JSON
 object as its last line. Exit codes: 0 done, 2 something the user can mend, 1 anything else, 130 interrupted.
 """
 
-import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ray_apps.command import Command, Result
+from ray_apps.terminal import LogFile, terminal
 from ray_apps.usage import command_help, find_command, overview, split_config_flags
 
+if TYPE_CHECKING:
+    from ray_apps.plan import Plan
+
 logger = logging.getLogger("catena")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command with its words read; ``plan`` where it reads a run file."""
+
+    command: Command
+    arguments: Namespace
+    plan: "Plan | None"
+
+    def __call__(self) -> int:
+        """Run it, and print its result."""
+        result, show = self._result()
+        text = json.dumps(result, ensure_ascii=False) if self.arguments.json else show(result)
+        sys.stdout.write(text + "\n")
+        return 0
+
+    def _result(self) -> tuple[Result, Callable[[Result], str]]:
+        if self.plan is None:
+            assert self.command.unplanned is not None
+            return self.command.unplanned(self.arguments), self.command.show
+        if self.arguments.dry_run:
+            from ray_apps.run import dry_run
+            from ray_apps.tables import plan_text
+
+            return dry_run(self.plan), plan_text
+        assert self.command.call is not None
+        return self.command.call(self.plan, self.arguments), self.command.show
+
+    @property
+    def logs(self) -> Path | None:
+        """Folder of the run's logs; None where nothing is to be logged."""
+        return None if self.plan is None or self.arguments.dry_run else self.plan.run.workspace / "logs"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; the arguments are those of the process unless given."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    with _progress_on_stderr(debug):
+    jobs: list[Job] = []
+    code = _attempt(lambda: _prepare(words, jobs), None, "", debug)
+    for job in jobs:
+        code = _attempt(job, job.logs, job.command.name, debug)
+    return code
+
+
+def _attempt(work: Callable[[], int], logs: Path | None, name: str, debug: bool) -> int:
+    """The exit code of some work; what goes wrong is reported in the user's terms, its traceback kept in the log."""
+    with terminal(logs, name, debug) as log:
         try:
-            return _run_command(words)
+            code = work()
         except KeyboardInterrupt:
             logger.error("interrupted; start it again and it continues where it stopped")
-            return 130
-        except Exception as error:  # the last place an error can be told
-            return _tell(error, debug)
+            code = 130
+        except Exception as error:  # the last place where an error can be reported
+            code = _report(error, debug, log)
+        if log is not None and log.written:
+            logger.info("log: %s", log.path)
+        return code
 
 
-def _run_command(words: list[str]) -> int:
+def _prepare(words: list[str], jobs: list[Job]) -> int:
+    """Read the words, print help where it is asked for, and put a job in the list where one is."""
     from ray_apps.commands import COMMANDS
 
     if not words or words[0] in ("-h", "--help"):
@@ -46,7 +98,14 @@ def _run_command(words: list[str]) -> int:
         return 0
     own, config_flags = split_config_flags(rest)
     arguments = command.parser().parse_args(own)
-    _show(*_execute(command, arguments, config_flags), arguments.json)
+    plan = None
+    if command.unplanned is None:
+        from ray_apps.config import load_run
+        from ray_apps.plan import Plan
+
+        strict = ["--source.strict", "true"] if arguments.strict else []
+        plan = Plan(load_run(arguments.run, [*config_flags, *strict]))
+    jobs.append(Job(command, arguments, plan))
     return 0
 
 
@@ -59,59 +118,21 @@ def _help(command: Command, rest: list[str]) -> str:
     return command_help(command)
 
 
-def _execute(
-    command: Command, arguments: argparse.Namespace, config_flags: list[str]
-) -> tuple[Result, Callable[[Result], str]]:
-    """The result of a command, as JSON values, and what shows it as text."""
-    if command.unplanned is not None:
-        return command.unplanned(arguments), command.show
-    from ray_apps.config import load_run
-    from ray_apps.plan import Plan
-    from ray_apps.run import dry_run
-    from ray_apps.tables import plan_text
-
-    strict = ["--source.strict", "true"] if arguments.strict else []
-    plan = Plan(load_run(arguments.run, [*config_flags, *strict]))
-    if arguments.dry_run:
-        return dry_run(plan), plan_text
-    assert command.call is not None
-    return command.call(plan, arguments), command.show
-
-
-def _show(result: Result, show: Callable[[Result], str], as_json: bool) -> None:
-    sys.stdout.write((json.dumps(result, ensure_ascii=False) if as_json else show(result)) + "\n")
-
-
-def _tell(error: Exception, debug: bool) -> int:
-    """Say what went wrong in the user's terms, and choose the exit code."""
+def _report(error: Exception, debug: bool, log: LogFile | None) -> int:
+    """Report what went wrong, and choose the exit code."""
     from data.failures import first_cause, input_error
 
-    mistake = input_error(error)
     if debug:
         logger.error("", exc_info=error)
+    elif log is not None:
+        log.add_traceback(error)
+    mistake = input_error(error)
     if mistake is not None:
         logger.error("error: %s\n  %s", mistake.problem, mistake.remedy)
         return 2
-    logger.error("error: %s\n  Run it again with --debug for the traceback.", first_cause(error))
+    remedy = "Run it again with --debug for the traceback." if log is None else "Its traceback is in the log."
+    logger.error("error: %s\n  %s", first_cause(error), remedy)
     return 1
-
-
-@contextmanager
-def _progress_on_stderr(debug: bool) -> Iterator[None]:
-    """Send the package's messages to standard error, plain, as long as the command runs."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    before = logger.level
-    # A library's `logging.info` would give the root logger a handler of its own, and everything were said twice.
-    if not logging.getLogger().handlers:
-        logging.getLogger().addHandler(logging.NullHandler())
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if debug else logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
 
 
 if __name__ == "__main__":

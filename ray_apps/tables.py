@@ -1,24 +1,38 @@
 """Results as short tables that a person reads."""
 
+import io
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from data.labels import label
 
+WIDE = 1000  # columns of what is no terminal: nothing is wrapped in a file
+
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Columns as wide as their widest cell; numbers to the right."""
+    """Rows under a header as text for standard output: as wide as its terminal, numbers to the right.
+
+    Colour and weight are used on a terminal only, and not where ``NO_COLOR`` is set.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
-    names = list(header)
-    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-    numeric = [all(_is_number(row[i]) for row in cells) for i in range(len(names))]
-
-    def line(row: list[str]) -> str:
-        return "  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)).rstrip()
-
-    return "\n".join([line(names), line(["-" * width for width in widths]), *map(line, cells)])
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for number, name in enumerate(header):
+        numeric = bool(cells) and all(_is_number(row[number]) for row in cells)
+        drawn.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*map(Text, row))
+    on_terminal = sys.stdout.isatty()
+    console = Console(file=io.StringIO(), force_terminal=on_terminal, width=None if on_terminal else WIDE)
+    with console.capture() as captured:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _cell(value: object) -> str:
@@ -28,7 +42,7 @@ def _cell(value: object) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").replace(".", "").replace("-", "").isdecimal()
+    return not cell or cell.replace(",", "").replace(".", "").replace("-", "").isdecimal()
 
 
 def plan_text(result: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from data.lexical import BM25, Tokenizer, mean_length
 from data.metadata import Metadata, read_metadata
 from data.partitions import count_rows, partitions, read_batches, whole_or_absent
 from data.passages.text import passage_text
+from data.progress import tracked
 from data.vectors.multivectors import read_multivectors
 from data.vectors.projection import PROJECTION
 from data.vectors.read import matrix
@@ -163,7 +164,7 @@ def fill(index: VectorIndex, rows: Iterable[IndexedPassage], meta: IndexMeta) ->
     """
     batch: list[IndexedPassage] = []
     numbers = 0
-    for row in rows:
+    for row in tracked(rows, "index", meta.points, "passages"):
         batch.append(row)
         numbers += 0 if row.tokens is None else row.tokens.size
         if len(batch) == meta.config.batch_points or numbers >= _NUMBERS:

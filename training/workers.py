@@ -15,6 +15,8 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from data.progress import Progress, progress
+
 logger = logging.getLogger("catena")
 
 CHECKPOINTS = "checkpoints"  # in the artifact's folder, as long as the training runs
@@ -56,13 +58,13 @@ def run_workers(
             worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
         ),
     )
-    with _told(out):
+    with progress("train", settings["config"]["epochs"], "epochs") as counted, _reported(out, counted):
         trainer.fit()
 
 
 @contextmanager
-def _told(out: Path) -> Iterator[None]:
-    """Log the epochs that workers write down, as long as it is entered: their own logs stay in Ray's session folder."""
+def _reported(out: Path, counted: Progress) -> Iterator[None]:
+    """Log and count the epochs that workers write down; the workers' own logs stay in Ray's session folder."""
     path, over, known = out / EPOCHS, threading.Event(), 0
     path.unlink(missing_ok=True)
 
@@ -72,6 +74,7 @@ def _told(out: Path) -> Iterator[None]:
         for line in lines[known:]:
             row = json.loads(line)
             logger.info("%s", ", ".join(f"{name} {value:g}" for name, value in row.items()))
+            counted.advance()
         known = len(lines)
 
     def watch() -> None:

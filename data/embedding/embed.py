@@ -16,7 +16,7 @@ from data.cache.stored import write_index
 from data.embedding import pool
 from data.embedding.actor import Embedded
 from data.embedding.config import EmbedConfig
-from data.embedding.progress import Rates, watched
+from data.embedding.progress import tracked_partitions
 from data.encoders import check_model
 from data.encoders.config import EncoderConfig
 from data.encoders.transformer.token_fit import token_fit
@@ -64,11 +64,11 @@ def embed(
     todo = left_to_do(passages, vectors)
     kept = [describe(path) for path in partitions(vectors)]
     made: list[Embedded] = []
-    rates = Rates(count_rows(passages), sum(partition.rows for partition in kept))
-    if 0 < rates.done < rates.total:
-        logger.info("embed: %d of %d passages are done, going on with the rest", rates.done, rates.total)
+    total, before = count_rows(passages), sum(partition.rows for partition in kept)
+    if 0 < before < total:
+        logger.info("embed: %d of %d passages are done, going on with the rest", before, total)
     with document_cache(cache, out) as shared:
-        for done in watched(pool.run(todo, encoder, config, vectors, shared), rates):
+        for done in tracked_partitions(pool.run(todo, encoder, config, vectors, shared), total, before):
             if not made and not kept:
                 logger.info("embed: %s", _computed_in(done.partition))
             made.append(done)

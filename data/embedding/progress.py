@@ -1,84 +1,52 @@
-"""How far an embedding job has come, for whoever watches: a bar on a terminal, a line now and then in a log."""
+"""Passages and tokens per second of an embedding job."""
 
-import logging
-import time
 from collections.abc import Iterator
 
 from data.embedding.actor import Embedded
-from data.measuring import Reporting
-
-logger = logging.getLogger("catena")
-
-LINE_EVERY_S = 30.0
+from data.progress import progress
 
 
 class Rates:
-    """Passages and tokens per second of this run, and the time that the rest will take.
+    """Passages and tokens per second of this run.
 
     They count from the first partition begun to the last one ended, so that neither the start of the actors slows them
     nor the time that Ray Data takes to hand a partition over.
-
-    Args:
-        total: passages of the job.
-        before: those that an earlier run did.
     """
 
-    def __init__(self, total: int, before: int) -> None:
-        self.total = total
-        self.done = before
-        self._before = before
-        self._tokens = 0
+    def __init__(self) -> None:
+        self._passages = self._tokens = 0
         self._started_at = float("inf")
         self._finished_at = 0.0
 
     def add(self, embedded: Embedded) -> None:
         """Count a partition."""
-        self.done += embedded.partition.rows
+        self._passages += embedded.partition.rows
         self._tokens += embedded.partition.tokens
         self._started_at = min(self._started_at, embedded.started_at)
         self._finished_at = max(self._finished_at, embedded.finished_at)
 
-    def told(self, now: float) -> str:
-        """The figures in words, at a moment in seconds since the epoch."""
-        seconds = max(self._finished_at - self._started_at, 1e-3)
-        passages_per_s = (self.done - self._before) / seconds
-        left = ""
-        if passages_per_s:
-            waited = now - self._finished_at
-            left = f", {duration(max(0.0, (self.total - self.done) / passages_per_s - waited))} left"
-        return f"{passages_per_s:,.0f} passages/s, {self._tokens / seconds:,.0f} tokens/s{left}"
+    @property
+    def passages_per_s(self) -> float:
+        """Passages embedded per second."""
+        return self._passages / max(self._finished_at - self._started_at, 1e-3)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens read per second."""
+        return self._tokens / max(self._finished_at - self._started_at, 1e-3)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+def tracked_partitions(done: Iterator[Embedded], total: int, before: int) -> Iterator[Embedded]:
+    """Pass partitions on and show how far the job is.
 
-
-def watched(done: Iterator[Embedded], rates: Rates) -> Iterator[Embedded]:
-    """Pass partitions on; a bar on standard error shows them, or a line in the log every half minute.
-
-    What cannot be shown, on a terminal that is gone for example, is logged once and does not end the job.
+    Args:
+        done: partitions as they are embedded.
+        total: passages of the job.
+        before: passages that an earlier run embedded.
     """
-    from tqdm import tqdm
-
-    form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} passages, {postfix}"
-    bar = tqdm(total=rates.total, initial=rates.done, desc="embed", postfix="starting", bar_format=form, disable=None)
-    reporting = Reporting("progress of the embedding")
-    told_at = time.time()
-    try:
+    rates = Rates()
+    with progress("embed", total, "passages", before) as counted:
         for embedded in done:
-            with reporting.guard():
-                rates.add(embedded)
-                now = time.time()
-                bar.set_postfix_str(rates.told(now), refresh=False)
-                bar.update(embedded.partition.rows)
-                if bar.disable and now - told_at >= LINE_EVERY_S:
-                    logger.info("embed: %s of %s passages, %s", f"{rates.done:,}", f"{rates.total:,}", rates.told(now))
-                    told_at = now
+            rates.add(embedded)
+            counted.advance(embedded.partition.rows, rates.passages_per_s, f"{rates.tokens_per_s:,.0f} tokens/s")
             yield embedded
-    finally:
-        with reporting.guard():
-            bar.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 from data.errors import InputError
 from data.partitions import read_batches
+from data.progress import tracked
 from data.sources import SourceConfig, read_tasks
 from data.sources.landing import counts_path, land
 from data.sources.resolve import Resolution, strict_error
@@ -103,7 +104,8 @@ def _run(tasks: list[ReadTask], landed: Path, strict: bool) -> list[dict[str, An
 
     if open_tasks:
         dataset = ray.data.from_items(open_tasks, override_num_blocks=len(open_tasks)).map(read)
-        done += [row["counts"] for row in dataset.iter_rows()]
+        rows = tracked(dataset.iter_rows(), "ingest", len(open_tasks), "tasks")
+        done += [row["counts"] for row in rows]
     return done
 
 

@@ -1,5 +1,6 @@
 """The command line: exit codes, where output goes, one clear message for what the user can mend."""
 
+import dataclasses
 import json
 import logging
 import subprocess
@@ -8,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ray_apps import cli
 from ray_apps.cli import main
 from ray_apps.commands import COMMANDS
+from ray_apps.terminal import terminal
 from ray_apps.usage import split_config_flags
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -124,7 +125,7 @@ def test_a_blank_query_is_refused_before_anything_is_built(
 ) -> None:
     assert main(["search", str(run_file), query]) == 2
     assert capsys.readouterr().err.startswith(f"error: catena search: the query {query!r} is blank")
-    assert not list(workspace.glob("*"))
+    assert not list(workspace.glob("[!l]*"))  # a log of the refusal at most
 
 
 def test_traceback_only_with_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,25 +137,28 @@ def test_traceback_only_with_debug(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_fault_of_ours_exits_with_1_and_names_debug(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_fault_of_ours_exits_with_1_and_names_the_log_with_its_traceback(
+    run_file: Path, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(words: list[str]) -> int:
+    def fail(plan: object, arguments: object) -> dict[str, object]:
         raise ValueError("shapes differ\nand more")
 
-    monkeypatch.setattr(cli, "_run_command", fail)
-    assert main(["run", "x.yaml"]) == 1
-    assert capsys.readouterr().err == (
-        "error: ValueError: shapes differ\n  Run it again with --debug for the traceback.\n"
-    )
+    monkeypatch.setitem(COMMANDS, "embed", dataclasses.replace(COMMANDS["embed"], call=fail))
+    assert main(["embed", str(run_file)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    (log,) = (workspace / "logs").glob("*-embed-*.log")
+    assert said == ["error: ValueError: shapes differ", "  Its traceback is in the log.", f"log: {log}"]
+    assert "Traceback" in log.read_text() and "and more" in log.read_text()
 
 
-def test_interruption_exits_with_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(words: list[str]) -> int:
+def test_interruption_exits_with_130(
+    run_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(plan: object, arguments: object) -> dict[str, object]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run_command", interrupted)
-    assert main(["run", "x.yaml"]) == 130
+    monkeypatch.setitem(COMMANDS, "run", dataclasses.replace(COMMANDS["run"], call=interrupted))
+    assert main(["run", str(run_file)]) == 130
     assert "continues where it stopped" in capsys.readouterr().err
 
 
@@ -164,15 +168,11 @@ def test_module_form_and_command_form_are_one(run_file: Path) -> None:
     assert json.loads(done.stdout)["run"] == "small"
 
 
-def test_a_library_that_logs_does_not_make_everything_be_said_twice(
+def test_a_library_that_logs_does_not_make_every_message_come_twice(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as outside of pytest
-
-    def command() -> None:
+    with terminal(None, "embed"):
         logging.warning("what a library says")  # gives a root logger without handlers one
         logging.getLogger("catena").info("said once")
-
-    with cli._progress_on_stderr(debug=False):
-        command()
     assert capsys.readouterr().err.count("said once") == 1

@@ -5,15 +5,15 @@ from ray_apps.tables import hits, proposals, summary_text, table
 
 def test_columns_are_aligned_and_numbers_stand_right() -> None:
     assert table(("method", "mrr"), [("cosine", 0.03612), ("adamic_adar", 0.137)]).splitlines() == [
-        "method          mrr",
-        "-----------  ------",
-        "cosine       0.0361",
-        "adamic_adar  0.1370",
+        "method           mrr",
+        "────────────────────",
+        "cosine        0.0361",
+        "adamic_adar   0.1370",
     ]
 
 
 def test_table_without_rows_has_its_header() -> None:
-    assert table(("stage", "seconds"), []) == "stage  seconds\n-----  -------"
+    assert table(("stage", "seconds"), []) == "stage   seconds\n───────────────"
 
 
 def test_summary_shows_every_method_in_one_table_and_the_report() -> None:
@@ -28,8 +28,8 @@ def test_summary_shows_every_method_in_one_table_and_the_report() -> None:
     }
     lines = summary_text(result).splitlines()
     assert lines[0] == "demo: 2,000 documents, 900 links, 2,100 passages, 1 rejected rows"
-    assert "model   0.5000  0.9000" in lines
-    assert "cosine  0.4000  0.8000" in lines
+    assert "model    0.5000   0.9000" in lines
+    assert "cosine   0.4000   0.8000" in lines
     assert lines[-1] == "report: workspace/reports/demo/report.html"
 
 

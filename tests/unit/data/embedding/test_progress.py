@@ -1,14 +1,10 @@
-"""What is told of a running job."""
-
-import io
-import sys
-from collections.abc import Iterator
+"""Rates of a running embedding job."""
 
 import pytest
 
-from data.embedding import progress as embed_progress
 from data.embedding.actor import Embedded
-from data.embedding.progress import Rates, duration, watched
+from data.embedding.progress import Rates, tracked_partitions
+from data.progress import State, shown_by
 from data.vectors.table import Partition
 
 
@@ -18,46 +14,31 @@ def partition(rows: int, tokens: int, started_at: float = 1000.0, seconds: float
 
 
 def test_rates_count_this_runs_own_from_the_first_partition_begun() -> None:
-    rates = Rates(total=1000, before=400)
+    rates = Rates()
     rates.add(partition(100, 3000, started_at=1002.0))
     rates.add(partition(100, 5000, started_at=1000.0, seconds=10.0))
-    assert rates.told(now=1010.0) == "20 passages/s, 800 tokens/s, 20 s left"
-    assert rates.told(now=1015.0) == "20 passages/s, 800 tokens/s, 15 s left"  # others are at work meanwhile
-    assert rates.told(now=1100.0).endswith("0 s left")
+    assert (rates.passages_per_s, rates.tokens_per_s) == (20.0, 800.0)
 
 
-def test_empty_partitions_have_no_time_left() -> None:
-    rates = Rates(total=0, before=0)
+def test_empty_partitions_have_no_rate() -> None:
+    rates = Rates()
     rates.add(partition(0, 0))
-    assert rates.told(now=1010.0) == "0 passages/s, 0 tokens/s"
+    assert rates.passages_per_s == rates.tokens_per_s == 0
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(45, "45 s"), (600, "10 min"), (12_000, "3 h 20 min"), (89.9, "90 s"), (91, "2 min")]
-)
-def test_duration(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_partitions_pass_and_are_shown_with_what_an_earlier_run_did() -> None:
+    shown: list[State] = []
 
+    class Display:
+        def show(self, state: State) -> None:
+            shown.append(state)
 
-def test_a_bar_where_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr(sys, "stderr", terminal)
-    assert len(list(watched(iter([partition(10, 50), partition(10, 50)]), Rates(20, 0)))) == 2
-    shown = terminal.getvalue()
-    assert "embed: 100%" in shown and "20/20 passages" in shown
-    assert "passages/s" in shown and "tokens/s" in shown and "0 s left" in shown
+        def close(self, state: State) -> None:
+            shown.append(state)
 
-
-def test_a_line_now_and_then_where_nobody_does(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def late() -> Iterator[Embedded]:
-        yield partition(10, 50)
-        monkeypatch.setattr(embed_progress, "LINE_EVERY_S", 0.0)
-        yield partition(10, 50)
-
-    with caplog.at_level("INFO", "catena"):
-        list(watched(late(), Rates(40, 0)))
-    (line,) = caplog.messages
-    assert line.startswith("embed: 20 of 40 passages, ") and line.endswith(" left")
+    with shown_by(Display()):
+        assert len(list(tracked_partitions(iter([partition(10, 50), partition(10, 50)]), 40, 20))) == 2
+    assert [state.done for state in shown] == [20, 30, 40, 40]
+    last = shown[-1]
+    assert (last.what, last.total, last.unit) == ("embed", 40, "passages")
+    assert last.rate == pytest.approx(20.0) and last.note == "100 tokens/s" and last.left == ""
