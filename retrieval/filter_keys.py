@@ -25,6 +25,7 @@ Kind = Literal["text", "integer", "float", "boolean", "time"]
 Stored = str | int | float
 
 MOST_KEYS = 256  # indexed by themselves; a server with thousands of payload indexes is slow
+MOST_SEEN = 100_000  # told apart while they are counted: objects with ids for keys have as many as there are ids
 DOCUMENT_ID = "document_id"
 
 _INT64 = range(-(2**63), 2**63)
@@ -123,18 +124,25 @@ def filter_keys(documents: Iterable[Metadata], wanted: Sequence[str] | None = No
     Raises:
         InputError: if a wanted key does not occur; it names the nearest that does.
     """
+    needed = None if wanted is None else {parse_path(name) for name in wanted}
     seen: dict[Path, _Seen] = {}
     for metadata in documents:
         counted: set[Path] = set()
         for path, value in leaves(metadata):
-            found = seen.setdefault(path, _Seen())
+            found = seen.get(path)
+            if found is None:
+                if len(seen) >= MOST_SEEN and path not in (needed or ()):
+                    continue
+                found = seen[path] = _Seen()
             found.add(value)
             if path not in counted:
                 counted.add(path)
                 found.documents += 1
+    if seen.pop((DOCUMENT_ID,), None) is not None:
+        logger.warning("index: no filter by the metadata key %s: it names the document itself", DOCUMENT_ID)
     keys = [FilterKey(path=path, kinds=found.kinds()) for path, found in sorted(seen.items())]
-    if wanted is not None:
-        chosen = {find_key(keys, parse_path(name)).path for name in wanted if name != DOCUMENT_ID}
+    if needed is not None:
+        chosen = {find_key(keys, path).path for path in needed if path != (DOCUMENT_ID,)}
         return tuple(key for key in keys if key.path in chosen)
     if len(keys) > MOST_KEYS:
         common = sorted(keys, key=lambda key: -seen[key.path].documents)[:MOST_KEYS]

@@ -15,6 +15,7 @@ from ray_apps.config import RunConfig
 from ray_apps.index import index
 from ray_apps.ingest import ingest
 from ray_apps.search import search
+from retrieval.filters import parse_filter
 from retrieval.search import SearchQuery
 from serving.index import IndexActor
 
@@ -192,7 +193,7 @@ def test_the_index_is_an_actor_too(run: RunConfig) -> None:
     found = ray.get([actor.search.remote(query, None) for query in asked])
     assert [hits[0].document_id for hits in found] == ["scipy/linalg.inv", "fft", "csv"]
     with pytest.raises(InputError, match="no filter by 'x'"):
-        ray.get(actor.search.remote(SearchQuery("inverse", "bm25", filter={"x": "y"}), None))
+        ray.get(actor.search.remote(SearchQuery("inverse", "bm25", filter=parse_filter({"x": "y"})), None))
     ray.kill(actor)
 
 

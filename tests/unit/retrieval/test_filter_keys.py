@@ -95,6 +95,19 @@ def test_wanted_keys_are_found_and_others_refused(caplog: pytest.LogCaptureFixtu
     assert "300 metadata keys" in caplog.text
 
 
+def test_the_documents_own_id_is_no_metadata_to_filter_by(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "catena"):
+        assert [key.name for key in filter_keys([{"document_id": 5, "a": 1}])] == ["a"]
+    assert "document_id: it names the document itself" in caplog.text
+
+
+def test_memory_is_bounded_where_ids_are_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.filter_keys.MOST_SEEN", 3)
+    documents: list[Metadata] = [{"by": {f"u{i}": 1}} for i in range(10)] + [{"year": 1990}]
+    assert [key.name for key in filter_keys(documents)] == ["by.u0", "by.u1", "by.u2"]
+    assert [key.name for key in filter_keys(documents, ["year"])] == ["year"]
+
+
 NAMED = keys_of(
     lang=["en"], year=[1990], price=[0.5], day=["2024-01-02"], draft=[True], mixed=[5, "five"], author=[{"name": "A"}]
 )
