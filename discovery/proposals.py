@@ -19,12 +19,14 @@ PROPOSALS = pa.schema(
         pa.field("target", pa.string(), nullable=False),
         pa.field("source_title", pa.string(), nullable=False),
         pa.field("target_title", pa.string(), nullable=False),
+        pa.field("source_label", pa.string(), nullable=False),  # titles where they name one document, else ids or both
+        pa.field("target_label", pa.string(), nullable=False),
         pa.field("probability", pa.float32(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),
         pa.field("relation", pa.string(), nullable=False),
         pa.field("text_similarity", pa.float32(), nullable=False),
         pa.field("shared_neighbours", pa.int32(), nullable=False),
-        pa.field("shared", pa.list_(pa.string()), nullable=False),  # titles of the most telling ones
+        pa.field("shared", pa.list_(pa.string()), nullable=False),  # labels of the most telling ones
         pa.field("candidate_sources", pa.list_(pa.string()), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
     ]
@@ -55,10 +57,11 @@ def proposal_table(
     """
     similarity = np.einsum("pd,pd->p", graph.vectors[sources], graph.vectors[targets])
     known = graph.known_graph
+    labels = graph.labels
     rows = []
     for p, (u, v) in enumerate(zip(sources.tolist(), targets.tolist(), strict=True)):
         shared = shared_neighbours(known, u, v)
-        named = [graph.titles[w] for w in shared[:SHARED_NAMED]]
+        named = [labels.of(int(w)) for w in shared[:SHARED_NAMED]]
         ways = [name for name, bit in SOURCES.items() if found_by[p] & bit]
         rows.append(
             {
@@ -66,6 +69,8 @@ def proposal_table(
                 "target": graph.ids[v],
                 "source_title": graph.titles[u],
                 "target_title": graph.titles[v],
+                "source_label": labels.of(u),
+                "target_label": labels.of(v),
                 "probability": float(probability[p]),
                 "score": float(score[p]),
                 "relation": relation[p],
@@ -93,15 +98,15 @@ def reason(similarity: float, shared: int, named: Sequence[str], ways: Sequence[
     Args:
         similarity: cosine of the two texts.
         shared: how many neighbours both have.
-        named: titles of some of them.
+        named: labels of some of them.
         ways: names of ``candidates.SOURCES`` that found the pair.
     """
     if shared:
-        titles = [f"“{title}”" for title in named]
-        others = shared - len(titles)
+        quoted = [f"“{label}”" for label in named]
+        others = shared - len(quoted)
         if others:
-            titles.append(f"{others} other{'s' if others > 1 else ''}")
-        listed = titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+            quoted.append(f"{others} other{'s' if others > 1 else ''}")
+        listed = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
         structure = f"Both are linked with {listed}"
     else:
         structure = "No neighbour in common"

@@ -139,7 +139,7 @@ def _cell(tag: str, content: str, number: bool = False) -> str:
 
 
 def link_list(proposals: Iterable[tuple[float, str, str, str, str]]) -> str:
-    """Proposed links: probability, both titles, relation and reason; titles in any script."""
+    """Proposed links: probability, both documents' labels, relation and reason; labels in any script."""
     items = [
         f'<li><span class="probability">{probability:.3f}</span><div><bdi>{escape(source)}</bdi>'
         f' <span class="arrow">→</span> <bdi>{escape(target)}</bdi> <span class="relation">{escape(relation)}</span>'

@@ -174,7 +174,7 @@ def _discovery(report: Report) -> list[str]:
         chart = page.panel(charts.reliability_diagram(top["reliability"]), "Promised and observed")
         parts.append(page.columns(chart, page.prose(note, note=True)))
     shown = [
-        (row["probability"], row["source_title"], row["target_title"], row["relation"], row["reason"])
+        (row["probability"], row["source_label"], row["target_label"], row["relation"], row["reason"])
         for row in report.get("proposals", [])[:PROPOSALS_SHOWN]
     ]
     return [*parts, page.panel(page.link_list(shown), "The most likely ones")] if shown else parts

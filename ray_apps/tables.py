@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from data.labels import label
+
 
 def readable(command: str, result: Mapping[str, Any]) -> str:
     """The result of a command as text; ``--json`` prints the same result whole."""
@@ -86,7 +88,9 @@ def _hits(result: Mapping[str, Any]) -> str:
     blocks = []
     for number, hit in enumerate(result["hits"], start=1):
         text = " ".join(hit["text"].split())
-        blocks.append(f"{number:>3}. {hit['title']}  [{hit['document_id']}]  {hit['score']:.4f}\n     {text[:200]}")
+        id_, name = hit["document_id"], label(hit["document_id"], hit["title"])
+        named = name if name == id_ else f"{name}  [{id_}]"
+        blocks.append(f"{number:>3}. {named}  {hit['score']:.4f}\n     {text[:200]}")
     return "\n".join(blocks)
 
 
@@ -95,7 +99,7 @@ def _proposals(result: Mapping[str, Any]) -> str:
         return "no links proposed"
     blocks = []
     for number, link in enumerate(result["proposals"], start=1):
-        head = f"{number:>3}. {link['probability']:.3f}  {link['source_title']} -> {link['target_title']}"
+        head = f"{number:>3}. {link['probability']:.3f}  {link['source_label']} -> {link['target_label']}"
         blocks.append(f"{head}  ({link['relation']})\n     {link['reason']}")
     return "\n".join(blocks)
 

@@ -20,6 +20,7 @@ from ray.serve.handle import DeploymentHandle
 from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig
 from data.errors import EncoderUnavailable, InputError
+from data.labels import label
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
 from retrieval.open import read_meta
@@ -94,7 +95,9 @@ class Ingress:
                 raise ApiError("unavailable", f"{error.problem}; mode bm25 works without it", "mode") from None
             query = replace(query, mode="bm25")
             hits = await self._find(query)
-        results = [SearchResult.model_validate(asdict(hit)) for hit in hits]
+        results = [
+            SearchResult.model_validate({**asdict(hit), "title": label(hit.document_id, hit.title)}) for hit in hits
+        ]
         return SearchResponse(query=request.query, mode=query.mode, results=results)
 
     @api.get("/v1/links/{id:any}", responses=documented("not_found", "invalid_request"))

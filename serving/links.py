@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from data.labels import label
 from data.partitions import partitions, read_table
 from serving.schemas import DiscoveredLink, KnownLink
 
@@ -52,9 +53,9 @@ class LinkTables:
             self._proposed = {end: SortedTable(proposed, end) for end in ("source", "target")}
 
     def title(self, id_: str) -> str | None:
-        """Title of a document, None where there is no such document."""
+        """Title of a document, its id where it has no title, None where there is no such document."""
         rows = self._titles.rows(id_)
-        return str(rows[0]["title"]) if rows else None
+        return label(id_, rows[0]["title"]) if rows else None
 
     def known(self, id_: str) -> list[KnownLink]:
         """Links that the corpus came with, in both directions, strongest first."""
@@ -67,7 +68,7 @@ class LinkTables:
             yield self._known_link(row, row["source"], "in")
 
     def _known_link(self, row: dict[str, Any], other: str, direction: Any) -> KnownLink:  # noqa: ANN401
-        title = self.title(other) or ""
+        title = self.title(other) or other
         return KnownLink(id=other, title=title, relation=row["relation"], weight=row["weight"], direction=direction)
 
     def discovered(self, id_: str) -> list[DiscoveredLink]:
@@ -78,7 +79,7 @@ class LinkTables:
                 found.append(
                     DiscoveredLink(
                         id=row[other],
-                        title=row[f"{other}_title"],
+                        title=label(row[other], row[f"{other}_title"]),
                         relation=row["relation"],
                         probability=row["probability"],
                         reason=row["reason"],

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.config import Mode
 
+TITLE = "not unique; the id where the document has no title"
+
 
 class SearchRequest(BaseModel):
     """A question to the corpus."""
@@ -49,7 +51,7 @@ class SearchResult(Answer):
     """A document that was found, by its best passage."""
 
     document_id: str
-    title: str
+    title: str = Field(description=TITLE)
     text: str = Field(description="the passage, or the larger one around it where chunk.strategy is hierarchical")
     score: float = Field(description="comparable within one answer only")
     passage_id: str
@@ -70,7 +72,7 @@ class KnownLink(Answer):
     """A link that the corpus came with."""
 
     id: str = Field(description="the document at the other end")
-    title: str
+    title: str = Field(description=TITLE)
     relation: str
     weight: float
     direction: Literal["out", "in"] = Field(
@@ -82,7 +84,7 @@ class DiscoveredLink(Answer):
     """A link that the corpus lacks and the link model proposes."""
 
     id: str = Field(description="the document at the other end")
-    title: str
+    title: str = Field(description=TITLE)
     relation: str
     probability: float = Field(description="calibrated: of links proposed with 0.8, about 8 in 10 hold")
     reason: str = Field(description="why, in a sentence")
@@ -92,7 +94,7 @@ class LinksResponse(Answer):
     """A document's links."""
 
     id: str
-    title: str
+    title: str = Field(description=TITLE)
     known: list[KnownLink] = Field(description="strongest first")
     discovered: list[DiscoveredLink] = Field(description="most probable first; empty until `catena discover` has run")
 

@@ -15,6 +15,7 @@ from pydantic import Field
 from data.artifacts import StageConfig
 from data.errors import InputError
 from data.graph.words import tfidf
+from data.labels import Labels
 from data.lexical import Language
 from data.partitions import partitions, read_batches, read_table
 from data.vectors.read import matrix
@@ -109,6 +110,11 @@ class GraphArtifact:
     def known_graph(self) -> Graph:
         """Graph of every known link, whatever its split: to filter ranks, and to name what proposed pairs share."""
         return Graph.from_pairs(self.pairs[:, 0], self.pairs[:, 1], num_nodes=len(self.ids))
+
+    @cached_property
+    def labels(self) -> Labels:
+        """What the documents are called where people read of them."""
+        return Labels(self.ids, self.titles)
 
 
 def load_graph(path: Path) -> GraphArtifact:

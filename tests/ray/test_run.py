@@ -87,7 +87,7 @@ def test_discover_lists_the_best_first_with_reasons(run_file: Path, capsys: pyte
     assert [link["probability"] for link in links] == sorted((link["probability"] for link in links), reverse=True)
     assert all(0 <= link["probability"] <= 1 and link["reason"] for link in links)
     assert main(["discover", str(run_file), "--top", "3"]) == 0
-    assert f"{links[0]['source_title']} -> {links[0]['target_title']}" in capsys.readouterr().out
+    assert f"{links[0]['source_label']} -> {links[0]['target_label']}" in capsys.readouterr().out
 
 
 def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Discovery in planted groups and in a real citation graph: what is proposed, and whether it can be trusted."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ def test_reasons_tell_the_truth(planted: GraphArtifact, outcome: tuple[dict[str,
         assert all(title in row["reason"] for title in row["shared"])
         assert row["text_similarity"] == pytest.approx(float(planted.vectors[u] @ planted.vectors[v]), abs=1e-5)
         assert row["candidate_sources"]
+
+
+def test_ids_stand_where_titles_are_empty_and_beside_titles_that_are_alike(tmp_path: Path) -> None:
+    vectors = np.eye(6, dtype=np.float32) + 0.5
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    named = artifact_of(np.array([0, 1, 3]), np.array([2, 2, 2]), vectors.astype(np.float32))
+    named = replace(named, titles=["", " ", "Notes", "notes ", "Only", "Other"])
+    discover(named, TextAndNeighbours(named), DiscoverConfig(), tmp_path)
+    rows = read_table(tmp_path / "links").to_pylist()
+    labels = {"d0": "d0", "d1": "d1", "d2": "Notes [d2]", "d3": "notes  [d3]", "d4": "Only", "d5": "Other"}
+    assert all(
+        (row["source_label"], row["target_label"]) == (labels[row["source"]], labels[row["target"]]) for row in rows
+    )
+    shared = next(row for row in rows if {row["source"], row["target"]} == {"d0", "d1"})
+    assert shared["reason"].startswith("Both are linked with “Notes [d2]”;")
 
 
 def test_probabilities_hold_on_the_half_that_was_not_learnt_from(outcome: tuple[dict[str, Any], Path]) -> None:

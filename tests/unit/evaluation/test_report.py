@@ -61,8 +61,8 @@ def report() -> dict[str, Any]:
         "proposals": [
             {
                 "probability": 0.5,
-                "source_title": "<b>בראשית</b>",
-                "target_title": "Micah",
+                "source_label": "<b>בראשית</b>",
+                "target_label": "Micah",
                 "relation": "refers",
                 "reason": "Both are linked with “Psalms”; text similarity 0.93.",
             }

@@ -36,4 +36,10 @@ def test_summary_shows_every_method_in_one_table_and_the_report() -> None:
 def test_hits_show_title_identity_score_and_text_on_one_line() -> None:
     hit = {"document_id": "d1", "title": "Inverse", "text": "How to\n  invert", "score": 0.5}
     assert readable("search", {"hits": [hit]}) == "  1. Inverse  [d1]  0.5000\n     How to invert"
+    assert readable("search", {"hits": [{**hit, "title": ""}]}) == "  1. d1  0.5000\n     How to invert"
     assert readable("search", {"hits": []}) == "nothing found"
+
+
+def test_proposals_show_the_labels_of_both_documents() -> None:
+    link = {"probability": 0.5, "source_label": "d1", "target_label": "Inverse [d2]", "relation": "r", "reason": "Why."}
+    assert readable("discover", {"proposals": [link]}) == "  1. 0.500  d1 -> Inverse [d2]  (r)\n     Why."

@@ -83,3 +83,15 @@ def test_rows_of_every_key_of_a_shuffled_table() -> None:
     table = SortedTable(pa.table({"k": keys, "n": range(50)}), "k")
     for key in {*keys, "absent"}:
         assert sorted(row["n"] for row in table.rows(key)) == [n for n, k in enumerate(keys) if k == key]
+
+
+def test_an_id_stands_where_a_title_is_empty(tmp_path: Path) -> None:
+    rows = [{"id": id_, "title": " ", "text": "text"} for id_ in ("a", "b")]
+    proposed = {"source": ["a"], "target": ["b"], "source_title": [""], "target_title": [""], "relation": ["r"]}
+    proposed |= {"probability": [0.5], "reason": ["because"]}
+    tables = LinkTables(
+        write(tmp_path / "documents", pa.Table.from_pylist(rows, DOCUMENTS)),
+        links(tmp_path / "links", [("a", "b", 1.0)]),
+        write(tmp_path / "discovered", pa.table(proposed)),
+    )
+    assert (tables.title("a"), tables.known("a")[0].title, tables.discovered("b")[0].title) == ("a", "b", "a")
