@@ -145,13 +145,13 @@ def filter_keys(documents: Iterable[Metadata], wanted: Sequence[str] | None = No
         chosen = {find_key(keys, path).path for path in needed if path != (DOCUMENT_ID,)}
         return tuple(key for key in keys if key.path in chosen)
     if len(keys) > MOST_KEYS:
-        common = sorted(keys, key=lambda key: -seen[key.path].documents)[:MOST_KEYS]
+        common = {key.path for key in sorted(keys, key=lambda key: -seen[key.path].documents)[:MOST_KEYS]}
         logger.warning(
             "index: %s metadata keys, filters take the %s commonest; name others in index.filter_keys",
             f"{len(keys):,}",
             MOST_KEYS,
         )
-        keys = [key for key in keys if key in common]
+        keys = [key for key in keys if key.path in common]
     return tuple(keys)
 
 
@@ -166,16 +166,25 @@ def payload_field(position: int, kind: Kind) -> str:
     return f"filters.k{position}_{kind}"
 
 
-def filter_values(metadata: Metadata, keys: Sequence[FilterKey]) -> dict[str, list[Stored]]:
-    """The metadata of a document by field, as its payload holds it under ``filters``."""
-    numbered = {key.path: (n, key) for n, key in enumerate(keys)}
-    made: dict[str, list[Stored]] = {}
-    for path, value in leaves(metadata):
-        if path in numbered:
-            n, key = numbered[path]
-            kind, stored = _stored(value, key)
-            made.setdefault(payload_field(n, kind).removeprefix("filters."), []).append(stored)
-    return made
+class FilterValues:
+    """Metadata by field, as payloads hold it under ``filters``.
+
+    Args:
+        keys: the keys of the index, in its order.
+    """
+
+    def __init__(self, keys: Sequence[FilterKey]) -> None:
+        self._numbered = {key.path: (n, key) for n, key in enumerate(keys)}
+
+    def __call__(self, metadata: Metadata) -> dict[str, list[Stored]]:
+        """The values of one document."""
+        made: dict[str, list[Stored]] = {}
+        for path, value in leaves(metadata):
+            if path in self._numbered:
+                n, key = self._numbered[path]
+                kind, stored = _stored(value, key)
+                made.setdefault(payload_field(n, kind).removeprefix("filters."), []).append(stored)
+        return made
 
 
 def find_key(keys: Sequence[FilterKey], path: Path) -> FilterKey:

@@ -8,7 +8,7 @@ import pytest
 from data.errors import InputError
 from data.metadata import Metadata
 from retrieval.clauses import Between, Every, Match, Present, Some, Without, clause
-from retrieval.filter_keys import FilterKey, fields, filter_keys, filter_values, moment, number
+from retrieval.filter_keys import FilterKey, FilterValues, fields, filter_keys, moment, number
 from retrieval.filters import parse_filter, parse_words
 
 
@@ -78,7 +78,7 @@ def test_values_stand_in_the_field_of_their_kind() -> None:
         ("filters.k0_text", "text"),
         ("filters.k1_float", "float"),
     ]
-    assert filter_values(documents[0], keys) == {
+    assert FilterValues(keys)(documents[0]) == {
         "k0_integer": [1], "k0_text": ["x"], "k0_boolean": ["true"], "k1_float": [1990.0]
     }  # fmt: skip
 
