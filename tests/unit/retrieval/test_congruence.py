@@ -268,7 +268,7 @@ def test_filters_let_through_what_a_plain_reading_of_them_does(engines: list[Vec
     rng = np.random.default_rng(3)
     metadata = [{**one, "document_id": f"doc/{i // 3}"} for i, one in enumerate(random_metadata(COUNT))]
     vector = np.eye(DIM, dtype=np.float32)[0]
-    given = [random_filter(rng) for _ in range(300)]
+    given = [random_filter(rng) for _ in range(200)]
     queries = [IndexQuery(COUNT, dense=vector, filter=clause(parse_filter(filter_), KEYS)) for filter_ in given]
     sizes = set()
     for index in engines:
