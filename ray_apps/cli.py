@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.errors import InputError
+from data.surrogates import valid_unicode
 from ray_apps.command import Command, Result
 from ray_apps.terminal import LogFile, terminal
 from ray_apps.usage import command_help, find_command, overview, split_config_flags
@@ -86,6 +88,9 @@ def _prepare(words: list[str], jobs: list[Job]) -> int:
     """Read the words, print help where it is asked for, and put a job in the list where one is."""
     from ray_apps.commands import COMMANDS
 
+    for word in words:
+        if not valid_unicode(word):  # bytes of the command line that are not in its encoding
+            raise InputError(f"the argument {word!a} is not valid Unicode", "Give it in the terminal's encoding.")
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(overview(COMMANDS))
         return 0 if words else 2

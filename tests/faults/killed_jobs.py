@@ -20,7 +20,6 @@ import pyarrow.dataset  # this and what is unused below: loaded once, rather tha
 import pyarrow.fs
 import pyarrow.parquet as pq
 import ray.util.metrics  # noqa: F401 - the same
-import tqdm  # noqa: F401 - the same
 
 from data.artifacts import StageConfig, locate, materialise
 from data.cache import CacheConfig
