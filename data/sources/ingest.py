@@ -63,11 +63,27 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
         logger.warning("ingest: %s rows rejected: %s", f"{count:,}", reason)
     without_text = sum(counts["without_text"] for counts in done)
     if without_text and without_text == sum(counts["documents"] for counts in done):
+        _refuse_empty_mapping(config, without_text)
         logger.warning("ingest: no document has a text, only titles; the run file maps the column of the text")
     elif without_text:
         logger.info("ingest: %s documents have a title and no text", f"{without_text:,}")
     more = {"reject_reasons": reasons, "skipped": dict(skipped), "without_text": without_text, "notes": notes}
     return {**result, **more}
+
+
+def _refuse_empty_mapping(config: SourceConfig, documents: int) -> None:
+    """Refuse a text column that the run file names and no record has: titles alone would be indexed for a misspelling.
+
+    Raises:
+        InputError: naming the column.
+    """
+    mapped = config.files.documents if config.files is not None else None
+    if mapped is not None and "text" in mapped.model_fields_set:
+        raise InputError(
+            f"{mapped.path}: none of {documents:,} records has a text in {mapped.text!r}, the column that the run file "
+            "names",
+            "Correct source.files.documents.text, or leave it out if the corpus has titles only.",
+        )
 
 
 def check_mapping(counts: Sequence[Mapping[str, Any]]) -> None:

@@ -91,7 +91,7 @@ def test_an_encoder_that_is_down_at_the_start_gives_way_to_the_next(
     endpoint.always = answer_well  # it is back, and yet not the one that built the index
     code, result, said = catena("search", "moon w7", "--mode", "dense", "--top-k", "1")
     assert code == 0 and result["hits"][0]["document_id"] == "d7"
-    assert "the vectors that are kept are of hashed TF-IDF (2048 dimensions), a fallback; delete " in said
+    assert "using vectors of hashed TF-IDF (2048 dimensions) (fallback); delete " in said
 
 
 def test_pause_keeps_what_is_done_and_the_same_command_goes_on(

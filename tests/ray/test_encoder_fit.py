@@ -78,9 +78,9 @@ def test_files_are_made_in_turn_and_the_encoder_reads_them(catena: Catena, run_f
 def test_what_cannot_be_learned_is_told(catena: Catena, run_file: Path) -> None:
     assert catena("encoder", "idf")[0] == 0
     code, _, said = catena("encoder", "fuse", "--fuse.learn-from", "links")
-    assert code == 2 and "40 answers to questions and 0 links, and fuse.learn_from is links" in said
+    assert code == 2 and "40 answers to questions and 0 training links, and fuse.learn_from is links" in said
     plain = json.loads(run_file.read_text()) | {"encoder": {"hashed": {}}}
     run_file.write_text(json.dumps(plain))
     assert "no hashed encoder of this run names a file" in catena("encoder", "idf")[2]
     assert "no ensemble with fusion: attention" in catena("encoder", "fuse")[2]
-    assert "invalid choice" in catena("encoder", "bake")[2]
+    assert "unknown command 'encoder bake'" in catena("encoder", "bake")[2]
