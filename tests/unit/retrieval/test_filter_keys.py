@@ -4,6 +4,8 @@ import logging
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.metadata import Metadata
@@ -180,3 +182,22 @@ def test_a_key_with_dots_needs_no_quotes_where_no_nested_one_has_its_name() -> N
 def test_what_a_key_cannot_answer_is_refused(form: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"(?s){message}"):
         clause(parse_filter(form), KEYS)
+
+
+NAMES = ["lang", "year", "price", "day", "draft", "mixed", "author.name", '"x.y"', "not", "exists", "gte", "lt"]
+ANY_TEXT = st.sampled_from([*NAMES, "5", "2024-01-02", "true"]) | st.text(st.characters(), max_size=4)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT
+ANY_FORM = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3), max_leaves=8
+)
+
+
+@given(st.dictionaries(ANY_TEXT, ANY_FORM, max_size=3))
+def test_any_form_is_asked_or_refused_by_name(form: dict[str, Any]) -> None:
+    """Whatever a request holds: a clause that an engine can be asked, or an InputError; nothing else."""
+    try:
+        asked = clause(parse_filter(form), KEYS)
+    except InputError as error:
+        str(error).encode(errors="strict")
+        return
+    assert (asked is None) == (not form)
