@@ -91,7 +91,9 @@ def parse_filter(given: Mapping[str, Any], depth: int = 0) -> Filter:
         InputError: if it is of another form; it names the key.
     """
     if not isinstance(given, Mapping):
-        raise InputError(f"a filter is an object of keys and values, not {_shown(given)}", f"A filter is JSON such as {_SHOWN}.")
+        raise InputError(
+            f"a filter is an object of keys and values, not {_shown(given)}", f"A filter is JSON such as {_SHOWN}."
+        )
     if depth > _DEPTH:
         raise InputError(f"filters are nested deeper than {_DEPTH}", "Say it with fewer `not`.")
     conditions: list[Condition] = []
