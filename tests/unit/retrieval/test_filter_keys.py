@@ -1,6 +1,7 @@
 """The keys of an index and their kinds; filters that a key cannot answer are refused by name."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.metadata import Metadata
+from data.sources import SourceConfig, read_tasks
+from data.sources.rows import Document
 from retrieval.clauses import Between, Every, Match, Present, Some, Without, clause
 from retrieval.filter_keys import FilterKey, FilterValues, fields, filter_keys, moment, number
 from retrieval.filters import parse_filter, parse_words
@@ -83,6 +86,17 @@ def test_values_stand_in_the_field_of_their_kind() -> None:
     assert FilterValues(keys)(documents[0]) == {
         "k0_integer": [1], "k0_text": ["x"], "k0_boolean": ["true"], "k1_float": [1990.0]
     }  # fmt: skip
+
+
+def test_a_csv_column_of_numbers_takes_ranges_and_one_of_codes_does_not(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("id,text,year,code\na,x,1990,007\nb,y,2001,8\nc,z,,9\n")
+    config = SourceConfig.model_validate({"files": {"documents": {"path": str(tmp_path / "d.csv")}}})
+    rows = [row for task in read_tasks(config) for _, row in task.read() if isinstance(row, Document)]
+    assert [row.metadata for row in rows][::2] == [{"year": "1990", "code": "007"}, {"code": "9"}]
+    keys = filter_keys([dict(row.metadata) for row in rows])
+    assert [(key.name, key.kinds) for key in keys] == [("code", ("text",)), ("year", ("integer",))]
+    assert clause(parse_words(["year>=1990"]), keys) == Between("filters.k1_integer", {"gte": 1990.0}, times=False)
+    assert clause(parse_words(["code=007"]), keys) == Match("filters.k0_text", ("007",))
 
 
 def test_wanted_keys_are_found_and_others_refused(caplog: pytest.LogCaptureFixture) -> None:
