@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import (
+    ChainConfig,
+    EncoderConfig,
+    ModelConfig,
+    OnnxConfig,
+    PluginConfig,
+    SingleEncoder,
+    TransformerConfig,
+    alternatives,
+)
 from data.encoders.exact import exact_form
 from data.errors import InputError
 
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 EXACT = "torch fp32"
+NO_FORMS = "has no forms to compare or export"
 LOSSES = {"fp32": 0, "fp16": 1, "bf16": 1, "int8": 2}
 
 
@@ -28,20 +38,21 @@ def loss_rank(form: str) -> int:
     return LOSSES[form.split()[-1]]
 
 
-def form_of(config: EncoderConfig) -> str:
+def form_of(config: ModelConfig) -> str:
     """The form that a config asks for."""
-    return f"{config.backend} {'fp32' if config.precision == 'auto' else config.precision}"
+    precision = str(getattr(config, "precision", "auto"))
+    runtime = "onnx" if isinstance(config, OnnxConfig) else "torch"
+    return f"{runtime} {'fp32' if precision == 'auto' else precision}"
 
 
-def other_kind(config: EncoderConfig) -> str | None:
-    """The key that makes an encoder something else than a sentence-transformers model; None where it is one."""
-    kinds = {"endpoint": config.endpoint, "hashed": config.hashed, "ensemble": config.ensemble}
-    own = ":" in config.model and not config.model.startswith(("/", "."))
-    return next((kind for kind, value in kinds.items() if value is not None), "model" if own else None)
+def model_of(config: EncoderConfig) -> TransformerConfig | OnnxConfig | None:
+    """The sentence-transformers model that an encoder is, of a chain its first; None where it is none."""
+    first = alternatives(config)[0]
+    return first if isinstance(first, TransformerConfig | OnnxConfig) else None
 
 
-def need_model(config: EncoderConfig, otherwise: str) -> None:
-    """Refuse an encoder that is no sentence-transformers model.
+def need_model(config: EncoderConfig, otherwise: str) -> TransformerConfig | OnnxConfig:
+    """The sentence-transformers model that an encoder is, of a chain its first.
 
     Args:
         config: the run's encoder.
@@ -50,18 +61,32 @@ def need_model(config: EncoderConfig, otherwise: str) -> None:
     Raises:
         InputError: if the encoder is one of the user's own, or no model at all.
     """
-    key = other_kind(config)
-    if key is not None:
-        what = f"{config.label} is an encoder of your own: it" if key == "model" else config.label
+    model, first = model_of(config), alternatives(config)[0]
+    if model is None:
+        key = "model" if isinstance(first, PluginConfig) else first.kind
+        what = f"{first.label} is an encoder of your own: it" if key == "model" else first.label
         raise InputError(f"encoder.{key}: {what} {otherwise}", "Name a sentence-transformers model in encoder.model.")
+    return model
+
+
+def exported_folder(config: EncoderConfig) -> Path | None:
+    """The folder of an exported model that the config names."""
+    model = model_of(config)
+    return model.exported if isinstance(model, OnnxConfig) else None
+
+
+def with_first(config: EncoderConfig, first: SingleEncoder) -> EncoderConfig:
+    """An encoder with its first alternative in another form."""
+    return config.model_copy(update={"first": (first,)}) if isinstance(config, ChainConfig) else first
 
 
 def device_of(config: EncoderConfig) -> str:
     """Where the encoder computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     import torch
 
-    if config.device != "auto":
-        return config.device
+    device = alternatives(config)[0].computes_on
+    if device != "auto":
+        return device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -73,8 +98,7 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     """
     from data.encoders.transformer.precision import bf16_in_hardware
 
-    need_model(config, "has no forms to compare or export")
-    device = device_of(config)
+    device = device_of(need_model(config, NO_FORMS))
     forms = [EXACT]
     if bf16_in_hardware(device):
         forms.append("torch bf16")
@@ -87,32 +111,14 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(sorted(forms, key=loss_rank))
 
 
-def alone(config: EncoderConfig) -> EncoderConfig:
-    """The encoder by itself: without fallbacks, and whatever its fingerprint."""
-    return config.model_copy(update={"fallback": (), "fingerprint": None})
-
-
-def config_of(config: EncoderConfig, form: str, exported: Path | None = None) -> EncoderConfig:
-    """The encoder by itself in a form.
-
-    Args:
-        config: a sentence-transformers model.
-        form: one of ``available_forms``.
-        exported: folder of the exported model, for a form on ONNX Runtime.
-    """
-    backend, precision = form.split()
-    changed = {"backend": backend, "precision": precision, "exported": exported}
-    return EncoderConfig.model_validate({**alone(config).model_dump(), **changed})
-
-
 def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
-    """The encoder loaded in fp32, in torch, on a CPU.
+    """The encoder by itself loaded in fp32, in torch, on a CPU.
 
     Raises:
         InputError: if there is no such model.
     """
     from data.encoders.transformer.encoder import SentenceEncoder
 
-    encoder = load_encoder(exact_form(alone(config)).model_copy(update={"device": "cpu"}))
+    encoder = load_encoder(alternatives(exact_form(config))[0].on_cpu())
     assert isinstance(encoder, SentenceEncoder)
     return encoder

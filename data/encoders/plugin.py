@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data.encoders import Encoded, Encoder, Vectors
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from data.errors import InputError
 from data.measuring import Reporting
 from data.words import count_words
@@ -66,7 +66,7 @@ class PluginEncoder:
         return Encoded(self.encode(texts), tokens, 0.0)
 
 
-def load_plugin(config: EncoderConfig, batch_tokens: int, threads: int | None) -> Encoder:
+def load_plugin(config: PluginConfig, batch_tokens: int, threads: int | None) -> Encoder:
     """Call the user's function with the config and wrap what it returns; a SentenceTransformer runs as ours do.
 
     Raises:
@@ -88,7 +88,7 @@ def load_plugin(config: EncoderConfig, batch_tokens: int, threads: int | None) -
     return PluginEncoder(config.model, encoder)
 
 
-def find_factory(path: str) -> Callable[[EncoderConfig], Any]:
+def find_factory(path: str) -> Callable[[PluginConfig], Any]:
     """The function an import path names.
 
     Raises:
@@ -105,5 +105,5 @@ def find_factory(path: str) -> Callable[[EncoderConfig], Any]:
         raise InputError(
             f"encoder.model: {path}: {module} has no function {name!r}", "Check the name behind the colon."
         )
-    found: Callable[[EncoderConfig], Any] = factory
+    found: Callable[[PluginConfig], Any] = factory
     return found

@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts import Artifact, StageConfig, StageResult
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, OnnxConfig, TransformerConfig
 from data.encoders.files import contents
-from data.encoders.forms import EXACT, available_forms, config_of, device_of, form_of, need_model, other_kind
+from data.encoders.forms import (
+    EXACT,
+    NO_FORMS,
+    available_forms,
+    device_of,
+    exported_folder,
+    form_of,
+    model_of,
+    need_model,
+    with_first,
+)
+from data.encoders.model_config import in_form
 from data.errors import InputError
 from ray_apps.command import Command
 from ray_apps.encoder.export import exact_model
@@ -27,7 +38,8 @@ logger = logging.getLogger("catena")
 class GateConfig(StageConfig):
     """What decides the gate's verdicts: a verdict holds for an encoder, a corpus and a machine."""
 
-    encoder: EncoderConfig
+    encoder: TransformerConfig
+    exported: Path | None = None
     forms: tuple[str, ...]
     tolerance: float
     passages: int
@@ -52,8 +64,9 @@ def _config(plan: Plan) -> GateConfig:
     run = plan.run
     return GateConfig(
         encoder=exact_model(plan),
+        exported=exported_folder(run.encoder),
         forms=available_forms(run.encoder),
-        tolerance=run.encoder.tolerance,
+        tolerance=need_model(run.encoder, NO_FORMS).tolerance,
         passages=run.evaluate.gate_passages,
         questions=run.evaluate.gate_questions,
         seed=run.evaluate.seed,
@@ -63,7 +76,7 @@ def _config(plan: Plan) -> GateConfig:
 
 def _needs(plan: Plan) -> Mapping[str, str]:
     needs = {"tables": "ingest", "passages": "chunk"}
-    if plan.run.encoder.exported is None:
+    if exported_folder(plan.run.encoder) is None:
         needs |= {form: exported_stage(form) for form in available_forms(plan.run.encoder) if form.startswith("onnx")}
     return needs
 
@@ -111,9 +124,9 @@ def _load(config: GateConfig, inputs: Inputs) -> tuple[dict[str, "Encoder"], dic
     loaded: dict[str, Encoder] = {}
     refused: dict[str, FormFigures] = {}
     for form in config.forms:
-        exported = inputs[form].path if form in inputs else config.encoder.exported
+        exported = inputs[form].path if form in inputs else config.exported
         try:
-            loaded[form] = load_encoder(config_of(config.encoder, form, exported), config.batch_tokens)
+            loaded[form] = load_encoder(in_form(config.encoder, form, exported), config.batch_tokens)
         except InputError as error:
             if form == EXACT:
                 raise
@@ -127,8 +140,7 @@ GATE = Stage(
     config=_config,
     make=_measure,
     needs=_needs,
-    wanted=lambda plan: plan.run.encoder.backend == "onnx",
-    check=lambda config: need_model(config.encoder, "has no forms to compare or export"),
+    wanted=lambda plan: isinstance(model_of(plan.run.encoder), OnnxConfig),
     stamps=_stamps,
 )
 
@@ -140,11 +152,11 @@ def exported_stage(form: str) -> str:
 
 def encoder_needs(plan: Plan) -> Mapping[str, str]:
     """What a stage that loads the run's encoder needs for it: an exported model, and the gate's verdict on it."""
-    config = plan.run.encoder
-    if config.backend == "torch":
+    model = model_of(plan.run.encoder)
+    if not isinstance(model, OnnxConfig):
         return {}
     needs = {"gate": "gate"}
-    return needs if config.exported is not None else {**needs, "exported": exported_stage(form_of(config))}
+    return needs if model.exported is not None else {**needs, "exported": exported_stage(form_of(model))}
 
 
 def ready_encoder(config: EncoderConfig, inputs: Mapping[str, Artifact]) -> EncoderConfig:
@@ -157,12 +169,13 @@ def ready_encoder(config: EncoderConfig, inputs: Mapping[str, Artifact]) -> Enco
     Raises:
         InputError: if the gate refuses the form on this machine.
     """
-    if config.backend == "torch":
+    model = model_of(config)
+    if not isinstance(model, OnnxConfig):
         return config
-    allowed(inputs["gate"], form_of(config), config.tolerance)
-    exported = inputs["exported"].path if "exported" in inputs else config.exported
-    fixed = config_of(config, form_of(config), exported)
-    return fixed.model_copy(update={"fallback": config.fallback, "fingerprint": config.fingerprint})
+    allowed(inputs["gate"], form_of(model), model.tolerance)
+    if "exported" not in inputs:
+        return config
+    return with_first(config, model.model_copy(update={"exported": inputs["exported"].path}))
 
 
 def usable_encoder(plan: Plan) -> EncoderConfig:
@@ -203,18 +216,18 @@ def judged_encoder(plan: Plan) -> EncoderConfig:
     """
     from data.encoders.transformer.precision import short_form
 
-    config = plan.run.encoder
-    if config.backend != "torch" or other_kind(config) is not None or not _any_verdict(plan.run.workspace):
+    config, model = plan.run.encoder, model_of(plan.run.encoder)
+    if not isinstance(model, TransformerConfig) or not _any_verdict(plan.run.workspace):
         return config
-    form = f"torch {short_form(device_of(config)) if config.precision == 'auto' else config.precision}"
+    form = f"torch {short_form(device_of(model)) if model.precision == 'auto' else model.precision}"
     gate = plan.artifact("gate")
     verdict = _verdict(gate, form) if gate.done else None
     if form == EXACT or verdict is None or verdict.accepted:
         return config
-    if config.precision != "auto":
-        allowed(gate, form, config.tolerance)
+    if model.precision != "auto":
+        allowed(gate, form, model.tolerance)
     logger.info("encoder: fp32, since the gate refuses %s on this machine: %s", form, verdict.reason)
-    return config.model_copy(update={"precision": "fp32"})
+    return with_first(config, model.model_copy(update={"gate_precision": "fp32"}))
 
 
 def _any_verdict(workspace: Path) -> bool:

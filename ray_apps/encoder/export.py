@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.artifacts import StageConfig, StageResult
-from data.encoders.config import EncoderConfig
-from data.encoders.exact import exact_form
+from data.encoders.config import OnnxConfig, TransformerConfig
 from data.encoders.files import contents
-from data.encoders.forms import alone, exact_encoder, need_model
+from data.encoders.forms import NO_FORMS, exact_encoder, exported_folder, form_of, model_of, need_model
 from data.errors import InputError
 from ray_apps.command import Command, Parser
 from ray_apps.plan import Inputs, Plan, Stage
@@ -34,34 +33,37 @@ class OnnxResult(StageResult):
     left_in_fp32: tuple[str, ...] = ()
 
 
-class OnnxConfig(StageConfig):
+class ExportConfig(StageConfig):
     """What decides an exported model."""
 
-    encoder: EncoderConfig
+    encoder: TransformerConfig
 
 
-class CalibrationConfig(OnnxConfig):
+class CalibrationConfig(ExportConfig):
     """What decides a model in int8."""
 
     passages: int = CALIBRATION_PASSAGES
     seed: int
 
 
-def exact_model(plan: Plan) -> EncoderConfig:
-    """The run's own model in fp32, in torch: what its exported forms are made from and measured against."""
-    return exact_form(alone(plan.run.encoder))
+def exact_model(plan: Plan) -> TransformerConfig:
+    """The run's own model in fp32, in torch: what its exported forms are made from and measured against.
+
+    Raises:
+        InputError: if the run's encoder is no sentence-transformers model.
+    """
+    return need_model(plan.run.encoder, NO_FORMS).in_fp32()
 
 
-def _check(config: OnnxConfig) -> None:
+def _check(config: ExportConfig) -> None:
     from data.encoders import check_model
     from data.encoders.onnx.export import require
 
-    need_model(config.encoder, "has no forms to compare or export")
     check_model(config.encoder)
     require("onnx")
 
 
-def _export(config: OnnxConfig, inputs: Inputs, out: Path) -> OnnxResult:
+def _export(config: ExportConfig, inputs: Inputs, out: Path) -> OnnxResult:
     from data.encoders.onnx.export import export_model
     from data.encoders.transformer.models import open_model
 
@@ -82,13 +84,14 @@ def _calibrate(config: CalibrationConfig, inputs: Inputs, out: Path) -> OnnxResu
 
 
 def _wanted(plan: Plan) -> bool:
-    return plan.run.encoder.backend == "onnx" and plan.run.encoder.exported is None
+    model = model_of(plan.run.encoder)
+    return isinstance(model, OnnxConfig) and model.exported is None
 
 
 ONNX = Stage(
     name="onnx",
     result=OnnxResult,
-    config=lambda plan: OnnxConfig(encoder=exact_model(plan)),
+    config=lambda plan: ExportConfig(encoder=exact_model(plan)),
     make=_export,
     wanted=_wanted,
     stamps=lambda config: {"files": contents(config.encoder)},
@@ -100,7 +103,7 @@ ONNX_INT8 = Stage(
     config=lambda plan: CalibrationConfig(encoder=exact_model(plan), seed=plan.run.evaluate.seed),
     make=_calibrate,
     needs=lambda plan: {"exported": "onnx", "passages": "chunk"},
-    wanted=lambda plan: _wanted(plan) and plan.run.encoder.precision == "int8",
+    wanted=lambda plan: _wanted(plan) and form_of(need_model(plan.run.encoder, NO_FORMS)) == "onnx int8",
     stamps=lambda config: {"files": contents(config.encoder)},
     check=_check,
 )
@@ -118,12 +121,11 @@ def export(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     from evaluation.encoder_gate import SMALLEST_COSINE
     from ray_apps.encoder.check import allowed, exported_stage
 
-    config = plan.run.encoder
-    need_model(config, "has no forms to compare or export")
+    config = need_model(plan.run.encoder, "cannot be exported")
     precision = "int8" if config.precision == "int8" else "fp32"
     if precision == "int8":
         allowed(plan.bring("gate"), "onnx int8", config.tolerance)
-    exported = config.exported or plan.bring(exported_stage(f"onnx {precision}")).path
+    exported = exported_folder(config) or plan.bring(exported_stage(f"onnx {precision}")).path
     described = read_export(exported)
     place = write_repository(exported / MODEL, model_name(config.model, precision), described.dim, arguments.triton)
     served = read_repository(place)

@@ -4,8 +4,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from data.encoders.chain import links
-from data.encoders.config import EncoderConfig, EnsembleConfig
+from data.encoders.config import EncoderConfig, EnsembleConfig, EnsembleEncoderConfig, alternatives
 from data.errors import InputError
 from ray_apps.command import Command
 from ray_apps.encoder.corpus import corpus_needs, corpus_of
@@ -30,9 +29,9 @@ def fuse(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
 
 def _ensemble(config: EncoderConfig) -> EnsembleConfig:
-    for link in links(config):
-        if link.ensemble is not None and link.ensemble.attention is not None:
-            return link.ensemble
+    for one in alternatives(config):
+        if isinstance(one, EnsembleEncoderConfig) and one.ensemble.attention is not None:
+            return one.ensemble
     raise InputError(
         "catena encoder fuse: the run has no ensemble with fusion: attention",
         "Set encoder.ensemble: members, fusion: attention, and attention, the file to write.",

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from data.encoders.chain import every
+from data.encoders.chain import encoders_in
+from data.encoders.config import HashedEncoderConfig
 from data.errors import InputError
 from data.partitions import partitions
 from ray_apps.command import Command
@@ -31,7 +32,7 @@ def idf(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """
     from data.encoders.hashed import Idf
 
-    hashed = (encoder.hashed for encoder in every(plan.run.encoder) if encoder.hashed is not None)
+    hashed = (one.hashed for one in encoders_in(plan.run.encoder) if isinstance(one, HashedEncoderConfig))
     wanted = {config.idf: config for config in hashed if config.idf is not None}
     if not wanted:
         raise InputError(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data.artifacts import StageConfig, StageResult
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.files import contents
-from data.encoders.forms import alone, need_model
+from data.encoders.forms import model_of, need_model
 from ray_apps.command import Command
 from ray_apps.encoder.corpus import corpus_needs, corpus_of
 from ray_apps.plan import Inputs, Plan, Stage
@@ -18,7 +18,7 @@ from training.encoders.config import MatryoshkaConfig
 class TuneConfig(StageConfig):
     """What decides the fine-tuned model."""
 
-    encoder: EncoderConfig
+    encoder: TransformerConfig
     matryoshka: MatryoshkaConfig
 
 
@@ -33,10 +33,14 @@ class TuneResult(StageResult):
     model: str
 
 
+def _config(plan: Plan) -> TuneConfig:
+    model = need_model(plan.run.encoder, "cannot be fine-tuned").in_fp32()
+    return TuneConfig(encoder=model, matryoshka=plan.run.matryoshka or MatryoshkaConfig())
+
+
 def _check(config: TuneConfig) -> None:
     from data.encoders import check_model
 
-    need_model(config.encoder, "cannot be fine-tuned")
     check_model(config.encoder)
 
 
@@ -51,11 +55,12 @@ MATRYOSHKA = Stage(
     name="matryoshka",
     result=TuneResult,
     config=lambda plan: TuneConfig(
-        encoder=alone(plan.run.encoder), matryoshka=plan.run.matryoshka or MatryoshkaConfig()
+        encoder=need_model(plan.run.encoder, "cannot be fine-tuned").in_fp32(),
+        matryoshka=plan.run.matryoshka or MatryoshkaConfig(),
     ),
     make=_tune,
     needs=corpus_needs,
-    wanted=lambda plan: plan.run.matryoshka is not None,
+    wanted=lambda plan: plan.run.matryoshka is not None and model_of(plan.run.encoder) is not None,
     stamps=lambda config: {"files": contents(config.encoder)},
     check=_check,
     on_ray=True,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from data.encoders.chain import every
+from data.encoders.chain import encoders_in
 from data.encoders.config import EncoderConfig
 from data.errors import InputError
 from data.partitions import whole_or_absent
@@ -78,12 +78,8 @@ def refuse_seen(config: EncoderConfig, left: Sequence[str], right: Sequence[str]
 
 
 def _models(config: EncoderConfig) -> Iterator[Path]:
-    for encoder in every(config):
-        if encoder.ensemble is not None and encoder.ensemble.attention is not None:
-            yield encoder.ensemble.attention
-        folder = Path(encoder.model).expanduser()
-        if encoder.ensemble is None and encoder.endpoint is None and encoder.hashed is None and folder.is_dir():
-            yield folder
+    for encoder in encoders_in(config):
+        yield from (path for path in encoder.files() if path.exists())
 
 
 def _place(model: Path) -> Path:

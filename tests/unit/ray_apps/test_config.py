@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.errors import InputError
 from data.passages.config import ChunkConfig
 from data.sources import SourceConfig
@@ -200,7 +200,7 @@ def test_steps_are_paths_or_mappings_from_file_and_flag(tmp_path: Path) -> None:
 
 def test_passages_depend_on_the_encoder_only_where_its_tokens_are_counted(tmp_path: Path) -> None:
     run = RunConfig(name="r", workspace=tmp_path, source=SourceConfig.model_validate({"pydocs": {}}))
-    other = run.model_copy(update={"encoder": EncoderConfig(model="other")})
+    other = run.model_copy(update={"encoder": TransformerConfig(model="other")})
     assert Plan(run).artifact("chunk").key == Plan(other).artifact("chunk").key
     assert {key: made.stage for key, made in Plan(run).inputs("chunk").items()} == {"documents": "ingest"}
     fixed, other = (one.model_copy(update={"chunk": ChunkConfig(strategy="fixed")}) for one in (run, other))

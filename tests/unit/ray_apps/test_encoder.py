@@ -11,8 +11,9 @@ import pytest
 
 from data.artifacts import materialise
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
-from data.encoders.forms import available_forms
+from data.encoders.chain import computing_as
+from data.encoders.config import EncoderConfig, OnnxConfig, TransformerConfig, alternatives, read_encoder
+from data.encoders.forms import available_forms, form_of
 from data.encoders.onnx.encoder import OnnxEncoder
 from data.encoders.onnx.triton import read_repository
 from data.encoders.transformer.precision import TEXTS
@@ -64,7 +65,8 @@ def run(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfi
 
 
 def with_encoder(run: RunConfig, **changes: object) -> RunConfig:
-    return run.model_copy(update={"encoder": type(run.encoder).model_validate({**run.encoder.model_dump(), **changes})})
+    own = run.encoder.model_dump(exclude_defaults=True)
+    return run.model_copy(update={"encoder": read_encoder({**own, **changes})})
 
 
 def call(action: str, run: RunConfig, *words: str) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def test_the_gate_measures_every_form_writes_its_table_and_keeps_it(run: RunConf
 
 def test_a_form_that_passes_is_exported_and_loads(run: RunConfig) -> None:
     config = usable(with_encoder(run, backend="onnx", precision="auto"))
-    assert config.exported is not None
+    assert isinstance(config, OnnxConfig) and config.exported is not None
     loaded = load_encoder(config)
     assert isinstance(loaded, OnnxEncoder)
     exact = load_encoder(run.encoder)
@@ -169,12 +171,16 @@ def test_what_the_gate_refuses_is_not_chosen_in_torch(
     caplog.set_level("INFO", "catena")
     run = judged(accepted=False, tolerance=0.011)
     config = usable(run)
-    assert config.precision == "fp32" and config.fallback == run.encoder.fallback
+    first, *others = alternatives(config)
+    assert isinstance(first, TransformerConfig) and first.settled_precision == "fp32"
+    assert others == [*alternatives(run.encoder)[1:]]
     assert "encoder: fp32, since the gate refuses torch bf16 on this machine: loses 2.00% of nDCG@10" in caplog.text
-    assert Plan(run).artifact("embed").key == Plan(with_encoder(run, precision="fp32")).artifact("embed").key
+    chosen = with_encoder(run, precision="fp32", fallback=[{"hashed": {}}])
+    assert Plan(run).artifact("embed").key == Plan(chosen).artifact("embed").key
+    assert computing_as(first, "bf16").settled_precision == "bf16"  # an index that was built in it before
     with pytest.raises(InputError, match=r"torch bf16 is refused on this machine: loses 2\.00%.*30\.0 documents/s"):
         usable(with_encoder(run, precision="bf16"))
-    assert usable(with_encoder(run, precision="fp32")).precision == "fp32"
+    assert form_of(usable(with_encoder(run, precision="fp32"))) == "torch fp32"
 
 
 def test_what_the_gate_accepts_is_left_to_auto(judged: Callable[..., RunConfig]) -> None:

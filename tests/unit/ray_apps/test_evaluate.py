@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from data.artifacts import materialise
+from data.encoders.config import TransformerConfig
 from data.errors import InputError
 from data.graph.split import linked_ids
 from data.partitions import write_partition
@@ -167,7 +168,7 @@ def test_an_encoder_that_has_seen_held_out_links_is_refused(run: RunConfig, tmp_
     text = {f"d{n}": f"Document {n}\ntext {n}" for n in range(GROUPS * SIZE)}
     marks = pair_marks([text[source] for source in links], [text[target] for target in links.values()])
     keep_marks(marks[:3], model)
-    tuned = run.model_copy(update={"encoder": type(run.encoder)(model=str(model))})
+    tuned = run.model_copy(update={"encoder": TransformerConfig(model=str(model))})
     embedded = Plan(tuned).artifact("embed").path
     (embedded / "vectors").mkdir(parents=True)
     (embedded / "result.json").write_text("{}")

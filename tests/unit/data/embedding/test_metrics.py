@@ -9,7 +9,7 @@ import pytest
 
 from data.embedding.actor import Embedded, EmbedPartition
 from data.embedding.metrics import EmbedMetrics
-from data.embedding.progress import Rates, watched
+from data.embedding.progress import tracked_partitions
 from data.measuring import Reporting
 from data.partitions import partition_name, write_partition
 from data.vectors.table import describe
@@ -43,7 +43,7 @@ def test_only_reports_are_guarded_and_not_the_work() -> None:
     with pytest.raises(KeyboardInterrupt), Reporting("anything").guard():
         raise KeyboardInterrupt
     with pytest.raises(ZeroDivisionError):
-        list(watched(failing(), Rates(1, 0)))
+        list(tracked_partitions(failing(), 1, 0))
 
 
 @pytest.mark.parametrize("usage", [{"prompt_tokens": 0}, {"prompt_tokens": None}, {"prompt_tokens": -4}, {}, None, "7"])

@@ -10,7 +10,7 @@ import pytest
 
 from data.cache.keys import text_hashes
 from data.encoders import Encoder, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.partitions import partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
 from data.passages.chunk_semantic import chunk_semantic, write_sentences
@@ -28,7 +28,7 @@ RATES = "The bank raised its interest rate. Inflation fell below target. Bond yi
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return load_encoder(EncoderConfig(precision="fp32"))
+    return load_encoder(TransformerConfig(precision="fp32"))
 
 
 def write_documents(folder: Path, texts: list[str]) -> Path:
@@ -85,7 +85,7 @@ def test_search_answers_with_the_parent_of_the_passage_it_finds(tmp_path: Path, 
     embed(encoder, tmp_path / "passages", tmp_path)
     (tmp_path / "index").mkdir()
     build_index(documents, tmp_path / "passages", tmp_path, IndexConfig(), tmp_path / "index")
-    retriever = open_retriever(tmp_path / "index", EncoderConfig(precision="fp32"))
+    retriever = open_retriever(tmp_path / "index", TransformerConfig(precision="fp32"))
     for mode in ("bm25", "hybrid"):
         (hits,) = retriever.search(["interest rate of the bank"], mode=mode)  # type: ignore[arg-type]
         assert hits[0].text == RATES == text[hits[0].start : hits[0].end]

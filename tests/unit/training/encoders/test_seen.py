@@ -10,7 +10,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig, read_encoder
 from data.errors import InputError
 from data.graph.split import SplitConfig, linked_ids, write_split
 from data.partitions import partition_name, write_partition
@@ -33,12 +33,12 @@ def test_a_pair_has_one_mark_in_either_direction_and_others_have_others() -> Non
 def test_an_encoder_that_has_seen_a_pair_is_refused_wherever_it_stands_in_a_chain(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
-    tuned = EncoderConfig(model=str(model))
+    tuned = TransformerConfig(model=str(model))
     refuse_seen(tuned, ["one"], ["two"], "held-out links", "use another")  # not fine-tuned here
     keep_marks(pair_marks(["one", "three"], ["two", "four"]), model)
     assert (model / SEEN).is_file() and list(seen_by(tuned)) == [str(model)]
     refuse_seen(tuned, ["one"], ["four"], "held-out links", "use another")
-    for config in (tuned, EncoderConfig(fallback=(tuned,))):
+    for config in (tuned, read_encoder({"fallback": [{"model": str(model)}]})):
         with pytest.raises(InputError, match="was fine-tuned on 1 of the 2 held-out links of this run") as raised:
             refuse_seen(config, ["two", "five"], ["one", "six"], "held-out links", "use another")
         assert raised.value.remedy == "use another"
