@@ -14,8 +14,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders.config import BATCH_TOKENS, EncoderConfig
+from data.encoders.config import BATCH_TOKENS, PLUGIN_KEY, EncoderConfig
 from data.errors import InputError
+from data.imports import load as load_code
 
 logger = logging.getLogger("catena")
 
@@ -108,7 +109,7 @@ def _load(config: EncoderConfig, batch_tokens: int, threads: int | None) -> Enco
         from data.encoders.ensemble.encoder import load_ensemble
 
         return load_ensemble(config.ensemble, batch_tokens, threads)
-    if _is_import_path(config.model):
+    if config.is_plugin:
         from data.encoders.plugin import load_plugin
 
         return load_plugin(config, batch_tokens, threads)
@@ -140,10 +141,8 @@ def check_model(config: EncoderConfig) -> None:
         _check_file("hashed.idf", config.hashed.idf, "catena encoder idf RUN.yaml")
     elif config.endpoint is not None:
         return
-    elif _is_import_path(config.model):
-        from data.encoders.plugin import find_factory
-
-        find_factory(config.model)
+    elif config.is_plugin:
+        load_code(PLUGIN_KEY, config.model)
     else:
         from data.encoders.transformer.models import find_model
 
@@ -154,7 +153,3 @@ def check_model(config: EncoderConfig) -> None:
 def _check_file(key: str, file: Path | None, command: str) -> None:
     if file is not None and not file.is_file():
         raise InputError(f"encoder.{key}: there is no file {file}", f"Make it with `{command}`.")
-
-
-def _is_import_path(model: str) -> bool:
-    return ":" in model and not model.startswith(("/", "."))

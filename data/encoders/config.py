@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from data.artifacts import StageConfig
+from data.imports import is_import_path
 from data.lexical import Language
 
 API_KEY_VARIABLE = "CATENA_ENDPOINT_API_KEY"
+PLUGIN_KEY = "encoder.model"  # where the import path of an encoder stands in a run file
 
 
 class EndpointConfig(StageConfig):
@@ -240,6 +242,12 @@ class EncoderConfig(StageConfig):
     def as_vectors(self) -> bool:
         """Whether the precision is that of vectors which are there, and no user's wish."""
         return self._chosen_by == "vectors"
+
+    @property
+    def is_plugin(self) -> bool:
+        """Whether this is an encoder of the user's own, named by an import path."""
+        other = self.endpoint is not None or self.hashed is not None or self.ensemble is not None
+        return not other and is_import_path(self.model)
 
     @property
     def label(self) -> str:

@@ -5,18 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.encoders.chain import every
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PLUGIN_KEY, EncoderConfig
+from data.imports import code_digest
 
 BLOCKS, BLOCK = 64, 16_384  # of a file that is read in part: weights of other values differ in all of them
 
 
 def contents(config: EncoderConfig) -> dict[str, str]:
-    """A digest of each file or folder that an encoder, its members and its fallbacks name and that is there, by path.
+    """A digest of what an encoder, its members and its fallbacks name: files, folders, code of the user's own.
 
     An artifact is known by it: other weights under the same path make other vectors. Of a large file 64 blocks spread
     over it are read, and its size, so that a model of gigabytes costs no time.
     """
-    return {str(path): _digest(path) for path in sorted(set(_named(config)))}
+    files = {str(path): _digest(path) for path in sorted(set(_named(config)))}
+    code = {link.model for link in every(config) if link.is_plugin}
+    return files | {path: code_digest(PLUGIN_KEY, path) for path in sorted(code)}
 
 
 def _named(config: EncoderConfig) -> Iterator[Path]:

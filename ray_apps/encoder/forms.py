@@ -32,8 +32,7 @@ def form_of(config: EncoderConfig) -> str:
 def other_kind(config: EncoderConfig) -> str | None:
     """The key that makes an encoder something else than a sentence-transformers model; None where it is one."""
     kinds = {"endpoint": config.endpoint, "hashed": config.hashed, "ensemble": config.ensemble}
-    own = ":" in config.model and not config.model.startswith(("/", "."))
-    return next((kind for kind, value in kinds.items() if value is not None), "model" if own else None)
+    return next((kind for kind, value in kinds.items() if value is not None), "model" if config.is_plugin else None)
 
 
 def need_model(config: EncoderConfig, otherwise: str) -> None:

@@ -31,8 +31,7 @@ def token_starts(encoder: EncoderConfig) -> Callable[[Sequence[str]], list[Start
         InputError: if the model has no tokenizer that can be read.
     """
     elsewhere = encoder.endpoint is not None or encoder.hashed is not None or encoder.ensemble is not None
-    plugin = ":" in encoder.model and not encoder.model.startswith(("/", "."))
-    tokenizer = None if elsewhere or plugin else _open(encoder.model)
+    tokenizer = None if elsewhere or encoder.is_plugin else _open(encoder.model)
     if tokenizer is None:
         logger.info("chunk: %s has no tokenizer that tells offsets, so words are counted for tokens", encoder.label)
         return lambda texts: [word_starts(text) for text in texts]
