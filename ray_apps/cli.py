@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from data.errors import InputError, nearest
+from data.surrogates import valid_unicode
 from ray_apps.usage import COMMANDS, command_parser, help_on_keys, overview, split_config_flags
 
 logger = logging.getLogger("catena")
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_command(words: list[str]) -> int:
+    for word in words:
+        if not valid_unicode(word):  # bytes of the command line that are not in its encoding
+            raise InputError(f"the argument {word!a} is not valid Unicode", "Give it in the terminal's encoding.")
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(overview())
         return 0 if words else 2

@@ -6,7 +6,7 @@ the command line (``--embed.batch-tokens 8192``).
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from data.graph.graph import GraphConfig
 from data.passages.config import ChunkConfig
 from data.passages.steps import StepConfig
 from data.sources import SourceConfig
+from data.surrogates import valid_unicode
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain
@@ -162,12 +163,28 @@ def _check_yaml(path: Path) -> None:
     if not isinstance(document, dict):
         kind = "empty" if document is None else f"a {type(document).__name__}"
         raise InputError(f"{path}: a run file is a mapping of keys, this one is {kind}", "See runs/demo.yaml.")
+    _check_unicode(f"{path}:", document)
 
 
-def _check_environment(variables: Iterable[str]) -> None:
-    """pydantic-settings passes over a variable whose first word is no key; a misspelt one must not be passed over."""
+def _check_unicode(place: str, value: object) -> None:
+    """Refuse a text with a lone surrogate, which no artifact, request or message could hold; it names the place."""
+    if isinstance(value, str) and not valid_unicode(value):
+        raise InputError(f"{place} {value!a} is not valid Unicode", "Write it without the lone surrogate.")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_unicode(place, key)
+            _check_unicode(f"{place} {key}:", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_unicode(place, inner)
+
+
+def _check_environment(variables: Mapping[str, str]) -> None:
+    """pydantic-settings ignores a variable whose first word is no key; a misspelt one must not be ignored."""
     allowed = {PREFIX + key.upper() for key in RunConfig.model_fields} | OTHER_VARIABLES
-    for variable in variables:
+    for variable, value in variables.items():
+        if variable.startswith(PREFIX):
+            _check_unicode(f"environment variable {variable}:", value)
         section = variable.upper().split("__")[0]
         if section.startswith(PREFIX) and section not in allowed:
             raise InputError(

@@ -25,7 +25,7 @@ from data.vectors.multivectors import read_multivectors
 from data.vectors.projection import PROJECTION
 from data.vectors.read import matrix
 from retrieval.config import IndexConfig
-from retrieval.filter_keys import FilterKey, Stored, filter_keys, filter_values
+from retrieval.filter_keys import FilterKey, FilterValues, Stored, filter_keys
 from retrieval.index import IndexedPassage, IndexMeta, Parent, VectorIndex
 from retrieval.rescoring import keep_full_vectors, with_rows
 
@@ -240,7 +240,7 @@ class _Documents:
     """
 
     def __init__(self, folder: Path, keys: Sequence[FilterKey]) -> None:
-        self._keys = keys
+        self._values = FilterValues(keys)
         self._stream = _titles_and_metadata(folder)
         self._passed: dict[str, tuple[str, str | None]] = {}
         self._id: str | None = None
@@ -250,7 +250,7 @@ class _Documents:
         if self._id != document_id:
             title, cell = self._find(document_id)
             metadata = read_metadata(cell)
-            self._id, self._current = document_id, _Described(title, metadata, filter_values(metadata, self._keys))
+            self._id, self._current = document_id, _Described(title, metadata, self._values(metadata))
         return self._current
 
     def _find(self, document_id: str) -> tuple[str, str | None]:

@@ -39,7 +39,7 @@ class IndexConfig(StageConfig):
     exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
     filter_keys: tuple[str, ...] | None = Field(
         None,
-        description="metadata keys to filter by, nested ones as author.name; unset: all that occur, the 256 commonest",
+        description="metadata keys to filter by, nested ones as author.name; unset: all that occur, the 64 commonest",
     )
     batch_points: int = Field(512, ge=1, le=4096, description="points per upload")
     timeout_s: float = Field(60.0, gt=0, description="of one request to the server, in seconds")

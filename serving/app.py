@@ -28,6 +28,7 @@ from retrieval.search import SearchHit, SearchQuery, check_query
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError, answer_errors, documented
+from serving.http import HeadAsGet
 from serving.index import IndexActor
 from serving.links import LinkTables
 from serving.schemas import Health, LinksResponse, SearchRequest, SearchResponse, SearchResult
@@ -38,6 +39,7 @@ CORES = {"embedder": 0.8, "index": 0.1, "ingress": 0.1}
 
 api = FastAPI(title="Catena", description="Search over a body of text, and the links between its documents.")
 answer_errors(api)
+api.add_middleware(HeadAsGet)
 
 
 class Service(BaseModel):
@@ -98,7 +100,7 @@ class Ingress:
         ]
         return SearchResponse(query=request.query, mode=query.mode, results=results)
 
-    @api.get("/v1/links/{id:path}", responses=documented("not_found", "invalid_request"))
+    @api.get("/v1/links/{id:any}", responses=documented("not_found", "invalid_request"))
     async def links(
         self, id: str, limit: Annotated[int, fastapi.Query(ge=1, le=1000, description="links of each kind")] = 100
     ) -> LinksResponse:

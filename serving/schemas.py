@@ -41,7 +41,13 @@ class SearchRequest(BaseModel):
     )
 
 
-class SearchResult(BaseModel):
+class Answer(BaseModel):
+    """Base of what is answered: a number that JSON cannot hold is an error, where pydantic would write null."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class SearchResult(Answer):
     """A document that was found, by its best passage."""
 
     document_id: str
@@ -54,7 +60,7 @@ class SearchResult(BaseModel):
     metadata: dict[str, Any] = Field(description="with the types they have in the corpus; times are ISO 8601")
 
 
-class SearchResponse(BaseModel):
+class SearchResponse(Answer):
     """Documents, best first."""
 
     query: str
@@ -62,7 +68,7 @@ class SearchResponse(BaseModel):
     results: list[SearchResult]
 
 
-class KnownLink(BaseModel):
+class KnownLink(Answer):
     """A link that the corpus came with."""
 
     id: str = Field(description="the document at the other end")
@@ -74,7 +80,7 @@ class KnownLink(BaseModel):
     )
 
 
-class DiscoveredLink(BaseModel):
+class DiscoveredLink(Answer):
     """A link that the corpus lacks and the link model proposes."""
 
     id: str = Field(description="the document at the other end")
@@ -84,7 +90,7 @@ class DiscoveredLink(BaseModel):
     reason: str = Field(description="why, in a sentence")
 
 
-class LinksResponse(BaseModel):
+class LinksResponse(Answer):
     """A document's links."""
 
     id: str
@@ -93,7 +99,7 @@ class LinksResponse(BaseModel):
     discovered: list[DiscoveredLink] = Field(description="most probable first; empty until `catena discover` has run")
 
 
-class Health(BaseModel):
+class Health(Answer):
     """That model and index have just answered, and how fast."""
 
     status: Literal["ok"] = "ok"

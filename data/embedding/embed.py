@@ -19,7 +19,9 @@ from data.embedding.config import EmbedConfig
 from data.embedding.progress import Rates, watched
 from data.encoders import check_model
 from data.encoders.config import EncoderConfig
+from data.encoders.transformer.token_fit import token_fit
 from data.partitions import count_rows, left_to_do, partitions
+from data.passages.sampling import sampled_texts
 from data.vectors.table import Partition, count_documents, describe, write_manifest
 
 logger = logging.getLogger("catena")
@@ -47,7 +49,8 @@ def embed(
         ``kept_passages`` (done by an earlier run), ``documents_per_s``, ``passages_per_s`` and ``tokens_per_s`` (of
         this run's own, from the first partition begun to the last one written), ``padding_share``,
         ``startup_seconds`` (until the first encoder was loaded), ``precision``,
-        ``cosine_to_fp32``, ``fingerprint`` and ``dim``; with a cache also ``cache``: what each tier did,
+        ``cosine_to_fp32``, ``fingerprint`` and ``dim``; ``scripts``: how the model's tokenizer reads each script of a
+        sample (``data.encoders.transformer.token_fit``); with a cache also ``cache``: what each tier did,
         ``copied_passages``, which no encoder computed, and ``gone_texts``, which other processes were told of.
 
     Raises:
@@ -55,6 +58,7 @@ def embed(
             or the disk is full.
     """
     check_model(encoder)
+    scripts = token_fit(encoder, sampled_texts(passages))
     begun_at = time.time()
     vectors = out / "vectors"
     todo = left_to_do(passages, vectors)
@@ -73,7 +77,8 @@ def embed(
         write_manifest(whole, out)
         gone = tell_gone(shared, whole[0].fingerprint, out)
     counts = sum_counts(done.cache for done in made)
-    return {**_result(whole, kept, made, begun_at), **report(counts, gone)}
+    fits = {model: {name: fit.model_dump() for name, fit in found.items()} for model, found in scripts.items()}
+    return {**_result(whole, kept, made, begun_at), "scripts": fits, **report(counts, gone)}
 
 
 def _computed_in(partition: Partition) -> str:

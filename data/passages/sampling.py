@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from data.partitions import read_batches
-from data.passages.text import passage_text
+from data.partitions import partitions, read_batches
+from data.passages.text import passage_text, passage_texts
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,21 @@ def _read(passages: Path, chosen: npt.NDArray[np.int64], rows: int) -> PassageSa
         for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
     ]
     return PassageSample(documents, texts, rows)
+
+
+def sampled_texts(passages: Path, of_partitions: int = 16, of_each: int = 32) -> list[str]:
+    """What is embedded for some passages, in time that does not grow with the table: the first ones of some partitions.
+
+    Args:
+        passages: the table's folder.
+        of_partitions: how many partitions are read, at even distances.
+        of_each: passages read of each.
+    """
+    files = partitions(passages)
+    texts: list[str] = []
+    for file in files[:: max(1, -(-len(files) // of_partitions))]:
+        with pq.ParquetFile(file) as opened:
+            batch = next(opened.iter_batches(batch_size=of_each, columns=["title", "text"]), None)
+            if batch is not None:
+                texts += passage_texts(*pa.Table.from_batches([batch]).columns).to_pylist()
+    return texts

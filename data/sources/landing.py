@@ -110,13 +110,17 @@ class _Spool:
         self.total = 0
         self.part = 0
         self.characters = 0
-        self.rows: list[Row | tuple[str, ...]] = []
+        self.rows: list[tuple[Any, ...]] = []  # a row's cells, as the columns of the table have them
         self.positions: list[int] = []
 
     def add(self, row: Row | tuple[str, ...], position: int) -> None:
-        self.rows.append(row)
+        if isinstance(row, Document):
+            cell = write_metadata(row.metadata)
+            self.characters += len(row.text) + len(cell or "")
+            self.rows.append((row.id, row.title, row.text, cell, row.time))
+        else:
+            self.rows.append(row)
         self.positions.append(position)
-        self.characters += len(row.text) if isinstance(row, Document) else 0
         if len(self.rows) >= ROWS.get(self.table, NARROW_ROWS) or self.characters >= CHARACTERS:
             self.flush()
 
@@ -125,9 +129,7 @@ class _Spool:
             return
         path = partition_path(self.folder, self.table, self.task, self.part)
         path.parent.mkdir(parents=True, exist_ok=True)
-        columns: list[Any] = [list(column) for column in zip(*self.rows, strict=True)]
-        if self.table == "documents":
-            columns[3] = [write_metadata(metadata) for metadata in columns[3]]
+        columns = [list(column) for column in zip(*self.rows, strict=True)]
         pq.write_table(pa.table([self.positions], schema=PLACES), places_path(path))
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMAS[self.table], strict=True)]
         write_partition(pa.Table.from_arrays(arrays, schema=SCHEMAS[self.table]), path)

@@ -20,6 +20,8 @@ from retrieval.index import (
     point_id,
 )
 
+_PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
+
 _PAYLOAD_INDEXES: Mapping[Kind, Any] = {
     "text": edge.PayloadSchemaType.Keyword,
     "integer": edge.PayloadSchemaType.Integer,
@@ -112,7 +114,7 @@ class EdgeIndex:
         asked = [edge.Query.Nearest(_side(value), using=name) for name, value in lists]
         if not query.fused:
             return edge.QueryRequest(
-                limit=query.limit, query=asked[0], filter=condition, params=self._params, with_payload=True
+                limit=query.limit, query=asked[0], filter=condition, params=self._params, with_payload=_PAYLOAD
             )
         prefetches = [
             edge.Prefetch(limit=query.prefetch, query=nearest, filter=condition, params=self._params)
@@ -124,8 +126,8 @@ class EdgeIndex:
         if query.tokens is not None:
             fused = edge.Prefetch(limit=query.prefetch, query=fusion, prefetches=prefetches)
             rescored = edge.Query.Nearest(query.tokens, using="late")
-            return edge.QueryRequest(limit=query.limit, query=rescored, prefetches=[fused], with_payload=True)
-        return edge.QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=True)
+            return edge.QueryRequest(limit=query.limit, query=rescored, prefetches=[fused], with_payload=_PAYLOAD)
+        return edge.QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=_PAYLOAD)
 
 
 def _multivector(dim: int) -> edge.EdgeVectorParams:

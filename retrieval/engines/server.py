@@ -25,6 +25,8 @@ from retrieval.index import (
 
 API_KEY = "CATENA_QDRANT_API_KEY"
 
+_PAYLOAD = models.PayloadSelectorExclude(exclude=["filters"])  # what hits bring; filters only ask these
+
 _PAYLOAD_INDEXES: Mapping[Kind, models.PayloadSchemaType] = {
     "text": models.PayloadSchemaType.KEYWORD,
     "integer": models.PayloadSchemaType.INTEGER,
@@ -150,7 +152,7 @@ class ServerIndex:
                 limit=query.limit,
                 filter=condition,
                 params=self._params,
-                with_payload=True,
+                with_payload=_PAYLOAD,
             )
         prefetches = [
             models.Prefetch(query=_side(value), using=name, limit=query.prefetch, filter=condition, params=self._params)
@@ -162,9 +164,9 @@ class ServerIndex:
         if query.tokens is not None:
             fused = models.Prefetch(query=fusion, prefetch=prefetches, limit=query.prefetch)
             return models.QueryRequest(
-                query=query.tokens.tolist(), using="late", prefetch=fused, limit=query.limit, with_payload=True
+                query=query.tokens.tolist(), using="late", prefetch=fused, limit=query.limit, with_payload=_PAYLOAD
             )
-        return models.QueryRequest(query=fusion, prefetch=prefetches, limit=query.limit, with_payload=True)
+        return models.QueryRequest(query=fusion, prefetch=prefetches, limit=query.limit, with_payload=_PAYLOAD)
 
 
 def switch_alias(client: QdrantClient, alias: str, collection: str) -> None:

@@ -15,20 +15,30 @@ from ray_apps.config import RunConfig
 from ray_apps.index import index
 from ray_apps.ingest import ingest
 from ray_apps.search import search
+from retrieval.filters import parse_filter
 from retrieval.search import SearchQuery
 from serving.index import IndexActor
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 DOCUMENTS = [
-    {"id": "scipy/linalg.inv", "title": "inv", "text": "Compute the inverse of a square matrix.", "kind": "array"},
+    {
+        "id": "scipy/linalg.inv",
+        "title": "inv",
+        "text": "Compute the inverse of a square matrix.",
+        "kind": "array",
+        "since": {"year": 2001},
+    },
     {
         "id": "numpy/svd",
         "title": "svd",
         "text": "Factorise a matrix into singular vectors and values.",
         "kind": "array",
+        "since": {"year": 2006},
+        "tags": ["linear", "exact"],
     },
     {"id": "fft", "title": "fft", "text": "Discrete Fourier transform of a signal.", "kind": "signal"},
+    {"id": "csv\nindex", "title": "an odd id", "text": "Names of columns.", "kind": "files"},
     {"id": "csv", "title": "read_csv", "text": "Read a comma-separated values file into a table.", "kind": "files"},
 ]
 
@@ -85,7 +95,7 @@ def test_search_finds_the_document(client: httpx.Client, mode: str) -> None:
     first = body["results"][0]
     assert first["document_id"] == "scipy/linalg.inv"
     assert first["text"] == DOCUMENTS[0]["text"][first["start"] : first["end"]]
-    assert first["metadata"] == {"kind": "array"}
+    assert first["metadata"] == {"kind": "array", "since": {"year": 2001}}
 
 
 def test_the_service_answers_as_the_command_line_does(client: httpx.Client, run: RunConfig) -> None:
@@ -99,7 +109,7 @@ def test_the_service_answers_as_the_command_line_does(client: httpx.Client, run:
 
 def test_filters(client: httpx.Client) -> None:
     body = client.post("/v1/search", json={"query": "matrix", "filter": {"kind": ["signal", "files"]}}).json()
-    assert {hit["document_id"] for hit in body["results"]} == {"fft", "csv"}
+    assert {hit["document_id"] for hit in body["results"]} == {"fft", "csv", "csv\nindex"}
     answer = client.post("/v1/search", json={"query": "matrix", "filter": {"knid": "signal"}})
     assert answer.status_code == 422
     assert answer.json()["error"] == {
@@ -107,6 +117,27 @@ def test_filters(client: httpx.Client) -> None:
         "message": "no filter by 'knid'; did you mean 'kind'?",
         "param": "filter",
     }
+
+
+@pytest.mark.parametrize(
+    ("filter_", "found"),
+    [
+        ({"since.year": {"gt": 2001}}, {"numpy/svd"}),
+        ({"since.year": [2001, "2006"], "not": {"tags": "exact"}}, {"scipy/linalg.inv"}),
+        ({"tags": {"exists": False}, "kind": "array"}, {"scipy/linalg.inv"}),
+    ],
+)
+def test_filters_by_type(client: httpx.Client, filter_: object, found: set[str]) -> None:
+    body = client.post("/v1/search", json={"query": "matrix", "filter": filter_}).json()
+    assert {hit["document_id"] for hit in body["results"]} == found
+
+
+def test_methods(client: httpx.Client) -> None:
+    head, get = client.head("/v1/links/csv"), client.get("/v1/links/csv")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(get.content)))
+    assert client.head("/healthz").status_code == 200
+    assert client.put("/healthz").headers["allow"] == "GET, HEAD"
+    assert client.get("/v1/links/csv%0Aindex").json()["title"] == "an odd id"
 
 
 def test_links_known_and_discovered(client: httpx.Client) -> None:
@@ -137,7 +168,7 @@ def test_errors_are_typed(client: httpx.Client, path: str, status: int, type_: s
 
 def test_health_runs_model_and_index(client: httpx.Client) -> None:
     body = client.get("/healthz").json()
-    assert (body["status"], body["passages"]) == ("ok", 4)
+    assert (body["status"], body["passages"]) == ("ok", 5)
     assert body["encode_ms"] > 0
     assert body["search_ms"] > 0
 
@@ -162,7 +193,7 @@ def test_the_index_is_an_actor_too(run: RunConfig) -> None:
     found = ray.get([actor.search.remote(query, None) for query in asked])
     assert [hits[0].document_id for hits in found] == ["scipy/linalg.inv", "fft", "csv"]
     with pytest.raises(InputError, match="no filter by 'x'"):
-        ray.get(actor.search.remote(SearchQuery("inverse", "bm25", filter={"x": "y"}), None))
+        ray.get(actor.search.remote(SearchQuery("inverse", "bm25", filter=parse_filter({"x": "y"})), None))
     ray.kill(actor)
 
 

@@ -30,12 +30,21 @@ def token_starts(encoder: EncoderConfig) -> Callable[[Sequence[str]], list[Start
     Raises:
         InputError: if the model has no tokenizer that can be read.
     """
-    elsewhere = encoder.endpoint is not None or encoder.hashed is not None or encoder.ensemble is not None
-    tokenizer = None if elsewhere or encoder.is_plugin else _open(encoder.model)
+    tokenizer = tokenizer_of(encoder)
     if tokenizer is None:
         logger.info("chunk: %s has no tokenizer that tells offsets, so words are counted for tokens", encoder.label)
         return lambda texts: [word_starts(text) for text in texts]
     return lambda texts: _starts(tokenizer, texts)
+
+
+def tokenizer_of(encoder: EncoderConfig) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer is untyped
+    """The fast tokenizer of an encoder, without truncation and padding; None where it has none that can be read here.
+
+    Raises:
+        InputError: if the model has no tokenizer that can be read.
+    """
+    elsewhere = encoder.endpoint is not None or encoder.hashed is not None or encoder.ensemble is not None
+    return None if elsewhere or encoder.is_plugin else _open(encoder.model)
 
 
 def _starts(tokenizer: Any, texts: Sequence[str]) -> list[Starts]:  # noqa: ANN401 - tokenizers.Tokenizer is untyped

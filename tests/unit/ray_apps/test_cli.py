@@ -111,6 +111,19 @@ def test_a_blank_query_is_refused_before_anything_is_built(
     assert not list(workspace.glob("*"))
 
 
+@pytest.mark.parametrize(
+    "words", [["search", "runs/demo.yaml", "boat", "--filter", "lang=\ud800"], ["search", "x", "\udcff"], ["\udc80"]]
+)
+def test_a_lone_surrogate_in_an_argument_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "is not valid Unicode" in capsys.readouterr().err
+
+
+def test_a_filter_that_is_none_exits_with_2(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", str(run_file), "boat", "--filter", "year>="]) == 2
+    assert "--filter year>=: no value after '>='" in capsys.readouterr().err
+
+
 def test_traceback_only_with_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("name: [")

@@ -209,3 +209,23 @@ def test_a_key_that_the_strategy_does_not_read_is_told(tmp_path: Path) -> None:
     path.write_text("name: r\nsource: {pydocs: {}}\nchunk: {max_tokens: 100}\n")
     with pytest.raises(InputError, match=r"line 3: chunk: max_tokens is read by strategy fixed only"):
         load_run(path)
+
+
+@pytest.mark.parametrize(
+    ("rest", "place"),
+    [
+        ('encoder: {query_prompt: "\\ud800"}', "small.yaml: encoder: query_prompt:"),
+        ('index: {filter_keys: ["lang", "\\udfff"]}', "small.yaml: index: filter_keys:"),
+        ('"\\ud800": 1', "small.yaml:"),
+    ],
+)
+def test_a_lone_surrogate_in_a_run_file_is_named(run_file: Path, rest: str, place: str) -> None:
+    run_file.write_text(f"{RUN}{rest}\n")
+    assert f"{place} '\\ud" in (told := problem(run_file)) and told.endswith("is not valid Unicode")
+
+
+def test_bytes_in_the_environment_that_are_no_unicode_are_named(
+    run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATENA_NAME", "a\udcff")
+    assert problem(run_file) == "environment variable CATENA_NAME: 'a\\udcff' is not valid Unicode"

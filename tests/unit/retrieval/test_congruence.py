@@ -22,7 +22,7 @@ from retrieval.clauses import clause
 from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
-from retrieval.filter_keys import filter_keys, filter_values
+from retrieval.filter_keys import FilterValues, filter_keys
 from retrieval.filters import parse_filter
 from retrieval.index import Hit, IndexedPassage, IndexQuery, VectorIndex
 
@@ -69,6 +69,7 @@ def random_metadata(count: int, seed: int = 0) -> list[Metadata]:
 
 
 KEYS = filter_keys(random_metadata(COUNT))
+FILTER_VALUES = FilterValues(KEYS)
 
 
 def random_filter(rng: np.random.Generator, depth: int = 0) -> dict[str, Any]:
@@ -185,7 +186,7 @@ def random_passages(count: int, seed: int = 0) -> list[IndexedPassage]:
                 start=i,
                 end=i + len(text),
                 metadata=metadata[i],
-                filters=filter_values(metadata[i], KEYS),
+                filters=FILTER_VALUES(metadata[i]),
                 vector=vector / np.linalg.norm(vector),
                 sparse=SparseVector(sparse.indices, sparse.values * rng.uniform(0.9, 1.1)),
             )
@@ -267,7 +268,7 @@ def test_filters_let_through_what_a_plain_reading_of_them_does(engines: list[Vec
     rng = np.random.default_rng(3)
     metadata = [{**one, "document_id": f"doc/{i // 3}"} for i, one in enumerate(random_metadata(COUNT))]
     vector = np.eye(DIM, dtype=np.float32)[0]
-    given = [random_filter(rng) for _ in range(300)]
+    given = [random_filter(rng) for _ in range(200)]
     queries = [IndexQuery(COUNT, dense=vector, filter=clause(parse_filter(filter_), KEYS)) for filter_ in given]
     sizes = set()
     for index in engines:

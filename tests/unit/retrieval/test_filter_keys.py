@@ -8,7 +8,7 @@ import pytest
 from data.errors import InputError
 from data.metadata import Metadata
 from retrieval.clauses import Between, Every, Match, Present, Some, Without, clause
-from retrieval.filter_keys import FilterKey, fields, filter_keys, filter_values, moment, number
+from retrieval.filter_keys import FilterKey, FilterValues, fields, filter_keys, moment, number
 from retrieval.filters import parse_filter, parse_words
 
 
@@ -78,7 +78,7 @@ def test_values_stand_in_the_field_of_their_kind() -> None:
         ("filters.k0_text", "text"),
         ("filters.k1_float", "float"),
     ]
-    assert filter_values(documents[0], keys) == {
+    assert FilterValues(keys)(documents[0]) == {
         "k0_integer": [1], "k0_text": ["x"], "k0_boolean": ["true"], "k1_float": [1990.0]
     }  # fmt: skip
 
@@ -88,11 +88,24 @@ def test_wanted_keys_are_found_and_others_refused(caplog: pytest.LogCaptureFixtu
     assert [key.path for key in filter_keys(documents, ["d", "a.c", "document_id"])] == [("a", "c"), ("d",)]
     with pytest.raises(InputError, match=r"no filter by 'a\.d'"):
         filter_keys(documents, ["a.d"])
-    many: Metadata = {f"k{i:03}": 1 for i in range(300)}
+    many: Metadata = {f"k{i:02}": 1 for i in range(99)}
     with caplog.at_level(logging.WARNING, "catena"):
-        kept = filter_keys([many, {"k299": 1}])
-    assert len(kept) == 256 and ("k299",) in [key.path for key in kept]
-    assert "300 metadata keys" in caplog.text
+        kept = filter_keys([many, {"k98": 1}])
+    assert len(kept) == 64 and ("k98",) in [key.path for key in kept]
+    assert "99 metadata keys" in caplog.text
+
+
+def test_the_documents_own_id_is_no_metadata_to_filter_by(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "catena"):
+        assert [key.name for key in filter_keys([{"document_id": 5, "a": 1}])] == ["a"]
+    assert "document_id: it names the document itself" in caplog.text
+
+
+def test_memory_is_bounded_where_ids_are_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.filter_keys.MOST_SEEN", 3)
+    documents: list[Metadata] = [{"by": {f"u{i}": 1}} for i in range(10)] + [{"year": 1990}]
+    assert [key.name for key in filter_keys(documents)] == ["by.u0", "by.u1", "by.u2"]
+    assert [key.name for key in filter_keys(documents, ["year"])] == ["year"]
 
 
 NAMED = keys_of(

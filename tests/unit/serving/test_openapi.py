@@ -1,14 +1,26 @@
 """The OpenAPI document and the form of errors, without a cluster."""
 
+import asyncio
+import gzip
+import json
+
 import pytest
 from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
+from starlette.types import Message
 
+from retrieval.config import IndexConfig
 from retrieval.filters import parse_filter
-from serving.app import api
+from retrieval.index import IndexMeta
+from serving.app import api, checked_query
 from serving.errors import ApiError, answer_errors, documented
-from serving.schemas import SearchRequest
+from serving.http import HeadAsGet
+from serving.schemas import Health, KnownLink, SearchRequest
+
+EMPTY = IndexMeta(
+    config=IndexConfig(), location="", points=0, dim=1, encoder="e", precision="fp32", mean_length=1.0, filter_keys=()
+)
 
 
 @pytest.fixture
@@ -16,10 +28,15 @@ def client() -> TestClient:
     """An application with a route for each way to go wrong."""
     broken = FastAPI()
     answer_errors(broken)
+    broken.add_middleware(HeadAsGet)
 
     @broken.post("/search")
     async def search(request: SearchRequest) -> str:
-        return request.query
+        return checked_query(EMPTY, request).text
+
+    @broken.get("/text/{id:any}")
+    async def text(id: str) -> str:
+        return id
 
     @broken.get("/fail/{how}", responses=documented("not_found"))
     async def fail(how: str) -> str:
@@ -68,10 +85,114 @@ def test_every_error_has_the_one_form(client: TestClient, path: str, status: int
     assert answer.json()["error"].items() >= {"type": type_, "message": message}.items()
 
 
-def test_a_broken_body_is_told(client: TestClient) -> None:
-    answer = client.post("/search", content='{"query": ', headers={"content-type": "application/json"})
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "message"),
+    [
+        (b'{"query": ', {"content-type": JSON}, "the body is not JSON: Expecting value"),
+        (b"", {"content-type": JSON}, "the body is empty or null"),
+        (b"null", {"content-type": JSON}, "the body is empty or null"),
+        (b"[1]", {"content-type": JSON}, "the body is a JSON array; send a JSON object"),
+        (b'"x"', {"content-type": JSON}, "the body is a JSON string"),
+        (b"5", {"content-type": JSON}, "the body is a JSON number"),
+        (b"true", {"content-type": JSON}, "the body is a JSON boolean"),
+        (b'{"query": "x"}', {}, "the header Content-Type is missing; send the body as application/json"),
+        (b'{"query": "x"}', {"content-type": "text/plain"}, "the header Content-Type is 'text/plain'"),
+        (b"query=x", {"content-type": "application/x-www-form-urlencoded"}, "is 'application/x-www-form-urlencoded'"),
+        ('{"query": "é"}'.encode("latin-1"), {"content-type": JSON}, "the body is not UTF-8 at byte 11"),
+        (
+            gzip.compress(b'{"query": "x"}'),
+            {"content-type": JSON, "content-encoding": "gzip"},
+            "Content-Encoding is 'gzip'",
+        ),
+        (b'{"query": "x", "filter": ' + b"[" * 100_000, {"content-type": JSON}, "the body is nested too deeply"),
+        (b'{"top_k": ' + b"9" * 5000 + b"}", {"content-type": JSON}, "the body is not JSON: Exceeds the limit"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_body_that_cannot_be_read_is_named(
+    client: TestClient, body: bytes, headers: dict[str, str], message: str
+) -> None:
+    answer = client.post("/search", content=body, headers=headers)
     assert answer.status_code == 422
-    assert answer.json()["error"]["message"].startswith("the body is not JSON")
+    error = answer.json()["error"]
+    assert (error["type"], error["param"]) == ("invalid_request", None)
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"query": "\\ud800"}', "query"),
+        (b'{"query": "x", "mode": "\\ud800"}', "mode"),
+        (b'{"query": "x", "\\ud800": 1}', None),
+        (b'{"query": "x", "filter": {"lang": "\\ud800"}}', "filter"),
+        (b'{"query": "x", "filter": {"\\ud800": "de"}}', "filter"),
+        (b'{"query": "x", "filter": {"not": [{"lang": ["\\udfff"]}]}}', "filter"),
+    ],
+)
+def test_a_lone_surrogate_is_a_fault_of_the_request(client: TestClient, body: bytes, param: str | None) -> None:
+    answer = client.post("/search", content=body, headers={"content-type": JSON})
+    assert answer.status_code == 422
+    assert "valid" in answer.json()["error"]["message"]
+    assert answer.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("filter_", "message"),
+    [
+        ({"year": {"gte": [1]}}, "[1] is no string"),
+        ({"lang": None}, "a value is null"),
+        ({"lang": {"a": 1}}, "filter by 'lang': no bound 'a'"),
+        ({"kind": "k"}, "no filter by 'kind'; allowed: document_id"),
+    ],
+)
+def test_param_is_a_field_of_the_request(client: TestClient, filter_: object, message: str) -> None:
+    error = client.post("/search", json={"query": "x", "filter": filter_}).json()["error"]
+    assert error["param"] == "filter"
+    assert message in error["message"]
+
+
+def test_a_method_that_is_not_allowed_says_which_are(client: TestClient) -> None:
+    assert client.get("/search").headers["allow"] == "POST"
+    assert client.put("/fail/known").headers["allow"] == "GET, HEAD"
+    assert client.head("/search").headers["allow"] == "POST"
+
+
+def test_head_answers_as_get_without_the_body(client: TestClient) -> None:
+    whole, head = client.get("/text/a"), client.head("/text/a")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == whole.headers
+    assert client.head("/nowhere").status_code == 404
+
+
+ODD_IDS = ["a/b", "x\ny", "x\n", "\n", "a\rb", "100%", "%2F", "..", "/lead", "trail/", "a//b", "日本", "a\0b", "?", "#"]
+
+
+@pytest.mark.parametrize("id_", ODD_IDS)
+def test_any_id_is_found_in_a_path(client: TestClient, id_: str) -> None:
+    """The path as a server hands it on, decoded once; clients that tidy paths are not in between."""
+    answer: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": f"/text/{id_}", "query_string": b"", "headers": []}
+    asyncio.run(client.app(scope, receive, send))
+    assert [message.get("status") for message in answer] == [200, None]
+    assert json.loads(answer[1]["body"]) == id_
+
+
+def test_an_infinite_number_is_an_error_and_not_null() -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        KnownLink(id="a", title="A", relation="r", weight=float("inf"), direction="out")
+    with pytest.raises(ValidationError, match="finite"):
+        Health(encoder="e", passages=1, encode_ms=float("nan"), search_ms=1.0)
 
 
 def test_the_document_describes_routes_errors_and_examples() -> None:
