@@ -202,7 +202,7 @@ def find_key(keys: Sequence[FilterKey], path: Path) -> FilterKey:
     names = [DOCUMENT_ID, *(key.name for key in keys)]
     within = [key.name for key in keys if key.path[: len(path)] == path]
     remedy = f"it is an object; filter by {', '.join(within[:5])}" if within else nearest(path_text(path), names)
-    raise InputError(f"no filter by {path_text(path)!r}", remedy)
+    raise InputError(f"no filter by {path_text(path)[:200]!r}", remedy)
 
 
 def _stored(value: Scalar, key: FilterKey) -> tuple[Kind, Stored]:

@@ -29,7 +29,7 @@ Bound = Literal["gt", "gte", "lt", "lte"]
 BOUNDS: tuple[Bound, ...] = get_args(Bound)
 _SIGNS: Mapping[str, Bound] = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 _DEPTH = 8  # of filters under `not` in each other
-_SHOWN = 'for example {"year": {"gte": 1990}, "lang": ["en", "de"], "not": {"draft": true}}'
+_SHOWN = '{"year": {"gte": 1990}, "lang": ["en", "de"], "not": {"draft": true}}'
 _EXAMPLES = "Write KEY=VALUE, KEY>=VALUE, KEY for any value, or !KEY=VALUE for any other: --filter 'year>=1990'."
 
 
@@ -91,7 +91,9 @@ def parse_filter(given: Mapping[str, Any], depth: int = 0) -> Filter:
         InputError: if it is of another form; it names the key.
     """
     if not isinstance(given, Mapping):
-        raise InputError(f"a filter is an object of keys and values, not {_shown(given)}", f"Write it so: {_SHOWN}.")
+        raise InputError(
+            f"a filter is an object of keys and values, not {_shown(given)}", f"A filter is JSON such as {_SHOWN}."
+        )
     if depth > _DEPTH:
         raise InputError(f"filters are nested deeper than {_DEPTH}", "Say it with fewer `not`.")
     conditions: list[Condition] = []
@@ -100,7 +102,7 @@ def parse_filter(given: Mapping[str, Any], depth: int = 0) -> Filter:
         if key == "not":
             inner = [parse_filter(one, depth + 1) for one in (value if isinstance(value, list | tuple) else [value])]
             if not inner or not all(inner):
-                raise InputError("filter: `not` holds no condition", f"Write it so: {_SHOWN}.")
+                raise InputError("filter: `not` holds no condition", f"A filter is JSON such as {_SHOWN}.")
             excluded += inner
             continue
         path = parse_path(key)
@@ -229,13 +231,16 @@ def _scalar(key: str, value: object) -> Scalar:
     if value == "":
         problem = f"filter by {key!r}: a value is empty"
         raise InputError(problem, 'Empty texts are not kept: write {"exists": false}.')
+    if isinstance(value, str) and not valid_unicode(value):
+        problem = f"filter by {key!r}: the value {value!r} is not valid Unicode"
+        raise InputError(problem, "Give it without lone surrogates.")
     try:
         written = metadata_value(value, (key,))
     except BadMetadata as error:
-        raise InputError(f"filter by {key!r}: {error}", f"Write it so: {_SHOWN}.") from None
+        raise InputError(f"filter by {key!r}: {error}", f"A filter is JSON such as {_SHOWN}.") from None
     if not isinstance(written, str | int | float):
         problem = f"filter by {key!r}: {_shown(value)} is no string, finite number or boolean"
-        raise InputError(problem, f"Write it so: {_SHOWN}.")
+        raise InputError(problem, f"A filter is JSON such as {_SHOWN}.")
     return written
 
 

@@ -28,7 +28,8 @@ from data.metadata import (
     write_metadata,
 )
 from data.sources import SourceConfig, read_tasks
-from data.sources.rows import Document, Reject
+from data.sources.landing import land
+from data.sources.rows import Document, ReadTask, Reject
 
 UUID_TEXT = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -233,3 +234,13 @@ def test_a_key_twice_in_one_json_object_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text("\n".join(lines))
     reasons = [row.reason for row in read(tmp_path, "d.jsonl") if isinstance(row, Reject)]
     assert reasons == ["the key 'n' occurs twice", "the key 'a' occurs twice"]
+
+
+def test_a_partition_is_closed_by_the_length_of_metadata_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.sources.landing.CHARACTERS", 1000)
+    rows = [Document(str(i), "T", "text", {"note": "x" * 400, "n": i}) for i in range(6)]
+    counts = land(ReadTask("here", "row", lambda: iter(enumerate(rows, start=1))), 0, tmp_path, strict=False)
+    parts = sorted((tmp_path / "documents").glob("part-*.parquet"))
+    assert (counts["documents"], len(parts)) == (6, 2)
+    cells = [cell for part in parts for cell in pq.read_table(part)["metadata"].to_pylist()]
+    assert [read_metadata(cell)["n"] for cell in cells] == list(range(6))

@@ -1,12 +1,17 @@
 """The keys of an index and their kinds; filters that a key cannot answer are refused by name."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.metadata import Metadata
+from data.sources import SourceConfig, read_tasks
+from data.sources.rows import Document
 from retrieval.clauses import Between, Every, Match, Present, Some, Without, clause
 from retrieval.filter_keys import FilterKey, FilterValues, fields, filter_keys, moment, number
 from retrieval.filters import parse_filter, parse_words
@@ -81,6 +86,17 @@ def test_values_stand_in_the_field_of_their_kind() -> None:
     assert FilterValues(keys)(documents[0]) == {
         "k0_integer": [1], "k0_text": ["x"], "k0_boolean": ["true"], "k1_float": [1990.0]
     }  # fmt: skip
+
+
+def test_a_csv_column_of_numbers_takes_ranges_and_one_of_codes_does_not(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("id,text,year,code\na,x,1990,007\nb,y,2001,8\nc,z,,9\n")
+    config = SourceConfig.model_validate({"files": {"documents": {"path": str(tmp_path / "d.csv")}}})
+    rows = [row for task in read_tasks(config) for _, row in task.read() if isinstance(row, Document)]
+    assert [row.metadata for row in rows][::2] == [{"year": "1990", "code": "007"}, {"code": "9"}]
+    keys = filter_keys([dict(row.metadata) for row in rows])
+    assert [(key.name, key.kinds) for key in keys] == [("code", ("text",)), ("year", ("integer",))]
+    assert clause(parse_words(["year>=1990"]), keys) == Between("filters.k1_integer", {"gte": 1990.0}, times=False)
+    assert clause(parse_words(["code=007"]), keys) == Match("filters.k0_text", ("007",))
 
 
 def test_wanted_keys_are_found_and_others_refused(caplog: pytest.LogCaptureFixture) -> None:
@@ -180,3 +196,22 @@ def test_a_key_with_dots_needs_no_quotes_where_no_nested_one_has_its_name() -> N
 def test_what_a_key_cannot_answer_is_refused(form: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"(?s){message}"):
         clause(parse_filter(form), KEYS)
+
+
+NAMES = ["lang", "year", "price", "day", "draft", "mixed", "author.name", '"x.y"', "not", "exists", "gte", "lt"]
+ANY_TEXT = st.sampled_from([*NAMES, "5", "2024-01-02", "true"]) | st.text(st.characters(), max_size=4)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT
+ANY_FORM = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3), max_leaves=8
+)
+
+
+@given(st.dictionaries(ANY_TEXT, ANY_FORM, max_size=3))
+def test_any_form_is_asked_or_refused_by_name(form: dict[str, Any]) -> None:
+    """Whatever a request holds: a clause that an engine can be asked, or an InputError; nothing else."""
+    try:
+        asked = clause(parse_filter(form), KEYS)
+    except InputError as error:
+        str(error).encode(errors="strict")
+        return
+    assert (asked is None) == (not form)
