@@ -19,7 +19,7 @@ import pyarrow as pa
 from benchmarks.embed.texts import sample
 from benchmarks.rows import Row
 from data.encoders import Encoder, Vectors, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.token_starts import token_starts
 from data.partitions import partition_name, write_partition
 from data.passages.chunk import chunk, chunk_text
@@ -45,7 +45,7 @@ SMALL = {
 def measure() -> list[Row]:
     """Every row of the table; about five minutes on two cores."""
     corpus, text = _long_text()
-    encoder = load_encoder(EncoderConfig())
+    encoder = load_encoder(TransformerConfig())
     return [*_speed(corpus, text, encoder), _stage(corpus, text), *_edits(corpus, text), *_quality(encoder)]
 
 
@@ -70,7 +70,7 @@ def _core_seconds(work: Callable[[], object]) -> float:
 
 def _speed(corpus: str, text: str, encoder: Encoder) -> list[Row]:
     megabytes = len(text.encode()) / 1e6
-    starts = token_starts(EncoderConfig())
+    starts = token_starts(TransformerConfig())
     started = time.process_time()
     (tokens,) = starts([text])
     tokenizer_s = time.process_time() - started
@@ -142,7 +142,7 @@ def _edits(corpus: str, text: str) -> list[Row]:
     """Passages whose text is new after a sentence was put in at the beginning: what a cache has no vector for."""
     longer = "One more sentence was put in. " + text
     rows = []
-    tokens = token_starts(EncoderConfig())
+    tokens = token_starts(TransformerConfig())
     for name in ("recursive", "fixed"):
         config = ChunkConfig(strategy=name)
 
@@ -211,7 +211,7 @@ def _quality(encoder: Encoder) -> list[Row]:
 
 def _spans(texts: Sequence[str], config: ChunkConfig, encoder: Encoder) -> list[list[tuple[int, int]]]:
     if config.strategy == "fixed":
-        starts = token_starts(EncoderConfig())(texts)
+        starts = token_starts(TransformerConfig())(texts)
         pairs = zip(texts, starts, strict=True)
         return [cut_fixed(text, tokens, config.max_tokens, config.overlap_tokens) for text, tokens in pairs]
     if config.strategy == "recursive":

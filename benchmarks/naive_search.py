@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.models import find_model
 from data.partitions import read_table
 from data.passages.text import passage_text
@@ -35,7 +35,7 @@ def application(passages: Path, vectors: Path) -> FastAPI:
     texts = [passage_text(row["title"], row["text"]) for row in rows]
     ranker.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
     matrix = np.stack(read_table(vectors, ["vector"])["vector"].to_pylist()).astype(np.float32)
-    model = SentenceTransformer(find_model(EncoderConfig().model), device="cpu")
+    model = SentenceTransformer(find_model(TransformerConfig().model), device="cpu")
     api = FastAPI()
 
     @api.post("/v1/search")

@@ -24,7 +24,7 @@ from pydantic_settings import (
 from data.artifacts import StageConfig
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig, LateConfig, ReduceConfig
-from data.encoders.config import API_KEY_VARIABLE, EncoderConfig
+from data.encoders.config import API_KEY_VARIABLE, EncoderConfig, TransformerConfig
 from data.errors import InputError, nearest
 from data.graph.graph import GraphConfig
 from data.passages.config import ChunkConfig
@@ -69,7 +69,9 @@ class RunConfig(BaseSettings):
         (), description="functions and classes of your own, my_package.steps:clean, that change documents, in order"
     )
     chunk: ChunkConfig = ChunkConfig()
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: EncoderConfig = Field(
+        TransformerConfig(), description="which encoder turns text to vectors; its keys say of which kind it is"
+    )
     embed: EmbedConfig = EmbedConfig()
     cache: CacheConfig = CacheConfig()
     reduce: ReduceConfig = ReduceConfig()

@@ -8,6 +8,7 @@ from typing import get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from data.encoders.config import ChainConfig
 from data.errors import nearest
 
 Location = tuple[int | str, ...]
@@ -25,16 +26,47 @@ def explain(error: ValidationError, model: type[BaseModel], path: Path, flags: S
     root = yaml.compose(path.read_text(encoding="utf-8"))
     lines = []
     for finding in error.errors():
-        location, message = _spelt(finding["loc"], root), finding["msg"].removeprefix("Value error, ")
+        given, variant = _without_kinds(finding["loc"], model)
+        location, message = _spelt(given, root), finding["msg"].removeprefix("Value error, ")
         key = ".".join(str(part) for part in location)
         place = _place(location, root, path, flags)
         if finding["type"] == "extra_forbidden":
-            lines.append(f"{place}: {key}: unknown key; {nearest(str(location[-1]), _allowed(model, location[:-1]))}")
+            allowed = _allowed(model, location[:-1]) if variant is None else list(variant.model_fields)
+            lines.append(f"{place}: {key}: unknown key; {nearest(str(location[-1]), allowed)}")
         elif finding["type"] == "missing":
             lines.append(f"{place}: {key}: missing")
         else:
             lines.append(f"{place}: {key}: {message[0].lower()}{message[1:]}, got {finding['input']!r}")
     return "\n".join(lines)
+
+
+def _without_kinds(location: Location, model: type[BaseModel]) -> tuple[Location, type[BaseModel] | None]:
+    """The location as the user wrote it where it leads through encoders, whose kinds pydantic puts in between.
+
+    Returns:
+        The location, and the model whose key its last part is; None where it leads through no union of kinds.
+    """
+    spelt: list[int | str] = []
+    inner: type[BaseModel] | None = model
+    through_kinds = False
+    options = [model]
+    hidden = False  # what follows is the place in a tuple that no run file has
+    for part in location:
+        kinds = {field.default: option for option in options if (field := option.model_fields.get("kind"))}
+        if part in kinds and len(options) > 1:
+            through_kinds, options = True, [kinds[part]]
+            inner = options[0]
+            continue
+        if isinstance(part, int):
+            spelt += [] if hidden else [part]
+            hidden = False
+            continue
+        inner = options[0] if len(options) == 1 else None
+        field = inner.model_fields.get(part) if inner is not None else None
+        hidden = part == "first" and inner is ChainConfig
+        spelt += [] if hidden else [part]
+        options = _models(field.annotation) if field is not None else []
+    return tuple(spelt), inner if through_kinds else None
 
 
 def _spelt(location: Location, root: yaml.Node | None) -> Location:
@@ -86,5 +118,6 @@ def _allowed(model: type[BaseModel], location: Location) -> list[str]:
 
 def _models(annotation: object) -> list[type[BaseModel]]:
     """The models in an annotation such as ``PydocsSource | None``."""
-    variants = get_args(annotation) or (annotation,)
-    return [variant for variant in variants if isinstance(variant, type) and issubclass(variant, BaseModel)]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from data.embedding.config import TOKEN_PROJECTION
-from data.encoders.chain import begun_with
+from data.encoders.chain import recorded_alternative
 from data.errors import InputError
 from data.lexical import BM25, Tokenizer, mean_length
 from data.metadata import Metadata, read_metadata
@@ -81,7 +81,7 @@ def build_index(
         dim=manifest["dim"],
         encoder=manifest["fingerprint"],
         precision=manifest["precision"],
-        link=begun_with(embedded),
+        link=recorded_alternative(embedded),
         mean_length=bm25.mean_length,
         filter_keys=keys,
         projection=_kept_beside(embedded / PROJECTION, out),

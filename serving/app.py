@@ -18,7 +18,7 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from data.cache import CacheConfig
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, TransformerConfig
 from data.errors import EncoderUnavailable, InputError
 from data.labels import label
 from retrieval.filters import parse_filter
@@ -51,7 +51,7 @@ class Service(BaseModel):
     documents: Path
     links: Path
     discovered: Path | None = None
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: EncoderConfig = TransformerConfig()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
 

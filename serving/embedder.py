@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from data.cache import CacheConfig
-from data.encoders.chain import for_questions
 from data.encoders.config import EncoderConfig
 from data.errors import EncoderUnavailable
 from retrieval.index import IndexMeta
@@ -35,7 +34,7 @@ class Embedder:
     def __init__(
         self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig, cache: CacheConfig | None = None
     ) -> None:
-        self._config = for_questions(config, serve.encoder_timeout_s)
+        self._config = config.for_questions(serve.encoder_timeout_s)
         self._meta, self._cache, self._timeout_s = meta, cache, serve.question_timeout_s
         self._breaker = Breaker(serve.breaker_failures, serve.breaker_retry_s)
         self._encoders: QueryEncoders | None = None

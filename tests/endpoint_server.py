@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data.encoders.config import EncoderConfig, HashedConfig
+from data.encoders.config import EncoderConfig, HashedConfig, read_encoder
 from data.encoders.hashed import HashedEncoder
 
 DIM = 32
@@ -39,7 +39,7 @@ class Server(ThreadingHTTPServer):
     def config(self, **endpoint: object) -> EncoderConfig:
         """An encoder that asks this server, and is not patient."""
         settings = {"backoff_s": 0.001, "retries": 3, "request_timeout_s": 10, "base_url": self.url, "model": "words"}
-        return EncoderConfig.model_validate({"endpoint": {**settings, **endpoint}})
+        return read_encoder({"endpoint": {**settings, **endpoint}})
 
 
 class Handler(BaseHTTPRequestHandler):

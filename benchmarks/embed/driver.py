@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
 
@@ -19,7 +19,7 @@ from ray_apps.config import RayConfig
 def main(passages: Path, out: Path) -> int:
     """Run the job and say what it took."""
     connect(RayConfig(num_cpus=2, object_store_mb=128))
-    result = embed(passages, EncoderConfig(model="benchmarks.embed.stub_encoder:load"), EmbedConfig(), out)
+    result = embed(passages, PluginConfig(model="benchmarks.embed.stub_encoder:load"), EmbedConfig(), out)
     sys.stdout.write(json.dumps({"passages": result["passages"], "peak_mib": peak_mib()}) + "\n")
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.rows import Row
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig, HashedConfig
+from data.encoders.config import HashedConfig, TransformerConfig
 from data.encoders.ensemble.fusion import Concatenation, Fusion, WeightedMean, shares
 from data.encoders.hashed import HashedEncoder, Idf
 from data.partitions import read_batches
@@ -32,7 +32,7 @@ def measure() -> list[Row]:
         for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
     )
     hashed = HashedEncoder(HashedConfig(dim=DIM), Idf.fit(texts, "english"))
-    members = [load_encoder(EncoderConfig()), hashed]
+    members = [load_encoder(TransformerConfig()), hashed]
     examples = gather(run)(
         lambda texts: [member.encode(texts) for member in members],
         lambda texts: [member.encode_queries(texts) for member in members],

@@ -13,7 +13,7 @@ from benchmarks.embed.matrix_rate import flop_of
 from benchmarks.embed.texts import sample
 from benchmarks.rows import Row, median_ratio, median_seconds
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.encoders.transformer.models import find_model
 
@@ -42,7 +42,7 @@ def rows(model: str, device: str, documents: int) -> list[Row]:
 
     corpus, texts = sample(documents)
     texts = [text * (1 + LENGTH * 6 // len(text)) for text in texts]
-    encoder = load_encoder(EncoderConfig(model=model, device=device), BATCH_TOKENS)
+    encoder = load_encoder(TransformerConfig(model=model, device=device), BATCH_TOKENS)
     assert isinstance(encoder, SentenceEncoder)
     peer = SentenceTransformer(model, device=device, model_kwargs={"dtype": torch.float16})
     lengths = encoder.encode_counted(texts).tokens.tolist()
@@ -82,7 +82,7 @@ def write_base_model(folder: Path, layers: int = 12) -> None:
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    tokenizer = AutoTokenizer.from_pretrained(find_model(EncoderConfig().model))
+    tokenizer = AutoTokenizer.from_pretrained(find_model(TransformerConfig().model))
     torch.manual_seed(0)
     inner = folder / "bert"
     BertModel(BertConfig(vocab_size=len(tokenizer), num_hidden_layers=layers), add_pooling_layer=False).save_pretrained(

@@ -17,7 +17,7 @@ from benchmarks.embed.infinity_model import lay_out
 from benchmarks.embed.texts import sample
 from benchmarks.rows import Row, median_seconds
 from data.encoders import Vectors, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.models import find_model
 from data.errors import InputError
 
@@ -51,15 +51,15 @@ def measure() -> list[Row]:
     """
     corpus, texts = sample(DOCUMENTS)
     texts = [text[:CHARACTERS] for text in texts]
-    encoder = load_encoder(EncoderConfig())
+    encoder = load_encoder(TransformerConfig())
     python = infinity_environment()
     pairs: dict[str, list[tuple[float, float]]] = {}
     failed: dict[str, str] = {}
     vectors = encoder.encode(texts)
     with tempfile.TemporaryDirectory() as folder:
-        models = dict.fromkeys(ENGINES, find_model(EncoderConfig().model))
+        models = dict.fromkeys(ENGINES, find_model(TransformerConfig().model))
         try:
-            models["optimum"] = str(lay_out(EncoderConfig().model, Path(folder) / "model"))
+            models["optimum"] = str(lay_out(TransformerConfig().model, Path(folder) / "model"))
         except (InputError, RuntimeError) as error:
             failed["optimum"] = f"no graph to run: {error}"
         for engine in ENGINES * ROUNDS:

@@ -11,7 +11,7 @@ from benchmarks.embed.texts import sample, write_passages
 from benchmarks.rows import Row
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.models import find_model
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
@@ -48,12 +48,12 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         passages = write_passages(iter(texts), len(texts), Path(folder) / "passages")
         for number in range(ROUNDS):
-            result = embed(passages, EncoderConfig(), EmbedConfig(), Path(folder) / f"round-{number}")
+            result = embed(passages, TransformerConfig(), EmbedConfig(), Path(folder) / f"round-{number}")
             rows = (
                 ray.data.from_items([{"text": text} for text in texts])
                 .map_batches(
                     Encode,
-                    fn_constructor_args=(find_model(EncoderConfig().model),),
+                    fn_constructor_args=(find_model(TransformerConfig().model),),
                     batch_size=64,
                     compute=ray.data.ActorPoolStrategy(size=int(ray.cluster_resources()["CPU"])),
                     num_cpus=1,

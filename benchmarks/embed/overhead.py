@@ -16,7 +16,7 @@ from benchmarks.rows import Row
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.partitions import partitions
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
@@ -34,7 +34,7 @@ def measure() -> list[Row]:
 
 def _around_the_encoder() -> list[Row]:
     """Rounds of the bare loop and of the pipeline by turns, over the same partitions."""
-    encoder = load_encoder(EncoderConfig())
+    encoder = load_encoder(TransformerConfig())
     _, texts = sample(OVERHEAD_DOCUMENTS)
     connect(RayConfig())
     extra, startups, rates = [], [], []
@@ -47,7 +47,7 @@ def _around_the_encoder() -> list[Row]:
             for window in windows:
                 encoder.encode(window)
             bare = OVERHEAD_DOCUMENTS / (time.perf_counter() - started)
-            result = embed(passages, EncoderConfig(), EmbedConfig(), Path(folder) / f"round-{number}")
+            result = embed(passages, TransformerConfig(), EmbedConfig(), Path(folder) / f"round-{number}")
             extra.append(100 * (bare / result["passages_per_s"] - 1))
             startups.append(result["startup_seconds"])
             rates.append((bare, result["passages_per_s"]))

@@ -24,7 +24,7 @@ from benchmarks.rows import Row
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from data.partitions import partition_name, write_partition
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
@@ -86,7 +86,7 @@ def main(size: int, folder: Path) -> int:
         began = time.perf_counter()
         chunk(folder / "documents", ChunkConfig(), folder)
         chunk_s, chunk_processor_s = time.perf_counter() - began, use.seconds()
-        encoder = EncoderConfig(model="benchmarks.embed.stub_encoder:load")
+        encoder = PluginConfig(model="benchmarks.embed.stub_encoder:load")
         cache = CacheConfig(documents=True, redis="embedded", folder=folder / "cache")
         result = embed(folder / "passages", encoder, EmbedConfig(), folder, cache)
     told = {

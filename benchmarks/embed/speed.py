@@ -13,7 +13,7 @@ from benchmarks.embed.matrix_rate import flop_of, matrix_rate
 from benchmarks.embed.texts import docstrings, sample
 from benchmarks.rows import Row, median_ratio
 from data.encoders import Vectors, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.encoders.transformer.models import find_model
 
@@ -33,9 +33,9 @@ def measure() -> list[Row]:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    encoder = load_encoder(EncoderConfig())
+    encoder = load_encoder(TransformerConfig())
     assert isinstance(encoder, SentenceEncoder)
-    peer = SentenceTransformer(find_model(EncoderConfig().model))
+    peer = SentenceTransformer(find_model(TransformerConfig().model))
     corpus, texts = sample(DOCUMENTS)
     documents = [text[:DOCUMENT_CHARACTERS] for text in texts]
     _, more = sample(SHORT_TEXTS)

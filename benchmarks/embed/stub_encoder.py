@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 
 
 class StubEncoder:
@@ -32,6 +32,6 @@ class StubEncoder:
         return np.fromiter((text.count(" ") + 1 for text in texts), np.int32, len(texts))
 
 
-def load(config: EncoderConfig) -> StubEncoder:
+def load(config: PluginConfig) -> StubEncoder:
     """The function a run file names: ``model: benchmarks.embed.stub_encoder:load``."""
     return StubEncoder()

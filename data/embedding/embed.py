@@ -18,7 +18,7 @@ from data.embedding.actor import Embedded
 from data.embedding.config import EmbedConfig
 from data.embedding.progress import Rates, watched
 from data.encoders import check_model
-from data.encoders.config import EncoderConfig
+from data.encoders.config import SingleEncoder
 from data.encoders.transformer.token_fit import token_fit
 from data.partitions import count_rows, left_to_do, partitions
 from data.passages.sampling import sampled_texts
@@ -30,7 +30,7 @@ NO_CACHE = CacheConfig(memory_mb=0)
 
 
 def embed(
-    passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path, cache: CacheConfig = NO_CACHE
+    passages: Path, encoder: SingleEncoder, config: EmbedConfig, out: Path, cache: CacheConfig = NO_CACHE
 ) -> dict[str, Any]:
     """Embed every passage; partitions that are done are kept. Ray is connected by the caller.
 

@@ -10,8 +10,14 @@ import data.embedding.embed
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import NO_CACHE
-from data.encoders.chain import begun_with, links, none_left, note_link, pinned, successor
-from data.encoders.config import EncoderConfig
+from data.encoders.chain import (
+    all_unavailable,
+    computing_as,
+    record_alternative,
+    recorded_alternative,
+    same_encoder_elsewhere,
+)
+from data.encoders.config import ChainConfig, EncoderConfig, SingleEncoder, alternatives
 from data.errors import EncoderUnavailable, InputError
 from data.failures import unavailable
 from data.partitions import count_rows, partitions
@@ -44,7 +50,7 @@ def embed_chain(
         InputError: if the choice is to pause, or an encoder is configured wrongly.
         EncoderUnavailable: if no encoder of the chain can be had.
     """
-    chain = links(encoder)
+    chain = alternatives(encoder)
     failed: list[int] = []
     reasons: list[InputError] = []
     _discard(out)
@@ -52,7 +58,7 @@ def embed_chain(
     while True:
         began = _first(out)
         try:
-            note_link(out, link, chain[link].label)
+            record_alternative(out, link, chain[link].label)
             made = data.embedding.embed.embed(
                 passages, _expecting(chain[link], began), _spread(config, chain, link), out, cache
             )
@@ -66,15 +72,15 @@ def embed_chain(
             reasons.append(reason)
         began = _first(out)
         left = [number for number in range(len(chain)) if number not in failed]
-        same = None if began is None else successor(chain, failed, began.precision)
+        same = None if began is None else same_encoder_elsewhere(chain, failed, began.precision)
         if same is not None:
             logger.warning("encoder: %s; going on with %s, the same encoder", reason.problem, chain[same].label)
             link = same
             continue
-        if began is not None and (len(chain) == 1 or encoder.on_fallback == "pause"):
+        if began is not None and (not isinstance(encoder, ChainConfig) or encoder.on_fallback == "pause"):
             raise _paused(passages, out, chain[link], reason, [chain[number].label for number in left])
         if not left:
-            raise none_left(reasons)
+            raise all_unavailable(reasons)
         link = left[0]
         if began is not None:
             logger.warning("encoder: %s; embedding all anew with %s", reason.problem, chain[link].label)
@@ -83,9 +89,9 @@ def embed_chain(
             logger.warning("encoder: %s; using %s", reason.problem, chain[link].label)
 
 
-def _begun(out: Path, chain: list[EncoderConfig]) -> int:
+def _begun(out: Path, chain: Sequence[SingleEncoder]) -> int:
     """The link to start with: the one that began, if it finished anything; the first otherwise."""
-    link = begun_with(out) if _first(out) is not None else 0
+    link = recorded_alternative(out) if _first(out) is not None else 0
     return link if link < len(chain) else 0
 
 
@@ -95,18 +101,18 @@ def _first(out: Path) -> Partition | None:
     return describe(done[0]) if done else None
 
 
-def _spread(config: EmbedConfig, chain: Sequence[EncoderConfig], link: int) -> EmbedConfig:
+def _spread(config: EmbedConfig, chain: Sequence[SingleEncoder], link: int) -> EmbedConfig:
     """How the work of one link is spread: a share of a GPU is for those of a chain that may compute on one."""
-    if len(chain) > 1 and config.gpus_per_actor and chain[link].device == "cpu":
+    if len(chain) > 1 and config.gpus_per_actor and chain[link].computes_on == "cpu":
         return config.model_copy(update={"gpus_per_actor": 0})
     return config
 
 
-def _expecting(link: EncoderConfig, began: Partition | None) -> EncoderConfig:
+def _expecting(link: SingleEncoder, began: Partition | None) -> SingleEncoder:
     """The encoder, bound to the vectors that are there: another would only be found out when all is done."""
     if began is None:
         return link
-    return pinned(link, began.precision).model_copy(update={"fingerprint": began.fingerprint})
+    return computing_as(link, began.precision).model_copy(update={"fingerprint": began.fingerprint})
 
 
 def _discard(out: Path, began: Partition | None = None) -> None:
@@ -117,7 +123,7 @@ def _discard(out: Path, began: Partition | None = None) -> None:
         shutil.rmtree(discarded)
 
 
-def _paused(passages: Path, out: Path, link: EncoderConfig, reason: InputError, left: list[str]) -> EncoderUnavailable:
+def _paused(passages: Path, out: Path, link: SingleEncoder, reason: InputError, left: list[str]) -> EncoderUnavailable:
     done = count_rows(out / "vectors")
     remedy = f"What is done is kept ({out}): the same command goes on when the encoder is back."
     if left:

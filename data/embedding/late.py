@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from data.embedding.config import TOKEN_PROJECTION, EmbedConfig, LateConfig
 from data.embedding.pool import over_partitions, reserve
 from data.encoders import load_encoder
-from data.encoders.chain import maker_of
-from data.encoders.config import EncoderConfig
+from data.encoders.chain import encoder_of_vectors
+from data.encoders.config import EncoderConfig, SingleEncoder
 from data.encoders.transformer.token_vectors import TokenEncoder, refuse_without_tokens
 from data.errors import InputError
 from data.partitions import count_rows, left_to_do, partitions
@@ -96,7 +96,7 @@ def embed_tokens(
         InputError: if the encoder gives no token vectors or fewer dimensions than asked for, it is not the one that
             made the run's vectors, or the storage cannot hold such dimensions.
     """
-    made_by = maker_of(embedded, encoder)
+    made_by = encoder_of_vectors(embedded, encoder)
     refuse_without_tokens(made_by)
     check_dim(config.dim, config.storage)
     folder = out / "multivectors"
@@ -122,7 +122,7 @@ def embed_tokens(
 
 
 def _run(
-    todo: Sequence[Path], encoder: EncoderConfig, config: LateConfig, spread: EmbedConfig, out: Path
+    todo: Sequence[Path], encoder: SingleEncoder, config: LateConfig, spread: EmbedConfig, out: Path
 ) -> tuple[int, int]:
     """Fit the projection where it is missing, then make partitions on Ray Data.
 
@@ -147,7 +147,7 @@ def _run(
 
 
 def fit_projection(
-    passages: Path, encoder: EncoderConfig, config: LateConfig, batch_tokens: int, cores: int, out: Path
+    passages: Path, encoder: SingleEncoder, config: LateConfig, batch_tokens: int, cores: int, out: Path
 ) -> None:
     """Fit what token vectors lose dimensions by, on the tokens of a sample of the passages, and write it.
 

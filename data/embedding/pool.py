@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from data.cache.encoder import DocumentCache
 from data.embedding.actor import Embedded, EmbedPartition
 from data.embedding.config import CORES_PER_ACTOR, EmbedConfig
-from data.encoders.config import EncoderConfig
+from data.encoders.config import SingleEncoder
 from data.errors import EncoderUnavailable, InputError
 
 logger = logging.getLogger("catena")
@@ -31,7 +31,7 @@ class Pool(NamedTuple):
 
 
 def plan_pool(
-    encoder: EncoderConfig, config: EmbedConfig, partitions: int, cluster: Mapping[str, float], machine_cores: int
+    encoder: SingleEncoder, config: EmbedConfig, partitions: int, cluster: Mapping[str, float], machine_cores: int
 ) -> Pool:
     """The pool that a job gets.
 
@@ -57,14 +57,16 @@ def plan_pool(
     return Pool(min(config.min_actors or most, most), most, cores, gpus)
 
 
-def _gpu_share(encoder: EncoderConfig, config: EmbedConfig, cluster: Mapping[str, float]) -> float:
+def _gpu_share(encoder: SingleEncoder, config: EmbedConfig, cluster: Mapping[str, float]) -> float:
     """The share of a GPU that each actor takes; 0 where they compute on cores."""
     if config.gpus_per_actor is None:
-        wanted = encoder.device.startswith("cuda") or (encoder.device == "auto" and cluster.get("GPU", 0) >= 1)
+        wanted = encoder.computes_on.startswith("cuda") or (
+            encoder.computes_on == "auto" and cluster.get("GPU", 0) >= 1
+        )
         return 1.0 if wanted else 0.0
-    if bool(config.gpus_per_actor) != encoder.device.startswith("cuda") and encoder.device != "auto":
+    if bool(config.gpus_per_actor) != encoder.computes_on.startswith("cuda") and encoder.computes_on != "auto":
         raise InputError(
-            f"embed.gpus_per_actor is {config.gpus_per_actor:g} while encoder.device is {encoder.device}",
+            f"embed.gpus_per_actor is {config.gpus_per_actor:g} while encoder.device is {encoder.computes_on}",
             "Leave encoder.device at auto, or gpus_per_actor unset.",
         )
     return config.gpus_per_actor
@@ -72,7 +74,7 @@ def _gpu_share(encoder: EncoderConfig, config: EmbedConfig, cluster: Mapping[str
 
 def run(
     todo: Sequence[Path],
-    encoder: EncoderConfig,
+    encoder: SingleEncoder,
     config: EmbedConfig,
     vectors: Path,
     cache: DocumentCache | None = None,
@@ -100,7 +102,7 @@ def run(
         yield Embedded.model_validate_json(row["embedded"])
 
 
-def reserve(encoder: EncoderConfig, config: EmbedConfig, partitions: int) -> tuple[Pool, EncoderConfig]:
+def reserve(encoder: SingleEncoder, config: EmbedConfig, partitions: int) -> tuple[Pool, SingleEncoder]:
     """Plan a pool on the cluster as it is now, and wait for a first machine where none of its actors fits.
 
     Returns:
@@ -117,7 +119,7 @@ def reserve(encoder: EncoderConfig, config: EmbedConfig, partitions: int) -> tup
     if any(cluster.get(resource, 0) < amount for resource, amount in pool.needs.items()):
         _wait_for_machine(pool, config.start_timeout_s)
     if config.gpus_per_actor == 0:  # Ray does not hide GPUs from an actor that asked for none
-        encoder = encoder.model_copy(update={"device": "cpu"})
+        encoder = encoder.on_cpu()
     return pool, encoder
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from data.embedding.config import ReduceConfig
-from data.encoders.chain import keep_note
+from data.encoders.chain import copy_record
 from data.errors import InputError
 from data.partitions import left_to_do, partitions
 from data.vectors.exact_search import overlap, rescore, search
@@ -61,7 +61,7 @@ def reduce(embedded: Path, config: ReduceConfig, out: Path) -> dict[str, Any]:
     kept = sum(pq.read_metadata(path).num_rows for path in partitions(vectors))
     _run(todo, projection, config.storage, vectors)
     whole = [describe(path) for path in partitions(vectors)]
-    keep_note(embedded, out)
+    copy_record(embedded, out)
     write_manifest(whole, out)
     return {
         "passages": sum(partition.rows for partition in whole),

@@ -2,7 +2,7 @@
 
 ``transformer`` runs sentence-transformers models on batches by padded token area, ``onnx`` runs what is exported of
 one, ``endpoint`` asks a server, ``hashed`` needs no model, ``plugin`` takes an encoder of the user's own. ``ensemble``
-makes one encoder of several, ``chain`` goes on with the next where one cannot be had. ``config`` has the keys of all.
+makes one encoder of several, ``chain`` goes on with the next where one is unavailable. ``config`` has the keys of all.
 """
 
 import logging
@@ -14,9 +14,21 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders.config import BATCH_TOKENS, PLUGIN_KEY, EncoderConfig
+from data.encoders.config import (
+    BATCH_TOKENS,
+    ChainConfig,
+    EncoderConfig,
+    EndpointEncoderConfig,
+    EnsembleEncoderConfig,
+    HashedEncoderConfig,
+    OnnxConfig,
+    PluginConfig,
+    SingleEncoder,
+    TransformerConfig,
+)
+from data.encoders.model_config import PLUGIN_KEY
 from data.errors import InputError
-from data.imports import load as load_code
+from data.imports import load
 
 logger = logging.getLogger("catena")
 
@@ -72,7 +84,7 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
     """Load the encoder of a run; says in one line which precision it chose and why.
 
     Args:
-        config: which model, on what device, how exact; where it has fallbacks, the first that can be had is taken.
+        config: which encoder; of a chain the first alternative that is available is loaded.
         batch_tokens: largest padded area of a batch, in tokens.
         threads: batches computed at once on a CPU; one for each core where None.
 
@@ -82,7 +94,7 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
         EncoderUnavailable: if a server does not answer, none of the chain's encoders can be had, or the precision of
             vectors that are there is not as good as fp32 here.
     """
-    if config.fallback:
+    if isinstance(config, ChainConfig):
         from data.encoders.chain import load_first
 
         return load_first(config, batch_tokens, threads)
@@ -96,27 +108,28 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
     return encoder
 
 
-def _load(config: EncoderConfig, batch_tokens: int, threads: int | None) -> Encoder:
-    if config.endpoint is not None:
-        from data.encoders.endpoint.encoder import EndpointEncoder
+def _load(config: SingleEncoder, batch_tokens: int, threads: int | None) -> Encoder:
+    match config:
+        case EndpointEncoderConfig():
+            from data.encoders.endpoint.encoder import EndpointEncoder
 
-        return EndpointEncoder(config.endpoint)
-    if config.hashed is not None:
-        from data.encoders.hashed import HashedEncoder
+            return EndpointEncoder(config.endpoint)
+        case HashedEncoderConfig():
+            from data.encoders.hashed import HashedEncoder
 
-        return HashedEncoder.load(config.hashed)
-    if config.ensemble is not None:
-        from data.encoders.ensemble.encoder import load_ensemble
+            return HashedEncoder.load(config.hashed)
+        case EnsembleEncoderConfig():
+            from data.encoders.ensemble.encoder import load_ensemble
 
-        return load_ensemble(config.ensemble, batch_tokens, threads)
-    if config.is_plugin:
-        from data.encoders.plugin import load_plugin
+            return load_ensemble(config.ensemble, batch_tokens, threads)
+        case PluginConfig():
+            from data.encoders.plugin import load_plugin
 
-        return load_plugin(config, batch_tokens, threads)
+            return load_plugin(config, batch_tokens, threads)
     from data.encoders.transformer.devices import check_device
 
     check_device(config.device)
-    if config.backend == "onnx":
+    if isinstance(config, OnnxConfig):
         from data.encoders.onnx.encoder import OnnxEncoder
 
         return OnnxEncoder.load(config, batch_tokens, threads)
@@ -126,28 +139,26 @@ def _load(config: EncoderConfig, batch_tokens: int, threads: int | None) -> Enco
 
 
 def check_model(config: EncoderConfig) -> None:
-    """Find a model without loading it, so that a mistake is told before anything is started.
-
-    Members of an ensemble and fallbacks are looked for too.
+    """Find the model, import path or files of an encoder without loading it, and those of all in it.
 
     Raises:
         InputError: if there is no such model folder, import path or file.
     """
-    for inner in (*(config.ensemble.members if config.ensemble is not None else ()), *config.fallback):
-        check_model(inner)
-    if config.ensemble is not None:
-        _check_file("ensemble.attention", config.ensemble.attention, "catena encoder fuse RUN.yaml")
-    elif config.hashed is not None:
-        _check_file("hashed.idf", config.hashed.idf, "catena encoder idf RUN.yaml")
-    elif config.endpoint is not None:
-        return
-    elif config.is_plugin:
-        load_code(PLUGIN_KEY, config.model)
-    else:
-        from data.encoders.transformer.models import find_model
+    from data.encoders.chain import encoders_in
 
-        if not Path(find_model(config.model)).is_dir():
-            logger.info("encoder: %s is no folder here; the Hugging Face hub is asked for it", config.model)
+    for encoder in encoders_in(config):
+        match encoder:
+            case EnsembleEncoderConfig():
+                _check_file("ensemble.attention", encoder.ensemble.attention, "catena encoder fuse RUN.yaml")
+            case HashedEncoderConfig():
+                _check_file("hashed.idf", encoder.hashed.idf, "catena encoder idf RUN.yaml")
+            case PluginConfig():
+                load(PLUGIN_KEY, encoder.model)
+            case TransformerConfig() | OnnxConfig():
+                from data.encoders.transformer.models import find_model
+
+                if not Path(find_model(encoder.model)).is_dir():
+                    logger.info("encoder: %s is no folder here; the Hugging Face hub is asked for it", encoder.model)
 
 
 def _check_file(key: str, file: Path | None, command: str) -> None:

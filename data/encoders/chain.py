@@ -1,4 +1,4 @@
-"""A chain of encoders: the run's own and its fallbacks, and which of them an index or a half-done embedding belongs to.
+"""A chain of encoders: which of its alternatives is available, and which one an index or vectors belong to.
 
 Vectors of two encoders are never mixed. So a chain is a choice at the start; once there are vectors, only the encoder
 that made them may go on, on whatever device, and an index is asked by the encoder that built it alone.
@@ -9,84 +9,65 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from data.encoders import Encoder, load_encoder
-from data.encoders.config import BATCH_TOKENS, EncoderConfig
+from data.encoders.config import (
+    BATCH_TOKENS,
+    EncoderConfig,
+    EnsembleEncoderConfig,
+    SingleEncoder,
+    alternatives,
+)
 from data.errors import EncoderUnavailable, InputError
 from data.partitions import whole_or_absent
 
 logger = logging.getLogger("catena")
 
-_NOTE = "encoder.json"  # in the folder of an embedding: which link made it
+_RECORD = "encoder.json"  # in the folder of an embedding: which alternative made it
 
 
-def links(config: EncoderConfig) -> list[EncoderConfig]:
-    """The encoders of a chain in their order, each alone; those that compute nothing here book no GPU."""
-    own = config.model_copy(update={"fallback": ()})
-    return [
-        link.model_copy(update={"device": "cpu"}) if link.endpoint is not None or link.hashed is not None else link
-        for link in (own, *config.fallback)
-    ]
-
-
-def every(config: EncoderConfig) -> Iterator[EncoderConfig]:
-    """Each encoder of a chain, and each member of those that are ensembles, behind the ensemble itself."""
-    for link in links(config):
-        yield link
-        for member in link.ensemble.members if link.ensemble is not None else ():
-            yield from every(member)
-
-
-def for_questions(config: EncoderConfig, timeout_s: float) -> EncoderConfig:
-    """The encoder as a service asks it: an endpoint anywhere in it is not retried, and answers within ``timeout_s``.
-
-    Somebody waits for each question, and the next one is a retry in itself. Vectors and identity stay what they are.
-    """
-    changes: dict[str, Any] = {"fallback": tuple(for_questions(link, timeout_s) for link in config.fallback)}
-    if config.endpoint is not None:
-        limits = {
-            key: min(timeout_s, getattr(config.endpoint, key)) for key in ("connect_timeout_s", "request_timeout_s")
-        }
-        changes["endpoint"] = config.endpoint.model_copy(update={**limits, "retries": 0})
-    if config.ensemble is not None:
-        members = tuple(for_questions(member, timeout_s) for member in config.ensemble.members)
-        changes["ensemble"] = config.ensemble.model_copy(update={"members": members})
-    return config.model_copy(update=changes)
+def encoders_in(config: EncoderConfig) -> Iterator[SingleEncoder]:
+    """Each alternative of an encoder, and each member of those that are ensembles, behind the ensemble itself."""
+    for alternative in alternatives(config):
+        yield alternative
+        if isinstance(alternative, EnsembleEncoderConfig):
+            for member in alternative.ensemble.members:
+                yield from encoders_in(member)
 
 
 def load_first(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, threads: int | None = None) -> Encoder:
-    """The first encoder of a chain that can be had; those that cannot are said, one line each.
+    """The first alternative that is available; a line in the log for each before it.
 
     Raises:
         InputError: if one that is tried is configured wrongly.
-        EncoderUnavailable: if none can be had.
+        EncoderUnavailable: if none is available.
     """
     reasons = []
-    for link in links(config):
+    for alternative in alternatives(config):
         try:
-            return load_encoder(link, batch_tokens, threads)
+            return load_encoder(alternative, batch_tokens, threads)
         except EncoderUnavailable as error:
             logger.warning("encoder: %s", error.problem)
             reasons.append(error)
-    raise none_left(reasons)
+    raise all_unavailable(reasons)
 
 
-def load_again(config: EncoderConfig, fingerprint: str, precision: str, link: int = 0) -> Encoder:
-    """Load the encoder of a chain that built an index, whatever else could be had.
+def load_again(config: EncoderConfig, fingerprint: str, precision: str, made_by: int = 0) -> Encoder:
+    """Load the encoder that built an index, whatever else is available.
 
     Args:
-        config: the chain.
-        fingerprint: of the encoder that made them.
-        precision: what it computed in, for links that leave the choice.
-        link: its place in the chain when it made them; the others are tried after it, for chains get edited.
+        config: the encoder with its alternatives.
+        fingerprint: of the encoder that made the vectors.
+        precision: what it computed in, for alternatives that leave the choice.
+        made_by: its place among the alternatives when it made them; the others are tried after it, for run files
+            get edited.
 
     Raises:
-        InputError: if no encoder of the chain made its vectors.
-        EncoderUnavailable: if the one that made them cannot be had.
+        InputError: if no alternative made the vectors.
+        EncoderUnavailable: if the one that made them is unavailable.
     """
-    chain = [pinned(each, precision) for each in links(config)]
-    maker = chain[link if link < len(chain) else 0]
+    chain = [computing_as(each, precision) for each in alternatives(config)]
+    maker = chain[made_by if made_by < len(chain) else 0]
     alike = sorted((each for each in chain if each.identity() == maker.identity()), key=lambda each: each != maker)
     found: list[str] = []
     for group in (alike, [each for each in chain if each not in alike]):
@@ -108,72 +89,63 @@ def load_again(config: EncoderConfig, fingerprint: str, precision: str, link: in
     )
 
 
-def maker_of(embedded: Path, config: EncoderConfig) -> EncoderConfig:
-    """The link of a chain that made an embedding's vectors, alone, computing as it did; loaded, it is held to that.
+def encoder_of_vectors(embedded: Path, config: EncoderConfig) -> SingleEncoder:
+    """The alternative that made an embedding's vectors, computing as it did, with the fingerprint that it must have.
 
     Args:
         embedded: the embedding stage's folder.
-        config: the chain.
+        config: the encoder with its alternatives.
     """
     manifest = json.loads((embedded / "manifest.json").read_text())
-    chain, link = links(config), begun_with(embedded)
-    made_by = pinned(chain[link if link < len(chain) else 0], manifest["precision"])
-    return made_by.model_copy(update={"fingerprint": manifest["fingerprint"]})
+    chain, made_by = alternatives(config), recorded_alternative(embedded)
+    maker = computing_as(chain[made_by if made_by < len(chain) else 0], manifest["precision"])
+    return maker.model_copy(update={"fingerprint": manifest["fingerprint"]})
 
 
-def pinned(config: EncoderConfig, precision: str) -> EncoderConfig:
-    """The encoder with its precision fixed to that of vectors that were made, where it leaves the choice.
+def computing_as(config: SingleEncoder, precision: str) -> SingleEncoder:
+    """The encoder bound to the precision of vectors that were made, where it leaves the choice.
 
     Being slower than fp32 does not keep it from going on with them; being another encoder does.
 
     Args:
-        config: one link of a chain.
+        config: one alternative.
         precision: what the vectors say: one word, or one for each member of an ensemble, joined by ``+``.
     """
-    return _pinned(config, iter(precision.split("+")))
+    bound: SingleEncoder = config.with_precision_of(iter(precision.split("+")))
+    return bound
 
 
-def _pinned(config: EncoderConfig, precisions: Iterator[str]) -> EncoderConfig:
-    if config.ensemble is not None:
-        members = tuple(_pinned(member, precisions) for member in config.ensemble.members)
-        return config.model_copy(update={"ensemble": config.ensemble.model_copy(update={"members": members})})
-    precision = next(precisions, "")
-    chooses = config.endpoint is None and config.hashed is None and config.backend == "torch"
-    if not chooses or precision not in ("fp32", "bf16", "fp16"):
-        return config
-    return config.computing_in(precision, "vectors")
+def same_encoder_elsewhere(chain: Sequence[SingleEncoder], failed: Sequence[int], precision: str) -> int | None:
+    """Place of the alternative that may go on with vectors which the last of ``failed`` began; None without one.
 
-
-def successor(chain: Sequence[EncoderConfig], failed: Sequence[int], precision: str) -> int | None:
-    """Place of the encoder that may go on with vectors which the last of ``failed`` began.
-
-    It is the same encoder elsewhere: another device, another server of the same model.
+    It is the same encoder on another device, or another server of the same model.
     """
-    begun = pinned(chain[failed[-1]], precision).identity()
-    alike = (n for n, link in enumerate(chain) if n not in failed and pinned(link, precision).identity() == begun)
+    begun = computing_as(chain[failed[-1]], precision).identity()
+    alike = (n for n, each in enumerate(chain) if n not in failed and computing_as(each, precision).identity() == begun)
     return next(alike, None)
 
 
-def none_left(reasons: Sequence[InputError]) -> EncoderUnavailable:
-    """What is told where every encoder of a chain has failed."""
+def all_unavailable(reasons: Sequence[InputError]) -> EncoderUnavailable:
+    """The error where every alternative has failed, with the reason of each."""
     return EncoderUnavailable(
-        "; ".join(error.problem for error in reasons), reasons[-1].remedy if len(reasons) == 1 else "Mend one of them."
+        "; ".join(error.problem for error in reasons),
+        reasons[-1].remedy if len(reasons) == 1 else "Repair one of them.",
     )
 
 
-def begun_with(embedded: Path) -> int:
-    """Place in the chain of the encoder whose vectors lie in an embedding's folder; 0 where nothing is said."""
-    note = embedded / _NOTE
-    return int(json.loads(note.read_text())["link"]) if note.is_file() else 0
+def recorded_alternative(embedded: Path) -> int:
+    """Place of the alternative whose vectors lie in an embedding's folder; 0 where nothing is recorded."""
+    record = embedded / _RECORD
+    return int(json.loads(record.read_text())["link"]) if record.is_file() else 0
 
 
-def keep_note(embedded: Path, out: Path) -> None:
-    """Carry the note on to a folder whose vectors are made of those of another."""
-    if (embedded / _NOTE).is_file():
-        shutil.copyfile(embedded / _NOTE, out / _NOTE)
+def copy_record(embedded: Path, out: Path) -> None:
+    """Copy the record to a folder whose vectors are made of those of another."""
+    if (embedded / _RECORD).is_file():
+        shutil.copyfile(embedded / _RECORD, out / _RECORD)
 
 
-def note_link(embedded: Path, link: int, label: str) -> None:
-    """Write down which encoder of the chain makes the vectors of a folder."""
-    with whole_or_absent(embedded / _NOTE) as unfinished:
-        unfinished.write_text(json.dumps({"link": link, "encoder": label}))
+def record_alternative(embedded: Path, place: int, label: str) -> None:
+    """Record which alternative makes the vectors of a folder."""
+    with whole_or_absent(embedded / _RECORD) as unfinished:
+        unfinished.write_text(json.dumps({"link": place, "encoder": label}))

@@ -1,39 +1,24 @@
 """What stands in the files that an encoder's config names: models in folders, and what `catena encoder` has written."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
-from data.encoders.chain import every
-from data.encoders.config import PLUGIN_KEY, EncoderConfig
-from data.imports import code_digest
+from data.encoders.chain import encoders_in
+from data.encoders.config import EncoderConfig, PluginConfig
 
 BLOCKS, BLOCK = 64, 16_384  # of a file that is read in part: weights of other values differ in all of them
 
 
 def contents(config: EncoderConfig) -> dict[str, str]:
-    """A digest of what an encoder, its members and its fallbacks name: files, folders, code of the user's own.
+    """A digest of each file or folder that an encoder and all in it name and that is there, and of code of the user's.
 
     An artifact is known by it: other weights under the same path make other vectors. Of a large file 64 blocks spread
     over it are read, and its size, so that a model of gigabytes costs no time.
     """
-    files = {str(path): _digest(path) for path in sorted(set(_named(config)))}
-    code = {link.model for link in every(config) if link.is_plugin}
-    return files | {path: code_digest(PLUGIN_KEY, path) for path in sorted(code)}
-
-
-def _named(config: EncoderConfig) -> Iterator[Path]:
-    for link in every(config):
-        files = (
-            link.hashed.idf if link.hashed is not None else None,
-            link.ensemble.attention if link.ensemble is not None else None,
-            link.exported,
-        )
-        yield from (file for file in files if file is not None and file.exists())
-        kinds = (link.hashed, link.ensemble, link.endpoint)
-        folder = Path(link.model).expanduser()
-        if all(kind is None for kind in kinds) and folder.is_dir():
-            yield folder
+    encoders = [*encoders_in(config)]
+    named = {path for encoder in encoders for path in encoder.files() if path.exists()}
+    code = {encoder.model: encoder.code() for encoder in encoders if isinstance(encoder, PluginConfig)}
+    return {str(path): _digest(path) for path in sorted(named)} | code
 
 
 def _digest(path: Path) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from data.encoders import Encoded, Encoder, Vectors
-from data.encoders.config import PLUGIN_KEY, EncoderConfig
+from data.encoders.config import PluginConfig
+from data.encoders.model_config import PLUGIN_KEY
 from data.errors import InputError
-from data.imports import code_digest, load
+from data.imports import load
 from data.measuring import Reporting
 from data.words import count_words
 
@@ -68,7 +69,7 @@ class PluginEncoder:
         return Encoded(self.encode(texts), tokens, 0.0)
 
 
-def load_plugin(config: EncoderConfig, batch_tokens: int, threads: int | None) -> Encoder:
+def load_plugin(config: PluginConfig, batch_tokens: int, threads: int | None) -> Encoder:
     """Call the user's function with the config and wrap what it returns; a SentenceTransformer runs as ours do.
 
     Raises:
@@ -87,4 +88,4 @@ def load_plugin(config: EncoderConfig, batch_tokens: int, threads: int | None) -
             f"encoder.model: {config.model} returned {type(encoder).__name__}, which lacks `dim` or `encode`",
             "Return an object with `dim` and `encode(texts)`.",
         )
-    return PluginEncoder(config.model, encoder, code_digest(PLUGIN_KEY, config.model))
+    return PluginEncoder(config.model, encoder, config.code())

@@ -10,7 +10,7 @@ import numpy as np
 
 from data.artifacts import Artifact, locate, materialise
 from data.encoders import Encoder, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import ChainConfig, EncoderConfig, OnnxConfig, SingleEncoder, TransformerConfig
 from data.encoders.transformer.precision import short_form
 from data.errors import InputError
 from data.partitions import read_qrels, read_table
@@ -33,9 +33,11 @@ from ray_apps.encoder.forms import (
     config_of,
     device_of,
     exact_encoder,
+    exported_folder,
     fingerprint_in_fp32,
     form_of,
-    other_kind,
+    model_of,
+    need_model,
 )
 from ray_apps.ingest import chunk, ingest
 from ray_apps.usage import ENCODER_ACTIONS
@@ -92,14 +94,19 @@ def usable_encoder(run: RunConfig) -> EncoderConfig:
     Raises:
         InputError: if the gate refuses it on this machine.
     """
-    if run.encoder.backend == "torch":
+    model = model_of(run.encoder)
+    if not isinstance(model, OnnxConfig):
         return _usable_in_torch(run)
-    asked = form_of(run.encoder)
+    asked = form_of(model)
     verdict = _verdict(run, asked)
     if not verdict.accepted:
-        raise _refused(verdict, run.encoder.tolerance)
-    kept = {"fallback": run.encoder.fallback, "fingerprint": run.encoder.fingerprint}
-    return config_of(run, asked).model_copy(update=kept)
+        raise _refused(verdict, model.tolerance)
+    return _with_first(run.encoder, config_of(run, asked).model_copy(update={"fingerprint": model.fingerprint}))
+
+
+def _with_first(config: EncoderConfig, first: SingleEncoder) -> EncoderConfig:
+    """An encoder with its first alternative in another form."""
+    return config.model_copy(update={"first": (first,)}) if isinstance(config, ChainConfig) else first
 
 
 def _usable_in_torch(run: RunConfig) -> EncoderConfig:
@@ -110,19 +117,21 @@ def _usable_in_torch(run: RunConfig) -> EncoderConfig:
     Raises:
         InputError: if the gate has refused the form that is asked for.
     """
-    config = run.encoder
-    form = f"torch {short_form(device_of(config)) if config.precision == 'auto' else config.precision}"
-    if other_kind(config) is not None or form == EXACT or not _any_verdict(run.workspace):
+    config, model = run.encoder, model_of(run.encoder)
+    if not isinstance(model, TransformerConfig):
+        return config
+    form = f"torch {short_form(device_of(config)) if model.precision == 'auto' else model.precision}"
+    if form == EXACT or not _any_verdict(run.workspace):
         return config
     forms = available_forms(config)
     checked = _place(run, forms)
     verdict = _line(checked, form) if form in forms and checked.done else None
     if verdict is None or verdict.accepted:
         return config
-    if config.precision != "auto":
-        raise _refused(verdict, run.encoder.tolerance)
+    if model.precision != "auto":
+        raise _refused(verdict, model.tolerance)
     logger.info("encoder: fp32, since the gate refuses %s on this machine: %s", form, verdict.reason)
-    return config.computing_in("fp32", "gate")
+    return _with_first(config, model.model_copy(update={"gate_precision": "fp32"}))
 
 
 def _any_verdict(workspace: Path) -> bool:
@@ -160,12 +169,12 @@ def check(run: RunConfig, forms: tuple[str, ...]) -> Artifact:
                 SMALLEST_COSINE,
             )
         loaded, figures = _load(run, forms)
-        figures |= {line.form: line for line in measure_forms(loaded, sample, questions, run.encoder.tolerance)}
+        figures |= {line.form: line for line in measure_forms(loaded, sample, questions, _tolerance(run))}
         lines = [figures[form] for form in forms]
         result = {
             "forms": [line.model_dump(mode="json") for line in lines],
             "picked": pick(lines).form,
-            "tolerance": run.encoder.tolerance,
+            "tolerance": _tolerance(run),
             "passages": len(sample.texts),
             "of_passages": sample.of,
             "questions": len(questions.texts),
@@ -186,11 +195,13 @@ def export_triton(run: RunConfig, folder: Path) -> dict[str, Any]:
     from data.encoders.onnx.export import MODEL, read_export
     from data.encoders.onnx.triton import model_name, read_repository, write_repository
 
-    precision = "int8" if run.encoder.precision == "int8" else "fp32"
+    model = need_model(run.encoder, "cannot be exported")
+    precision = "int8" if model.precision == "int8" else "fp32"
     config = usable_encoder(run) if precision == "int8" else config_of(run, f"onnx {precision}")
-    assert config.exported is not None
-    described = read_export(config.exported)
-    place = write_repository(config.exported / MODEL, model_name(run.encoder.model, precision), described.dim, folder)
+    exported = exported_folder(config)
+    assert exported is not None
+    described = read_export(exported)
+    place = write_repository(exported / MODEL, model_name(model.model, precision), described.dim, folder)
     served = read_repository(place)
     cosine = _cosine_to_torch(exact_encoder(run.encoder), place / "1" / MODEL, served.output)
     if precision == "fp32" and not cosine >= SMALLEST_COSINE:
@@ -220,18 +231,22 @@ def _line(checked: Artifact, form: str) -> FormFigures:
     return next(FormFigures(**line) for line in checked.result["forms"] if line["form"] == form)
 
 
+def _tolerance(run: RunConfig) -> float:
+    return need_model(run.encoder, "has no forms to compare or export").tolerance
+
+
 def _place(run: RunConfig, forms: tuple[str, ...]) -> Artifact:
     """Where the gate's figures on some forms belong: a verdict holds for a machine, an encoder and a corpus."""
     identity = {
         "model": fingerprint_in_fp32(run.encoder),
         "forms": list(forms),
-        "tolerance": run.encoder.tolerance,
+        "tolerance": _tolerance(run),
         "passages": run.evaluate.gate_passages,
         "questions": run.evaluate.gate_questions,
         "seed": run.evaluate.seed,
         "batch_tokens": run.embed.batch_tokens,
         "calibration": CALIBRATION_PASSAGES,
-        "exported": str(run.encoder.exported or ""),
+        "exported": str(exported_folder(run.encoder) or ""),
         "machine": describe_machine(device_of(run.encoder)),
     }
     return locate(run.workspace, "encoder", identity, [ingest(run), chunk(run)])

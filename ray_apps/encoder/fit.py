@@ -12,8 +12,15 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.encoders.chain import every, links
-from data.encoders.config import EncoderConfig, EnsembleConfig, HashedConfig
+from data.encoders.chain import encoders_in
+from data.encoders.config import (
+    EncoderConfig,
+    EnsembleConfig,
+    EnsembleEncoderConfig,
+    HashedConfig,
+    HashedEncoderConfig,
+    alternatives,
+)
 from data.errors import InputError
 from data.partitions import partitions, read_batches, read_table
 from data.passages.text import passage_text
@@ -105,13 +112,13 @@ Encode = Callable[[list[str]], list[Any]]
 
 def _hashed(config: EncoderConfig) -> Iterator[HashedConfig]:
     """Every hashed encoder in a chain and its ensembles."""
-    yield from (encoder.hashed for encoder in every(config) if encoder.hashed is not None)
+    yield from (encoder.hashed for encoder in encoders_in(config) if isinstance(encoder, HashedEncoderConfig))
 
 
 def _ensemble(config: EncoderConfig) -> EnsembleConfig:
-    for link in links(config):
-        if link.ensemble is not None and link.ensemble.attention is not None:
-            return link.ensemble
+    for encoder in alternatives(config):
+        if isinstance(encoder, EnsembleEncoderConfig) and encoder.ensemble.attention is not None:
+            return encoder.ensemble
     raise InputError(
         "catena encoder fuse: the run has no ensemble with fusion: attention",
         "Set encoder.ensemble: members, fusion: attention, and attention, the file to write.",

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import Artifact, locate, materialise
 from data.encoders import check_model, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import (
+    EncoderConfig,
+    ModelConfig,
+    OnnxConfig,
+    PluginConfig,
+    TransformerConfig,
+    alternatives,
+)
 from data.encoders.exact import exact_form
+from data.encoders.model_config import in_form
 from data.errors import InputError
 from data.passages.sampling import sample_passages
 from evaluation.encoder_gate import EXACT, given_up
@@ -21,34 +29,40 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 CALIBRATION_PASSAGES = 128
-ALONE = {"fallback": (), "fingerprint": None}  # a form is measured by itself, whatever could stand in for it
 
 
-def form_of(config: EncoderConfig) -> str:
+def form_of(config: ModelConfig) -> str:
     """The form a config asks for, as the gate's table names it."""
-    return f"{config.backend} {'fp32' if config.precision == 'auto' else config.precision}"
+    return f"onnx {_of(config)}" if isinstance(config, OnnxConfig) else f"torch {_of(config)}"
 
 
-def other_kind(config: EncoderConfig) -> str | None:
-    """The key that makes an encoder something else than a sentence-transformers model; None where it is one."""
-    kinds = {"endpoint": config.endpoint, "hashed": config.hashed, "ensemble": config.ensemble}
-    return next((kind for kind, value in kinds.items() if value is not None), "model" if config.is_plugin else None)
+def _of(config: ModelConfig) -> str:
+    precision = str(getattr(config, "precision", "auto"))
+    return "fp32" if precision == "auto" else precision
 
 
-def need_model(config: EncoderConfig, otherwise: str) -> None:
-    """Refuse an encoder that is no sentence-transformers model.
+def model_of(config: EncoderConfig) -> TransformerConfig | OnnxConfig | None:
+    """The sentence-transformers model that an encoder is, of a chain its first; None where it is none."""
+    first = alternatives(config)[0]
+    return first if isinstance(first, TransformerConfig | OnnxConfig) else None
+
+
+def need_model(config: EncoderConfig, otherwise: str) -> TransformerConfig | OnnxConfig:
+    """The sentence-transformers model that an encoder is, of a chain its first.
 
     Args:
         config: the run's encoder.
-        otherwise: what is told of one that is none.
+        otherwise: what the message says of one that is none.
 
     Raises:
         InputError: if the encoder is one of the user's own, or no model at all.
     """
-    key = other_kind(config)
-    if key is not None:
-        what = f"{config.label} is an encoder of your own: it" if key == "model" else config.label
+    model, first = model_of(config), alternatives(config)[0]
+    if model is None:
+        key = "model" if isinstance(first, PluginConfig) else first.kind
+        what = f"{first.label} is an encoder of your own: it" if key == "model" else first.label
         raise InputError(f"encoder.{key}: {what} {otherwise}", "Name a sentence-transformers model in encoder.model.")
+    return model
 
 
 def available_forms(config: EncoderConfig) -> tuple[str, ...]:
@@ -61,8 +75,7 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
 
     from data.encoders.transformer.precision import bf16_in_hardware
 
-    need_model(config, "has no forms to compare or export")
-    device = device_of(config)
+    device = device_of(need_model(config, "has no forms to compare or export"))
     forms = [EXACT]
     if bf16_in_hardware(device):
         forms.append("torch bf16")
@@ -79,35 +92,42 @@ def device_of(config: EncoderConfig) -> str:
     """Where the encoder runs."""
     import torch
 
-    if config.device != "auto":
-        return config.device
+    device = alternatives(config)[0].computes_on
+    if device != "auto":
+        return device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def config_of(run: RunConfig, form: str) -> EncoderConfig:
-    """The run's encoder in a form, its model exported and calibrated where the form needs it.
+def config_of(run: RunConfig, form: str) -> TransformerConfig | OnnxConfig:
+    """The run's encoder by itself in a form, its model exported and calibrated where the form needs it.
 
     Raises:
         InputError: if ONNX is not installed, or the model cannot be exported or calibrated.
     """
     available_forms(run.encoder)  # an encoder without forms is refused here
+    model = need_model(run.encoder, "has no forms to compare or export")
     backend, precision = form.split()
     folder = None
     if backend == "onnx":
-        folder = run.encoder.exported or exported(run, precision).path
-    form_only = {"backend": backend, "precision": precision, "exported": folder}
-    return EncoderConfig.model_validate({**run.encoder.model_dump(), **ALONE, **form_only})
+        folder = exported_folder(model) or exported(run, precision).path
+    return in_form(model, form, folder)
+
+
+def exported_folder(config: EncoderConfig) -> Path | None:
+    """The folder of an exported model that the config names."""
+    model = model_of(config)
+    return model.exported if isinstance(model, OnnxConfig) else None
 
 
 def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
-    """The encoder in fp32, in torch, on a CPU.
+    """The encoder by itself in fp32, in torch, on a CPU.
 
     Raises:
         InputError: if there is no such model.
     """
     from data.encoders.transformer.encoder import SentenceEncoder
 
-    encoder = load_encoder(exact_form(config).model_copy(update={**ALONE, "device": "cpu"}))
+    encoder = load_encoder(alternatives(exact_form(config))[0].on_cpu())
     assert isinstance(encoder, SentenceEncoder)
     return encoder
 
@@ -142,7 +162,8 @@ def _export(run: RunConfig, out: Path) -> dict[str, Any]:
     from data.encoders.onnx.export import export_model
     from data.encoders.transformer.models import open_model
 
-    model = open_model(run.encoder.model, "cpu", run.encoder.max_length)
+    named = need_model(run.encoder, "cannot be exported")
+    model = open_model(named.model, "cpu", named.max_length)
     return export_model(model, fingerprint_in_fp32(run.encoder), out).model_dump(mode="json")
 
 

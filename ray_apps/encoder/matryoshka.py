@@ -27,14 +27,14 @@ def matryoshka(run: RunConfig) -> dict[str, Any]:
     run = run.model_copy(update={"matryoshka": config})
     made = artifact(run, "matryoshka")
     if not made.done:
-        need_model(run.encoder, "cannot be fine-tuned")
+        model = need_model(run.encoder, "cannot be fine-tuned")
         check_model(run.encoder)
         tables = ingest(run).path
         connect(run.ray)
 
         from training.encoders.matryoshka_driver import tune_encoder
 
-        materialise(made, lambda out: tune_encoder(tables, run.encoder.model, config, out))
+        materialise(made, lambda out: tune_encoder(tables, model.model, config, out))
     return {"run": run.name, "encoder": made.result, "artifact": str(made.path)}
 
 

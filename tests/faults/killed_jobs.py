@@ -30,7 +30,7 @@ from data.embedding import reduce
 from data.embedding.actor import Embedded, EmbedPartition
 from data.embedding.config import EmbedConfig
 from data.embedding.fallback import embed_chain
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, PluginConfig
 from data.partitions import partition_name, write_partition
 from data.passages import document_steps
 from data.passages.chunk import chunk
@@ -40,7 +40,7 @@ from data.schema import DOCUMENTS
 from data.vectors.projection import Projection
 from data.vectors.quantise import Storage
 
-STUB = EncoderConfig(model="benchmarks.embed.stub_encoder:load")
+STUB = PluginConfig(model="benchmarks.embed.stub_encoder:load")
 STEPS = [StepConfig(path="tests.ray.own_steps:shout")]
 CHUNK = ChunkConfig(partition_rows=10)
 COPYING = CacheConfig(stored=True)

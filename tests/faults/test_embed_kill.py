@@ -18,7 +18,7 @@ import pytest
 from data.embedding.actor import EmbedPartition
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.partitions import count_rows, partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
@@ -75,7 +75,7 @@ def finished(folder: Path) -> dict[str, str]:
 def undisturbed(passages: Path, folder: Path) -> dict[str, str]:
     """Checksums of the partitions as they come out where nothing is killed, and no Ray is near."""
     (folder / "vectors").mkdir(parents=True)
-    actor = EmbedPartition(EncoderConfig(), EmbedConfig().batch_tokens, 2, folder / "vectors")
+    actor = EmbedPartition(TransformerConfig(), EmbedConfig().batch_tokens, 2, folder / "vectors")
     for path in partitions(passages):
         actor.embed(path)
     return finished(folder)
@@ -134,7 +134,7 @@ def test_a_killed_actor_is_replaced_and_the_rows_are_the_same(
 
     killer = threading.Thread(target=kill_actor)
     killer.start()
-    result = embed(passages, EncoderConfig(), EmbedConfig(), out)
+    result = embed(passages, TransformerConfig(), EmbedConfig(), out)
     killer.join()
     assert len(killed) == 1, "no actor was killed, or more than one"
     assert read_table(out / "vectors")["id"].to_pylist() == read_table(passages)["id"].to_pylist()

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import read_encoder
 from data.partitions import partitions, read_table
 from ray_apps.cli import main
 from tests.endpoint_server import Answer, Handler, Server, answer_well, status
@@ -84,7 +84,7 @@ def test_an_encoder_that_is_down_at_the_start_gives_way_to_the_next(
     endpoint.always = status(500)
     code, result, said = catena("embed")
     assert code == 0 and said.count("it answers 500") == 1 and "using hashed TF-IDF (2048 dimensions)" in said
-    assert encoders(workspace) == {load_encoder(EncoderConfig.model_validate(HASHED)).fingerprint}
+    assert encoders(workspace) == {load_encoder(read_encoder(HASHED)).fingerprint}
     assert result["embed"]["encoder"] == "hashed TF-IDF (2048 dimensions)" and result["embed"]["link"] == 1
     assert "it answers 500" in result["embed"]["fallbacks"] and result["embed"]["passages"] == ROWS * PARTITIONS
 
@@ -129,7 +129,7 @@ def test_restart_discards_what_is_done_and_embeds_all_with_the_next(
     code, result, said = catena("embed", "--encoder.on-fallback", "restart")
     assert code == 0 and "embedding all anew with hashed TF-IDF" in said
     assert len(made(workspace)) == PARTITIONS
-    assert encoders(workspace) == {load_encoder(EncoderConfig.model_validate(HASHED)).fingerprint}
+    assert encoders(workspace) == {load_encoder(read_encoder(HASHED)).fingerprint}
     (folder,) = workspace.glob("embed/*")
     assert not list(folder.glob("vectors-discarded-*")) and result["embed"]["kept_passages"] == 0
     assert read_table(folder / "vectors")["id"].num_chunks and result["embed"]["dim"] == 2048

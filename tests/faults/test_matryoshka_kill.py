@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.models import open_model
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS
@@ -71,7 +71,7 @@ def test_a_killed_worker_is_replaced_and_the_model_is_as_if_undisturbed(
     assert [row["dim"] for row in result["dims"]] == [16, 4]
     assert all(row["after"] > row["before"] for row in result["dims"])
 
-    encoder = load_encoder(EncoderConfig(model=result["model"], precision="fp32", device="cpu"))
+    encoder = load_encoder(TransformerConfig(model=result["model"], precision="fp32", device="cpu"))
     texts = ["the seaman of number 3", "the treebird of number 9"]
     theirs = undisturbed.encode(texts, normalize_embeddings=True)
     assert (encoder.encode(texts) * theirs).sum(axis=1).min() > 0.99
@@ -82,4 +82,4 @@ def test_two_workers_tune_one_model(tmp_path: Path) -> None:
     out.mkdir()
     result = tune_encoder(tables, model, CONFIG.model_copy(update={"workers": 2, "epochs": 2, "batch_pairs": 8}), out)
     assert len(result["history"]) == 3 and result["history"][2]["loss"] < result["history"][1]["loss"]
-    assert load_encoder(EncoderConfig(model=result["model"], precision="fp32", device="cpu")).dim == 16
+    assert load_encoder(TransformerConfig(model=result["model"], precision="fp32", device="cpu")).dim == 16

@@ -14,7 +14,7 @@ from data.cache import CacheConfig
 from data.cache.embedded import EmbeddedRedis
 from data.cache.redis import connect
 from data.embedding.embed import EmbedConfig, embed
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from data.partitions import partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
@@ -34,7 +34,7 @@ def test_a_killed_redis_is_done_without(tmp_path: Path) -> None:
     rows = [{"id": f"d{n}", "title": f"Title {n}", "text": f"text number {n}"} for n in range(PARTITIONS * ROWS)]
     write_partition(pa.Table.from_pylist(rows, schema=DOCUMENTS), tmp_path / "documents" / partition_name(0))
     chunk(tmp_path / "documents", ChunkConfig(partition_rows=ROWS), tmp_path)
-    passages, encoder = tmp_path / "passages", EncoderConfig(model="benchmarks.embed.stub_encoder:load")
+    passages, encoder = tmp_path / "passages", PluginConfig(model="benchmarks.embed.stub_encoder:load")
     embed(passages, encoder, EmbedConfig(actors=1), tmp_path / "undisturbed")
 
     out, killed_at = tmp_path / "embedded", list[int]()

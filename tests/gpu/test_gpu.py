@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import OnnxConfig, TransformerConfig
 from data.encoders.onnx.export import export_model
 from data.encoders.transformer.models import open_model
 from data.graph.graph import GraphArtifact, GraphConfig, split_links
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 def test_vectors_are_those_of_the_cpu() -> None:
     texts = ["invert a sparse matrix", "", "the face of the waters " * 200, "שלום עולם"]
-    on_cpu = load_encoder(EncoderConfig(device="cpu", precision="fp32")).encode(texts)
-    on_gpu = load_encoder(EncoderConfig(device="cuda")).encode(texts)
+    on_cpu = load_encoder(TransformerConfig(device="cpu", precision="fp32")).encode(texts)
+    on_gpu = load_encoder(TransformerConfig(device="cuda")).encode(texts)
     assert (on_cpu * on_gpu).sum(axis=1).min() >= 0.999
 
 
@@ -29,15 +29,15 @@ def test_vectors_are_those_of_the_cpu() -> None:
 def test_many_batches_in_flight_keep_their_texts(precision: Literal["fp32", "fp16"]) -> None:
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["moon", "sea", "matrix"], size)) for size in rng.integers(1, 200, 2000)]
-    on_cpu = load_encoder(EncoderConfig(device="cpu", precision="fp32")).encode(texts)
-    on_gpu = load_encoder(EncoderConfig(device="cuda", precision=precision), batch_tokens=8192).encode(texts)
+    on_cpu = load_encoder(TransformerConfig(device="cpu", precision="fp32")).encode(texts)
+    on_gpu = load_encoder(TransformerConfig(device="cuda", precision=precision), batch_tokens=8192).encode(texts)
     assert (on_cpu * on_gpu).sum(axis=1).min() >= 0.999
 
 
 def test_a_compiled_model_gives_the_same_vectors() -> None:
     texts = ["invert a sparse matrix", "the face of the waters " * 40, "moon"]
-    plain = load_encoder(EncoderConfig(device="cuda")).encode(texts)
-    compiled = load_encoder(EncoderConfig(device="cuda", compile=True)).encode(texts)
+    plain = load_encoder(TransformerConfig(device="cuda")).encode(texts)
+    compiled = load_encoder(TransformerConfig(device="cuda", compile=True)).encode(texts)
     assert (plain * compiled).sum(axis=1).min() >= 0.999
 
 
@@ -61,9 +61,9 @@ def test_onnx_runtime_computes_where_torch_holds_the_tokens(tmp_path: Path) -> N
     onnxruntime = pytest.importorskip("onnxruntime")
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has no CUDA provider: install onnxruntime-gpu")
-    exact = EncoderConfig(device="cpu", precision="fp32")
+    exact = TransformerConfig(device="cpu", precision="fp32")
     plain = load_encoder(exact)
     export_model(open_model(exact.model, "cpu", None), plain.fingerprint, tmp_path)
-    config = EncoderConfig(backend="onnx", device="cuda", exported=tmp_path)
+    config = OnnxConfig(device="cuda", exported=tmp_path)
     texts = ["invert a sparse matrix", "", "the face of the waters " * 200, "שלום עולם"]
     assert (load_encoder(config).encode(texts) * plain.encode(texts)).sum(axis=1).min() >= 0.999

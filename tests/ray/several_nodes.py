@@ -23,11 +23,11 @@ from ray.cluster_utils import Cluster
 
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
 
-SLOW = EncoderConfig(model="tests.ray.slow_encoder:load")
+SLOW = PluginConfig(model="tests.ray.slow_encoder:load")
 METRIC = re.compile(r"^ray_(catena_embed_\w+?)(?:_total)?\{[^}]*\} ([\d.e+-]+)$", re.MULTILINE)
 
 

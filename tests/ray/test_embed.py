@@ -15,7 +15,7 @@ import ray
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig, TransformerConfig
 from data.errors import InputError
 from data.failures import input_error
 from data.partitions import partition_name, read_table, write_partition
@@ -25,7 +25,7 @@ from data.passages.text import passage_text
 from data.schema import DOCUMENTS
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
-STUB = EncoderConfig(model="benchmarks.embed.stub_encoder:load")
+STUB = PluginConfig(model="benchmarks.embed.stub_encoder:load")
 
 
 def make_passages(folder: Path, documents: int, partition_rows: int = 64) -> Path:
@@ -45,7 +45,7 @@ def passages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_vectors_are_the_encoders_own_and_the_manifest_holds(passages: Path, tmp_path: Path) -> None:
-    cut = EncoderConfig(max_length=64)
+    cut = TransformerConfig(max_length=64)
     result = embed(passages, cut, EmbedConfig(), tmp_path)
     source, vectors = read_table(passages), read_table(tmp_path / "vectors")
     assert vectors["id"].to_pylist() == source["id"].to_pylist()
@@ -113,25 +113,25 @@ def test_vectors_of_two_encoders_are_not_mixed(passages: Path, tmp_path: Path) -
     embed(passages, STUB, EmbedConfig(), tmp_path)
     (tmp_path / "vectors" / partition_name(2)).unlink()
     with pytest.raises(InputError, match="vectors of 2 encoders"):
-        embed(passages, EncoderConfig(precision="fp32"), EmbedConfig(), tmp_path)
+        embed(passages, TransformerConfig(precision="fp32"), EmbedConfig(), tmp_path)
 
 
 def test_an_unknown_model_starts_nothing(passages: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no model folder"):
-        embed(passages, EncoderConfig(model="/no/such/model"), EmbedConfig(), tmp_path)
+        embed(passages, TransformerConfig(model="/no/such/model"), EmbedConfig(), tmp_path)
     assert not (tmp_path / "vectors").exists()
 
 
 def test_a_mistake_that_shows_in_the_actor_is_told_as_the_users(passages: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception) as raised:
-        embed(passages, EncoderConfig(max_length=4096), EmbedConfig(), tmp_path)
+        embed(passages, TransformerConfig(max_length=4096), EmbedConfig(), tmp_path)
     error = input_error(raised.value)  # Ray wraps it several times
     assert error is not None and "encoder.max_length: 4096 is more than" in error.problem
 
 
 def test_a_text_that_is_refused_is_told_with_its_partition(passages: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception) as raised:
-        embed(passages, EncoderConfig(truncate="error", precision="fp32", max_length=64), EmbedConfig(), tmp_path)
+        embed(passages, TransformerConfig(truncate="error", precision="fp32", max_length=64), EmbedConfig(), tmp_path)
     error = input_error(raised.value)
     assert error is not None and "part-0" in error.problem and "the model reads 64" in error.problem
 

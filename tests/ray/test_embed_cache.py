@@ -14,7 +14,7 @@ from data.cache.embedded import EmbeddedRedis
 from data.cache.keys import from_arrow, text_hashes
 from data.cache.redis import connect
 from data.embedding.embed import EmbedConfig, embed
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from data.partitions import partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
@@ -22,7 +22,7 @@ from data.passages.text import passage_text
 from data.schema import DOCUMENTS
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
-STUB = EncoderConfig(model="benchmarks.embed.stub_encoder:load")  # its vectors do not depend on what is beside a text
+STUB = PluginConfig(model="benchmarks.embed.stub_encoder:load")  # its vectors do not depend on what is beside a text
 COPYING = CacheConfig(stored=True)
 
 

@@ -12,8 +12,8 @@ from data.embedding.actor import EmbedPartition
 from data.embedding.config import TOKEN_PROJECTION, EmbedConfig, LateConfig
 from data.embedding.late import embed_tokens, fit_projection
 from data.encoders import load_encoder
-from data.encoders.chain import maker_of
-from data.encoders.config import EncoderConfig, HashedConfig
+from data.encoders.chain import encoder_of_vectors
+from data.encoders.config import HashedConfig, HashedEncoderConfig, TransformerConfig
 from data.encoders.transformer.token_vectors import TokenEncoder
 from data.errors import InputError
 from data.partitions import partition_name, partitions, write_partition
@@ -30,7 +30,7 @@ from retrieval.maxsim import maxsim
 from retrieval.search import open_retriever
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
-ENCODER = EncoderConfig(precision="fp32", max_length=32, device="cpu")
+ENCODER = TransformerConfig(precision="fp32", max_length=32, device="cpu")
 LATE = LateConfig(dim=48)
 SPREAD = EmbedConfig(actors=1)
 WORDS = "moon sea harbour sparse matrix inverse verse kernel graph pilot almanac column wind".split()
@@ -109,12 +109,12 @@ def test_mode_late_needs_token_vectors(run: Path, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_the_vectors_or_the_sample_is_told(run: Path, tmp_path: Path) -> None:
-    other = EncoderConfig(precision="fp32", max_length=64, device="cpu")
+    other = TransformerConfig(precision="fp32", max_length=64, device="cpu")
     with pytest.raises(InputError, match="is expected: their vectors cannot be compared"):
-        fit_projection(run / "passages", maker_of(run, other), LATE, 2048, 2, tmp_path)
+        fit_projection(run / "passages", encoder_of_vectors(run, other), LATE, 2048, 2, tmp_path)
     with pytest.raises(InputError, match=r"late.dim: 385 is more than .* have \(384\)"):
         fit_projection(run / "passages", ENCODER, LateConfig(dim=385), 2048, 2, tmp_path)
     with pytest.raises(InputError, match="needs at least as many tokens, the sample has"):
         fit_projection(run / "passages", ENCODER, LateConfig(dim=300, sample_passages=1), 2048, 2, tmp_path)
     with pytest.raises(InputError, match=r"encoder.hashed.*not those of its tokens"):
-        embed_tokens(run / "passages", run, EncoderConfig(hashed=HashedConfig(dim=64)), LATE, SPREAD, tmp_path)
+        embed_tokens(run / "passages", run, HashedEncoderConfig(hashed=HashedConfig(dim=64)), LATE, SPREAD, tmp_path)

@@ -12,7 +12,7 @@ from benchmarks.embed.texts import write_passages
 from data.embedding.config import ReduceConfig
 from data.embedding.embed import EmbedConfig, embed
 from data.embedding.reduce import reduce
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from data.errors import InputError
 from data.partitions import partition_name, partitions, read_table
 from data.passages.text import passage_text
@@ -28,7 +28,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """5,000 vectors of the stub encoder, in three partitions."""
     folder = tmp_path_factory.mktemp("embedded")
     passages = write_passages((f"text {i}" for i in range(5000)), 5000, folder / "passages")
-    embed(passages, EncoderConfig(model="benchmarks.embed.stub_encoder:load"), EmbedConfig(), folder)
+    embed(passages, PluginConfig(model="benchmarks.embed.stub_encoder:load"), EmbedConfig(), folder)
     return folder
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from data.embedding.actor import EmbedPartition
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from data.partitions import partition_name, partitions, write_partition
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chunk(folder / "documents", ChunkConfig(partition_rows=PARTITION_ROWS), folder)
     (folder / "undisturbed/vectors").mkdir(parents=True)
     actor = EmbedPartition(
-        EncoderConfig(model="benchmarks.embed.stub_encoder:load"), 1, 1, folder / "undisturbed/vectors"
+        PluginConfig(model="benchmarks.embed.stub_encoder:load"), 1, 1, folder / "undisturbed/vectors"
     )
     for path in partitions(folder / "passages"):
         actor.embed(path)

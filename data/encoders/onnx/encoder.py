@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import OnnxConfig
 from data.encoders.onnx.export import INPUTS, MODEL, OUTPUT, Export, read_export, require
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.encoders.transformer.precision import SMALLEST_COSINE, TEXTS
@@ -28,7 +28,7 @@ class OnnxEncoder(SentenceEncoder):
     _computes_on = "cpu"
 
     @classmethod
-    def load(cls, config: EncoderConfig, batch_tokens: int, threads: int | None) -> Self:
+    def load(cls, config: OnnxConfig, batch_tokens: int, threads: int | None) -> Self:  # type: ignore[override]
         """Open the model for its tokenizer, and its exported graph for the rest.
 
         Raises:
@@ -42,9 +42,7 @@ class OnnxEncoder(SentenceEncoder):
                 "Start it through a run, which exports the model, or name a folder that a run has made.",
             )
         described = read_export(config.exported)
-        encoder = super().load(
-            config.model_copy(update={"backend": "torch", "precision": "fp32"}), batch_tokens, threads
-        )
+        encoder = super().load(config.in_fp32(), batch_tokens, threads)
         if not all(getattr(head, "include_prompt", True) for head in encoder._heads):
             raise InputError(
                 f"encoder.backend: onnx: pooling of {config.model} leaves the prompt out, which its graph cannot",

@@ -10,12 +10,12 @@ import numpy as np
 
 from data.batching import Positions, padding_share, token_batches
 from data.encoders import Encoded, Vectors
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TorchConfig
 from data.encoders.transformer.cores import single_core_threads
 from data.encoders.transformer.memory import Tokens, forward_within_memory, on_cpu
 from data.encoders.transformer.models import Prompts, fingerprint, open_model, prompts_of
 from data.encoders.transformer.precision import Check, check_short, decide, whole_products_are_faster
-from data.encoders.transformer.self_test import check_faithful, own_vectors
+from data.encoders.transformer.self_test import check_against_model, own_vectors
 from data.encoders.transformer.tokens import Tokenised, Tokeniser
 from data.errors import TextRefused
 
@@ -61,7 +61,7 @@ class SentenceEncoder:
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
 
     @classmethod
-    def load(cls, config: EncoderConfig, batch_tokens: int, threads: int | None) -> Self:
+    def load(cls, config: TorchConfig, batch_tokens: int, threads: int | None) -> Self:
         """Open the model a config names and make it ready.
 
         Raises:
@@ -75,7 +75,7 @@ class SentenceEncoder:
 
     @classmethod
     def of_model(
-        cls, model: "SentenceTransformer", config: EncoderConfig, batch_tokens: int, threads: int | None
+        cls, model: "SentenceTransformer", config: TorchConfig, batch_tokens: int, threads: int | None
     ) -> Self:
         """Make an open model ready: choose the precision by the measured check, and hold its vectors to its own.
 
@@ -95,14 +95,14 @@ class SentenceEncoder:
             check = partial(check_short, exact.encode_here, forms[precision].encode_here, exact.device.type)
             return exact._pool.submit(check).result()
 
-        precision, cosine = decide(config.precision, exact.device.type, measure, config.as_vectors)
+        precision, cosine = decide(config.settled_precision, exact.device.type, measure, config.bound_to_vectors)
         chosen = forms[precision]
         chosen.precision, chosen.cosine_to_fp32 = precision, cosine
         chosen.fingerprint = fingerprint(model, precision, exact.prompts, config.truncate)
         theirs = own_vectors(model, exact.prompts.document)
         if config.compile:
             chosen._transformer.auto_model.compile(dynamic=True)
-        check_faithful(chosen.encode_cut, theirs, config.model)
+        check_against_model(chosen.encode_cut, theirs, config.model)
         return chosen
 
     def _in(self, precision: str) -> Self:

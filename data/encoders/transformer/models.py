@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import ModelConfig
 from data.errors import EncoderUnavailable, InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Prompts(NamedTuple):
 NO_PROMPTS = Prompts("", "")
 
 
-def prompts_of(model: "SentenceTransformer", config: EncoderConfig) -> Prompts:
+def prompts_of(model: "SentenceTransformer", config: ModelConfig) -> Prompts:
     """A model's own prompts under the names in use for them, where the config gives none."""
     own = {name: prompt for name, prompt in model.prompts.items() if prompt}
     default = own.get(model.default_prompt_name or "", "")

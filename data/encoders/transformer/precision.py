@@ -104,22 +104,24 @@ def short_form(device: str) -> str | None:
     return "fp16" if device.startswith("cuda") else None
 
 
-def decide(asked: str, device: str, measure: Callable[[str], Check], as_vectors: bool = False) -> tuple[str, float]:
+def decide(
+    asked: str, device: str, measure: Callable[[str], Check], bound_to_vectors: bool = False
+) -> tuple[str, float]:
     """The precision to compute in, said in one line, and its smallest cosine to fp32.
 
     Args:
         asked: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: where the encoder runs.
         measure: runs the check of a short form; called only where that is possible or asked for.
-        as_vectors: the precision is that of vectors that are there, and no user's wish: it has to be as good as fp32,
-            and may be slower.
+        bound_to_vectors: the precision is that of vectors that are there, and no user's wish: it has to be as good as
+            fp32, and may be slower.
 
     Raises:
         InputError: if a short form is asked for and is not as good as fp32, or not faster.
         EncoderUnavailable: if vectors are there in a short form that is not as good as fp32 here.
     """
     if asked == "fp32":
-        if as_vectors:
+        if bound_to_vectors:
             logger.info("encoder: fp32 on %s, as the vectors that are there", device)
         return "fp32", 1.0
     short = short_form(device) if asked == "auto" else asked
@@ -127,8 +129,8 @@ def decide(asked: str, device: str, measure: Callable[[str], Check], as_vectors:
         logger.info("encoder: fp32 on %s, which has no bf16 arithmetic", device)
         return "fp32", 1.0
     check = measure(short)
-    if as_vectors:
-        return _as_vectors(short, device, check)
+    if bound_to_vectors:
+        return _bound_to_vectors(short, device, check)
     if asked != "auto" and not check.passed:
         raise InputError(
             f"encoder.precision: {short} does not pass its check on {device}: {check}; "
@@ -139,7 +141,7 @@ def decide(asked: str, device: str, measure: Callable[[str], Check], as_vectors:
     return (short, check.cosine) if check.passed else ("fp32", 1.0)
 
 
-def _as_vectors(short: str, device: str, check: Check) -> tuple[str, float]:
+def _bound_to_vectors(short: str, device: str, check: Check) -> tuple[str, float]:
     """The short form that made the vectors which are there, whatever its speed here."""
     if not check.good:
         raise EncoderUnavailable(

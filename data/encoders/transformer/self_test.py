@@ -22,7 +22,7 @@ def own_vectors(model: "SentenceTransformer", prompt: str) -> Vectors:
     return np.asarray(theirs, dtype=np.float32)
 
 
-def check_faithful(ours: Callable[[Sequence[str]], Vectors], theirs: Vectors, name: str) -> None:
+def check_against_model(ours: Callable[[Sequence[str]], Vectors], theirs: Vectors, name: str) -> None:
     """Refuse a model that computes something which our batches leave out, rather than embed a corpus wrongly.
 
     Args:

@@ -12,7 +12,8 @@ from typing import Any
 import regex
 from pydantic import BaseModel, ConfigDict
 
-from data.encoders.config import EncoderConfig
+from data.encoders.chain import encoders_in
+from data.encoders.config import EncoderConfig, ModelConfig
 from data.encoders.transformer.token_starts import tokenizer_of
 from data.measuring import Reporting
 
@@ -75,7 +76,9 @@ def token_fit(encoder: EncoderConfig, texts: Sequence[str]) -> dict[str, dict[st
     """
     reporting = Reporting("how the encoder's tokenizer reads the corpus")
     found: dict[str, dict[str, ScriptFit]] = {}
-    for member in encoder.ensemble.members if encoder.ensemble is not None else (encoder,):
+    for member in encoders_in(encoder):
+        if not isinstance(member, ModelConfig):
+            continue
         with reporting.guard():
             tokenizer = tokenizer_of(member)
             if tokenizer is not None and tokenizer.get_vocab_size() >= SMALLEST_VOCABULARY:

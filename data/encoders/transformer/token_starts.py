@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, OnnxConfig, TransformerConfig, alternatives
 from data.encoders.transformer.models import find_model
 from data.errors import InputError
 from data.passages.fixed import Starts, word_starts
@@ -38,13 +38,13 @@ def token_starts(encoder: EncoderConfig) -> Callable[[Sequence[str]], list[Start
 
 
 def tokenizer_of(encoder: EncoderConfig) -> Any:  # noqa: ANN401 - tokenizers.Tokenizer is untyped
-    """The fast tokenizer of an encoder, without truncation and padding; None where it has none that can be read here.
+    """The fast tokenizer of an encoder, of a chain its first, without truncation and padding; None if it has none here.
 
     Raises:
         InputError: if the model has no tokenizer that can be read.
     """
-    elsewhere = encoder.endpoint is not None or encoder.hashed is not None or encoder.ensemble is not None
-    return None if elsewhere or encoder.is_plugin else _open(encoder.model)
+    first = alternatives(encoder)[0]
+    return _open(first.model) if isinstance(first, TransformerConfig | OnnxConfig) else None
 
 
 def _starts(tokenizer: Any, texts: Sequence[str]) -> list[Starts]:  # noqa: ANN401 - tokenizers.Tokenizer is untyped

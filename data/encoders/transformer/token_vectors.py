@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from data.batching import Positions, token_batches
 from data.encoders import Encoder, Vectors
-from data.encoders.chain import links
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, OnnxConfig, TorchConfig, alternatives
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.errors import InputError
 
@@ -137,9 +136,10 @@ def refuse_without_tokens(config: EncoderConfig) -> None:
     Raises:
         InputError: names the key of the encoder, and what is allowed.
     """
-    for number, link in enumerate(links(config)):
+    for number, encoder in enumerate(alternatives(config)):
         key = f"encoder.fallback.{number - 1}" if number else "encoder"
-        kind = next((kind for kind in ("endpoint", "hashed", "ensemble") if getattr(link, kind) is not None), None)
-        if link.backend != "torch" or kind is not None:
-            named = f"{key}.{kind}: {link.label}" if kind else f"{key}.backend: {link.backend}"
+        if not isinstance(encoder, TorchConfig):
+            named = (
+                f"{key}.backend: onnx" if isinstance(encoder, OnnxConfig) else f"{key}.{encoder.kind}: {encoder.label}"
+            )
             raise InputError(f"late: {named} gives a text's vector but not those of its tokens", _REMEDY)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.errors import InputError
 from data.passages.config import ChunkConfig
 from data.sources import SourceConfig
@@ -200,7 +200,7 @@ def test_a_run_without_steps_has_the_artifacts_it_had(tmp_path: Path) -> None:
     assert described["config"] == {"chunk": {"max_chars": 1000, "overlap_chars": 100, **always}}
     assert described["inputs"] == [artifact(run, "ingest").key]
     fixed = run.model_copy(update={"chunk": ChunkConfig(strategy="fixed")})
-    other = fixed.model_copy(update={"encoder": EncoderConfig(model="other")})
+    other = fixed.model_copy(update={"encoder": TransformerConfig(model="other")})
     assert artifact(fixed, "chunk").key != artifact(other, "chunk").key
 
 

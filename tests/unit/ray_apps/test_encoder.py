@@ -10,7 +10,8 @@ import pytest
 
 from data.artifacts import materialise
 from data.encoders import load_encoder
-from data.encoders.chain import pinned
+from data.encoders.chain import computing_as
+from data.encoders.config import TransformerConfig, alternatives, read_encoder
 from data.encoders.onnx.encoder import OnnxEncoder
 from data.encoders.onnx.triton import read_repository
 from data.encoders.transformer.precision import TEXTS
@@ -21,7 +22,7 @@ from ray_apps.cli import main
 from ray_apps.config import RunConfig
 from ray_apps.encoder import check as command
 from ray_apps.encoder.check import check, encoder, usable_encoder
-from ray_apps.encoder.forms import available_forms
+from ray_apps.encoder.forms import available_forms, form_of
 from ray_apps.stages import artifact
 from ray_apps.tables import readable
 
@@ -61,7 +62,8 @@ def run(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfi
 
 
 def with_encoder(run: RunConfig, **changes: object) -> RunConfig:
-    return run.model_copy(update={"encoder": type(run.encoder).model_validate({**run.encoder.model_dump(), **changes})})
+    own = run.encoder.model_dump(exclude_defaults=True)
+    return run.model_copy(update={"encoder": read_encoder({**own, **changes})})
 
 
 def test_the_gate_measures_every_form_writes_its_table_and_keeps_it(run: RunConfig) -> None:
@@ -156,12 +158,14 @@ def test_what_the_gate_refuses_is_not_chosen_in_torch(
     caplog.set_level("INFO", "catena")
     run = judged(accepted=False, tolerance=0.011)
     config = usable_encoder(run)
-    assert config.precision == "fp32" and config.fallback == run.encoder.fallback
+    first, *others = alternatives(config)
+    assert isinstance(first, TransformerConfig) and first.settled_precision == "fp32"
+    assert others == [*alternatives(run.encoder)[1:]]
     assert "encoder: fp32, since the gate refuses torch bf16 on this machine: loses 2.00% of nDCG@10" in caplog.text
-    assert pinned(config, "bf16").precision == "bf16"  # an index that was built in it before
+    assert computing_as(first, "bf16").settled_precision == "bf16"  # an index that was built in it before
     with pytest.raises(InputError, match=r"torch bf16 is refused on this machine: loses 2\.00%.*30\.0 documents/s"):
         usable_encoder(with_encoder(run, precision="bf16"))
-    assert usable_encoder(with_encoder(run, precision="fp32")).precision == "fp32"
+    assert form_of(alternatives(usable_encoder(with_encoder(run, precision="fp32")))[0]) == "torch fp32"
 
 
 def test_what_the_gate_accepts_is_left_to_auto(judged: Callable[..., RunConfig]) -> None:

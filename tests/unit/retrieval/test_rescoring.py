@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient
 
 from data.embedding.reduce import reduce_partition
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig, HashedConfig
+from data.encoders.config import HashedConfig, HashedEncoderConfig
 from data.errors import InputError
 from data.lexical import BM25, Tokenizer
 from data.partitions import partition_name, partitions, write_partition
@@ -155,7 +155,7 @@ def test_token_vectors_score_the_fused_list_themselves(projection: Projection | 
     late.close()
 
 
-HASHED = EncoderConfig(hashed=HashedConfig(dim=64))
+HASHED = HashedEncoderConfig(hashed=HashedConfig(dim=64))
 TEXTS = [f"{a} {b} {c}" for a in ("moon", "sea", "hill") for b in ("red", "old", "wet") for c in ("cat", "ship", "oak")]
 
 
@@ -221,7 +221,7 @@ def test_what_does_not_belong_together_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has lost its file full_vectors"):
         open_index(root / "index")
     with pytest.raises(InputError, match="built by another encoder"):
-        open_retriever(root / "index", EncoderConfig(hashed=HashedConfig(dim=128)))
+        open_retriever(root / "index", HashedEncoderConfig(hashed=HashedConfig(dim=128)))
     reduced = root / "reduced"
     with pytest.raises(ValueError, match="both or neither"):
         build_index(root / "documents", root / "passages", reduced, IndexConfig(rescore=2), root / "index")

@@ -12,7 +12,7 @@ import pytest
 from data.cache import CacheConfig
 from data.cache.encoder import CachedEncoder
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.errors import InputError
 from data.partitions import partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
@@ -50,7 +50,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "documents").mkdir()
     write_partition(pa.Table.from_pylist(rows, DOCUMENTS), root / "documents" / partition_name(0))
     chunk(root / "documents", ChunkConfig(max_chars=60, overlap_chars=0), root)
-    encoder = load_encoder(EncoderConfig(precision="fp32"))
+    encoder = load_encoder(TransformerConfig(precision="fp32"))
     (root / "vectors").mkdir()
     for path in partitions(root / "passages"):
         table = pq.read_table(path)
@@ -67,7 +67,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def retriever(artifact: Path) -> Iterator[Retriever]:
     opened = open_retriever(
-        artifact, EncoderConfig()
+        artifact, TransformerConfig()
     )  # takes the index's precision, though a check might say otherwise
     yield opened
     opened.index.close()
@@ -120,7 +120,7 @@ def test_filters_by_metadata_and_by_document(retriever: Retriever) -> None:
 
 def test_an_index_of_another_encoder_is_refused(artifact: Path) -> None:
     with pytest.raises(InputError, match="built by another encoder"):
-        open_retriever(artifact, EncoderConfig(precision="fp32", max_length=64))
+        open_retriever(artifact, TransformerConfig(precision="fp32", max_length=64))
 
 
 def test_a_vector_of_another_size_is_refused(artifact: Path) -> None:
@@ -149,8 +149,8 @@ def test_passages_were_many(artifact: Path) -> None:
 
 def test_questions_asked_before_have_the_vector_they_had(artifact: Path) -> None:
     meta = read_meta(artifact)
-    plain = query_encoders(meta, EncoderConfig()).whole
-    cached = query_encoders(meta, EncoderConfig(), CacheConfig()).whole
+    plain = query_encoders(meta, TransformerConfig()).whole
+    cached = query_encoders(meta, TransformerConfig(), CacheConfig()).whole
     (expected,) = plain.encode(["inverse of a matrix"])
     for question in ("inverse of a matrix", " inverse  of a matrix"):
         (vector,) = cached.encode([question])

@@ -14,7 +14,7 @@ import pytest
 
 from data.cache import CacheConfig
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import read_encoder
 from data.errors import EncoderUnavailable
 from retrieval.config import IndexConfig
 from retrieval.index import IndexMeta
@@ -87,7 +87,7 @@ class Routes:
 @pytest.fixture
 def service(endpoint: Server, tmp_path: Path) -> Callable[[ServeConfig], Routes]:
     """The routes over a real index and an embedder that asks the endpoint as configured by default."""
-    config = EncoderConfig.model_validate({"endpoint": {"base_url": endpoint.url, "model": "words", "dimensions": DIM}})
+    config = read_encoder({"endpoint": {"base_url": endpoint.url, "model": "words", "dimensions": DIM}})
     root = write_run(tmp_path)
     manifest = json.loads((root / "manifest.json").read_text())
     (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": load_encoder(config).fingerprint}))

@@ -7,7 +7,7 @@ import numpy as np
 
 from data.embedding.config import TOKEN_PROJECTION
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.token_vectors import TokenEncoder
 from data.vectors.projection import random_projection
 from retrieval.config import IndexConfig
@@ -15,7 +15,7 @@ from retrieval.index import IndexMeta
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 
-ENCODER = EncoderConfig(precision="fp32", device="cpu")
+ENCODER = TransformerConfig(precision="fp32", device="cpu")
 
 
 def test_questions_that_come_together_get_their_own_token_vectors(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.embed.infinity import row_of, seconds_of
 from benchmarks.embed.infinity_model import OUTPUT, lay_out
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.onnx.encoder import open_session
 from data.encoders.transformer.encoder import SentenceEncoder
 
@@ -17,7 +17,7 @@ from data.encoders.transformer.encoder import SentenceEncoder
 def test_the_graph_that_is_laid_out_gives_the_models_states_before_pooling(small_model: Path, tmp_path: Path) -> None:
     folder = lay_out(str(small_model), tmp_path / "model")
     assert {"model.onnx", "config.json", "tokenizer.json"} <= {file.name for file in folder.iterdir()}
-    encoder = load_encoder(EncoderConfig(model=str(small_model), device="cpu", precision="fp32"))
+    encoder = load_encoder(TransformerConfig(model=str(small_model), device="cpu", precision="fp32"))
     assert isinstance(encoder, SentenceEncoder)
     tokens = encoder.tokenise(["the moon", "the pilot reads the wind and the sea"], "").numbers
     numbers = np.zeros((2, max(map(len, tokens))), np.int64)

@@ -11,7 +11,7 @@ from data.cache.embedded import EmbeddedRedis
 from data.cache.encoder import CachedEncoder, DocumentCache, cached_queries
 from data.cache.memory import MemoryTier
 from data.encoders import Encoded, Vectors, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig
 from data.errors import InputError
 
 SLOW_MS = 5000
@@ -21,7 +21,7 @@ class Counting:
     """The stub encoder, with a list of what it was asked."""
 
     def __init__(self, fingerprint: str = "mark") -> None:
-        self._encoder = load_encoder(EncoderConfig(model="benchmarks.embed.stub_encoder:load"))
+        self._encoder = load_encoder(PluginConfig(model="benchmarks.embed.stub_encoder:load"))
         self.fingerprint, self.dim = fingerprint, self._encoder.dim
         self.precision, self.cosine_to_fp32 = "own", 1.0
         self.asked: list[str] = []

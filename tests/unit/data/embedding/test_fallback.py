@@ -15,8 +15,7 @@ from data.embedding.actor import Embedded, EmbedPartition
 from data.embedding.config import EmbedConfig
 from data.embedding.fallback import _spread, embed_chain
 from data.encoders import load_encoder
-from data.encoders.chain import links
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, alternatives, read_encoder
 from data.encoders.transformer.precision import Check
 from data.errors import EncoderUnavailable, InputError
 from data.partitions import partition_name, partitions, write_partition
@@ -77,7 +76,7 @@ def well_for(requests: int, then: Answer) -> Answer:
 
 def chain(endpoint: Server, *fallback: object, **settings: object) -> EncoderConfig:
     own = endpoint.config(retries=0).model_dump(exclude_defaults=True)
-    return EncoderConfig.model_validate({**own, "fallback": fallback or (HASHED,), **settings})
+    return read_encoder({**own, "fallback": fallback or (HASHED,), **settings})
 
 
 def made(out: Path) -> dict[str, tuple[str, str]]:
@@ -86,7 +85,7 @@ def made(out: Path) -> dict[str, tuple[str, str]]:
 
 
 def of(config: object) -> str:
-    return load_encoder(EncoderConfig.model_validate(config)).fingerprint
+    return load_encoder(read_encoder(config)).fingerprint
 
 
 def embed(passages: Path, encoder: EncoderConfig, out: Path) -> dict[str, Any]:
@@ -159,11 +158,11 @@ def test_where_bf16_is_another_encoder_on_the_next_device_the_choice_on_fallback
 ) -> None:
     local = {"model": str(small_model), "device": "cpu", "max_length": 16}
     monkeypatch.setattr("data.encoders.transformer.encoder.check_short", lambda *_: Check(0.9999, 2.0))
-    embed(passages, EncoderConfig.model_validate({**local, "precision": "bf16"}), out)  # as the lost device did
+    embed(passages, read_encoder({**local, "precision": "bf16"}), out)  # as the lost device did
     (out / "vectors" / partition_name(3)).unlink()
     monkeypatch.setattr("data.encoders.transformer.encoder.check_short", lambda *_: Check(0.99, 2.0))
     chained = {**local, "device": "cuda:63", "fallback": [local, HASHED], "on_fallback": "restart"}
-    result = embed(passages, EncoderConfig.model_validate(chained), out)
+    result = embed(passages, read_encoder(chained), out)
     assert result["link"] == 2 and "cuda:63 is not on this machine" in result["fallbacks"]
     assert "computed in bf16, which does not pass its check" in result["fallbacks"]
     assert {fingerprint for fingerprint, _ in made(out).values()} == {of(HASHED)}
@@ -189,12 +188,15 @@ def test_a_model_that_changed_in_mid_run_is_refused_before_it_makes_anything(
     endpoint.always = answer_well
     changed = endpoint.config(retries=0, revision="2").model_dump(exclude_defaults=True)
     with pytest.raises(InputError, match="is expected: their vectors cannot be compared"):
-        embed(passages, EncoderConfig.model_validate(changed), out)
+        embed(passages, read_encoder(changed), out)
     assert len(made(out)) == 2
 
 
 def test_a_share_of_a_gpu_is_not_asked_for_by_links_that_compute_on_none() -> None:
-    shared, chained = EmbedConfig(gpus_per_actor=0.5), links(EncoderConfig(fallback=(EncoderConfig(device="cpu"),)))
+    shared, chained = (
+        EmbedConfig(gpus_per_actor=0.5),
+        alternatives(read_encoder({"fallback": [{"device": "cpu"}]})),
+    )
     assert [_spread(shared, chained, link).gpus_per_actor for link in (0, 1)] == [0.5, 0]
 
 

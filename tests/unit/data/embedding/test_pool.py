@@ -4,14 +4,14 @@ import pytest
 
 from data.embedding.config import EmbedConfig
 from data.embedding.pool import Pool, plan_pool
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.errors import InputError
 
 
 def planned(
     cluster: dict[str, float], device: str = "auto", partitions: int = 100, cores: int = 4, **config: object
 ) -> Pool:
-    return plan_pool(EncoderConfig(device=device), EmbedConfig.model_validate(config), partitions, cluster, cores)
+    return plan_pool(TransformerConfig(device=device), EmbedConfig.model_validate(config), partitions, cluster, cores)
 
 
 @pytest.mark.parametrize(

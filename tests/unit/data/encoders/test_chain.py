@@ -8,9 +8,23 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from data.artifacts import StageConfig
 from data.encoders import check_model, load_encoder
-from data.encoders.chain import begun_with, links, load_again, note_link, pinned, successor
-from data.encoders.config import EncoderConfig
+from data.encoders.chain import (
+    computing_as,
+    load_again,
+    record_alternative,
+    recorded_alternative,
+    same_encoder_elsewhere,
+)
+from data.encoders.config import (
+    EncoderConfig,
+    HashedEncoderConfig,
+    SingleEncoder,
+    TransformerConfig,
+    alternatives,
+    read_encoder,
+)
 from data.encoders.transformer.precision import Check
 from data.errors import EncoderUnavailable, InputError
 from tests.endpoint_server import Server, status
@@ -22,9 +36,9 @@ NO_GPU = {"model": "all-MiniLM-L6-v2", "device": "cuda:63"}
 def chain(*configs: object) -> EncoderConfig:
     """The first of the configs with the others as its fallbacks."""
     first, *rest = (
-        config.model_dump(exclude_defaults=True) if isinstance(config, EncoderConfig) else config for config in configs
+        config.model_dump(exclude_defaults=True) if isinstance(config, StageConfig) else config for config in configs
     )
-    return EncoderConfig.model_validate({**first, "fallback": rest})
+    return read_encoder({**first, "fallback": rest})
 
 
 def test_the_first_that_can_be_had_is_taken_and_the_others_are_said_in_a_line(
@@ -33,7 +47,7 @@ def test_the_first_that_can_be_had_is_taken_and_the_others_are_said_in_a_line(
     endpoint.always = status(500)
     config = chain(NO_GPU, endpoint.config(retries=0), HASHED)
     caplog.set_level(logging.WARNING, "catena")
-    assert load_encoder(config).fingerprint == load_encoder(EncoderConfig.model_validate(HASHED)).fingerprint
+    assert load_encoder(config).fingerprint == load_encoder(read_encoder(HASHED)).fingerprint
     said = [record.getMessage() for record in caplog.records if record.name == "catena"]
     assert len(said) == 2 and all("\n" not in line for line in said)
     assert "cuda:63 is not on this machine" in said[0] and "it answers 500" in said[1]
@@ -55,16 +69,16 @@ def test_none_left_names_every_reason(endpoint: Server) -> None:
 
 def test_an_index_is_asked_by_the_encoder_that_built_it_alone(endpoint: Server) -> None:
     config = chain(endpoint.config(retries=0), HASHED)
-    by_server, by_hash = load_encoder(config), load_encoder(EncoderConfig.model_validate(HASHED))
-    assert load_again(config, by_server.fingerprint, "endpoint", link=0).fingerprint == by_server.fingerprint
-    assert load_again(config, by_hash.fingerprint, "fp32", link=1).fingerprint == by_hash.fingerprint
+    by_server, by_hash = load_encoder(config), load_encoder(read_encoder(HASHED))
+    assert load_again(config, by_server.fingerprint, "endpoint", made_by=0).fingerprint == by_server.fingerprint
+    assert load_again(config, by_hash.fingerprint, "fp32", made_by=1).fingerprint == by_hash.fingerprint
     edited = chain(HASHED, endpoint.config(retries=0))  # the places have changed
-    assert load_again(edited, by_server.fingerprint, "endpoint", link=0).fingerprint == by_server.fingerprint
+    assert load_again(edited, by_server.fingerprint, "endpoint", made_by=0).fingerprint == by_server.fingerprint
     with pytest.raises(InputError, match=r"built by another encoder: 0123; .* is "):
         load_again(config, "0123", "fp32")
     endpoint.always = status(503)
     with pytest.raises(EncoderUnavailable, match="it answers 503"):
-        load_again(config, by_server.fingerprint, "endpoint", link=0)
+        load_again(config, by_server.fingerprint, "endpoint", made_by=0)
 
 
 def test_an_index_is_asked_through_another_server_of_the_same_model(endpoint: Server) -> None:
@@ -74,27 +88,37 @@ def test_an_index_is_asked_through_another_server_of_the_same_model(endpoint: Se
 
 
 def test_the_same_encoder_elsewhere_may_go_on() -> None:
-    elsewhere = links(chain({"device": "cuda"}, HASHED, {"device": "cpu", "precision": "fp32"}, {"device": "cpu"}))
-    assert successor(elsewhere, [0], "bf16") == 3
-    assert successor(elsewhere, [0], "fp32") == 2
-    assert successor(elsewhere, [0, 2, 3], "fp32") is None
-    assert successor(elsewhere, [1], "fp32") is None
+    elsewhere = alternatives(
+        chain({"device": "cuda"}, HASHED, {"device": "cpu", "precision": "fp32"}, {"device": "cpu"})
+    )
+    assert same_encoder_elsewhere(elsewhere, [0], "bf16") == 3
+    assert same_encoder_elsewhere(elsewhere, [0], "fp32") == 2
+    assert same_encoder_elsewhere(elsewhere, [0, 2, 3], "fp32") is None
+    assert same_encoder_elsewhere(elsewhere, [1], "fp32") is None
 
 
 def test_precision_is_that_of_the_vectors_where_it_is_left_open() -> None:
-    assert pinned(EncoderConfig(), "bf16").precision == "bf16"
-    assert pinned(EncoderConfig(precision="fp32"), "bf16").precision == "fp32"
-    assert pinned(EncoderConfig.model_validate(HASHED), "fp32").precision == "auto"
-    both = pinned(EncoderConfig.model_validate({"ensemble": {"members": [HASHED, {}]}}), "fp32+bf16")
-    assert both.ensemble is not None and [m.precision for m in both.ensemble.members] == ["auto", "bf16"]
+    def settled(config: SingleEncoder) -> str:
+        bound = computing_as(config, "bf16")
+        assert isinstance(bound, TransformerConfig)
+        return bound.settled_precision
+
+    assert settled(TransformerConfig()) == "bf16"
+    assert settled(TransformerConfig(precision="fp32")) == "fp32"
+    assert computing_as(HashedEncoderConfig(), "fp32") == HashedEncoderConfig()
+    both = computing_as(read_encoder({"ensemble": {"members": [HASHED, {}]}}), "fp32+bf16")
+    assert both == read_encoder({"ensemble": {"members": [HASHED, {"vectors_precision": "bf16"}]}})
+    bound = computing_as(TransformerConfig(), "bf16")
+    assert bound.identity() == TransformerConfig(precision="bf16").identity() != TransformerConfig().identity()
 
 
 def test_a_pinned_precision_says_that_it_is_no_wish_of_the_users() -> None:
-    assert pinned(EncoderConfig(), "bf16").as_vectors
-    assert pickle.loads(pickle.dumps(pinned(EncoderConfig(), "bf16"))).as_vectors  # it travels to the actors
-    assert not pinned(EncoderConfig(precision="bf16"), "bf16").as_vectors
-    assert pinned(EncoderConfig().computing_in("fp32", "gate"), "bf16").precision == "bf16"
-    assert EncoderConfig(precision="bf16").computing_in("fp32", "gate").precision == "bf16"
+    bound = computing_as(TransformerConfig(), "bf16")
+    assert bound.bound_to_vectors and pickle.loads(pickle.dumps(bound)).bound_to_vectors  # it travels to the actors
+    assert not computing_as(TransformerConfig(precision="bf16"), "bf16").bound_to_vectors
+    assert computing_as(TransformerConfig(gate_precision="fp32"), "bf16").settled_precision == "bf16"
+    assert not TransformerConfig(gate_precision="fp32").bound_to_vectors
+    assert TransformerConfig(precision="bf16", gate_precision="fp32").settled_precision == "bf16"
 
 
 def test_an_index_in_bf16_is_asked_where_bf16_is_slow_and_by_no_other_encoder(
@@ -103,7 +127,7 @@ def test_an_index_in_bf16_is_asked_where_bf16_is_slow_and_by_no_other_encoder(
     def measured(check: Check) -> None:
         monkeypatch.setattr("data.encoders.transformer.encoder.check_short", lambda *_: check)
 
-    config = EncoderConfig(model=str(small_model), device="cpu")
+    config = TransformerConfig(model=str(small_model), device="cpu")
     measured(Check(1.0, 2.0))
     built_by = load_encoder(config.model_copy(update={"precision": "bf16"})).fingerprint
     measured(Check(0.9999, 0.3))
@@ -115,7 +139,7 @@ def test_an_index_in_bf16_is_asked_where_bf16_is_slow_and_by_no_other_encoder(
 
 
 def test_another_encoder_than_the_expected_is_refused() -> None:
-    config = EncoderConfig.model_validate({**HASHED, "fingerprint": "0123"})
+    config = read_encoder({**HASHED, "fingerprint": "0123"})
     with pytest.raises(InputError, match=r"hashed TF-IDF \(64 dimensions\) is the encoder .*, and 0123 is expected"):
         load_encoder(config)
 
@@ -123,18 +147,18 @@ def test_another_encoder_than_the_expected_is_refused() -> None:
 def test_where_an_encoder_runs_does_not_change_its_identity(endpoint: Server) -> None:
     def identity(**endpoint_keys: object) -> str:
         settings = endpoint.config(**endpoint_keys).model_dump()
-        return json.dumps(EncoderConfig.model_validate({**HASHED, "fallback": [settings]}).identity())
+        return json.dumps(read_encoder({**HASHED, "fallback": [settings]}).identity())
 
     assert identity() == identity(base_url="https://elsewhere/v1", retries=9, request_timeout_s=1)
     assert identity() != identity(model="another")
-    assert EncoderConfig().identity() == EncoderConfig(device="cpu", on_fallback="restart").identity()
-    assert EncoderConfig().identity() != chain({}, HASHED).identity()
+    assert TransformerConfig().identity() == TransformerConfig(device="cpu").identity()
+    assert TransformerConfig().identity() != chain({}, HASHED).identity()
 
 
 def test_which_link_began_is_written_down(tmp_path: Path) -> None:
-    assert begun_with(tmp_path) == 0
-    note_link(tmp_path, 2, "hashed")
-    assert begun_with(tmp_path) == 2
+    assert recorded_alternative(tmp_path) == 0
+    record_alternative(tmp_path, 2, "hashed")
+    assert recorded_alternative(tmp_path) == 2
 
 
 def test_fallbacks_stand_in_one_list() -> None:

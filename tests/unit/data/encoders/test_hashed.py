@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.encoders import check_model, load_encoder
-from data.encoders.config import EncoderConfig, HashedConfig
+from data.encoders.config import HashedConfig, HashedEncoderConfig
 from data.encoders.hashed import HashedEncoder, Idf
 from data.errors import InputError
 
@@ -28,7 +28,7 @@ def test_vectors_are_unit_and_stems_meet() -> None:
 
 def test_the_vectors_never_change() -> None:
     """Figures written down: an index on disk depends on them, and on no machine or run."""
-    encoder = load_encoder(EncoderConfig(hashed=HashedConfig(dim=16)))
+    encoder = load_encoder(HashedEncoderConfig(hashed=HashedConfig(dim=16)))
     assert encoder.fingerprint == "be7b814b65ed69f9"
     assert encoder.encode(["moon sea moon"])[0].nonzero()[0].tolist() == [6, 15]
 
@@ -58,7 +58,7 @@ def test_rare_words_count_more_once_words_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "idf.safetensors"
     Idf.fit(CORPUS, "english").save(path, "english")
     plain = HashedEncoder(HashedConfig())
-    fitted = load_encoder(EncoderConfig(hashed=HashedConfig(idf=path)))
+    fitted = load_encoder(HashedEncoderConfig(hashed=HashedConfig(idf=path)))
     query, rare, common = "common moon", "moon rises", "common rises"
     alike = [e.encode([query]) @ e.encode([rare, common]).T for e in (plain, fitted)]
     assert alike[0][0, 0] == pytest.approx(alike[0][0, 1]) and alike[1][0, 0] > 2 * alike[1][0, 1]
@@ -76,12 +76,12 @@ def test_idf_is_that_of_its_formula(tmp_path: Path) -> None:
 def test_files_that_are_no_weights_are_told(tmp_path: Path) -> None:
     path = tmp_path / "idf.safetensors"
     with pytest.raises(InputError, match=r"encoder.hashed.idf: there is no file .*\n.*catena encoder idf"):
-        check_model(EncoderConfig(hashed=HashedConfig(idf=path)))
+        check_model(HashedEncoderConfig(hashed=HashedConfig(idf=path)))
     path.write_bytes(b"something else")
     with pytest.raises(InputError, match="cannot be read"):
-        load_encoder(EncoderConfig(hashed=HashedConfig(idf=path)))
+        load_encoder(HashedEncoderConfig(hashed=HashedConfig(idf=path)))
     Idf.fit(CORPUS, "german").save(path, "german")
     with pytest.raises(InputError, match="for language german, words 2; the encoder has language english"):
-        load_encoder(EncoderConfig(hashed=HashedConfig(idf=path)))
+        load_encoder(HashedEncoderConfig(hashed=HashedConfig(idf=path)))
     with pytest.raises(InputError, match="no texts"):
         Idf.fit([], "english")

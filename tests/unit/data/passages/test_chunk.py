@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.encoders.config import EncoderConfig
+from data.encoders.config import PluginConfig, TransformerConfig
 from data.encoders.transformer.token_starts import token_starts
 from data.errors import InputError
 from data.partitions import count_rows, partition_name, partitions, read_table, write_partition
@@ -35,7 +35,7 @@ HIERARCHICAL = ChunkConfig(strategy="hierarchical", max_chars=60, overlap_chars=
 @cache
 def own_tokens() -> Callable[[Sequence[str]], list[Starts]]:
     """The default encoder's tokenizer, read once."""
-    return token_starts(EncoderConfig())
+    return token_starts(TransformerConfig())
 
 
 def by_tokens(text: str) -> Spans:
@@ -149,7 +149,7 @@ def test_tokens_are_the_encoders_own_in_texts_of_any_length() -> None:
 
 def test_an_encoder_without_a_tokenizer_has_its_words_counted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "catena"):
-        (found,) = token_starts(EncoderConfig(model="benchmarks.embed.stub_encoder:load"))(["two words"])
+        (found,) = token_starts(PluginConfig(model="benchmarks.embed.stub_encoder:load"))(["two words"])
     assert found.tolist() == [0, 4]
     assert "words are counted" in caplog.text
 
@@ -158,10 +158,10 @@ def test_a_model_without_a_tokenizer_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(InputError, match=r"lacks a tokenizer \(tokenizer\.json\)"):
-        token_starts(EncoderConfig(model=str(tmp_path)))
+        token_starts(TransformerConfig(model=str(tmp_path)))
     (tmp_path / "vocab.txt").touch()
     with pytest.raises(InputError, match="no tokenizer can be read"):
-        token_starts(EncoderConfig(model=str(tmp_path)))
+        token_starts(TransformerConfig(model=str(tmp_path)))
 
 
 def test_a_short_text_is_one_passage_and_so_is_an_empty_one() -> None:

@@ -11,7 +11,7 @@ import pytest
 from data.artifacts import locate
 from data.cache.keys import text_hashes
 from data.encoders import Encoder, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig, read_encoder
 from data.partitions import partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
 from data.passages.chunk_semantic import chunk_semantic
@@ -29,7 +29,7 @@ RATES = "The bank raised its interest rate. Inflation fell below target. Bond yi
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return load_encoder(EncoderConfig(precision="fp32"))
+    return load_encoder(TransformerConfig(precision="fp32"))
 
 
 def write_documents(folder: Path, texts: list[str]) -> Path:
@@ -70,7 +70,7 @@ def test_semantic_passages_part_two_topics_over_any_partitions(tmp_path: Path, e
 
 
 def test_the_encoder_that_semantic_cuts_fell_back_to_is_told(tmp_path: Path) -> None:
-    hashed = load_encoder(EncoderConfig.model_validate({"hashed": {"dim": 64}}))
+    hashed = load_encoder(read_encoder({"hashed": {"dim": 64}}))
     chain = {"encoder": "hashed TF-IDF (64 dimensions)", "link": 1, "fallbacks": "the first is down"}
     config = ChunkConfig(strategy="semantic", min_chars=50, max_chars=500)
     documents = write_documents(tmp_path / "documents", [CATS])
@@ -100,7 +100,7 @@ def test_search_answers_with_the_parent_of_the_passage_it_finds(tmp_path: Path, 
     embed(encoder, tmp_path / "passages", tmp_path)
     (tmp_path / "index").mkdir()
     build_index(documents, tmp_path / "passages", tmp_path, IndexConfig(), tmp_path / "index")
-    retriever = open_retriever(tmp_path / "index", EncoderConfig(precision="fp32"))
+    retriever = open_retriever(tmp_path / "index", TransformerConfig(precision="fp32"))
     for mode in ("bm25", "hybrid"):
         (hits,) = retriever.search(["interest rate of the bank"], mode=mode)  # type: ignore[arg-type]
         assert hits[0].text == RATES == text[hits[0].start : hits[0].end]

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import read_encoder
 from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
 from data.errors import EncoderUnavailable, InputError
 from tests.endpoint_server import DIM, Answer, Handler, Server, answer_well, body_of, status, vectors_of
@@ -211,7 +211,7 @@ def test_no_server_at_all_is_told_with_its_address() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = EncoderConfig.model_validate(
+    config = read_encoder(
         {"endpoint": {"base_url": f"http://127.0.0.1:{port}/v1", "model": "m", "retries": 1, "backoff_s": 0.001}}
     )
     with pytest.raises(
@@ -224,7 +224,7 @@ def test_no_server_at_all_is_told_with_its_address() -> None:
 @pytest.mark.parametrize("url", ["ftp://host/v1", "host/v1", "https://me:secret@host/v1", "https://host/v1?key=secret"])
 def test_urls_that_are_none_or_hold_a_secret_are_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="URL"):
-        EncoderConfig.model_validate({"endpoint": {"base_url": url, "model": "m"}})
+        read_encoder({"endpoint": {"base_url": url, "model": "m"}})
 
 
 def test_waits_grow_have_jitter_and_respect_retry_after() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from data.encoders import Encoded, Encoder, Vectors, check_model, load_encoder
-from data.encoders.config import EncoderConfig, HashedConfig
+from data.encoders.config import EncoderConfig, HashedConfig, read_encoder
 from data.encoders.ensemble.encoder import EnsembleEncoder
 from data.encoders.ensemble.fusion import Attention, Concatenation, WeightedMean, orthonormal, shares, unit
 from data.encoders.hashed import HashedEncoder
@@ -22,11 +22,11 @@ LARGE, SMALL = {"hashed": {"dim": 512}}, {"hashed": {"dim": 64, "language": "non
 
 def ensemble(fusion: str = "concatenation", **settings: object) -> EncoderConfig:
     """Of two hashed encoders of different dimensions."""
-    return EncoderConfig.model_validate({"ensemble": {"members": [LARGE, SMALL], "fusion": fusion, **settings}})
+    return read_encoder({"ensemble": {"members": [LARGE, SMALL], "fusion": fusion, **settings}})
 
 
 def members(texts: list[str] = TEXTS) -> list[Vectors]:
-    return [load_encoder(EncoderConfig.model_validate(member)).encode(texts) for member in (LARGE, SMALL)]
+    return [load_encoder(read_encoder(member)).encode(texts) for member in (LARGE, SMALL)]
 
 
 def test_concatenated_similarities_add_up_by_their_weights() -> None:
@@ -83,7 +83,7 @@ def attention(seed: int = 0, dims: tuple[int, ...] = (512, 64)) -> Attention:
 
 
 def fingerprints() -> list[str]:
-    return [load_encoder(EncoderConfig.model_validate(member)).fingerprint for member in (LARGE, SMALL)]
+    return [load_encoder(read_encoder(member)).fingerprint for member in (LARGE, SMALL)]
 
 
 def test_attention_weighs_each_text_for_itself() -> None:
@@ -134,7 +134,7 @@ def test_what_changes_vectors_changes_the_fingerprint() -> None:
 
 def test_ensembles_nest() -> None:
     inner = ensemble().model_dump(exclude_defaults=True)
-    config = EncoderConfig.model_validate({"ensemble": {"members": [inner, SMALL]}})
+    config = read_encoder({"ensemble": {"members": [inner, SMALL]}})
     encoder: Encoder = load_encoder(config)
     assert encoder.dim == 512 + 64 + 64 and encoder.precision == "fp32+fp32+fp32"
 
@@ -142,7 +142,7 @@ def test_ensembles_nest() -> None:
 def test_a_member_that_is_down_takes_the_ensemble_with_it(endpoint: Server) -> None:
     down = endpoint.config(base_url="http://127.0.0.1:1/v1", retries=0).model_dump(exclude_defaults=True)
     with pytest.raises(EncoderUnavailable, match="the encoder words at"):
-        load_encoder(EncoderConfig.model_validate({"ensemble": {"members": [SMALL, down]}}))
+        load_encoder(read_encoder({"ensemble": {"members": [SMALL, down]}}))
 
 
 @pytest.mark.parametrize(
@@ -160,4 +160,4 @@ def test_a_member_that_is_down_takes_the_ensemble_with_it(endpoint: Server) -> N
 )
 def test_sections_that_make_no_sense_are_refused(section: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        EncoderConfig.model_validate({"ensemble": section})
+        read_encoder({"ensemble": section})

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import OnnxConfig, TransformerConfig, read_encoder
+from data.encoders.model_config import in_form
 from data.encoders.onnx.encoder import fingerprint_of, open_session
 from data.encoders.onnx.export import DESCRIPTION, MODEL, batches_of, export_model, read_export, trace
 from data.encoders.onnx.int8 import quantise
@@ -21,30 +22,31 @@ from ray_apps.encoder.forms import exact_encoder
 
 
 @pytest.fixture(scope="module")
-def exact(small_model: Path) -> EncoderConfig:
-    return EncoderConfig(model=str(small_model), precision="fp32", device="cpu")
+def exact(small_model: Path) -> TransformerConfig:
+    return TransformerConfig(model=str(small_model), precision="fp32", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def exported(small_model: Path, exact: EncoderConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(small_model: Path, exact: TransformerConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fp32")
     export_model(open_model(str(small_model), "cpu", None), load_encoder(exact).fingerprint, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def quantised(exact: EncoderConfig, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quantised(exact: TransformerConfig, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("int8")
     quantise(exported, list(batches_of(exact_encoder(exact), TEXTS, size=4)), len(TEXTS), folder)
     return folder
 
 
-def on_onnx(exact: EncoderConfig, folder: Path, precision: str = "fp32") -> EncoderConfig:
-    values = {**exact.model_dump(), "backend": "onnx", "precision": precision, "exported": folder}
-    return EncoderConfig.model_validate(values)
+def on_onnx(exact: TransformerConfig, folder: Path, precision: str = "fp32") -> OnnxConfig:
+    on_onnx = in_form(exact, f"onnx {precision}", folder)
+    assert isinstance(on_onnx, OnnxConfig)
+    return on_onnx
 
 
-def test_vectors_are_those_of_torch_in_any_batch(exact: EncoderConfig, exported: Path) -> None:
+def test_vectors_are_those_of_torch_in_any_batch(exact: TransformerConfig, exported: Path) -> None:
     texts = [*TEXTS, "", "\ud800", "word " * 2000]
     encoder = load_encoder(on_onnx(exact, exported), batch_tokens=512, threads=2)
     encoded = encoder.encode_counted(texts)
@@ -55,7 +57,7 @@ def test_vectors_are_those_of_torch_in_any_batch(exact: EncoderConfig, exported:
 
 
 def test_int8_is_near_and_bears_a_fingerprint_of_its_calibration(
-    exact: EncoderConfig, exported: Path, quantised: Path, tmp_path: Path
+    exact: TransformerConfig, exported: Path, quantised: Path, tmp_path: Path
 ) -> None:
     encoder = load_encoder(on_onnx(exact, quantised, "int8"))
     cosine = (encoder.encode(TEXTS) * load_encoder(exact).encode(TEXTS)).sum(axis=1)
@@ -78,7 +80,7 @@ def test_int8_is_in_the_graph_and_only_in_products_with_weights(quantised: Path)
     assert {node.op_type for node in nodes} >= {"LayerNormalization", "Gelu", "Softmax"}
 
 
-def test_moving_size_into_the_weights_makes_the_error_smaller(exact: EncoderConfig, exported: Path) -> None:
+def test_moving_size_into_the_weights_makes_the_error_smaller(exact: TransformerConfig, exported: Path) -> None:
     import onnx
 
     from data.encoders.onnx.int8 import _calibrate, _weighted_inputs
@@ -90,7 +92,7 @@ def test_moving_size_into_the_weights_makes_the_error_smaller(exact: EncoderConf
     assert large.error(large.scales(0.5)) < 0.5 * large.error(large.scales(0.0))
 
 
-def test_a_damaged_file_is_told(exact: EncoderConfig, exported: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_is_told(exact: TransformerConfig, exported: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "copy"))
     (folder / MODEL).write_bytes((folder / MODEL).read_bytes()[:5000])
     with pytest.raises(InputError, match=r"model\.onnx is missing or damaged"):
@@ -102,17 +104,17 @@ def test_a_damaged_file_is_told(exact: EncoderConfig, exported: Path, tmp_path: 
         load_encoder(on_onnx(exact, folder))
 
 
-def test_a_folder_of_another_model_or_precision_is_told(exact: EncoderConfig, exported: Path) -> None:
+def test_a_folder_of_another_model_or_precision_is_told(exact: TransformerConfig, exported: Path) -> None:
     with pytest.raises(InputError, match=r"in fp32; .* is .*, in int8"):
         load_encoder(on_onnx(exact, exported, "int8"))
     with pytest.raises(InputError, match="holds model"):
         load_encoder(on_onnx(exact.model_copy(update={"max_length": 16}), exported))
     with pytest.raises(InputError, match="backend onnx runs an exported model, and none is named"):
-        load_encoder(exact.model_copy(update={"backend": "onnx"}))
+        load_encoder(in_form(exact, "onnx fp32"))
 
 
 def test_a_prompt_that_pooling_leaves_out_is_told(
-    exact: EncoderConfig, exported: Path, tiny: Callable[..., Path]
+    exact: TransformerConfig, exported: Path, tiny: Callable[..., Path]
 ) -> None:
     model = {"model": str(tiny(include_prompt=False))}
     with pytest.raises(InputError, match="leaves the prompt out"):
@@ -122,11 +124,11 @@ def test_a_prompt_that_pooling_leaves_out_is_told(
 @pytest.mark.parametrize(("backend", "precision"), [("torch", "int8"), ("onnx", "bf16")])
 def test_a_precision_that_a_backend_lacks_is_told(backend: str, precision: str) -> None:
     with pytest.raises(ValueError, match=f"backend {backend} has no precision {precision}"):
-        EncoderConfig.model_validate({"backend": backend, "precision": precision})
+        read_encoder({"backend": backend, "precision": precision})
 
 
 def test_a_missing_library_is_told(
-    exact: EncoderConfig, exported: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+    exact: TransformerConfig, exported: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"needs onnxruntime, which is not installed\n  .*catena\[onnx\]"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.encoders import Vectors, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.encoders.transformer.memory import forward_within_memory, on_cpu
 from data.errors import InputError
@@ -57,7 +57,7 @@ def test_another_error_is_not_taken_for_it() -> None:
 
 
 def test_an_encoder_counts_and_keeps_its_vectors(tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = load_encoder(EncoderConfig(model=str(tiny()), precision="fp32", device="cpu"))
+    encoder = load_encoder(TransformerConfig(model=str(tiny()), precision="fp32", device="cpu"))
     texts = ["alpha " * (n % 9) for n in range(50)]
     whole = encoder.encode_counted(texts)
     plain = SentenceEncoder._forward
@@ -74,7 +74,7 @@ def test_an_encoder_counts_and_keeps_its_vectors(tiny: Callable[..., Path], monk
 
 
 def test_the_copy_on_the_cpu_computes_the_same_in_fp32(tiny: Callable[..., Path]) -> None:
-    encoder = load_encoder(EncoderConfig(model=str(tiny()), precision="fp32", device="cpu"))
+    encoder = load_encoder(TransformerConfig(model=str(tiny()), precision="fp32", device="cpu"))
     assert isinstance(encoder, SentenceEncoder)
     tokens = encoder.tokenise(["alpha beta", "moon"]).numbers
     expected = encoder._forward(tokens)

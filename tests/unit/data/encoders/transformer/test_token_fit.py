@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import data.lexical
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig, read_encoder
 from data.encoders.transformer.token_fit import fits, token_fit
 from data.partitions import partition_name, write_partition
 from data.passages.sampling import sampled_texts
@@ -28,7 +28,7 @@ GREEK_SYMBOLS = ENGLISH * 5 + " where α is the angle, β the slope and γ the l
 def test_a_script_that_the_model_does_not_know_is_named_once_with_what_to_do(
     text: str, script: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token_fit(EncoderConfig(), [text] * 3)
+    token_fit(TransformerConfig(), [text] * 3)
     (line,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert f"all-MiniLM-L6-v2 does not know the script {script}" in line
     assert "encoder.model" in line and "mode bm25" in line
@@ -39,12 +39,12 @@ def test_a_script_that_the_model_does_not_know_is_named_once_with_what_to_do(
     [ENGLISH, GERMAN, inspect.getsource(data.lexical), GREEK_SYMBOLS, ENGLISH * 20 + HEBREW, "", "1, 2; 3!", "א"],
 )
 def test_what_the_model_knows_or_what_is_rare_is_no_reason_to_warn(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    token_fit(EncoderConfig(), [text])
+    token_fit(TransformerConfig(), [text])
     assert not caplog.records
 
 
 def test_the_figures_are_shares_of_tokens_in_words_of_several_letters() -> None:
-    (made,) = token_fit(EncoderConfig(), [HEBREW, "a river"]).values()
+    (made,) = token_fit(TransformerConfig(), [HEBREW, "a river"]).values()
     hebrew, latin = made["Hebrew"], made["Latin"]
     assert hebrew.single_share == 1.0 and hebrew.tokens_per_word > 4 and hebrew.words == 15
     assert (latin.words, latin.tokens_per_word, latin.single_share, latin.letters) == (1, 1.0, 0.0, 6)
@@ -63,12 +63,12 @@ def test_a_tokenizer_that_was_trained_on_the_script_knows_it() -> None:
     "encoder", [{"hashed": {}}, {"model": "my_package.encoders:load"}, {"model": "/no/such/folder"}]
 )
 def test_encoders_without_a_tokenizer_here_are_not_judged(encoder: dict[str, object]) -> None:
-    assert token_fit(EncoderConfig.model_validate(encoder), [HEBREW]) == {}
+    assert token_fit(read_encoder(encoder), [HEBREW]) == {}
 
 
 def test_members_of_an_ensemble_are_judged_each() -> None:
     members = [{"hashed": {}}, {"precision": "fp32"}]
-    found = token_fit(EncoderConfig.model_validate({"ensemble": {"members": members}}), [ENGLISH])
+    found = token_fit(read_encoder({"ensemble": {"members": members}}), [ENGLISH])
     assert list(found) == ["all-MiniLM-L6-v2"]
 
 

@@ -8,14 +8,24 @@ import pytest
 import torch
 
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig, EndpointConfig, HashedConfig
+from data.encoders.config import (
+    EncoderConfig,
+    EndpointConfig,
+    EndpointEncoderConfig,
+    HashedConfig,
+    HashedEncoderConfig,
+    OnnxConfig,
+    PluginConfig,
+    TransformerConfig,
+    read_encoder,
+)
 from data.encoders.transformer.models import open_model
 from data.encoders.transformer.token_vectors import TokenEncoder, refuse_without_tokens
 from data.errors import InputError
 from data.vectors.projection import random_projection
 
 TEXTS = ["the inverse of a sparse matrix", "", "moon " * 400, "בראשית ברא", "x"]
-MINILM = EncoderConfig(precision="fp32", device="cpu")
+MINILM = TransformerConfig(precision="fp32", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +66,7 @@ def test_no_texts_have_no_tokens(encoder: TokenEncoder) -> None:
 
 def test_the_prompt_is_read_and_its_tokens_are_left_out(tiny: Callable[..., Path]) -> None:
     folder = tiny(prompts={"query": "query : ", "document": ""})
-    tokens = TokenEncoder(load_encoder(EncoderConfig(model=str(folder), precision="fp32", device="cpu")))
+    tokens = TokenEncoder(load_encoder(TransformerConfig(model=str(folder), precision="fp32", device="cpu")))
     plain, asked = tokens.encode(["alpha beta"]), tokens.encode_queries(["alpha beta"])
     whole = tokens._encoder.states(tokens._encoder.tokenise(["query : alpha beta"]).numbers)[0]
     expected = torch.nn.functional.normalize(whole, dim=1).detach().numpy()[3:5]  # behind [CLS] query :
@@ -65,7 +75,7 @@ def test_the_prompt_is_read_and_its_tokens_are_left_out(tiny: Callable[..., Path
 
 
 def test_numbers_that_are_not_finite_name_their_text(tiny: Callable[..., Path]) -> None:
-    tokens = TokenEncoder(load_encoder(EncoderConfig(model=str(tiny()), precision="fp32", device="cpu")))
+    tokens = TokenEncoder(load_encoder(TransformerConfig(model=str(tiny()), precision="fp32", device="cpu")))
     with torch.no_grad():
         next(tokens._encoder._transformer.parameters()).fill_(torch.nan)
     with pytest.raises(InputError, match="not finite for 1 of a batch of 1 texts: 0; text 0 begins 'moon'"):
@@ -86,17 +96,20 @@ def test_memory_that_runs_out_is_counted(encoder: TokenEncoder, monkeypatch: pyt
     np.testing.assert_allclose(halved.vectors, whole.vectors, atol=1e-5)
 
 
-HASHED = EncoderConfig(hashed=HashedConfig(dim=64))
+HASHED = HashedEncoderConfig(hashed=HashedConfig(dim=64))
 
 
 @pytest.mark.parametrize(
     ("config", "named"),
     [
         (HASHED, r"encoder.hashed: hashed TF-IDF \(64 dimensions\)"),
-        (EncoderConfig(endpoint=EndpointConfig(base_url="http://x/v1", model="m")), "encoder.endpoint: m at http://x"),
-        (EncoderConfig.model_validate({"ensemble": {"members": [{}, HASHED]}}), "encoder.ensemble: concatenation of"),
-        (EncoderConfig(backend="onnx"), "encoder.backend: onnx"),
-        (EncoderConfig(fallback=(EncoderConfig(device="cpu"), HASHED)), "encoder.fallback.1.hashed"),
+        (
+            EndpointEncoderConfig(endpoint=EndpointConfig(base_url="http://x/v1", model="m")),
+            "encoder.endpoint: m at http://x",
+        ),
+        (read_encoder({"ensemble": {"members": [{}, HASHED]}}), "encoder.ensemble: concatenation of"),
+        (OnnxConfig(), "encoder.backend: onnx"),
+        (read_encoder({"fallback": [{"device": "cpu"}, {"hashed": {}}]}), "encoder.fallback.1.hashed"),
     ],
 )
 def test_an_encoder_without_tokens_is_refused_before_it_is_loaded(config: EncoderConfig, named: str) -> None:
@@ -106,7 +119,7 @@ def test_an_encoder_without_tokens_is_refused_before_it_is_loaded(config: Encode
 
 
 def test_an_encoder_of_ones_own_is_refused_when_it_is_loaded() -> None:
-    own = EncoderConfig(model="benchmarks.embed.stub_encoder:load")
+    own = PluginConfig(model="benchmarks.embed.stub_encoder:load")
     refuse_without_tokens(own)
     with pytest.raises(InputError, match="gives a text's vector but not those of its tokens"):
         TokenEncoder(load_encoder(own))

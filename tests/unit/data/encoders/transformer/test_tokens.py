@@ -12,7 +12,7 @@ from data.cache.encoder import CachedEncoder
 from data.cache.memory import MemoryTier
 from data.embedding.actor import _encode
 from data.encoders import load_encoder
-from data.encoders.config import EncoderConfig
+from data.encoders.config import TransformerConfig
 from data.encoders.transformer.models import open_model
 from data.encoders.transformer.tokens import CHARACTERS_PER_TOKEN, Tokeniser, Truncate
 from data.errors import InputError
@@ -67,7 +67,7 @@ def test_what_was_never_tokenised_is_estimated_and_takes_no_time(tiny: Callable[
 
 
 def test_error_names_the_passage_and_its_tokens(tiny: Callable[..., Path]) -> None:
-    encoder = load_encoder(EncoderConfig(model=str(tiny()), truncate="error", precision="fp32", device="cpu"))
+    encoder = load_encoder(TransformerConfig(model=str(tiny()), truncate="error", precision="fp32", device="cpu"))
     assert encoder.encode(["alpha"] * 3).shape == (3, 32)
     with pytest.raises(InputError, match=r"text 2 has about 43 tokens, the model reads 16; 1 more beside it"):
         encoder.encode(["alpha", "beta", LONG, LONG])
@@ -75,7 +75,7 @@ def test_error_names_the_passage_and_its_tokens(tiny: Callable[..., Path]) -> No
 
 
 def test_a_text_that_is_refused_is_told_with_its_document(tiny: Callable[..., Path]) -> None:
-    encoder = load_encoder(EncoderConfig(model=str(tiny()), truncate="error", precision="fp32", device="cpu"))
+    encoder = load_encoder(TransformerConfig(model=str(tiny()), truncate="error", precision="fp32", device="cpu"))
     cached = CachedEncoder(encoder, "document", TieredCache([MemoryTier(1, encoder.dim, 60.0)], encoder.dim))
     cached.encode(["alpha"])
     with pytest.raises(InputError, match=r"part-0: document d2: encoder.truncate: text 1 has about 43 tokens"):
@@ -83,7 +83,7 @@ def test_a_text_that_is_refused_is_told_with_its_document(tiny: Callable[..., Pa
 
 
 def test_dropped_tokens_stand_where_their_text_does(tiny: Callable[..., Path]) -> None:
-    encoder = load_encoder(EncoderConfig(model=str(tiny()), precision="fp32", device="cpu"))
+    encoder = load_encoder(TransformerConfig(model=str(tiny()), precision="fp32", device="cpu"))
     texts = ["alpha " * n for n in (3, 40, 2, 15, 14)] * 200  # more than are tokenised at once
     encoded = encoder.encode_counted(texts)
     assert encoded.dropped.tolist() == [0, 26, 0, 1, 0] * 200
@@ -93,7 +93,7 @@ def test_dropped_tokens_stand_where_their_text_does(tiny: Callable[..., Path]) -
 def test_the_two_ends_give_other_vectors_and_another_fingerprint(tiny: Callable[..., Path]) -> None:
     folder = str(tiny())
     end, start, error = (
-        load_encoder(EncoderConfig(model=folder, truncate=truncate, precision="fp32", device="cpu"))
+        load_encoder(TransformerConfig(model=folder, truncate=truncate, precision="fp32", device="cpu"))
         for truncate in ("end", "start", "error")
     )
     assert float((end.encode([LONG]) * start.encode([LONG])).sum()) < 0.99
@@ -101,6 +101,6 @@ def test_the_two_ends_give_other_vectors_and_another_fingerprint(tiny: Callable[
 
 
 def test_a_prompt_without_room_for_texts_is_refused(tiny: Callable[..., Path]) -> None:
-    config = EncoderConfig(model=str(tiny()), document_prompt="alpha " * 20, precision="fp32", device="cpu")
+    config = TransformerConfig(model=str(tiny()), document_prompt="alpha " * 20, precision="fp32", device="cpu")
     with pytest.raises(InputError, match="a prompt of 21 tokens leaves no room for texts in 16"):
         load_encoder(config)
