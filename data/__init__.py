@@ -20,5 +20,6 @@ Follow a document through these modules in this order:
 ``graph``       links to a graph and its splits; ``pair_features`` describes a pair of documents by its neighbourhood
 ``cache``       vectors that were computed before: in process, in Redis, in earlier artifacts
 ``artifacts``   where every stage keeps its output; ``errors`` how a user's mistake is told;
-                ``locks`` keeps two processes off one file
+                ``locks`` keeps two processes off one file; ``imports`` finds and identifies code of the user's own;
+                ``labels`` says what a document is called where people read of it
 """

@@ -76,3 +76,15 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     options = sorted(allowed)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(options)}"
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error's type and message, and the line of code that raised it."""
+    message = str(error).strip().splitlines()
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<"):  # what Python's own import machinery calls its files
+            place = f" ({file}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}{f': {message[0]}' if message else ''}{place}"

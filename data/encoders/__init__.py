@@ -26,7 +26,9 @@ from data.encoders.config import (
     SingleEncoder,
     TransformerConfig,
 )
+from data.encoders.model_config import PLUGIN_KEY
 from data.errors import InputError
+from data.imports import load
 
 logger = logging.getLogger("catena")
 
@@ -151,9 +153,7 @@ def check_model(config: EncoderConfig) -> None:
             case HashedEncoderConfig():
                 _check_file("hashed.idf", encoder.hashed.idf, "catena encoder idf RUN.yaml")
             case PluginConfig():
-                from data.encoders.plugin import find_factory
-
-                find_factory(encoder.model)
+                load(PLUGIN_KEY, encoder.model)
             case TransformerConfig() | OnnxConfig():
                 from data.encoders.transformer.models import find_model
 

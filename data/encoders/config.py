@@ -15,6 +15,7 @@ from pydantic_settings import CliSuppress
 from data.artifacts import StageConfig
 from data.encoders.model_config import ModelConfig, OneEncoder, OnnxConfig, PluginConfig, TorchConfig, TransformerConfig
 from data.encoders.sections import API_KEY_VARIABLE, EndpointConfig, HashedConfig, digest
+from data.imports import is_import_path
 
 __all__ = [
     "API_KEY_VARIABLE",
@@ -116,7 +117,7 @@ def _kind_of_model(keys: Mapping[str, object]) -> str:
     model = str(keys.get("model", ""))
     if keys.get("backend") == "onnx":
         return "onnx"
-    return "plugin" if ":" in model and not model.startswith(("/", ".")) else "transformer"
+    return "plugin" if is_import_path(model) else "transformer"
 
 
 class EnsembleConfig(StageConfig):

@@ -4,19 +4,21 @@ import hashlib
 from pathlib import Path
 
 from data.encoders.chain import encoders_in
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, PluginConfig
 
 BLOCKS, BLOCK = 64, 16_384  # of a file that is read in part: weights of other values differ in all of them
 
 
 def contents(config: EncoderConfig) -> dict[str, str]:
-    """A digest of each file or folder that an encoder and all in it name and that is there, by path.
+    """A digest of each file or folder that an encoder and all in it name and that is there, and of code of the user's.
 
     An artifact is known by it: other weights under the same path make other vectors. Of a large file 64 blocks spread
     over it are read, and its size, so that a model of gigabytes costs no time.
     """
-    named = {path for encoder in encoders_in(config) for path in encoder.files() if path.exists()}
-    return {str(path): _digest(path) for path in sorted(named)}
+    encoders = [*encoders_in(config)]
+    named = {path for encoder in encoders for path in encoder.files() if path.exists()}
+    code = {encoder.model: encoder.code() for encoder in encoders if isinstance(encoder, PluginConfig)}
+    return {str(path): _digest(path) for path in sorted(named)} | code
 
 
 def _digest(path: Path) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import CliSuppress
 
 from data.artifacts import StageConfig
+from data.imports import code_digest
 
 Short = Literal["fp32", "bf16", "fp16"]
 
@@ -164,6 +165,9 @@ class TransformerConfig(TorchConfig):
     )
 
 
+PLUGIN_KEY = "encoder.model"  # where the import path stands in a run file
+
+
 class PluginConfig(TorchConfig):
     """An encoder of the user's own, made by a function that an import path names and that is handed this config."""
 
@@ -172,6 +176,14 @@ class PluginConfig(TorchConfig):
     def files(self) -> Iterator[Path]:
         """None: the function may read what it likes."""
         yield from ()
+
+    def code(self) -> str:
+        """What tells its code from any other.
+
+        Raises:
+            InputError: if there is no such module.
+        """
+        return code_digest(PLUGIN_KEY, self.model)
 
 
 class OnnxConfig(ModelConfig):

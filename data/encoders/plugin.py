@@ -1,6 +1,5 @@
 """Encoders of the user's own, named by an import path."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +7,9 @@ import numpy as np
 
 from data.encoders import Encoded, Encoder, Vectors
 from data.encoders.config import PluginConfig
+from data.encoders.model_config import PLUGIN_KEY
 from data.errors import InputError
+from data.imports import load
 from data.measuring import Reporting
 from data.words import count_words
 
@@ -17,16 +18,18 @@ class PluginEncoder:
     """Puts what a user's encoder may leave out beside what it has: unit length, counts, a fingerprint.
 
     Args:
-        name: its import path, the fingerprint where it names none.
+        name: its import path.
         encoder: has ``dim`` and ``encode(texts) -> (n, dim)``; may have ``encode_queries``,
             ``fingerprint``, ``precision``, ``cosine_to_fp32`` and ``count_tokens(texts) -> (n,)``.
+        code: digest of its code; with the name it is the fingerprint of an encoder that brings none.
     """
 
-    def __init__(self, name: str, encoder: Any) -> None:  # noqa: ANN401 - whatever the user's function returns
+    def __init__(self, name: str, encoder: Any, code: str = "") -> None:  # noqa: ANN401 - whatever the user's function returns
+        self._name = name
         self._encoder = encoder
         self._reporting = Reporting(f"tokens of {name}")
         self.dim = int(encoder.dim)
-        self.fingerprint = str(getattr(encoder, "fingerprint", name))
+        self.fingerprint = str(getattr(encoder, "fingerprint", f"{name} {code}".strip()))
         self.precision = str(getattr(encoder, "precision", "own"))
         self.cosine_to_fp32 = float(getattr(encoder, "cosine_to_fp32", 1.0))
 
@@ -42,7 +45,7 @@ class PluginEncoder:
         vectors: Vectors = np.array(encode(list(texts)), dtype=np.float32)
         if vectors.shape != (len(texts), self.dim) or not np.isfinite(vectors).all():
             raise InputError(
-                f"encoder {self.fingerprint}: {len(texts)} texts gave an array of shape {vectors.shape}"
+                f"encoder {self._name}: {len(texts)} texts gave an array of shape {vectors.shape}"
                 f"{'' if np.isfinite(vectors).all() else ' with values that are not finite'}",
                 f"Let its encode return finite numbers of shape (texts, {self.dim}).",
             )
@@ -72,7 +75,7 @@ def load_plugin(config: PluginConfig, batch_tokens: int, threads: int | None) ->
     Raises:
         InputError: if there is no such function, or what it returns is no encoder.
     """
-    encoder = find_factory(config.model)(config)
+    encoder = load(PLUGIN_KEY, config.model)(config)
     if any(kind.__name__ == "SentenceTransformer" for kind in type(encoder).__mro__):
         from data.encoders.transformer.encoder import SentenceEncoder
         from data.encoders.transformer.models import bounded
@@ -85,25 +88,4 @@ def load_plugin(config: PluginConfig, batch_tokens: int, threads: int | None) ->
             f"encoder.model: {config.model} returned {type(encoder).__name__}, which lacks `dim` or `encode`",
             "Return an object with `dim` and `encode(texts)`.",
         )
-    return PluginEncoder(config.model, encoder)
-
-
-def find_factory(path: str) -> Callable[[PluginConfig], Any]:
-    """The function an import path names.
-
-    Raises:
-        InputError: if it cannot be imported or called.
-    """
-    module, _, name = path.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise InputError(
-            f"encoder.model: {path}: {error}", "Put the package's folder on PYTHONPATH, or install it."
-        ) from error
-    if not callable(factory):
-        raise InputError(
-            f"encoder.model: {path}: {module} has no function {name!r}", "Check the name behind the colon."
-        )
-    found: Callable[[PluginConfig], Any] = factory
-    return found
+    return PluginEncoder(config.model, encoder, config.code())

@@ -6,22 +6,20 @@ A step is a function, or a class whose objects are called, of one item or of a l
 """
 
 import asyncio
-import importlib
 import inspect
 import re
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
-from data.errors import InputError, nearest
-from data.sources.function import with_current_folder
-from data.sources.paths import stamp
+from data.errors import InputError, in_one_line
+from data.imports import IMPORT_PATH, code_digest, load
 
+KEY = "steps"
 Marked = TypeVar("Marked", bound=Callable[..., Any])
 # An annotation that says list, as it is printed: list[dict[str, str]], collections.abc.Sequence[Document], ...
 _LIST = re.compile(r"^(typing\.|collections\.abc\.|<class ')?([Ll]ist|[Tt]uple|Sequence|Collection|Iterable)\b")
@@ -32,7 +30,7 @@ class StepConfig(StageConfig):
 
     execution: ClassVar[frozenset[str]] = frozenset({"batch_items", "concurrency", "workers"})
 
-    path: str = Field(pattern=r"^[\w.]+:\w+$", description="import path of a function or class, my_package.steps:clean")
+    path: str = Field(pattern=IMPORT_PATH, description="import path of a function or class, my_package.steps:clean")
     arguments: dict[str, Any] = Field({}, description="keyword arguments of the function or of the constructor")
     batch_items: int = Field(64, ge=1, description="most items that a step of a list is given at once")
     concurrency: int = Field(16, ge=1, description="most calls of an async step that one worker awaits at once")
@@ -97,14 +95,15 @@ class Step:
         return [result for part in results for result in part]
 
     def _build(self) -> None:
-        found = find_step(self._config.path)
+        found = load(KEY, self._config.path)
         call: Any = found
         try:
             if inspect.isclass(found):
                 call = found(**self._config.arguments)
         except Exception as error:  # the user's constructor may raise anything
             raise InputError(
-                f"step {self._config.path} cannot be constructed: {_told(error)}", "Mend the class, or its arguments."
+                f"step {self._config.path} cannot be constructed: {in_one_line(error)}",
+                "Mend the class, or its arguments.",
             ) from error
         self._takes_list = takes_list(found)
         if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004
@@ -124,7 +123,7 @@ class Step:
         except Exception as error:  # the user's step may raise anything
             for position, item in enumerate(batch if len(batch) > 1 else ()):
                 self._apply(start + position, [item])  # raises where it is this one
-            raise FailedItem(start if len(batch) == 1 else None, _told(error)) from error
+            raise FailedItem(start if len(batch) == 1 else None, in_one_line(error)) from error
 
     async def _await_all(self, batches: list[tuple[int, list[Any]]]) -> list[list[Any]]:
         free = asyncio.Semaphore(self._config.concurrency)
@@ -149,7 +148,7 @@ class Step:
         except Exception as error:  # the user's step may raise anything
             for position, item in enumerate(batch if len(batch) > 1 else ()):
                 await self._await(start + position, [item])
-            raise FailedItem(start if len(batch) == 1 else None, _told(error)) from error
+            raise FailedItem(start if len(batch) == 1 else None, in_one_line(error)) from error
 
     def _checked(self, result: Any, batch: list[Any]) -> list[Any]:  # noqa: ANN401 - whatever the user's step returns
         if not self._takes_list:
@@ -174,47 +173,11 @@ def takes_list(step: Callable[..., Any]) -> bool:
     return bool(_LIST.match(annotation if isinstance(annotation, str) else str(annotation)))
 
 
-def find_step(path: str) -> Callable[..., Any]:
-    """The function or class at an import path.
-
-    Raises:
-        InputError: if there is none, or importing its module fails.
-    """
-    module, _, name = path.partition(":")
-    with_current_folder()
-    try:
-        imported = importlib.import_module(module)
-    except Exception as error:  # a module of the user's may raise anything when it is imported
-        raise InputError(
-            f"step {path}: {module} cannot be imported: {_told(error)}",
-            "Install its package, put its folder on PYTHONPATH, or start from the folder that holds it.",
-        ) from error
-    found = getattr(imported, name, None)
-    if not callable(found):
-        public = [key for key, value in vars(imported).items() if callable(value) and not key.startswith("_")]
-        raise InputError(
-            f"step {path}: {module} has no function or class {name!r}; {nearest(name, public)}",
-            "Check the name behind the colon.",
-        )
-    step: Callable[..., Any] = found
-    return step
-
-
 def code_stamp(config: StepConfig) -> str:
-    """Size and time of the file of a step's module: where it changes, the step may do something else.
+    """What tells the code of a step from any other: where it changes, the step may do something else.
 
     Raises:
         InputError: if there is no such step.
     """
-    file = getattr(importlib.import_module(find_step(config.path).__module__), "__file__", None)
-    return stamp(Path(file)) if file else ""
-
-
-def _told(error: BaseException) -> str:
-    """An error in a line, with the place that raised it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""
-    message = str(error).strip().splitlines()
-    return f"{type(error).__name__}{f': {message[0]}' if message else ''}{place}"
+    load(KEY, config.path)
+    return code_digest(KEY, config.path)

@@ -68,14 +68,14 @@ class SourceConfig(StageConfig):
 
 
 def fingerprint(config: SourceConfig) -> dict[str, str]:
-    """What the corpus is made of: size and time of each file, or version of each package.
+    """What the corpus is made of: size and time of each file, version of each package, digest of a function's code.
 
     Raises:
         InputError: if something of it is missing; the remedy is the run file's own word on where to get it.
     """
     try:
         reader = config.reader
-        if isinstance(reader, PydocsSource):
+        if isinstance(reader, PydocsSource | FunctionSource):
             return reader.versions()
         files = reader.files()
         with ThreadPoolExecutor(AHEAD) as pool:  # remote storage takes its time to answer for each

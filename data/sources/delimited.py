@@ -111,8 +111,14 @@ class _Feed:
 
     def __init__(self, source: Iterator[Line]) -> None:
         self.record: list[Line] = []
+        self.problem = ""
         self.ended = False
         self._source = source
+
+    def begin(self) -> None:
+        """Forget the lines of the record before."""
+        self.record = []
+        self.problem = ""
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -123,6 +129,7 @@ class _Feed:
             self.ended = True
             raise StopIteration
         self.record.append(line)
+        self.problem = self.problem or line.problem
         return line.text + "\n"
 
 
@@ -141,7 +148,7 @@ def _fields(
         strict=True,
     )
     while True:
-        feed.record = []
+        feed.begin()
         try:
             fields = next(reader, None)
         except csv.Error as error:
@@ -150,8 +157,8 @@ def _fields(
             continue
         if fields is None:
             return
-        if bad := next((line for line in feed.record if line.problem), None):
-            yield from _broken(feed.record, bad.problem)
+        if feed.problem:
+            yield from _broken(feed.record, feed.problem)
         elif fields:
             yield feed.record[0].number, fields
 

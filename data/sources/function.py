@@ -1,17 +1,14 @@
 """Any other source: a function of the user's own, named by its import path."""
 
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import Field
 
 from data.artifacts import StageConfig
-from data.errors import InputError
+from data.errors import InputError, in_one_line
+from data.imports import IMPORT_PATH, code_digest, load
 from data.missing import is_missing
 from data.sources.cells import shortened
 from data.sources.fields import row_or_reject, shown
@@ -19,6 +16,7 @@ from data.sources.files import DocumentFiles, LinkFiles, QrelFiles, QueryFiles, 
 from data.sources.lines import Record
 from data.sources.rows import TABLE_OF, Reading, ReadTask, Reject, Row
 
+KEY = "source.function.path"
 ANY = "-"  # the file mappings below are used for their columns; there is no path
 BUILDERS: Mapping[str, TableFiles] = {
     "documents": DocumentFiles(path=ANY, time="time"),
@@ -36,51 +34,20 @@ class FunctionSource(StageConfig):
     columns of the tables.
     """
 
-    path: str = Field(pattern=r"^[\w.]+:\w+$", description="import path of the function, my_package.corpora:load")
+    path: str = Field(pattern=IMPORT_PATH, description="import path of the function, my_package.corpora:load")
     arguments: dict[str, Any] = Field({}, description="keyword arguments it is called with")
 
-    def files(self) -> list[Path]:
-        """The file of its module, so that a change of the code is a new corpus."""
-        module = self.path.partition(":")[0]
-        with_current_folder()
-        try:
-            spec = importlib.util.find_spec(module)
-        except ImportError:
-            spec = None
-        if spec is None:
-            raise InputError(
-                f"source.function.path: no module {module!r}",
-                "Install its package, or start from the folder that holds it.",
-            )
-        return [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
+    def versions(self) -> dict[str, str]:
+        """What its code says, so that changed code is a new corpus.
+
+        Raises:
+            InputError: if there is no such module.
+        """
+        return {self.path: code_digest(KEY, self.path)}
 
     def tasks(self) -> list[ReadTask]:
         """One: only the function knows how it could be split."""
         return [ReadTask(self.path, "row", partial(called, self.path, self.arguments))]
-
-
-def with_current_folder() -> None:
-    """Let modules of the folder that Catena was started in be imported; an installed command does not see them."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-
-
-def load(path: str) -> Callable[..., Iterable[Mapping[str, Any]]]:
-    """The function at an import path.
-
-    Raises:
-        InputError: if there is none.
-    """
-    module, _, name = path.partition(":")
-    with_current_folder()
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"source.function.path: {path}: {error}", "Check the import path, my_package.corpora:load."
-        ) from None
-    loaded: Callable[..., Iterable[Mapping[str, Any]]] = found
-    return loaded
 
 
 def called(path: str, arguments: Mapping[str, Any]) -> Reading:
@@ -89,7 +56,7 @@ def called(path: str, arguments: Mapping[str, Any]) -> Reading:
     Raises:
         InputError: if the function raises anything; the message names the line.
     """
-    function = load(path)
+    function = load(KEY, path)
     position = 0
     try:
         for position, item in enumerate(function(**arguments), start=1):
@@ -98,7 +65,7 @@ def called(path: str, arguments: Mapping[str, Any]) -> Reading:
         raise
     except Exception as error:
         raise InputError(
-            f"{path} raised {type(error).__name__} after {position} rows: {error} {_where(error)}", "Mend the function."
+            f"{KEY}: {path} failed after {position} rows: {in_one_line(error)}", "Mend the function."
         ) from error
 
 
@@ -131,10 +98,3 @@ def _table(record: Mapping[str, Any]) -> str:
     if "source" in record and "target" in record:
         return "links"
     return "qrels" if "query_id" in record else "documents"
-
-
-def _where(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""

@@ -24,6 +24,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 90
 JOB_TIMEOUT_S = 240
+STAGES = ("ingest", "steps", "chunk", "embed")
 
 
 def validated(path: Path) -> dict[str, Any]:
@@ -138,8 +139,14 @@ def status(head: Head, token: str | None) -> int:
         return 0
 
 
-def submit(head: Head, *words: str) -> subprocess.CompletedProcess[str]:
-    """``ray job submit`` as the README has it, with ``python -m ray_apps.embed`` and what follows it."""
+def submit(head: Head, *words: str, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    """``ray job submit`` as the README has it, with ``python -m ray_apps.embed`` and what follows it.
+
+    Args:
+        head: where to.
+        words: of the command.
+        folder: the working directory that goes with the job.
+    """
     command = [
         "ray",
         "job",
@@ -149,12 +156,12 @@ def submit(head: Head, *words: str) -> subprocess.CompletedProcess[str]:
         "--working-dir",
         ".",
         "--runtime-env",
-        "runtime_env.yaml",
+        str(REPOSITORY / "runtime_env.yaml"),
     ]
     return subprocess.run(
         [*command, "--", "python", "-m", "ray_apps.embed", *words],
         env=head.environment,
-        cwd=REPOSITORY,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=JOB_TIMEOUT_S,
@@ -181,3 +188,66 @@ def test_a_mistake_in_a_submitted_job_fails_it_with_the_message(head: Head) -> N
     done = submit(head, "runs/demo.yaml", "--embed.batch-token", "9")
     assert done.returncode != 0
     assert "unknown flag --embed.batch-token; did you mean '--embed.batch-tokens'?" in done.stdout + done.stderr
+
+
+OWN_CODE = {
+    "own_project/__init__.py": "",
+    "own_project/words.py": "WORDS = 'moon sea harbour tide'.split()\n",
+    "own_project/corpus.py": """from own_project.words import WORDS
+
+def load():
+    for word in WORDS:
+        yield {"id": word, "title": word, "text": f"about the {word}"}
+""",
+    "own_project/steps.py": """def shout(document):
+    return {**document, "text": document["text"].upper()}
+""",
+    "own_project/encoders.py": """class Letters:
+    dim = 26
+
+    def encode(self, texts):
+        return [[1.0 + text.lower().count(chr(97 + n)) for n in range(26)] for text in texts]
+
+def load(config):
+    return Letters()
+""",
+    "run.yaml": """name: own
+ray: {num_cpus: 2}
+source: {function: {path: "own_project.corpus:load"}}
+steps: ["own_project.steps:shout"]
+encoder: {model: "own_project.encoders:load"}
+""",
+}
+
+
+def test_a_submitted_job_keeps_what_the_same_code_made_elsewhere(head: Head, tmp_path: Path) -> None:
+    for name, content in OWN_CODE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    words = ["run.yaml", "--workspace", str(head.home / "own"), "--json"]
+    local = subprocess.run(
+        [sys.executable, "-m", "ray_apps.embed", *words],
+        env=head.environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=JOB_TIMEOUT_S,
+        check=False,
+    )
+    assert local.returncode == 0, local.stderr[-3000:]
+    made = json.loads(local.stdout.splitlines()[-1])
+    assert made["embed"]["documents"] == 4
+    os.utime(tmp_path / "own_project" / "words.py", (1, 1))  # written again, and sent to another folder
+
+    done = submit(head, *words, folder=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    again = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"run"')))
+    assert again["artifact"] == made["artifact"]
+    assert again["embed"] == made["embed"]  # its seconds too: it was not made anew
+    assert [len(list((head.home / "own" / stage).iterdir())) for stage in STAGES] == [1, 1, 1, 1]
+
+    (tmp_path / "own_project" / "words.py").write_text("WORDS = ['moon']\n")
+    changed = submit(head, *words, folder=tmp_path)
+    assert changed.returncode == 0, changed.stdout[-3000:] + changed.stderr[-3000:]
+    other = json.loads(next(line for line in changed.stdout.splitlines() if line.startswith('{"run"')))
+    assert (other["embed"]["documents"], other["artifact"] != made["artifact"]) == (1, True)

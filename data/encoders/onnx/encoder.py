@@ -1,14 +1,17 @@
-"""A sentence-transformers model that ONNX Runtime computes: tokens, batches and order are ``SentenceEncoder``'s own."""
+"""A sentence-transformers model that ONNX Runtime computes, on the batches of texts that torch computes too."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from data.encoders import Encoded, Vectors
 from data.encoders.config import OnnxConfig
 from data.encoders.onnx.export import INPUTS, MODEL, OUTPUT, Export, read_export, require
-from data.encoders.transformer.encoder import SentenceEncoder
+from data.encoders.transformer.batches import BatchModel, TextBatches
+from data.encoders.transformer.encoder import SentenceEncoder, TorchModel
 from data.encoders.transformer.precision import SMALLEST_COSINE, TEXTS
 from data.errors import InputError
 
@@ -16,69 +19,43 @@ if TYPE_CHECKING:
     import torch
 
 
-class OnnxEncoder(SentenceEncoder):
-    """Runs an exported model; all else is inherited.
+class OnnxModel:
+    """An exported graph in a session of ONNX Runtime.
 
     On a CPU a run keeps to the thread that calls it, so batches go side by side as torch's do. On a GPU the input is
     read, and the output written, where torch holds them.
+
+    Args:
+        session: an onnxruntime.InferenceSession.
+        precision: of the graph, ``fp32`` or ``int8``.
+        in_torch: the model that was exported, which computes what does not fit on a GPU; None on a CPU.
+        dim: dimensions of a vector.
+        device: where the session computes.
     """
 
-    shows_tokens = False  # its graph ends in a text's vector
-    _session: Any = None  # an onnxruntime.InferenceSession; None until the model's own vectors are known
-    _computes_on = "cpu"
+    def __init__(
+        self,
+        session: Any,  # noqa: ANN401 - onnxruntime has no types
+        precision: str,
+        in_torch: TorchModel | None,
+        dim: int,
+        device: "torch.device",
+    ) -> None:
+        self._session, self._in_torch = session, in_torch
+        self.precision, self.dim, self.device = precision, dim, device
 
-    @classmethod
-    def load(cls, config: OnnxConfig, batch_tokens: int, threads: int | None) -> Self:  # type: ignore[override]
-        """Open the model for its tokenizer, and its exported graph for the rest.
-
-        Raises:
-            InputError: if there is no such model, no exported graph of it, ONNX Runtime is not installed or lacks the
-                device, or the graph's vectors in fp32 are not the model's.
-        """
-        require("onnxruntime")
-        if config.exported is None:
-            raise InputError(
-                "encoder.exported: backend onnx runs an exported model, and none is named",
-                "Start it through a run, which exports the model, or name a folder that a run has made.",
-            )
-        described = read_export(config.exported)
-        encoder = super().load(config.in_fp32(), batch_tokens, threads)
-        if not all(getattr(head, "include_prompt", True) for head in encoder._heads):
-            raise InputError(
-                f"encoder.backend: onnx: pooling of {config.model} leaves the prompt out, which its graph cannot",
-                "Use backend: torch.",
-            )
-        wanted = "fp32" if config.precision == "auto" else config.precision
-        if (described.model, described.precision) != (encoder.fingerprint, wanted):
-            raise InputError(
-                f"encoder.exported: {config.exported} holds model {described.model} in {described.precision}; "
-                f"{config.model} is {encoder.fingerprint}, in {wanted}",
-                "Leave encoder.exported out: the run exports the model that it names.",
-            )
-        own = encoder.encode_here(TEXTS)
-        encoder._session = open_session(config.exported / MODEL, encoder.device.type)
-        encoder._computes_on = encoder.device.type
-        encoder.precision, encoder.fingerprint = wanted, fingerprint_of(described)
-        encoder.cosine_to_fp32 = float((own * encoder.encode_here(TEXTS)).sum(axis=1).min())
-        if wanted == "fp32" and not encoder.cosine_to_fp32 >= SMALLEST_COSINE:
-            raise InputError(
-                f"encoder.backend: onnx: vectors are not the model's: smallest cosine {encoder.cosine_to_fp32:.5f}, "
-                f"needed {SMALLEST_COSINE}",
-                "Use backend: torch.",
-            )
-        if encoder.device.type == "cpu":
-            encoder._transformer, encoder._heads = None, []  # the session has the weights
-        return encoder
-
-    def _unit(self, features: "dict[str, Any]") -> "torch.Tensor":
+    def unit(self, features: "dict[str, Any]") -> "torch.Tensor":
+        """Vectors of unit length, float32 of shape (n, dim), where the features are."""
         import torch
 
-        if self._session is None or features[INPUTS[0]].device.type != self._computes_on:  # the last resort on a CPU
-            return super()._unit(features)
         if features[INPUTS[0]].device.type != "cpu":
             return self._unit_on_gpu(features)
         (vectors,) = self._session.run([OUTPUT], {name: features[name].numpy() for name in INPUTS})
         return torch.from_numpy(vectors)
+
+    def on_cpu(self) -> BatchModel:
+        """The model in torch: the session computes on the GPU alone."""
+        return self if self._in_torch is None else self._in_torch.on_cpu()
 
     def _unit_on_gpu(self, features: "dict[str, Any]") -> "torch.Tensor":
         """One run whose input and output stay on the GPU."""
@@ -95,6 +72,77 @@ class OnnxEncoder(SentenceEncoder):
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
         return vectors
+
+
+class OnnxEncoder:
+    """Batches of texts, tokenised as the model's are, and an exported graph that computes them.
+
+    Args:
+        batches: with an ``OnnxModel``.
+        fingerprint: of the exported model.
+        cosine_to_fp32: smallest cosine of its vectors to the model's own.
+    """
+
+    def __init__(self, batches: TextBatches, fingerprint: str, cosine_to_fp32: float) -> None:
+        self._batches = batches
+        self.dim, self.precision = batches.model.dim, batches.model.precision
+        self.fingerprint, self.cosine_to_fp32 = fingerprint, cosine_to_fp32
+
+    @classmethod
+    def load(cls, config: OnnxConfig, batch_tokens: int, threads: int | None) -> Self:
+        """Open the model for its tokenizer, and its exported graph for the rest.
+
+        Raises:
+            InputError: if there is no such model, no exported graph of it, ONNX Runtime is not installed or lacks the
+                device, or the graph's vectors in fp32 are not the model's.
+        """
+        require("onnxruntime")
+        if config.exported is None:
+            raise InputError(
+                "encoder.exported: backend onnx runs an exported model, and none is named",
+                "Start it through a run, which exports the model, or name a folder that a run has made.",
+            )
+        described = read_export(config.exported)
+        exact = SentenceEncoder.load(config.in_fp32(), batch_tokens, threads)
+        if not exact.model.pools_prompts:
+            raise InputError(
+                f"encoder.backend: onnx: pooling of {config.model} leaves the prompt out, which its graph cannot",
+                "Use backend: torch.",
+            )
+        wanted = "fp32" if config.precision == "auto" else config.precision
+        if (described.model, described.precision) != (exact.fingerprint, wanted):
+            raise InputError(
+                f"encoder.exported: {config.exported} holds model {described.model} in {described.precision}; "
+                f"{config.model} is {exact.fingerprint}, in {wanted}",
+                "Leave encoder.exported out: the run exports the model that it names.",
+            )
+        session = open_session(config.exported / MODEL, exact.device.type)
+        in_torch = None if exact.device.type == "cpu" else exact.model  # on a CPU the session alone has the weights
+        batches = exact.batches.with_model(OnnxModel(session, wanted, in_torch, exact.dim, exact.device))
+        cosine = float((exact.encode_here(TEXTS) * batches.here(TEXTS)).sum(axis=1).min())
+        if wanted == "fp32" and not cosine >= SMALLEST_COSINE:
+            raise InputError(
+                f"encoder.backend: onnx: vectors are not the model's: smallest cosine {cosine:.5f}, "
+                f"needed {SMALLEST_COSINE}",
+                "Use backend: torch.",
+            )
+        return cls(batches, fingerprint_of(described), cosine)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of documents, float32 of shape (n, dim), unit length, in the order of the texts."""
+        return self._batches.documents(texts).vectors
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of questions: as ``encode``, behind the prompt for them; one that is too long is always cut."""
+        return self._batches.questions(texts)
+
+    def encode_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of documents with the tokens and the padding they took.
+
+        Raises:
+            TextRefused: if a text is too long and the policy is ``error``, or the model's vectors are not finite.
+        """
+        return self._batches.documents(texts)
 
 
 def open_session(path: Path, device: str) -> Any:  # noqa: ANN401 - onnxruntime has no types

@@ -138,9 +138,9 @@ def batches_of(
         texts: in the order in which they are put together.
         size: texts in a batch.
     """
-    tokens = encoder.tokenise(texts, encoder.prompts.document).numbers
+    tokens = encoder.batches.tokenise(texts, encoder.batches.prompts.document).numbers
     for start in range(0, len(tokens), size):
-        features = encoder._features(tokens[start : start + size], 0)
+        features = encoder.batches.features(tokens[start : start + size])
         yield {name: features[name].numpy() for name in INPUTS}
 
 

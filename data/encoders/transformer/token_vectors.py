@@ -66,7 +66,7 @@ class TokenEncoder:
     """
 
     def __init__(self, encoder: Encoder, max_tokens: int | None = None, projection: Projection | None = None) -> None:
-        if not isinstance(encoder, SentenceEncoder) or not encoder.shows_tokens:
+        if not isinstance(encoder, SentenceEncoder):
             raise InputError(
                 f"late: the encoder {encoder.fingerprint} gives a text's vector but not those of its tokens", _REMEDY
             )
@@ -78,7 +78,7 @@ class TokenEncoder:
         self._encoder = encoder
         self._max_tokens = max_tokens
         self._projection = projection
-        self._special = np.array(sorted(encoder.tokenise.special), dtype=np.int64)
+        self._special = np.array(sorted(encoder.batches.tokenise.special), dtype=np.int64)
 
     def encode(self, texts: Sequence[str]) -> TokenVectors:
         """Token vectors of documents, without those of special tokens, of the prompt and of padding.
@@ -89,20 +89,22 @@ class TokenEncoder:
         Raises:
             InputError: if the model's vectors are not finite, or a text does not fit in memory.
         """
-        return self._encode(texts, self._encoder.prompts.document)
+        return self._encode(texts, self._encoder.batches.prompts.document)
 
     def encode_queries(self, texts: Sequence[str]) -> TokenVectors:
         """Token vectors of questions: as ``encode``, behind the prompt for them."""
-        return self._encode(texts, self._encoder.prompts.query)
+        return self._encode(texts, self._encoder.batches.prompts.query)
 
     def _encode(self, texts: Sequence[str], prompt: str) -> TokenVectors:
         from data.encoders.transformer.memory import Tokens, forward_within_memory
 
-        tokens = self._encoder.tokenise(texts, prompt).numbers
-        ahead = len(self._encoder.tokenise.prompt_numbers(prompt))
+        tokens = self._encoder.batches.tokenise(texts, prompt).numbers
+        ahead = len(self._encoder.batches.tokenise.prompt_numbers(prompt))
         kept = [self._kept(text, ahead) for text in tokens]
         counts = np.fromiter(map(len, kept), np.int64, len(kept))
-        batches = token_batches(np.fromiter(map(len, tokens), np.int64, len(tokens)), self._encoder.batch_tokens)
+        batches = token_batches(
+            np.fromiter(map(len, tokens), np.int64, len(tokens)), self._encoder.batches.batch_tokens
+        )
 
         def work(batch: Positions) -> tuple[Vectors, int]:
             def forward(some: Tokens) -> Vectors:
@@ -112,10 +114,10 @@ class TokenEncoder:
 
         of_text: list[Any] = [None] * len(tokens)
         retries = 0
-        for batch, (flat, again) in zip(batches, self._encoder.side_by_side(work, batches), strict=True):
+        for batch, (flat, again) in zip(batches, self._encoder.batches.side_by_side(work, batches), strict=True):
             retries += again
             ends = np.cumsum(counts[batch])
-            self._encoder.check_finite(np.add.reduceat(flat, ends - counts[batch]), batch, texts)
+            self._encoder.batches.check_finite(np.add.reduceat(flat, ends - counts[batch]), batch, texts)
             for position, vectors in zip(batch, np.split(flat, ends[:-1]), strict=True):
                 of_text[position] = vectors
         nothing = np.empty((0, 0 if self._projection is None else self._projection.dim), np.float32)
@@ -129,7 +131,7 @@ class TokenEncoder:
         longest = max(map(len, tokens))
         chosen = np.zeros((len(tokens), longest), dtype=bool)
         for row, (text, places) in enumerate(zip(tokens, kept, strict=True)):
-            chosen[row, places + (longest - len(text) if self._encoder.tokenise.pads_left else 0)] = True
+            chosen[row, places + (longest - len(text) if self._encoder.batches.tokenise.pads_left else 0)] = True
         with torch.inference_mode():
             states = self._encoder.states(tokens)
             states = states[torch.from_numpy(chosen).to(states.device)]

@@ -19,7 +19,7 @@ def test_the_graph_that_is_laid_out_gives_the_models_states_before_pooling(small
     assert {"model.onnx", "config.json", "tokenizer.json"} <= {file.name for file in folder.iterdir()}
     encoder = load_encoder(TransformerConfig(model=str(small_model), device="cpu", precision="fp32"))
     assert isinstance(encoder, SentenceEncoder)
-    tokens = encoder.tokenise(["the moon", "the pilot reads the wind and the sea"], "").numbers
+    tokens = encoder.batches.tokenise(["the moon", "the pilot reads the wind and the sea"], "").numbers
     numbers = np.zeros((2, max(map(len, tokens))), np.int64)
     mask = np.zeros_like(numbers)
     for row, text in enumerate(tokens):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from data.passages.steps import FailedItem, Step, StepConfig, batched, code_stamp, find_step, takes_list
+from data.passages.steps import FailedItem, Step, StepConfig, batched, code_stamp, takes_list
 
 MODULE = """
 import asyncio
@@ -151,29 +151,6 @@ def test_what_says_that_a_step_takes_a_list() -> None:
     assert takes_list(batched(of_anything))
 
 
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("no_such_module:clean", "no_such_module cannot be imported: ModuleNotFoundError"),
-        ("own_steps:dubble", "own_steps has no function or class 'dubble'; did you mean 'double'"),
-        ("own_steps:most", "own_steps has no function or class 'most'"),
-    ],
-)
-@pytest.mark.usefixtures("module")
-def test_a_path_that_leads_nowhere_is_told(path: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        find_step(path)
-
-
-def test_a_module_that_cannot_be_imported_is_told_with_its_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "broken_steps.py").write_text("x = 1\nraise RuntimeError('no licence')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match=r"RuntimeError: no licence \(.*broken_steps\.py, line 2\)"):
-        find_step("broken_steps:clean")
-
-
 def test_a_path_alone_is_enough_and_how_it_is_run_is_no_part_of_what_it_is() -> None:
     step = StepConfig.model_validate("own_steps:double")
     assert step == StepConfig(path="own_steps:double")
@@ -186,3 +163,5 @@ def test_changed_code_is_another_step(module: Any, tmp_path: Path) -> None:  # n
     before = code_stamp(StepConfig(path="own_steps:double"))
     (tmp_path / "own_steps.py").write_text(MODULE + "\n# changed\n")
     assert code_stamp(StepConfig(path="own_steps:double")) != before
+    with pytest.raises(InputError, match="steps: own_steps:gone: own_steps has no function or class 'gone'"):
+        code_stamp(StepConfig(path="own_steps:gone"))

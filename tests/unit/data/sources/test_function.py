@@ -68,16 +68,21 @@ def test_it_yields_any_table(corpora: str) -> None:
 
 def test_its_code_is_part_of_the_fingerprint(corpora: str, tmp_path: Path) -> None:
     config = SourceConfig.model_validate({"function": {"path": f"{corpora}:load"}})
-    assert list(fingerprint(config)) == [str(tmp_path / f"{corpora}.py")]
+    before = fingerprint(config)
+    assert list(before) == [f"{corpora}:load"]
+    (tmp_path / f"{corpora}.py").touch()
+    assert fingerprint(config) == before
+    (tmp_path / f"{corpora}.py").write_text(MODULE + "# changed")
+    assert fingerprint(config) != before
 
 
 def test_what_it_raises_is_told_with_the_line(corpora: str) -> None:
-    with pytest.raises(InputError, match=rf"breaks raised KeyError after 1 rows: 'gone' \(.*{corpora}\.py, line 28\)"):
+    with pytest.raises(InputError, match=rf"breaks failed after 1 rows: KeyError: 'gone' \(.*{corpora}\.py, line 28\)"):
         read(f"{corpora}:breaks")
 
 
 def test_a_wrong_path_is_an_error(corpora: str) -> None:
-    with pytest.raises(InputError, match="has no attribute 'lode'"):
+    with pytest.raises(InputError, match="has no function or class 'lode'; did you mean 'load'"):
         read(f"{corpora}:lode")
     with pytest.raises(InputError, match=r"no module 'absent_package\.corpora'"):
         fingerprint(SourceConfig.model_validate({"function": {"path": "absent_package.corpora:load"}}))

@@ -9,6 +9,7 @@ import torch
 
 from data.encoders import Vectors, load_encoder
 from data.encoders.config import TransformerConfig
+from data.encoders.transformer.batches import TextBatches
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.encoders.transformer.memory import forward_within_memory, on_cpu
 from data.errors import InputError
@@ -60,14 +61,14 @@ def test_an_encoder_counts_and_keeps_its_vectors(tiny: Callable[..., Path], monk
     encoder = load_encoder(TransformerConfig(model=str(tiny()), precision="fp32", device="cpu"))
     texts = ["alpha " * (n % 9) for n in range(50)]
     whole = encoder.encode_counted(texts)
-    plain = SentenceEncoder._forward
+    plain = TextBatches.forward
 
-    def tight(self: SentenceEncoder, tokens: Sequence[Sequence[int]], prompt_tokens: int = 0) -> Vectors:
+    def tight(self: TextBatches, tokens: Sequence[Sequence[int]], prompt_tokens: int = 0) -> Vectors:
         if len(tokens) > 20:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return plain(self, tokens, prompt_tokens)
 
-    monkeypatch.setattr(SentenceEncoder, "_forward", tight)
+    monkeypatch.setattr(TextBatches, "forward", tight)
     halved = encoder.encode_counted(texts)
     assert (whole.oom_retries, halved.oom_retries) == (0, 3)
     np.testing.assert_allclose(halved.vectors, whole.vectors, atol=1e-5)
@@ -76,10 +77,10 @@ def test_an_encoder_counts_and_keeps_its_vectors(tiny: Callable[..., Path], monk
 def test_the_copy_on_the_cpu_computes_the_same_in_fp32(tiny: Callable[..., Path]) -> None:
     encoder = load_encoder(TransformerConfig(model=str(tiny()), precision="fp32", device="cpu"))
     assert isinstance(encoder, SentenceEncoder)
-    tokens = encoder.tokenise(["alpha beta", "moon"]).numbers
-    expected = encoder._forward(tokens)
-    encoder._transformer.to(torch.bfloat16)
-    np.testing.assert_allclose(encoder._forward_on_cpu(tokens, 0), expected, atol=0.02)
-    twin = on_cpu(encoder._transformer)
+    tokens = encoder.batches.tokenise(["alpha beta", "moon"]).numbers
+    expected = encoder.batches.forward(tokens)
+    encoder.model.transformer.to(torch.bfloat16)
+    np.testing.assert_allclose(encoder.batches.forward_on_cpu(tokens), expected, atol=0.02)
+    twin = on_cpu(encoder.model.transformer)
     assert {parameter.dtype for parameter in twin.parameters()} == {torch.float32}
-    assert {parameter.dtype for parameter in encoder._transformer.parameters()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in encoder.model.transformer.parameters()} == {torch.bfloat16}

@@ -75,9 +75,9 @@ def test_vectors_that_are_not_the_models_own_are_refused_with_figures(tiny: Call
 
 def test_padding_stands_where_the_tokenizer_wants_it(tiny: Callable[..., Path]) -> None:
     encoder = load(tiny())
-    right = encoder._features([[7, 8, 9], [7]], 0)
-    encoder.tokenise.pads_left = True
-    left = encoder._features([[7, 8, 9], [7]], 0)
+    right = encoder.batches.features([[7, 8, 9], [7]])
+    encoder.batches.tokenise.pads_left = True
+    left = encoder.batches.features([[7, 8, 9], [7]])
     assert right["input_ids"].tolist() == [[7, 8, 9], [7, 0, 0]] and right["attention_mask"].tolist()[1] == [1, 0, 0]
     assert left["input_ids"].tolist() == [[7, 8, 9], [0, 0, 7]] and left["attention_mask"].tolist()[1] == [0, 0, 1]
 
@@ -122,9 +122,9 @@ def test_a_list_of_modules_that_cannot_be_read(tmp_path: Path, text: str) -> Non
 
 def test_nan_is_caught_with_the_texts_named(tiny: Callable[..., Path]) -> None:
     encoder = load(tiny())
-    number = encoder.tokenise(["zeta"]).numbers[0][1]
+    number = encoder.batches.tokenise(["zeta"]).numbers[0][1]
     with torch.no_grad():
-        encoder._transformer.auto_model.embeddings.word_embeddings.weight[number] = torch.nan
+        encoder.model.transformer.auto_model.embeddings.word_embeddings.weight[number] = torch.nan
     assert np.isfinite(encoder.encode(["alpha", "beta"])).all()
     with pytest.raises(
         InputError, match=r"not finite for 2 of a batch of 4 texts: 1, 3; text \d begins 'zeta"

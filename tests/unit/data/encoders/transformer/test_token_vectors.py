@@ -68,7 +68,7 @@ def test_the_prompt_is_read_and_its_tokens_are_left_out(tiny: Callable[..., Path
     folder = tiny(prompts={"query": "query : ", "document": ""})
     tokens = TokenEncoder(load_encoder(TransformerConfig(model=str(folder), precision="fp32", device="cpu")))
     plain, asked = tokens.encode(["alpha beta"]), tokens.encode_queries(["alpha beta"])
-    whole = tokens._encoder.states(tokens._encoder.tokenise(["query : alpha beta"]).numbers)[0]
+    whole = tokens._encoder.states(tokens._encoder.batches.tokenise(["query : alpha beta"]).numbers)[0]
     expected = torch.nn.functional.normalize(whole, dim=1).detach().numpy()[3:5]  # behind [CLS] query :
     np.testing.assert_allclose(asked.vectors, expected, atol=1e-5)
     assert plain.vectors.shape == asked.vectors.shape and not np.allclose(plain.vectors, asked.vectors, atol=1e-2)
@@ -77,7 +77,7 @@ def test_the_prompt_is_read_and_its_tokens_are_left_out(tiny: Callable[..., Path
 def test_numbers_that_are_not_finite_name_their_text(tiny: Callable[..., Path]) -> None:
     tokens = TokenEncoder(load_encoder(TransformerConfig(model=str(tiny()), precision="fp32", device="cpu")))
     with torch.no_grad():
-        next(tokens._encoder._transformer.parameters()).fill_(torch.nan)
+        next(tokens._encoder.model.transformer.parameters()).fill_(torch.nan)
     with pytest.raises(InputError, match="not finite for 1 of a batch of 1 texts: 0; text 0 begins 'moon'"):
         tokens.encode(["moon"])
 
