@@ -89,7 +89,7 @@ class HashedConfig(StageConfig):
     )
 
     def identity(self) -> dict[str, Any]:
-        """As of every config, with the file's content in the place of its name, and the version of what splits words."""
+        """As of every config, with the file's content in the place of its name, and the version of the words."""
         return {**super().identity(), "idf": digest(self.idf), "words": VERSION}
 
 
