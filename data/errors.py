@@ -38,7 +38,7 @@ class TextRefused(InputError):
 
 
 class EncoderUnavailable(InputError):
-    """An encoder that is configured well cannot be had now: it does not answer, or its device is not there.
+    """An encoder that is configured well is unavailable now: it does not answer, or its device is not there.
 
     It is told like a mistake where nothing can be done about it; a chain of encoders goes on with the next.
     """
