@@ -34,7 +34,7 @@ test: setup  ## every test: those without Ray on all cores, then the rest on one
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
 	$(BIN)/python -m pytest tests/ray tests/serving tests/faults tests/gpu $(PYTEST)
 
-test-unit: setup  ## the tests without Ray, in under a minute
+test-unit: setup  ## the tests without Ray
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
 
 lint: setup  ## style and formatting
