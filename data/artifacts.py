@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from data.errors import InputError, full_disk_told
+from data.errors import InputError
+from data.files import remove_unfinished, report_full_disk
 from data.locks import only_one
 
 logger = logging.getLogger("catena")
@@ -117,7 +118,7 @@ def materialise(artifact: Artifact, work: Callable[[Path], StageResult]) -> Arti
             (artifact.path / ".lock").touch()
         with only_one(artifact.path / ".lock", artifact.stage):
             if not artifact.done:
-                with full_disk_told(artifact.path):
+                with report_full_disk(artifact.path):
                     return _work(artifact, work)
     logger.info("%s: done before, kept (%s)", artifact.stage, artifact.path)
     return artifact
@@ -127,8 +128,7 @@ def _work(artifact: Artifact, work: Callable[[Path], StageResult]) -> Artifact:
     logger.info("%s: running (%s)", artifact.stage, artifact.path)
     with _workspace_errors(artifact):
         (artifact.path / "config.json").write_text(json.dumps(artifact.identity, indent=2, sort_keys=True))
-    for cut_short in artifact.path.rglob(".*.unfinished"):  # of a job that was killed while it wrote
-        cut_short.unlink(missing_ok=True)
+    remove_unfinished(artifact.path)
     started = time.perf_counter()
     measured = work(artifact.path)
     result = measured.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})

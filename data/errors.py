@@ -1,12 +1,7 @@
 """How a mistake that the user can mend is told."""
 
 import difflib
-import errno
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, the user's quota, the process's own limit
+from collections.abc import Iterable
 
 
 class InputError(Exception):
@@ -43,7 +38,7 @@ class TextRefused(InputError):
 
 
 class EncoderUnavailable(InputError):
-    """An encoder that is configured well cannot be had now: it does not answer, or its device is not there.
+    """An encoder that is configured well is unavailable now: it does not answer, or its device is not there.
 
     It is told like a mistake where nothing can be done about it; a chain of encoders goes on with the next.
     """
@@ -51,24 +46,6 @@ class EncoderUnavailable(InputError):
 
 class StageAbsent(InputError):
     """A run has no such stage: its file does not ask for it, or its corpus gives no occasion for it."""
-
-
-@contextmanager
-def full_disk_told(path: Path) -> Iterator[None]:
-    """Tell a full disk, met while writing at or under ``path``, as something the user can mend.
-
-    Raises:
-        InputError: in place of the OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise InputError(
-            f"the disk is full: {path} could not be written",
-            "Free some space and start the same command again: what is finished is kept. Or choose another workspace.",
-        ) from error
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

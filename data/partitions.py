@@ -1,15 +1,13 @@
-"""Tables on disk: partitions found, read as streams, and written whole or not at all."""
+"""Tables on disk: partitions found, read as streams, and written."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.errors import full_disk_told
+from data.files import remove_unfinished, whole_or_absent
 
 
 def partition_name(number: int) -> str:
@@ -52,8 +50,7 @@ def left_to_do(table: Path, folder: Path) -> list[Path]:
     The folder is made where there is none, and what a killed job left unfinished in it is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for cut_short in folder.glob(".*.unfinished"):
-        cut_short.unlink()
+    remove_unfinished(folder)
     return [path for path in partitions(table) if not (folder / path.name).exists()]
 
 
@@ -67,23 +64,6 @@ def read_batches(folder: Path, columns: list[str] | None = None, rows: int = 409
 def count_rows(folder: Path) -> int:
     """Rows of a table, from the Parquet footers alone."""
     return sum(pq.read_metadata(path).num_rows for path in partitions(folder))
-
-
-@contextmanager
-def whole_or_absent(path: Path) -> Iterator[Path]:
-    """The unfinished file to write to, which becomes ``path`` when all is written and is removed when not.
-
-    Raises:
-        InputError: if the disk is full.
-    """
-    # The process's number: an actor that outlives its killed job must not write into the file of the next job's.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    with full_disk_told(path):
-        try:
-            yield unfinished
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 def write_partition(table: pa.Table, path: Path, **layout: Any) -> None:  # noqa: ANN401 - options of pq.write_table

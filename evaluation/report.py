@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.partitions import whole_or_absent
+from data.files import whole_or_absent
 from evaluation import charts, page
 
 NAMES = {

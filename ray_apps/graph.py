@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from data import words
 from data.artifacts import StageConfig, StageResult
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
@@ -117,5 +118,5 @@ GRAPH = Stage(
     make=_graph,
     needs=lambda plan: {"documents": plan.documents, "split": "split", "vectors": plan.vectors},
     absent=no_links,
-    stamps=lambda config: {"files": contents(config.encoder)},
+    stamps=lambda config: {"files": contents(config.encoder), "words": words.VERSION},
 )

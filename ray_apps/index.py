@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from data import words
 from data.artifacts import StageResult
 from ray_apps.command import stage_command
 from ray_apps.plan import Inputs, Plan, Stage
@@ -43,7 +44,14 @@ def _index(config: IndexConfig, inputs: Inputs, out: Path) -> IndexResult:
     return IndexResult.model_validate(made)
 
 
-INDEX = Stage(name="index", result=IndexResult, config=lambda plan: plan.run.index, make=_index, needs=_needs)
+INDEX = Stage(
+    name="index",
+    result=IndexResult,
+    config=lambda plan: plan.run.index,
+    make=_index,
+    needs=_needs,
+    stamps=lambda config: {"words": words.VERSION},
+)
 COMMAND = stage_command(
     "index",
     "index",

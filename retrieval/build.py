@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from data.embedding.config import TOKEN_PROJECTION
 from data.encoders.chain import recorded_alternative
 from data.errors import InputError
+from data.files import remove_unfinished, whole_folder_or_absent, whole_or_absent
 from data.lexical import BM25, Tokenizer, mean_length
 from data.metadata import Metadata, read_metadata
-from data.partitions import count_rows, partitions, read_batches, whole_or_absent
+from data.partitions import count_rows, partitions, read_batches
 from data.passages.text import passage_text
 from data.progress import tracked
 from data.vectors.multivectors import read_multivectors
@@ -118,16 +119,12 @@ def _kept_beside(projection: Path, out: Path) -> Path | None:
 def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> None:
     from retrieval.engines.edge import EdgeIndex
 
-    for cut_short in out.glob("edge-*.building"):
-        shutil.rmtree(cut_short)
+    remove_unfinished(out)
     name = f"edge-{uuid4().hex[:8]}"
-    unfinished = out / f"{name}.building"
-    index = EdgeIndex.create(unfinished, meta.dim, meta.filter_keys, meta.config, meta.late_dim)
-    try:
-        fill(index, rows, meta)
-    finally:
-        index.close()
-    unfinished.rename(out / name)
+    with whole_folder_or_absent(out / name) as unfinished:
+        index = EdgeIndex.create(unfinished, meta.dim, meta.filter_keys, meta.config, meta.late_dim)
+        with closing(index):
+            fill(index, rows, meta)
     _write_meta(meta.model_copy(update={"location": name}), out)
     for replaced in out.glob("edge-*"):
         if replaced.name != name:
@@ -306,9 +303,8 @@ def _sample(passages: Path) -> Iterator[str]:
 
 
 def _write_meta(meta: IndexMeta, out: Path) -> None:
-    unfinished = out / ".meta.json.unfinished"
-    unfinished.write_text(meta.model_dump_json(indent=2))
-    unfinished.replace(out / "meta.json")
+    with whole_or_absent(out / "meta.json") as unfinished:
+        unfinished.write_text(meta.model_dump_json(indent=2))
 
 
 def with_tokens(rows: Iterable[IndexedPassage], late: Path) -> Iterator[IndexedPassage]:

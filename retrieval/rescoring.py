@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from data.errors import InputError
-from data.partitions import count_rows, partitions, whole_or_absent
+from data.files import whole_or_absent
+from data.partitions import count_rows, partitions
 from data.vectors.exact_search import rescore
 from data.vectors.projection import Projection
 from data.vectors.quantise import DTYPES, Floats

@@ -241,7 +241,7 @@ def query_encoders(
     Where the vectors were reduced, its questions are too; unless hits are rescored, where the index reduces them.
 
     What is chosen by a measurement may come out otherwise on another day, and would then not fit the index. Of a chain,
-    the link that built it is loaded and no other: where that one cannot be had, there are no vectors to ask with.
+    the link that built it is loaded and no other: where that one is unavailable, there are no vectors to ask with.
 
     Args:
         meta: describes the index.
@@ -252,7 +252,7 @@ def query_encoders(
 
     Raises:
         InputError: if another encoder built the index, or the cache's Redis refuses.
-        EncoderUnavailable: if the one that built it cannot be had now.
+        EncoderUnavailable: if the one that built it is unavailable now.
     """
     projection = None if meta.projection is None else Projection.load(meta.projection)
     made_by = meta.encoder if projection is None else projection.encoder

@@ -31,7 +31,7 @@ class SearchRequest(BaseModel):
         "vectors of its tokens (late), where the index holds them",
     )
     bm25_if_encoder_down: bool = Field(
-        False, description="search by words alone where the encoder cannot be had, rather than answer 503"
+        False, description="search by words alone where the encoder is unavailable, rather than answer 503"
     )
     filter: dict[str, Any] = Field(
         default_factory=dict,

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from data.errors import InputError
+from data.files import whole_or_absent
 from data.locks import try_lock
 
 logger = logging.getLogger("catena")
@@ -55,9 +56,8 @@ class EmbeddedRedis:
         # Also when nobody refers to it any more, and at the end of the process: its vectors are to be written.
         self._end = weakref.finalize(self, _end, _start(folder, socket, megabytes), lock)
         _wait_for(socket)
-        unfinished = folder / ".redis.socket.unfinished"
-        unfinished.write_text(str(socket))
-        unfinished.replace(named)
+        with whole_or_absent(named) as unfinished:
+            unfinished.write_text(str(socket))
 
     def close(self) -> None:
         """End it, if this process started it; its vectors are written to its file."""

@@ -10,7 +10,7 @@ from typing import Any
 from data.cache import CacheConfig, TierCounts
 from data.cache.encoder import DocumentCache, open_redis
 from data.cache.stored import earlier_artifacts
-from data.partitions import whole_or_absent
+from data.files import whole_or_absent
 
 logger = logging.getLogger("catena")
 

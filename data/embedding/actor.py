@@ -38,8 +38,8 @@ class Embedded(BaseModel):
 class EmbedPartition:
     """One actor of the pool: loads the encoder once, then embeds partitions.
 
-    The encoder is loaded by the first partition rather than by the constructor: what kills an actor while it loads is
-    then met as every other death is, by starting another; and what is wrong with the encoder is told once.
+    The encoder is loaded by the first partition rather than by the constructor: an actor that is killed while it loads
+    is then replaced like any other, and a fault of the encoder is reported once.
 
     Args:
         encoder: which encoder.
@@ -110,7 +110,7 @@ class EmbedPartition:
 
 
 def _encode(encoder: Encoder, passages: Path, texts: list[str], documents: list[str]) -> Encoded:
-    """Encode a partition's texts; what is wrong with one is told with its partition and its document."""
+    """Encode a partition's texts; InputError names the partition, and the document of a text that is refused."""
     try:
         return encoder.encode_counted(texts)
     except EncoderUnavailable:  # has nothing to do with the partition

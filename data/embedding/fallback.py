@@ -29,7 +29,7 @@ logger = logging.getLogger("catena")
 def embed_chain(
     passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path, cache: CacheConfig = NO_CACHE
 ) -> dict[str, Any]:
-    """Embed with the first encoder of the chain that can be had, and with that one alone.
+    """Embed with the first encoder of the chain that is available, and with that one alone.
 
     One that fails before it has finished a partition gives way to the next. After that only the same encoder elsewhere
     may go on (another device or server, equal fingerprint). Where there is none, ``encoder.on_fallback`` decides:
@@ -48,7 +48,7 @@ def embed_chain(
 
     Raises:
         InputError: if the choice is to pause, or an encoder is configured wrongly.
-        EncoderUnavailable: if no encoder of the chain can be had.
+        EncoderUnavailable: if no encoder of the chain is available.
     """
     chain = alternatives(encoder)
     failed: list[int] = []
@@ -62,8 +62,8 @@ def embed_chain(
             made = data.embedding.embed.embed(
                 passages, _expecting(chain[link], began), _spread(config, chain, link), out, cache
             )
-            given_up = "; ".join(error.problem for error in reasons)
-            return {**made, "encoder": chain[link].label, "link": link, "fallbacks": given_up}
+            failures = "; ".join(error.problem for error in reasons)
+            return {**made, "encoder": chain[link].label, "link": link, "fallbacks": failures}
         except Exception as error:
             reason = unavailable(error)
             if reason is None:

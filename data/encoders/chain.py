@@ -19,7 +19,7 @@ from data.encoders.config import (
     alternatives,
 )
 from data.errors import EncoderUnavailable, InputError
-from data.partitions import whole_or_absent
+from data.files import whole_or_absent
 
 logger = logging.getLogger("catena")
 

@@ -1,4 +1,4 @@
-"""What turns text to vectors, as a run file says it: one of several kinds of encoder, told apart by ``kind``.
+"""What turns text to vectors, as a run file says it: one of several kinds of encoder, with ``kind`` as discriminator.
 
 A run file need not name the kind: its keys do. ``endpoint``, ``hashed`` and ``ensemble`` are sections of kinds of
 their own, ``fallback`` makes a chain of the encoder and those in the list, ``backend: onnx`` a model on ONNX Runtime,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from data.encoders import Encoded, Vectors
 from data.encoders.config import HashedConfig
 from data.errors import InputError
+from data.files import whole_or_absent
 from data.lexical import Tokenizer
 from data.words import VERSION
 
@@ -56,10 +57,10 @@ class Idf:
         from safetensors.numpy import save_file
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
         unseen = np.array([self.unseen], dtype=np.float32)
-        save_file({"terms": self.terms, "weights": self.weights, "unseen": unseen}, unfinished, _counted_in(language))
-        unfinished.replace(path)
+        tensors = {"terms": self.terms, "weights": self.weights, "unseen": unseen}
+        with whole_or_absent(path) as unfinished:
+            save_file(tensors, unfinished, _counted_in(language))
 
     @classmethod
     def load(cls, path: Path, language: str) -> Self:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from data.artifacts import StageConfig
 from data.lexical import Language
+from data.words import VERSION
 
 API_KEY_VARIABLE = "CATENA_ENDPOINT_API_KEY"
 
@@ -88,8 +89,8 @@ class HashedConfig(StageConfig):
     )
 
     def identity(self) -> dict[str, Any]:
-        """As of every config, with the file's content in the place of its name."""
-        return {**super().identity(), "idf": digest(self.idf)}
+        """As of every config, with the file's content in the place of its name, and the version of the words."""
+        return {**super().identity(), "idf": digest(self.idf), "words": VERSION}
 
 
 def digest(file: Path | None) -> str | None:

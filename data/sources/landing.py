@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data.errors import InputError
+from data.files import whole_or_absent
 from data.metadata import write_metadata
 from data.partitions import write_partition
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS
@@ -96,9 +96,8 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
         "without_text": without_text,
         **{table: spool.total for table, spool in spools.items()},
     }
-    unfinished = done.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(counts))
-    unfinished.replace(done)
+    with whole_or_absent(done) as unfinished:
+        unfinished.write_text(json.dumps(counts))
     return counts
 
 
@@ -130,7 +129,7 @@ class _Spool:
         path = partition_path(self.folder, self.table, self.task, self.part)
         path.parent.mkdir(parents=True, exist_ok=True)
         columns = [list(column) for column in zip(*self.rows, strict=True)]
-        pq.write_table(pa.table([self.positions], schema=PLACES), places_path(path))
+        write_partition(pa.table([self.positions], schema=PLACES), places_path(path))
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMAS[self.table], strict=True)]
         write_partition(pa.Table.from_arrays(arrays, schema=SCHEMAS[self.table]), path)
         self.total += len(self.rows)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.errors import InputError
+from data.files import whole_or_absent
 from data.partitions import partition_name, write_partition
 from data.schema import REJECTS
 from data.sources.landing import SCHEMAS, places_path
@@ -237,10 +238,9 @@ def _shown(row: dict[str, Any]) -> str:
 
 def _link_or_copy(path: Path, target: Path) -> None:
     """The same rows under a final name, without reading them where the file system can."""
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    try:
-        os.link(path, unfinished)
-    except OSError:
-        shutil.copyfile(path, unfinished)
-    unfinished.replace(target)
+    with whole_or_absent(target) as unfinished:
+        unfinished.unlink(missing_ok=True)  # it may be a link to the same file, of a killed process of the same number
+        try:
+            os.link(path, unfinished)
+        except OSError:
+            shutil.copyfile(path, unfinished)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.encoders.transformer.token_vectors import TokenVectors
-from data.partitions import whole_or_absent
+from data.files import whole_or_absent
 from data.vectors.quantise import Codes, Floats, Storage, decode
 from data.vectors.read import codes
 from data.vectors.table import storage_of, vector_column

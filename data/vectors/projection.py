@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from data.encoders import Encoded, Encoder
 from data.errors import InputError
-from data.partitions import count_rows, read_batches, whole_or_absent
+from data.files import whole_or_absent
+from data.partitions import count_rows, read_batches
 from data.vectors.quantise import Floats
 from data.vectors.read import matrix
 

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict
 from data.cache.keys import Hashes, to_arrow
 from data.encoders import Encoded, Encoder
 from data.errors import InputError
-from data.partitions import whole_or_absent, write_partition
+from data.files import whole_or_absent
+from data.partitions import write_partition
 from data.vectors.quantise import STORAGES, Floats, Storage, encode, width
 
 ROW_GROUP = 512  # vectors that are read for the sake of one; of 384 float32 dimensions 0.8 MB

@@ -117,7 +117,7 @@ def test_pause_keeps_what_is_done_and_the_same_command_goes_on(
     assert catena("index")[0] == 0
     endpoint.always = status(503)
     code, _, said = catena("search", "moon w7")
-    assert code == 2 and f"the encoder words at {endpoint.url} cannot be had" in said
+    assert code == 2 and f"the encoder words at {endpoint.url} is unavailable" in said
     code, result, _ = catena("search", "moon w7", "--mode", "bm25", "--top-k", "1")
     assert code == 0 and result["hits"][0]["document_id"] == "d7"
 

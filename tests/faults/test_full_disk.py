@@ -17,7 +17,8 @@ from data.cache.stored import FOLDER, _create
 from data.embedding import pool as embed_pool
 from data.embedding.actor import Embedded, EmbedPartition
 from data.encoders.transformer.token_vectors import TokenVectors
-from data.errors import InputError, full_disk_told
+from data.errors import InputError
+from data.files import report_full_disk
 from data.partitions import partition_name, read_table, write_partition
 from data.vectors.multivectors import multivector_table, write_multivectors
 from ray_apps.cli import main
@@ -53,7 +54,7 @@ def test_an_index_of_hashes_that_does_not_fit_is_told_and_no_bus_error() -> None
     size = os.statvfs(SMALL).f_blocks * os.statvfs(SMALL).f_frsize
     with tempfile.TemporaryDirectory(dir=SMALL) as folder:
         (Path(folder) / FOLDER).mkdir()
-        with pytest.raises(InputError, match="the disk is full"), full_disk_told(Path(folder)):
+        with pytest.raises(InputError, match="the disk is full"), report_full_disk(Path(folder)):
             _create(Path(folder), "head", size // 4)  # twice as large
 
 

@@ -13,6 +13,7 @@ from ray.train.torch import get_device, prepare_model
 
 from data.encoders.transformer.models import open_model
 from data.errors import InputError
+from data.files import whole_folder_or_absent
 from training.encoders.config import MatryoshkaConfig
 from training.encoders.examples import Corpus
 from training.encoders.matryoshka import fit, freeze_lowest
@@ -78,13 +79,10 @@ def tune_worker(settings: dict[str, Any]) -> None:
         )
     if rank == 0:
         model.max_seq_length = length
-        unfinished = out / "model.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        model.save(str(unfinished), create_model_card=False)
-        pairs = pq.read_table(out / "pairs.parquet", columns=["anchor", "positive"])
-        keep_marks(pair_marks(pairs["anchor"].to_pylist(), pairs["positive"].to_pylist()), unfinished)
-        shutil.rmtree(out / "model", ignore_errors=True)
-        unfinished.rename(out / "model")
+        with whole_folder_or_absent(out / "model") as unfinished:
+            model.save(str(unfinished), create_model_card=False)
+            pairs = pq.read_table(out / "pairs.parquet", columns=["anchor", "positive"])
+            keep_marks(pair_marks(pairs["anchor"].to_pylist(), pairs["positive"].to_pylist()), unfinished)
         (out / "progress.json").write_text(json.dumps(vars(progress), indent=2))
 
 

@@ -14,7 +14,7 @@ import xxhash
 from data.encoders.chain import encoders_in
 from data.encoders.config import EncoderConfig
 from data.errors import InputError
-from data.partitions import whole_or_absent
+from data.files import whole_or_absent
 
 Marks = npt.NDArray[np.uint64]
 

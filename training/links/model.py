@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data.files import whole_or_absent
 from training.links.config import TrainConfig
 from training.links.features import FEATURES
 
@@ -228,10 +229,9 @@ def encode_all_nodes(
 
 def save_model(model: LinkModel, path: Path) -> None:
     """Write a model's weights with its shape in the file's header; whole or absent."""
-    unfinished = path.with_suffix(".unfinished")
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, unfinished, metadata={"shape": model.shape.model_dump_json()})
-    unfinished.replace(path)
+    with whole_or_absent(path) as unfinished:
+        save_file(weights, unfinished, metadata={"shape": model.shape.model_dump_json()})
 
 
 def load_model(path: Path) -> LinkModel:

@@ -82,7 +82,7 @@ class EndpointEncoder:
         return Encoded(np.concatenate(vectors), counted, 0.0, _dropped(texts, sent, counted))
 
     def _batch(self, texts: list[str], asking: str | None = None) -> tuple[Vectors, npt.NDArray[np.int32]]:
-        """Unit vectors and tokens of one request's texts; what is asked is told with an error in place of the texts."""
+        """Unit vectors and tokens of one request's texts; an error names ``asking``, or else how the batch begins."""
         config = self._config
         try:
             return retry(lambda: self._ask(texts), config.retries, config.backoff_s, config.longest_wait_s)
@@ -90,7 +90,7 @@ class EndpointEncoder:
             begins = texts[0][:40].encode("ascii", "backslashreplace").decode()
             asked = asking or f"batch of {len(texts)} texts that begins with {begins!r}"
             raise EncoderUnavailable(
-                f"the encoder {config.model} at {config.base_url} cannot be had: {error} [{asked}]",
+                f"the encoder {config.model} at {config.base_url} is unavailable: {error} [{asked}]",
                 "Start it again when the server is well, or give the encoder a `fallback`.",
             ) from None
 

@@ -15,7 +15,7 @@ class EnsembleEncoder:
     """An encoder made of encoders.
 
     Its tokens and its padding are those of the first member, its precision is those of all members joined by ``+``. A
-    member that cannot be had makes the whole ensemble one that cannot.
+    member that is unavailable makes the whole ensemble unavailable.
 
     Args:
         members: the encoders.

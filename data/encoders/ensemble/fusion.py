@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from data.encoders import Vectors
 from data.errors import InputError
+from data.files import whole_or_absent
 
 FORMAT = "catena attention fusion 1"
 
@@ -112,9 +113,8 @@ class Attention:
 
         tensors = {"biases": self.biases, **{f"scorer.{i}": scorer for i, scorer in enumerate(self.scorers)}}
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        save_file(tensors, unfinished, {"format": FORMAT, "members": " ".join(fingerprints)})
-        unfinished.replace(path)
+        with whole_or_absent(path) as unfinished:
+            save_file(tensors, unfinished, {"format": FORMAT, "members": " ".join(fingerprints)})
 
     @classmethod
     def load(cls, path: Path, fingerprints: Sequence[str]) -> Self:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data.errors import InputError
+from data.files import whole_or_absent
 
 if TYPE_CHECKING:
     import torch
@@ -57,17 +58,26 @@ def export_model(model: "SentenceTransformer", fingerprint: str, folder: Path) -
         InputError: if ONNX is not installed, or the model cannot be exported.
     """
     graph = trace(model)
-    unfinished = folder / f".{MODEL}.unfinished"
-    unfinished.write_bytes(graph.SerializeToString())
-    return finish(unfinished, folder, Export(model=fingerprint, precision="fp32", dim=_dim(model), sha256=""))
+    described = Export(model=fingerprint, precision="fp32", dim=_dim(model), sha256="")
+    return write_export(folder, described, lambda path: path.write_bytes(graph.SerializeToString()))
 
 
-def finish(unfinished: Path, folder: Path, described: Export) -> Export:
-    """Give a written model its name and then its description."""
-    whole = described.model_copy(update={"sha256": _sha256(unfinished)})
-    unfinished.replace(folder / MODEL)
-    (folder / f".{DESCRIPTION}.unfinished").write_text(whole.model_dump_json(indent=2))
-    (folder / f".{DESCRIPTION}.unfinished").replace(folder / DESCRIPTION)
+def write_export(folder: Path, described: Export, write_model: Callable[[Path], object]) -> Export:
+    """Write a model, and its description when the model is whole.
+
+    Args:
+        folder: of the export.
+        described: the description; its checksum is filled in.
+        write_model: writes ``model.onnx`` to the path that it is called with.
+
+    Returns:
+        The description as written.
+    """
+    with whole_or_absent(folder / MODEL) as unfinished:
+        write_model(unfinished)
+        whole = described.model_copy(update={"sha256": _sha256(unfinished)})
+    with whole_or_absent(folder / DESCRIPTION) as unfinished:
+        unfinished.write_text(whole.model_dump_json(indent=2))
     return whole
 
 

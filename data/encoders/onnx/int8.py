@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.encoders.onnx.encoder import open_session
-from data.encoders.onnx.export import INPUTS, MODEL, Export, finish, read_export, require
+from data.encoders.onnx.export import INPUTS, MODEL, Export, read_export, require, write_export
 from data.errors import InputError
 
 logger = logging.getLogger("catena")
@@ -112,8 +112,6 @@ def quantise(
             f"encoder.precision: int8: every matrix product errs by more than {LARGEST_ERROR:.0%} in int8",
             "Use precision: auto or fp32.",
         )
-    unfinished = folder / f".{MODEL}.unfinished"
-    _write_int8(graph, ranges, quantised, unfinished)
     described = exact.model_copy(
         update={
             "precision": "int8",
@@ -122,7 +120,7 @@ def quantise(
             "left_in_fp32": tuple(left),
         }
     )
-    return finish(unfinished, folder, described)
+    return write_export(folder, described, lambda path: _write_int8(graph, ranges, quantised, path))
 
 
 def _products(graph: Any) -> list[Any]:  # noqa: ANN401 - an onnx.ModelProto, as below

@@ -12,6 +12,7 @@ from typing import Any
 
 from data.encoders.onnx.export import INPUTS, OUTPUT
 from data.errors import InputError
+from data.files import whole_or_absent
 
 MAX_BATCH_SIZE = 64
 QUEUE_DELAY_US = 2000  # how long a request waits for company: a tenth of what a long text takes to compute on a core
@@ -87,10 +88,10 @@ def write_repository(model: Path, name: str, dim: int, folder: Path) -> Path:
     place = folder / name
     try:
         (place / "1").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(model, place / "1" / ".model.onnx.unfinished")
-        (place / "1" / ".model.onnx.unfinished").replace(place / "1" / "model.onnx")
-        (place / ".config.pbtxt.unfinished").write_text(text_format.MessageToString(config), encoding="utf-8")
-        (place / ".config.pbtxt.unfinished").replace(place / "config.pbtxt")
+        with whole_or_absent(place / "1" / "model.onnx") as unfinished:
+            shutil.copyfile(model, unfinished)
+        with whole_or_absent(place / "config.pbtxt") as unfinished:
+            unfinished.write_text(text_format.MessageToString(config), encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"--triton {folder}: cannot be written: {error.strerror}", "Name a folder that can be made and filled."

@@ -62,7 +62,7 @@ def test_a_fault_of_ours_is_no_mistake_of_the_user() -> None:
 
 
 def test_an_encoder_that_cannot_be_had_is_told_from_a_mistake_however_it_came() -> None:
-    down = EncoderUnavailable("the encoder m cannot be had", "Start its server.")
+    down = EncoderUnavailable("the encoder m is unavailable", "Start its server.")
     text = RayTaskError("embed", f"data.errors.EncoderUnavailable: {down}", down, pid=1, ip="127.0.0.1")
     for error in (down, text, text.as_instanceof_cause(), ActorDiedError(text)):
         found = unavailable(error)

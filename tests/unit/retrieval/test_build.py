@@ -91,7 +91,7 @@ def test_a_new_index_takes_the_place_of_the_old_and_leaves_nothing_behind(tmp_pa
     build(root)
     first = read_meta(root / "out").location
     reader = open_index(root / "out")
-    (root / "out" / "edge-cut-short.building").mkdir()
+    (root / "out" / ".edge-cut-short.7.unfinished").mkdir()
     build(root, IndexConfig(k1=2.0))
     second = read_meta(root / "out").location
     assert first != second

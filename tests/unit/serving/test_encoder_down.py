@@ -158,13 +158,13 @@ def test_the_endpoint_is_found_again_beside_the_questions(
 
 @dataclass
 class Down:
-    """What the route needs of its deployment, where vectors cannot be had: no cluster can be told to fail so."""
+    """What the route needs of its deployment, where there are no vectors: no cluster fails like this on request."""
 
     _meta: IndexMeta = field(default_factory=meta)
 
     async def _find(self, query: SearchQuery) -> list[SearchHit]:
         if query.mode != "bm25":
-            raise EncoderUnavailable("the encoder words at http://host/v1 cannot be had: it answers 503", "Wait.")
+            raise EncoderUnavailable("the encoder words at http://host/v1 is unavailable: it answers 503", "Wait.")
         return [SearchHit("d1", "p1", "Title", "text", 0, 4, 1.0, {})]
 
 
@@ -176,7 +176,7 @@ def test_a_question_is_answered_503_and_names_the_way_out() -> None:
     with pytest.raises(ApiError) as raised:
         answer()
     assert raised.value.type == "unavailable"
-    assert raised.value.message.endswith("cannot be had: it answers 503; mode bm25 works without it")
+    assert raised.value.message.endswith("is unavailable: it answers 503; mode bm25 works without it")
 
 
 def test_search_falls_to_words_only_where_that_is_asked_and_says_so() -> None:
