@@ -178,6 +178,24 @@ def test_run_files_shown_in_the_documents_load(document: Path, shown: str, tmp_p
     assert load_run(path).name
 
 
+def test_the_walk_through_the_architecture_enters_each_room_once() -> None:
+    """A section a folder, all code that it names in that folder, and no folder of the table left out."""
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walk = text.partition("## The walk\n")[2].partition("\n## ")[0]
+    _, *sections = re.split(r"^### (.*)$", walk, flags=re.MULTILINE)
+    rooms, texts = sections[::2], sections[1::2]
+    table = re.findall(r"^\| \[([\w/]+)\]", text, re.MULTILINE)
+    assert sorted(rooms) == sorted(set(table) - {"data", "ray_apps", "benchmarks"})  # the ground; what starts the walk
+    inner = [room for room in rooms if "/" in room]
+    for room, section in zip(rooms, texts, strict=True):
+        named = [link["target"].removeprefix("../") for link in LINK.finditer(section)]
+        code = [target for target in named if target.endswith(".py")]
+        assert code, room
+        strangers = [target for target in code if not target.startswith(f"{room}/")]
+        deeper = [target for target in code for other in inner if other != room and target.startswith(f"{other}/")]
+        assert (strangers, deeper) == ([], []), room
+
+
 def test_every_run_file_loads() -> None:
     files = sorted((REPOSITORY / "runs").glob("*.yaml"))
     assert {"demo", "kjv", "scifact", "cranfield"} <= {load_run(file).name for file in files}
