@@ -59,9 +59,7 @@ def test_answers_that_say_nothing_leave_the_best_epoch_where_validation_is_best(
     examples = two_kinds()
     shuffled = np.random.default_rng(1).permutation(QUESTIONS)
     learned = learn(
-        Examples(
-            examples.questions, examples.documents, np.column_stack([np.arange(QUESTIONS), shuffled]).astype(np.float32)
-        ),
+        Examples(examples.questions, examples.documents, np.column_stack([np.arange(QUESTIONS), shuffled])),
         FuseConfig(epochs=10, patience=2),
     )
     assert learned.history[learned.epoch] == max(learned.history) >= learned.history[0]
