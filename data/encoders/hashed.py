@@ -15,6 +15,7 @@ from data.encoders.config import HashedConfig
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.lexical import Tokenizer
+from data.matrices import unit_rows
 from data.words import VERSION
 
 _SIGN = 1 << 31  # this bit of a term's number gives its sign, the others its dimension
@@ -153,8 +154,6 @@ class HashedEncoder:
             counts = np.fromiter(found.values(), np.float64, len(found))
             idf = np.fromiter((self._weight.get(term, self._unseen) for term in found), np.float64, len(found))
             signed = np.where(numbers & _SIGN, -1.0, 1.0) * (1 + np.log(counts)) * idf
-            total = np.bincount((numbers & ~_SIGN) % self.dim, signed, self.dim)
-            length = np.linalg.norm(total)
-            if length > 0:  # terms of opposite sign in one dimension may cancel out
-                vectors[row] = total / length
+            total = np.asarray(np.bincount((numbers & ~_SIGN) % self.dim, signed, self.dim), np.float64)
+            vectors[row] = unit_rows(total[None])[0]  # zero where terms of opposite sign cancel out
         return Encoded(vectors, tokens, 0.0)

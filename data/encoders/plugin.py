@@ -10,6 +10,7 @@ from data.encoders.config import PluginConfig
 from data.encoders.model_config import PLUGIN_KEY
 from data.errors import InputError
 from data.imports import load
+from data.matrices import unit_rows
 from data.measuring import Reporting
 from data.words import count_words
 
@@ -49,9 +50,7 @@ class PluginEncoder:
                 f"{'' if np.isfinite(vectors).all() else ' with values that are not finite'}",
                 f"Let its encode return finite numbers of shape (texts, {self.dim}).",
             )
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
-        return vectors
+        return unit_rows(vectors, out=vectors)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Vectors of questions, by the encoder's own ``encode_queries`` where it has one."""

@@ -17,6 +17,7 @@ from data.graph.split import SPLITS, SplitConfig
 from data.graph.words import tfidf
 from data.labels import Labels
 from data.lexical import Language
+from data.matrices import unit_rows
 from data.partitions import partitions, read_batches
 from data.vectors.read import matrix
 from data.vectors.table import storage_of
@@ -145,7 +146,7 @@ def document_vectors(vectors: Path, nodes: pa.Array, out: Path) -> np.ndarray:
         np.add.at(means, rows, matrix(batch))
     for start in range(0, len(means), 65_536):
         block = means[start : start + 65_536]
-        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
+        unit_rows(block, out=block)
     means.flush()
     return means
 

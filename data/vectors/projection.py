@@ -18,6 +18,7 @@ import numpy.typing as npt
 from data.encoders import Encoded, Encoder
 from data.errors import InputError
 from data.files import whole_or_absent
+from data.matrices import orthonormal_columns, unit_rows
 from data.partitions import count_rows, read_batches
 from data.vectors.quantise import Floats
 from data.vectors.read import matrix
@@ -58,9 +59,7 @@ class Projection:
     def __call__(self, vectors: Floats) -> Floats:
         """Reduce vectors, float32 (n, dim), to unit vectors (n, reduced); what vanishes stays zero."""
         reduced: Floats = vectors @ self.matrix
-        lengths = np.linalg.norm(reduced, axis=1, keepdims=True)
-        np.divide(reduced, lengths, out=reduced, where=lengths > 0)
-        return reduced
+        return unit_rows(reduced, out=reduced)
 
     def save(self, path: Path) -> None:
         """Write it as safetensors; the file is whole or absent under its name."""
@@ -155,7 +154,7 @@ def fit_pca(sample: Iterable[Floats], encoder: str, dim: int, seed: int = 0) -> 
     largest = np.abs(chosen).argmax(axis=0)
     chosen = chosen * np.sign(chosen[largest, np.arange(dim)])
     kept = float(values[::-1][:dim].sum() / max(values.sum(), 1e-12))
-    return Projection("pca", encoder, (chosen @ _orthonormal(dim, dim, seed)).astype(np.float32), kept)
+    return Projection("pca", encoder, (chosen @ orthonormal_columns(dim, dim, seed)).astype(np.float32), kept)
 
 
 def random_projection(encoder: str, from_dim: int, dim: int, seed: int) -> Projection:
@@ -165,12 +164,7 @@ def random_projection(encoder: str, from_dim: int, dim: int, seed: int) -> Proje
     Lindenstrauss, 1984; Choromanski et al., The Unreasonable Effectiveness of Structured Random Orthogonal Embeddings,
     2017).
     """
-    return Projection("random", encoder, _orthonormal(from_dim, dim, seed).astype(np.float32))
-
-
-def _orthonormal(rows: int, columns: int, seed: int) -> npt.NDArray[np.float64]:
-    directions, upper = np.linalg.qr(np.random.default_rng(seed).standard_normal((rows, columns)))
-    return np.asarray(directions * np.sign(np.diag(upper)))  # else the sign of each is the library's whim
+    return Projection("random", encoder, orthonormal_columns(from_dim, dim, seed).astype(np.float32))
 
 
 def truncation(encoder: str, from_dim: int, dim: int) -> Projection:

@@ -20,7 +20,7 @@ from ray_apps.usage import find_command, split_config_flags
 from serving.schemas import SearchRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-EMBEDDING = REPOSITORY / "docs" / "embedding.md"
+STEPS = REPOSITORY / "docs" / "steps.md"
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "runs").glob("*.md")]
 LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 BLOCK = re.compile(r"```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
@@ -49,6 +49,23 @@ def test_links_resolve(document: Path) -> None:
     for link in LINK.finditer(document.read_text(encoding="utf-8")):
         target = link["target"].partition("#")[0]
         if target and "://" not in target and not (document.parent / target).exists():
+            dead.append(link["target"])
+    assert dead == []
+
+
+def anchors(document: Path) -> set[str]:
+    """What a link can name after ``#``: headings in lower case, hyphens for spaces, no punctuation."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_links_to_a_section_name_one_that_exists(document: Path) -> None:
+    dead = []
+    for link in LINK.finditer(document.read_text(encoding="utf-8")):
+        target, _, anchor = link["target"].partition("#")
+        path = document.parent / target if target else document
+        if anchor and "://" not in target and path.suffix == ".md" and anchor not in anchors(path):
             dead.append(link["target"])
     assert dead == []
 
@@ -129,10 +146,9 @@ def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:
     assert run.source.files.documents.text == "body"
 
 
-def test_steps_shown_in_the_embedding_document_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The module and the run file of its section, as they stand there, on a document."""
-    section = EMBEDDING.read_text(encoding="utf-8").partition("## Steps of your own")[2]
-    code, run_file = BLOCK.findall(section)[:2]
+def test_steps_shown_in_their_document_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module and the run file shown, unchanged, on a document."""
+    code, run_file = BLOCK.findall(STEPS.read_text(encoding="utf-8"))[:2]
     (tmp_path / "my_steps.py").write_text(code[1])
     (tmp_path / "own.yaml").write_text(run_file[1])
     monkeypatch.syspath_prepend(tmp_path)
@@ -147,12 +163,37 @@ def test_steps_shown_in_the_embedding_document_run(tmp_path: Path, monkeypatch: 
     assert json.loads(row["metadata"]) == {"by": "me", "hits": 2}
 
 
-@pytest.mark.parametrize("shown", blocks(EMBEDDING, "yaml"), ids=lambda text: text.split(":")[0])
-def test_run_files_shown_in_the_embedding_document_load(shown: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("document", "shown"),
+    [
+        pytest.param(document, text, id=f"{document.stem}-{number}")
+        for document in sorted((REPOSITORY / "docs").rglob("*.md"))
+        for number, text in enumerate(blocks(document, "yaml"))
+    ],
+)
+def test_run_files_shown_in_the_documents_load(document: Path, shown: str, tmp_path: Path) -> None:
     """Sections alone as well: a run's name and source are added to them."""
     path = tmp_path / "shown.yaml"
     path.write_text(yaml.safe_dump({"name": "shown", "source": {"pydocs": {}}} | yaml.safe_load(shown)))
     assert load_run(path).name
+
+
+def test_the_walk_through_the_architecture_enters_each_room_once() -> None:
+    """A section a folder, all code that it names in that folder, and no folder of the table left out."""
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walk = text.partition("## The walk\n")[2].partition("\n## ")[0]
+    _, *sections = re.split(r"^### (.*)$", walk, flags=re.MULTILINE)
+    rooms, texts = sections[::2], sections[1::2]
+    table = re.findall(r"^\| \[([\w/]+)\]", text, re.MULTILINE)
+    assert sorted(rooms) == sorted(set(table) - {"data", "ray_apps", "benchmarks"})  # the ground; what starts the walk
+    inner = [room for room in rooms if "/" in room]
+    for room, section in zip(rooms, texts, strict=True):
+        named = [link["target"].removeprefix("../") for link in LINK.finditer(section)]
+        code = [target for target in named if target.endswith(".py")]
+        assert code, room
+        strangers = [target for target in code if not target.startswith(f"{room}/")]
+        deeper = [target for target in code for other in inner if other != room and target.startswith(f"{other}/")]
+        assert (strangers, deeper) == ([], []), room
 
 
 def test_every_run_file_loads() -> None:

@@ -1,9 +1,10 @@
 """The packages know of each other only as the architecture allows, and importing them does no heavy work."""
 
 import ast
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,38 @@ def test_a_package_imports_only_what_the_architecture_allows(package: str) -> No
     assert modules, f"{package} has no modules"
     edges = {str(m.relative_to(REPOSITORY)): forbidden(package, m.read_text(encoding="utf-8")) for m in modules}
     assert {module: found for module, found in edges.items() if found} == {}
+
+
+def documented_folders() -> dict[str, set[str]]:
+    """The table of docs/architecture.md: by folder, the folders that it may import."""
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[([\w/]+)\]\(\S+\) \|.*\| ([^|]+) \|$", text, re.MULTILINE)
+    table: dict[str, set[str]] = {}
+    for folder, allowed in rows:
+        words = set() if allowed == "nothing of ours" else set(allowed.split(", "))
+        table[folder] = (words - {"all above"}) | (set(table) if "all above" in words else set())
+    return table
+
+
+def folder_of(parts: Sequence[str]) -> str:
+    """A module's folder in that table: ``data/vectors`` for ``data.vectors.read``, ``retrieval`` for any of its own."""
+    nested = parts[0] in ("data", "training") and len(parts) > 1 and (REPOSITORY / parts[0] / parts[1]).is_dir()
+    return "/".join(parts[: 2 if nested else 1])
+
+
+def test_folders_import_only_what_the_documents_say() -> None:
+    table = documented_folders()
+    places = list(table)
+    for folder, allowed in table.items():
+        climbs = {other for other in allowed if places.index(other) > places.index(folder)}
+        assert climbs <= {"benchmarks"}, folder  # `catena bench` calls them
+    found: dict[str, set[str]] = {folder: set() for folder in table}
+    for package in MAY_IMPORT:
+        for module in (REPOSITORY / package).rglob("*.py"):
+            names = imported_modules(module.read_text(encoding="utf-8"))
+            ours = {folder_of(name.split(".")) for name in names if name.split(".")[0] in MAY_IMPORT}
+            found[folder_of(module.relative_to(REPOSITORY).parts)] |= ours
+    assert {folder: beyond for folder in found if (beyond := found[folder] - table[folder] - {folder})} == {}
 
 
 def folder_edges(package: str) -> dict[str, set[str]]:

@@ -18,6 +18,7 @@ from data.encoders import Encoded, Vectors
 from data.encoders.config import EndpointConfig
 from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
 from data.errors import EncoderUnavailable, InputError, TextRefused
+from data.matrices import unit_rows
 from data.surrogates import replace_surrogates
 from data.words import count_words
 
@@ -171,10 +172,8 @@ class EndpointEncoder:
                 "Check encoder.endpoint.model and encoder.endpoint.dimensions: few models can shorten vectors.",
             )
         matrix: Vectors = np.stack(vectors)
-        lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-        if not np.isfinite(lengths).all() or not lengths.all():
+        if not np.isfinite(matrix).all() or not unit_rows(matrix, out=matrix).any(axis=1).all():
             raise Retryable("its answer holds vectors that are not finite, or zero")
-        matrix /= lengths
         return matrix
 
 

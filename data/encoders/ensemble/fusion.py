@@ -11,6 +11,7 @@ import numpy.typing as npt
 from data.encoders import Vectors
 from data.errors import InputError
 from data.files import whole_or_absent
+from data.matrices import orthonormal_columns, unit_rows
 
 FORMAT = "catena attention fusion 1"
 
@@ -49,7 +50,8 @@ class Concatenation:
 
     def __call__(self, members: Sequence[Vectors]) -> Vectors:
         """As of ``Fusion``."""
-        return unit(np.concatenate([np.sqrt(w) * v for w, v in zip(self.shares, members, strict=True)], axis=1))
+        joined = np.concatenate([np.sqrt(w) * v for w, v in zip(self.shares, members, strict=True)], axis=1)
+        return unit_rows(joined.astype(np.float32))
 
 
 class WeightedMean:
@@ -69,14 +71,18 @@ class WeightedMean:
     def __init__(self, shares: npt.NDArray[np.float64], dims: Sequence[int], seed: int) -> None:
         self.dim: int = max(dims)
         self._shares = shares
-        self._turns = [None if d == self.dim else orthonormal(d, self.dim, seed + n) for n, d in enumerate(dims)]
+        self._turns = [None if d == self.dim else self._turn(d, seed + n) for n, d in enumerate(dims)]
+
+    def _turn(self, dim: int, seed: int) -> Vectors:
+        """Orthonormal rows, float32 (dim, dimensions of the largest member)."""
+        return np.ascontiguousarray(orthonormal_columns(self.dim, dim, seed).T, dtype=np.float32)
 
     def __call__(self, members: Sequence[Vectors]) -> Vectors:
         """As of ``Fusion``."""
         total = np.zeros((len(members[0]), self.dim), dtype=np.float32)
         for share, turn, vectors in zip(self._shares, self._turns, members, strict=True):
             total += share * (vectors if turn is None else vectors @ turn)
-        return unit(total)
+        return unit_rows(total)
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Attention:
         scores = np.stack([v @ s for v, s in zip(members, self.scorers, strict=True)], axis=1) + self.biases
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
-        return unit(np.concatenate([weights[:, [i]] * v for i, v in enumerate(members)], axis=1))
+        return unit_rows(np.concatenate([weights[:, [i]] * v for i, v in enumerate(members)], axis=1))
 
     def save(self, path: Path, fingerprints: Sequence[str]) -> None:
         """Write as safetensors, whole or not at all, with the fingerprints of the members it was learned on."""
@@ -142,21 +148,6 @@ class Attention:
                 remedy,
             )
         return cls(tuple(tensors[f"scorer.{i}"] for i in range(len(learned_on))), tensors["biases"])
-
-
-def orthonormal(rows: int, columns: int, seed: int) -> Vectors:
-    """Orthonormal rows, float32 (rows, columns), rows <= columns, drawn evenly from all such (Haar) by the seed."""
-    normal = np.random.default_rng(seed).standard_normal((columns, rows))
-    q, r = np.linalg.qr(normal)
-    return np.ascontiguousarray((q * np.sign(np.diag(r))).T, dtype=np.float32)  # the signs make Q unique
-
-
-def unit(vectors: npt.NDArray[np.floating]) -> Vectors:
-    """Rows at unit length; rows of zeros stay zero."""
-    short = vectors.astype(np.float32)
-    lengths = np.linalg.norm(short, axis=1, keepdims=True)
-    scaled: Vectors = np.divide(short, lengths, out=np.zeros_like(short), where=lengths > 0)
-    return scaled
 
 
 def shares(weights: Sequence[float] | None, members: int) -> npt.NDArray[np.float64]:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from data.encoders.ensemble.fusion import Concatenation, shares, unit
+from data.encoders.ensemble.fusion import Concatenation, shares
 from data.errors import InputError
+from data.matrices import unit_rows
 from training.encoders.config import FuseConfig
 from training.encoders.fusion import AttentionModel, Examples, judge, learn, split
 
@@ -25,8 +26,8 @@ def two_kinds(seed: int = 0) -> Examples:
         knows_q, knows_d = kind_q == member, kind_d == member
         q = np.where(knows_q[:, None], topic[:QUESTIONS] + 0.8 * noise_q, 2 * noise_q)
         d = np.where(knows_d[:, None], topic, 2 * noise_d)
-        members_q.append(unit(np.column_stack([np.where(knows_q, 4.0, -4.0), q])))
-        members_d.append(unit(np.column_stack([np.where(knows_d, 4.0, -4.0), d])))
+        members_q.append(unit_rows(np.column_stack([np.where(knows_q, 4.0, -4.0), q]).astype(np.float32)))
+        members_d.append(unit_rows(np.column_stack([np.where(knows_d, 4.0, -4.0), d]).astype(np.float32)))
     pairs = np.column_stack([np.arange(QUESTIONS), np.arange(QUESTIONS)])
     return Examples(members_q, members_d, pairs)
 

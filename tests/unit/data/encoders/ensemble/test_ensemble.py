@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from data.encoders import Encoded, Encoder, Vectors, check_model, load_encoder
 from data.encoders.config import EncoderConfig, HashedConfig, read_encoder
 from data.encoders.ensemble.encoder import EnsembleEncoder
-from data.encoders.ensemble.fusion import Attention, Concatenation, WeightedMean, orthonormal, shares, unit
+from data.encoders.ensemble.fusion import Attention, Concatenation, WeightedMean, shares
 from data.encoders.hashed import HashedEncoder
 from data.errors import EncoderUnavailable, InputError
+from data.matrices import orthonormal_columns, unit_rows
 from tests.endpoint_server import Server
 
 TEXTS = ["the moon moves the sea", "moon and sea", "an inverse matrix", "invert the matrix", "still waters", ""]
@@ -54,15 +55,15 @@ def test_the_most_that_a_member_cut_off_is_flagged_and_retries_add_up() -> None:
 
 
 def test_mean_of_equal_dimensions_is_the_plain_one() -> None:
-    one, two = unit(np.random.default_rng(0).standard_normal((2 * 6, 64))).reshape(2, 6, 64)
+    one, two = unit_rows(np.random.default_rng(0).standard_normal((2 * 6, 64), np.float32)).reshape(2, 6, 64)
     fused = WeightedMean(shares([1, 3], 2), (64, 64), seed=0)([one, two])
-    np.testing.assert_allclose(fused, unit(0.25 * one + 0.75 * two), atol=1e-6)
+    np.testing.assert_allclose(fused, unit_rows(0.25 * one + 0.75 * two), atol=1e-6)
 
 
 def test_mean_of_different_dimensions_keeps_each_members_similarities() -> None:
     rng = np.random.default_rng(0)
-    small, large = (unit(rng.standard_normal((40, dim))) for dim in (64, 1024))
-    turned = small @ orthonormal(64, 1024, seed=1)
+    small, large = (unit_rows(rng.standard_normal((40, dim), np.float32)) for dim in (64, 1024))
+    turned = small @ orthonormal_columns(1024, 64, seed=1).T
     np.testing.assert_allclose(turned @ turned.T, small @ small.T, atol=1e-5)
     fused = WeightedMean(shares(None, 2), (64, 1024), seed=0)([small, large])
     expected = (small @ small.T + large @ large.T) / 2
@@ -71,7 +72,7 @@ def test_mean_of_different_dimensions_keeps_each_members_similarities() -> None:
 
 
 def test_a_text_that_one_member_does_not_know_has_the_others_vector() -> None:
-    known, unknown = unit(np.ones((1, 4))), np.zeros((1, 2), np.float32)
+    known, unknown = unit_rows(np.ones((1, 4), np.float32)), np.zeros((1, 2), np.float32)
     for fusion in (Concatenation(shares(None, 2), (4, 2)), WeightedMean(shares(None, 2), (4, 2), 0)):
         assert np.linalg.norm(fusion([known, unknown])) == pytest.approx(1, abs=1e-6)
 
@@ -93,7 +94,7 @@ def test_attention_weighs_each_text_for_itself() -> None:
         weights = np.exp(scores) / np.exp(scores).sum()
         expected = np.concatenate([weights[0] * large[row], weights[1] * small[row]])
         fused = fusion([large[[row]], small[[row]]])[0]
-        np.testing.assert_allclose(fused, unit(expected[None])[0], atol=1e-5)
+        np.testing.assert_allclose(fused, unit_rows(expected[None])[0], atol=1e-5)
 
 
 def test_attention_is_read_from_its_file(tmp_path: Path) -> None:

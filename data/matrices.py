@@ -1,0 +1,42 @@
+"""Arithmetic on matrices that several parts of the project need."""
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Float = TypeVar("Float", bound=np.floating)
+
+
+def unit_rows(matrix: npt.NDArray[Float], out: npt.NDArray[Float] | None = None) -> npt.NDArray[Float]:
+    """Scale every row to Euclidean length 1; rows of zeros stay zero.
+
+    Args:
+        matrix: floats (n, dim).
+        out: array for the result, such as ``matrix`` itself to save memory; a new one where None.
+
+    Returns:
+        Floats (n, dim) of the same type.
+    """
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    scaled = np.zeros_like(matrix) if out is None else out
+    np.divide(matrix, lengths, out=scaled, where=lengths > 0)
+    return scaled
+
+
+def orthonormal_columns(rows: int, columns: int, seed: int) -> npt.NDArray[np.float64]:
+    """Draw a matrix with orthonormal columns, evenly from all such matrices (Haar measure).
+
+    QR decomposition of normal numbers, with positive diagonal in R (Mezzadri, "How to Generate Random Matrices from
+    the Classical Compact Groups", 2007): without that, the signs would depend on the linear algebra library.
+
+    Args:
+        rows: at least as many as columns.
+        columns: how many.
+        seed: of the draw.
+
+    Returns:
+        float64 (rows, columns).
+    """
+    directions, upper = np.linalg.qr(np.random.default_rng(seed).standard_normal((rows, columns)))
+    return np.asarray(directions * np.sign(np.diag(upper)))
