@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import data.embedding.embed
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
-from data.embedding.embed import NO_CACHE
+from data.embedding.embed import NO_CACHE, embed
 from data.encoders.chain import (
     all_unavailable,
     computing_as,
@@ -21,13 +20,19 @@ from data.encoders.config import ChainConfig, EncoderConfig, SingleEncoder, alte
 from data.errors import EncoderUnavailable, InputError
 from data.failures import unavailable
 from data.partitions import count_rows, partitions
+from data.spread import Runner, on_ray
 from data.vectors.table import Partition, describe
 
 logger = logging.getLogger("catena")
 
 
 def embed_chain(
-    passages: Path, encoder: EncoderConfig, config: EmbedConfig, out: Path, cache: CacheConfig = NO_CACHE
+    passages: Path,
+    encoder: EncoderConfig,
+    config: EmbedConfig,
+    out: Path,
+    cache: CacheConfig = NO_CACHE,
+    runner: Runner = on_ray,
 ) -> dict[str, Any]:
     """Embed with the first encoder of the chain that is available, and with that one alone.
 
@@ -41,6 +46,7 @@ def embed_chain(
         config: how the work is spread.
         out: the artifact's folder; an embedding that was begun there goes on.
         cache: whether vectors may come from elsewhere than the encoder; kept apart by its fingerprint.
+        runner: spreads the work.
 
     Returns:
         What ``embed`` measured, the ``encoder`` that made the vectors, its ``link`` in the chain, and ``fallbacks``:
@@ -59,9 +65,8 @@ def embed_chain(
         began = _first(out)
         try:
             record_alternative(out, link, chain[link].label)
-            made = data.embedding.embed.embed(
-                passages, _expecting(chain[link], began), _spread(config, chain, link), out, cache
-            )
+            expected = _expecting(chain[link], began)
+            made = embed(passages, expected, _spread(config, chain, link), out, cache, runner)
             failures = "; ".join(error.problem for error in reasons)
             return {**made, "encoder": chain[link].label, "link": link, "fallbacks": failures}
         except Exception as error:

@@ -1,8 +1,9 @@
 """A run's own steps on its documents: the documents table again, every text as the steps left it."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from data.metadata import BadMetadata, Metadata, metadata_object, read_metadata,
 from data.partitions import left_to_do, partitions, write_partition
 from data.passages.steps import FailedItem, Step, StepConfig
 from data.schema import DOCUMENTS
+from data.spread import Pool, Runner, on_ray
 from data.surrogates import replace_surrogates
 
 logger = logging.getLogger("catena")
@@ -33,18 +35,13 @@ class StepPartitions:
         self._steps = [(config.path, Step(config)) for config in steps]
         self._out = out
 
-    def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Apply the steps to the partitions at some paths; returns problem and remedy of each, empty where none."""
-        problems, remedies = [], []
-        for path in batch["path"]:
-            problem, remedy = "", ""
-            try:
-                self.apply(Path(path))
-            except InputError as error:  # as a value: Ray would wrap an exception in its own, with a long traceback
-                problem, remedy = error.problem, error.remedy
-            problems.append(problem)
-            remedies.append(remedy)
-        return {"problem": problems, "remedy": remedies}
+    def __call__(self, path: Path) -> InputError | None:
+        """Apply the steps to one partition; returns an error of theirs, as Ray would wrap one that is raised."""
+        try:
+            self.apply(path)
+        except InputError as error:
+            return error
+        return None
 
     def apply(self, path: Path) -> None:
         """Apply the steps to one partition and write it under its name, unless it is there already.
@@ -69,8 +66,8 @@ class StepPartitions:
         write_partition(pa.Table.from_pylist(rows, DOCUMENTS), self._out / path.name)
 
 
-def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path) -> dict[str, Any]:
-    """Apply steps to every document on a pool of Ray actors. Ray is connected by the caller.
+def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path, runner: Runner = on_ray) -> dict[str, Any]:
+    """Apply steps to every document.
 
     A partition of documents in is a partition out, of the same name and in the same order; one that stands is not made
     again, so a job that was killed goes on.
@@ -79,6 +76,7 @@ def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path) -> dict[s
         documents: the table's folder.
         steps: at least one, in the order of their work.
         out: the artifact's folder; the new table goes to ``documents/`` in it.
+        runner: spreads the work.
 
     Returns:
         ``documents``, and ``partitions`` that were made now.
@@ -88,28 +86,19 @@ def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path) -> dict[s
     """
     folder = out / "documents"
     todo = left_to_do(documents, folder)
-    for done in _run(todo, steps, folder):
-        if done["problem"]:
-            raise InputError(done["problem"], done["remedy"])
+    make, pool = partial(StepPartitions, steps, folder), _pool(steps, len(todo), runner)
+    for error in runner.run(todo, make, StepPartitions.__name__, pool):
+        if error is not None:
+            raise error
     count = sum(pq.read_metadata(path).num_rows for path in partitions(folder))
     return {"documents": count, "partitions": len(todo)}
 
 
-def _run(todo: Sequence[Path], steps: Sequence[StepConfig], folder: Path) -> Iterator[dict[str, str]]:
-    if not todo:
-        return
-    import ray
-
-    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    workers = min([cores, len(todo), *(step.workers for step in steps if step.workers is not None)])
-    dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
-        StepPartitions,
-        fn_constructor_args=(steps, folder),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=1,
-    )
-    yield from dataset.iter_rows()
+def _pool(steps: Sequence[StepConfig], partitions: int, runner: Runner) -> Pool:
+    """A worker for each core, if there are as many partitions and no step allows fewer."""
+    cores = max(1, int(runner.resources().cores))
+    workers = min([cores, partitions, *(step.workers for step in steps if step.workers is not None)])
+    return Pool(workers, workers)
 
 
 def _checked(position: int, ids: Sequence[str], made: object) -> Document:
