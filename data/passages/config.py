@@ -70,11 +70,6 @@ class ChunkConfig(StageConfig):
             raise ValueError(f"parent_chars is at least max_chars ({self.max_chars}), got {self.parent_chars}")
         return self
 
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether where to cut depends on the run's encoder."""
-        return self.strategy in ("fixed", "semantic")
-
     def identity(self) -> dict[str, Any]:
         """The strategy and the keys that it reads: another's keys do not change what comes out."""
         reads = READS[self.strategy] | READ_BY_ALL | {"strategy"}

@@ -1,6 +1,5 @@
 """A run's own steps on its documents: the documents table again, every text as the steps left it."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -17,8 +16,6 @@ from data.passages.steps import FailedItem, Step, StepConfig
 from data.schema import DOCUMENTS
 from data.spread import Pool, Runner, on_ray
 from data.surrogates import replace_surrogates
-
-logger = logging.getLogger("catena")
 
 Document = dict[str, Any]
 
