@@ -1,11 +1,11 @@
-"""How a mistake that the user can mend is told."""
+"""Errors that the user can correct, and how they are worded."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """Something the user gave is wrong and can be mended: a file, a line, a key, a value.
+    """Something the user gave is wrong and can be corrected: a file, a line, a key, a value.
 
     The command line prints it without a traceback and exits with code 2.
 
@@ -40,7 +40,7 @@ class TextRefused(InputError):
 class EncoderUnavailable(InputError):
     """An encoder that is configured well is unavailable now: it does not answer, or its device is not there.
 
-    It is told like a mistake where nothing can be done about it; a chain of encoders goes on with the next.
+    Without another encoder it is reported like any InputError; a chain of encoders goes on with the next one.
     """
 
 

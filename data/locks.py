@@ -24,7 +24,7 @@ def try_lock(path: Path) -> IO[str] | None:
         another process holds the lock.
 
     Raises:
-        OSError: if the file cannot be written, or its file system has no locks (``has_no_locks`` tells which).
+        OSError: if the file cannot be written, or its file system has no locks (``has_no_locks`` says which).
     """
     import fcntl
 
@@ -43,9 +43,9 @@ def try_lock(path: Path) -> IO[str] | None:
 
 @contextmanager
 def only_one(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock on ``path``; where another process has it, say whose turn it is and wait.
+    """Hold the lock on ``path``; where another process holds it, log which one and wait.
 
-    A file system without locks is said once and gone on with: there nothing keeps two processes apart.
+    A file system without locks is logged once, and work goes on: there two processes may do the same work at once.
 
     Args:
         path: the lock's file, in a folder that exists.

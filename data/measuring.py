@@ -1,4 +1,4 @@
-"""What measures the work must not end it: a figure that cannot be reported is logged once, and the work goes on."""
+"""Reporting of figures must not end the work: a failure to report is logged once, and the work goes on."""
 
 import logging
 from collections.abc import Iterator

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import regex
 
-VERSION = 2  # grows whenever a text gives other words than before: whatever was counted in the old ones is void
+VERSION = 2  # raised when a text gives other words than before: counts made with the old words are invalid
 
 # UAX 29 breaks between all characters of these; the second class is Thai, Lao, Khmer, Myanmar and their relatives.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Line_Break=Complex_Context}"

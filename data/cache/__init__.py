@@ -69,7 +69,9 @@ class CacheConfig(StageConfig):
     query_ttl_s: float = Field(86_400.0, gt=0, description="how long a query's vector is kept, in seconds")
     document_ttl_s: float = Field(2_592_000.0, gt=0, description="how long a passage's vector is kept, in seconds")
     fold_case: bool = Field(False, description="whether queries that differ in case only are one query")
-    timeout_ms: int = Field(50, ge=1, le=60_000, description="after which Redis is done without, in milliseconds")
+    timeout_ms: int = Field(
+        50, ge=1, le=60_000, description="longest wait for Redis before it is skipped, in milliseconds"
+    )
 
     @field_validator("redis")
     @classmethod

@@ -28,7 +28,7 @@ def normalise(text: str, fold_case: bool = False) -> str:
 
 
 def text_hashes(texts: Sequence[str]) -> Hashes:
-    """BLAKE2b of each text as it stands, uint8 of shape (n, 16); lone surrogates are hashed like other characters."""
+    """BLAKE2b of each text, unchanged, uint8 of shape (n, 16); lone surrogates are hashed like other characters."""
     digests = [
         hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest() for text in texts
     ]

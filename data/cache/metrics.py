@@ -32,7 +32,7 @@ class CacheMetrics:
         for tier, counted in counts.items():
             for what, keys in counted:
                 if what not in self._counters:
-                    name, told = f"catena_cache_{what}", f"vectors: {what} of a tier of the cache"
-                    self._counters[what] = Counter(name, description=told, tag_keys=("tier", "kind"))
+                    name, description = f"catena_cache_{what}", f"vectors: {what} of a tier of the cache"
+                    self._counters[what] = Counter(name, description=description, tag_keys=("tier", "kind"))
                 if keys:
                     self._counters[what].inc(keys, tags={"tier": tier, "kind": self._kind})

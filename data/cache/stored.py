@@ -81,7 +81,7 @@ class HashIndex:
 
 
 def open_indexes(artifacts: Sequence[Path]) -> list[HashIndex]:
-    """The indexes of those artifacts that are still there; the others are told of."""
+    """The indexes of those artifacts that still exist; a missing one is logged."""
     opened = []
     for artifact in artifacts:
         try:
@@ -94,7 +94,7 @@ def open_indexes(artifacts: Sequence[Path]) -> list[HashIndex]:
 class StoredTier:
     """Copies vectors out of earlier artifacts; nothing is written to them.
 
-    What of an artifact cannot be read any more, all of it or a partition, is done without, and counted.
+    An artifact or a partition that cannot be read any more is skipped and counted.
 
     Only float32 of the encoder's own dimension is taken: what was reduced or rounded is not the encoder's vector.
 
@@ -209,7 +209,7 @@ def _create(artifact: Path, name: str, rows: int) -> "np.memmap[tuple[int], np.d
     """A file of its whole size on disk: where a map has no block for a page, writing to it is a bus error.
 
     Raises:
-        OSError: if the disk has no room for it, where the system can tell beforehand.
+        OSError: if the disk has no room for it and the system reports that beforehand.
     """
     path = _file(artifact, name)
     opened = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint64, shape=(rows,))

@@ -1,4 +1,4 @@
-"""Embedding with a chain of encoders: what happens when one of them fails before, or after, vectors were made."""
+"""Embedding with a chain of encoders: when one of them fails, the next is used or the job pauses."""
 
 import logging
 import shutil
@@ -50,7 +50,7 @@ def embed_chain(
 
     Returns:
         What ``embed`` measured, the ``encoder`` that made the vectors, its ``link`` in the chain, and ``fallbacks``:
-        why each one before it was given up.
+        why each encoder before it failed.
 
     Raises:
         InputError: if the choice is to pause, or an encoder is configured wrongly.
@@ -88,7 +88,7 @@ def embed_chain(
             raise all_unavailable(reasons)
         link = left[0]
         if began is not None:
-            logger.warning("encoder: %s; embedding all anew with %s", reason.problem, chain[link].label)
+            logger.warning("encoder: %s; embedding everything again with %s", reason.problem, chain[link].label)
             _discard(out, began)
         else:
             logger.warning("encoder: %s; using %s", reason.problem, chain[link].label)
@@ -101,7 +101,7 @@ def _begun(out: Path, chain: Sequence[SingleEncoder]) -> int:
 
 
 def _first(out: Path) -> Partition | None:
-    """What stands in the first partition of vectors that is done."""
+    """Contents of the first finished partition of vectors; None where there is none."""
     done = partitions(out / "vectors")
     return describe(done[0]) if done else None
 

@@ -95,7 +95,7 @@ def _projection(vectors: Path, manifest: dict[str, Any], config: ReduceConfig, p
 
 @dataclass(frozen=True)
 class ReducePartition:
-    """One worker: writes partitions anew with smaller vectors; every other column and the encoder's figures stay.
+    """One worker: copies partitions with smaller vectors; every other column and the encoder's figures stay.
 
     Args:
         projection: to fewer dimensions; None where they stay.

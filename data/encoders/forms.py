@@ -30,7 +30,7 @@ LOSSES = {"fp32": 0, "fp16": 1, "bf16": 1, "int8": 2}
 
 
 def loss_rank(form: str) -> int:
-    """How much accuracy a form may lose, 0 for fp32: one that may lose more has to be faster than those that lose less.
+    """Rank by how much accuracy a form may lose, 0 for fp32: a form of higher rank has to be faster than those below.
 
     Args:
         form: runtime and precision.
@@ -46,20 +46,20 @@ def form_of(config: ModelConfig) -> str:
 
 
 def model_of(config: EncoderConfig) -> TransformerConfig | OnnxConfig | None:
-    """The sentence-transformers model that an encoder is, of a chain its first; None where it is none."""
+    """The sentence-transformers model of an encoder, in a chain that of its first; None for other kinds."""
     first = alternatives(config)[0]
     return first if isinstance(first, TransformerConfig | OnnxConfig) else None
 
 
 def need_model(config: EncoderConfig, otherwise: str) -> TransformerConfig | OnnxConfig:
-    """The sentence-transformers model that an encoder is, of a chain its first.
+    """The sentence-transformers model of an encoder, in a chain that of its first.
 
     Args:
         config: the run's encoder.
-        otherwise: what the message says of one that is none.
+        otherwise: the message about an encoder that is not such a model.
 
     Raises:
-        InputError: if the encoder is one of the user's own, or no model at all.
+        InputError: if the encoder is a custom one, or not a model at all.
     """
     model, first = model_of(config), alternatives(config)[0]
     if model is None:
@@ -94,7 +94,7 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     """The forms this machine can compute, those that lose least first.
 
     Raises:
-        InputError: if the encoder is one of the user's own, or no model at all.
+        InputError: if the encoder is a custom one, or not a model at all.
     """
     from data.encoders.transformer.precision import bf16_in_hardware
 

@@ -105,7 +105,7 @@ class GraphArtifact:
 
     @cached_property
     def known_graph(self) -> Graph:
-        """Graph of every known link, whatever its split: to filter ranks, and to name what proposed pairs share."""
+        """Graph of every known link, of all splits: to filter ranks, and to name what proposed pairs share."""
         return Graph.from_pairs(self.pairs[:, 0], self.pairs[:, 1], num_nodes=len(self.ids))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Documents to passages: stretches of text, told by their offsets, that an encoder can read whole."""
+"""Documents to passages: spans of text that an encoder can read whole."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A run's own steps on its documents: the documents table again, every text as the steps left it."""
+"""A run's custom steps applied to its documents: they give a documents table with the changed texts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -66,8 +66,8 @@ class StepPartitions:
 def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path, runner: Runner = on_ray) -> dict[str, Any]:
     """Apply steps to every document.
 
-    A partition of documents in is a partition out, of the same name and in the same order; one that stands is not made
-    again, so a job that was killed goes on.
+    Each partition of documents gives a partition of the same name, in the same order. One that exists is not made
+    again, so a killed job continues where it stopped.
 
     Args:
         documents: the table's folder.
@@ -99,10 +99,10 @@ def _pool(steps: Sequence[StepConfig], partitions: int, runner: Runner) -> Pool:
 
 
 def _checked(position: int, ids: Sequence[str], made: object) -> Document:
-    """What a step returned for a document, if it is one.
+    """Check what a step returned for a document, and fill in defaults.
 
     Raises:
-        FailedItem: if it is none; it says what is wrong.
+        FailedItem: if it is not a document; with the reason.
     """
     if not isinstance(made, Mapping):
         forgot = ": does it end with `return document`?" if made is None else ""

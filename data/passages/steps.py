@@ -1,4 +1,4 @@
-"""Steps of the user's own: think singular, run batch.
+"""Custom steps: written for one item, run in batches.
 
 A step is a function, or a class whose objects are called, of one item or of a list of items, and either may be async.
 ``Step`` makes all of these one thing: a call from a list of items to as many results in the same order.
@@ -154,8 +154,8 @@ class Step:
         if not self._takes_list:
             return [result]
         if not isinstance(result, list | tuple) or len(result) != len(batch):
-            told = f"{len(result)} results" if isinstance(result, list | tuple) else type(result).__name__
-            raise FailedItem(None, f"it was given a list of {len(batch)} and returned {told}")
+            returned = f"{len(result)} results" if isinstance(result, list | tuple) else type(result).__name__
+            raise FailedItem(None, f"it was given a list of {len(batch)} and returned {returned}")
         return list(result)
 
 
@@ -174,7 +174,7 @@ def takes_list(step: Callable[..., Any]) -> bool:
 
 
 def code_stamp(config: StepConfig) -> str:
-    """What tells the code of a step from any other: where it changes, the step may do something else.
+    """A digest of a step's code: where it changes, the step may return something else.
 
     Raises:
         InputError: if there is no such step.

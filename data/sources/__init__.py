@@ -6,14 +6,14 @@ tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know n
 ``paths``     expands ``$CATENA_DATA`` and finds files     ``remote``   files by URL, fetched ahead of their reader
 ``records``   records of a file in any format              ``lines``    lines of text, plain or gzip
 ``delimited`` CSV and TSV                                  ``parquet``  rows of Parquet
-``cells``     what one cell is: text, number, moment       ``fields``   records to rows, and what is wrong with one
+``cells``     one cell as text, number or moment           ``fields``   records to rows, and why one is rejected
 ``rows``      the types of what is read
 ``files``     JSON Lines, Parquet, CSV, TSV                ``beir``     BEIR folders
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
-``pydocs``    the built-in corpus: documented libraries    ``function`` a function of the user's own
+``pydocs``    the built-in corpus: documented libraries    ``function`` a user-defined function
 ``landing``   rows of one task to Parquet, as they come
 
-``pydocs`` runs ``docstrings`` as a script in a process of its own and reads links with ``see_also``.
+``pydocs`` runs ``docstrings`` as a script in a child process and reads links with ``see_also``.
 """
 
 import textwrap

@@ -55,7 +55,7 @@ def text(value: object) -> str:
 
 
 def number(value: object) -> float | None:
-    """A cell as a finite number; None where a text says that there is none, as ``nan`` and ``null`` do.
+    """A cell as a finite number; None for texts that mean a missing value, such as ``nan`` and ``null``.
 
     Raises:
         BadCell: if it is no number, infinite, or too large for a float.
@@ -158,7 +158,7 @@ def shortened(value: object) -> str:
     """A value as an error message quotes it: its first 50 characters."""
     try:
         return repr(str(value)[:50])
-    except Exception as error:  # an object of the user's own may raise anything; a long int raises ValueError
+    except Exception as error:  # a user-defined object may raise anything; a long int raises ValueError
         return f"{type(value).__name__} ({type(error).__name__} when printed)"
 
 

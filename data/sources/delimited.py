@@ -15,7 +15,7 @@ from data.sources.lines import Broken, Line, Records, lines
 from data.sources.remote import FIRST, RemoteFile, SourceFile
 
 LONGEST_FIELD = 2**28  # characters: what an open quote may gather before it is an error
-SAMPLE = 2**20  # characters of a local TSV file that tell whether its fields stand in quotes
+SAMPLE = 2**20  # characters of a local TSV file that are read to find whether its fields are quoted
 REMOTE_SAMPLE = FIRST // 2
 
 Fields = list[str]
@@ -32,7 +32,7 @@ def delimited(
         file: the file.
         format_: comma or tab between fields.
         columns: names of the fields of a file without a header; the first record is the header where not given.
-        quoted: whether fields may stand in quotes; CSV yes, TSV as ``has_quotes`` finds where not given.
+        quoted: whether fields may be quoted; where None, CSV yes, TSV as ``has_quotes`` finds.
     """
     for position, fields in _fields(file, format_, quoted):
         if isinstance(fields, Broken):
@@ -59,7 +59,7 @@ def header(file: SourceFile, format_: Literal["csv", "tsv"], quoted: bool | None
 
 
 def has_quotes(file: SourceFile) -> bool:
-    """Whether the fields of a TSV file stand in quotes, told by its beginning.
+    """Whether the fields of a TSV file are quoted, judged by its beginning.
 
     They do where a field that holds a quote is always quoted as in CSV, at least one is, and all records then have
     as many fields. Where a quoted field holds a tab or a line end though the lines without regard to quotes have the

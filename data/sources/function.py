@@ -1,4 +1,4 @@
-"""Any other source: a function of the user's own, named by its import path."""
+"""Any other source: a user-defined function, named by its import path."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -38,7 +38,7 @@ class FunctionSource(StageConfig):
     arguments: dict[str, Any] = Field({}, description="keyword arguments it is called with")
 
     def versions(self) -> dict[str, str]:
-        """What its code says, so that changed code is a new corpus.
+        """A digest of its code, so that changed code is a new corpus.
 
         Raises:
             InputError: if there is no such module.
@@ -80,7 +80,7 @@ def _row(item: object) -> Row | Reject:
         else:
             return Reject("documents", f"not a mapping: {type(item).__name__}", ascii(item)[:500])
         return _of_table(table, record)
-    except Exception as error:  # a value of the user's own class may raise anything when it is looked at
+    except Exception as error:  # a value of a user-defined class may raise anything when it is inspected
         return Reject("documents", f"{type(error).__name__}: {shortened(error)}", type(item).__name__)
 
 

@@ -87,7 +87,7 @@ def _refuse_empty_mapping(config: SourceConfig, documents: int) -> None:
 
 
 def check_mapping(counts: Sequence[Mapping[str, Any]]) -> None:
-    """Check that the columns of each table are where the run file says.
+    """Check that the columns that the run file names exist.
 
     Args:
         counts: what ``land`` returned for every task of the corpus.

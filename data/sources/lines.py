@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
     Args:
         number: from 1.
-        text: what it says, a replacement character for each byte that is no UTF-8.
+        text: of the line, with a replacement character for each byte that is not UTF-8.
         problem: why it cannot be used; empty where it can.
     """
 
@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
 
 def lines(file: SourceFile) -> Iterator[Line]:
-    """The lines of a text file; gzip is told by its first bytes.
+    """The lines of a text file; gzip is recognised by its first bytes.
 
     Raises:
         InputError: if the file is a damaged gzip.

@@ -37,7 +37,7 @@ CHANGES_WITH_CONTENT = (
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that a URL names; stands where a ``Path`` of a source file may."""
+    """A file that a URL names; can be used where a ``Path`` of a source file can."""
 
     url: str
 
@@ -46,7 +46,7 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The last part of its path, which tells the format."""
+        """The last part of its path, which gives the format."""
         return self.url.partition("::")[0].partition("?")[0].rpartition("/")[2]
 
     def open(self, mode: str = "rb") -> BinaryIO:
@@ -75,10 +75,10 @@ class RemoteFile:
             return cast("BinaryIO", fs.open(path, "rb"))
 
     def stamp(self) -> str:
-        """Size and what else the storage tells that changes with the content."""
+        """Size, and other properties from the storage that change with the content."""
         info = _info(self.url)
-        told = [f"{key} {info[key]}" for key in CHANGES_WITH_CONTENT if info.get(key) is not None]
-        return ", ".join([f"{info.get('size')} bytes", *told])
+        others = [f"{key} {info[key]}" for key in CHANGES_WITH_CONTENT if info.get(key) is not None]
+        return ", ".join([f"{info.get('size')} bytes", *others])
 
 
 SourceFile = Path | RemoteFile
@@ -130,7 +130,7 @@ def remote_exists(url: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _info(url: str) -> dict[str, Any]:
-    """What the storage says of a file; asked once a process, so that all stages agree on what the corpus is."""
+    """Properties of a file from its storage; asked once per process, so that all stages agree on the corpus."""
     fs, path = _storage(url)
     with _told(url):
         return dict(fs.info(path))
@@ -163,7 +163,7 @@ def _storage(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _told(url: str) -> Iterator[None]:
-    """Any failure of a storage package as an OSError that names the URL; each package has exceptions of its own."""
+    """Any failure of a storage package as an OSError that names the URL; each package has different exceptions."""
     try:
         yield
     except InputError:
@@ -177,7 +177,7 @@ def _told(url: str) -> Iterator[None]:
             status = getattr(why, "status", None)
             if why is None or isinstance(why, FileNotFoundError) or status in (404, 410):
                 raise FileNotFoundError(errno.ENOENT, text, url) from error
-            if status is None:  # fsspec tells a server that does not answer as a file that is not there
+            if status is None:  # fsspec reports a server that does not answer as a missing file
                 raise ConnectionError(errno.EHOSTUNREACH, text, url) from error
             raise OSError(errno.EIO, text, url) from error
         number = getattr(error, "errno", None) or errno.EIO

@@ -1,4 +1,4 @@
-"""Typed triples: ``head relation tail`` by tabs, with the text of each entity in a file of its own."""
+"""Typed triples: ``head relation tail`` by tabs, with the text of each entity in a second file."""
 
 from functools import partial
 

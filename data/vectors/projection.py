@@ -86,7 +86,7 @@ class Projection:
         except (OSError, SafetensorError, KeyError) as error:
             raise InputError(
                 f"no projection of vectors can be read from {path}: {error}",
-                "Delete the artifact it stands in and run again.",
+                "Delete the artifact that holds it and run again.",
             ) from error
 
 

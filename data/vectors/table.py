@@ -1,4 +1,4 @@
-"""The table of vectors: what stands in its partitions, and the manifest that completes it.
+"""The table of vectors: the contents of its partitions, and the manifest that completes it.
 
 A vector is a list of float32 or float16, which any reader of Parquet understands, or its codes, bytes of one
 width: Parquet has no small integers, and would keep each in four bytes. ``read`` reads it.
@@ -34,7 +34,7 @@ _LAYOUT: dict[str, Any] = {
 
 
 class Partition(BaseModel):
-    """What stands in a partition of vectors, and when it was made if it was made by this run."""
+    """Contents of a partition of vectors: its encoder, its rows, and a checksum."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -124,7 +124,7 @@ def storage_of(schema: pa.Schema) -> tuple[Storage, int]:
 
 
 def describe(path: Path) -> Partition:
-    """What stands in a partition of vectors, read from its file."""
+    """Read the contents of a partition of vectors from its file."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         rows = file.read(columns=["document_id", "tokens", "dropped"])

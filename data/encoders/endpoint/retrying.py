@@ -15,7 +15,7 @@ class Retryable(Exception):
 
     Args:
         reason: what happened, in a few words.
-        after_s: seconds that the server asks to be left alone; None where it asks for nothing.
+        after_s: seconds that the server asks to wait; None where it asks for nothing.
     """
 
     def __init__(self, reason: str, after_s: float | None = None) -> None:
@@ -25,7 +25,7 @@ class Retryable(Exception):
 
 
 class GivenUp(Exception):
-    """A request that failed for good; its text says how often it was tried and how it failed last."""
+    """A request that failed and is not retried; the text says how often it was tried and how it failed last."""
 
 
 def retry(
@@ -44,7 +44,7 @@ def retry(
         ask: one try.
         retries: further tries after the first.
         backoff_s: scale of the waits, in seconds.
-        longest_wait_s: no wait is longer; a server that asks for more is given up at once.
+        longest_wait_s: no wait is longer; where a server asks for a longer one, there is no further try.
         sleep: waits for some seconds.
 
     Raises:
@@ -66,7 +66,7 @@ def retry(
 
 
 def seconds_until(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number of them, or a date; None where it says neither."""
+    """Seconds that a Retry-After header asks for: a number of them, or a date; None where it is neither."""
     if header is None:
         return None
     if header.strip().isdecimal():

@@ -68,7 +68,7 @@ class OnnxModel:
         for name, tensor in held.items():
             binding.bind_input(name, "cuda", index, np.int64, tuple(tensor.shape), tensor.data_ptr())
         binding.bind_output(OUTPUT, "cuda", index, np.float32, tuple(vectors.shape), vectors.data_ptr())
-        torch.cuda.current_stream(device).synchronize()  # ONNX Runtime computes on a stream of its own
+        torch.cuda.current_stream(device).synchronize()  # ONNX Runtime computes on another stream
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
         return vectors

@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass
 class _Input:
-    """An input that one or several weight matrices are multiplied with: what calibration saw of it."""
+    """An input that one or several weight matrices are multiplied with: and its range on the calibration passages."""
 
     weights: dict[str, Floats]  # name -> (K, N)
     largest_K: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -185,7 +185,7 @@ def _move(graph: Any, name: str, found: _Input, exponent: float) -> tuple[str, f
 
 
 def _write_int8(graph: Any, ranges: Mapping[str, Any], products: Sequence[str], path: Path) -> None:  # noqa: ANN401
-    """Hand the graph and the ranges to ONNX Runtime's quantiser; it takes ranges from a file of its own form."""
+    """Hand the graph and the ranges to ONNX Runtime's quantiser; it reads ranges from a file in its own format."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 

@@ -1,4 +1,4 @@
-"""Whether a device is there, asked before a model is loaded onto it: libraries tell it late and in many ways."""
+"""Checks that a device exists before a model is loaded onto it: libraries report that late and in many ways."""
 
 from data.errors import EncoderUnavailable
 

@@ -61,7 +61,7 @@ class TorchModel:
         return torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
 
     def with_states(self, features: "dict[str, Any]") -> "dict[str, Any]":
-        """The features with what the transformer says of each token, ``token_embeddings``, in float32."""
+        """The features with the transformer's vector of each token, ``token_embeddings``, in float32."""
         features = self.transformer(features)
         features["token_embeddings"] = features["token_embeddings"].float()
         return features
@@ -156,7 +156,7 @@ class SentenceEncoder:
         return self.batches.documents(texts)
 
     def encode_cut(self, texts: Sequence[str]) -> Vectors:
-        """As ``encode``, and texts that are too long are cut whatever the policy: for the checks at load."""
+        """As ``encode``, but texts that are too long are cut under every policy: for the checks at load."""
         return self.batches.documents(texts, refuse=False).vectors
 
     def encode_here(self, texts: Sequence[str]) -> Vectors:
@@ -164,9 +164,9 @@ class SentenceEncoder:
         return self.batches.here(texts)
 
     def states(self, tokens: Tokens) -> "torch.Tensor":
-        """What the model says of each token before pooling, float32 (texts, longest, width), on its device.
+        """The model's vectors of tokens before pooling, float32 (texts, longest, width), on its device.
 
-        Computed in the calling thread; padding is at the side that ``tokenise.pads_left`` says.
+        Computed in the calling thread; padding is at the side given by ``tokenise.pads_left``.
         """
         here = self.batches.features(tokens)
         features = self.model.with_states({name: value.to(self.device) for name, value in here.items()})

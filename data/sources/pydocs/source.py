@@ -62,7 +62,7 @@ class PydocsSource(StageConfig):
 
 
 def read_packages(packages: Sequence[str], max_documents: int | None, min_chars: int) -> Reading:
-    """Documents and links of packages. A link's name that means no document is passed on as it stands, to be rejected.
+    """Documents and links of packages. A link to a name that is no document is passed on unchanged, to be rejected.
 
     Raises:
         InputError: if a package cannot be imported.
@@ -131,7 +131,7 @@ def _breadth_first(start: str, neighbours: Mapping[str, set[str]]) -> list[str]:
 
 
 def docstrings(packages: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The records of ``docstrings.py``, run in a process of its own: whatever an import does, it cannot hurt this one.
+    """The records of ``docstrings.py``, run in a child process: an import that crashes cannot affect this one.
 
     Raises:
         InputError: if the process dies or takes longer than TIMEOUT_S.
