@@ -24,7 +24,7 @@ class InputError(Exception):
 
 
 class TextRefused(InputError):
-    """A text cannot be encoded; whoever gave it can say where it comes from.
+    """A text cannot be encoded; the caller can add where it comes from.
 
     Args:
         problem: as of ``InputError``.
@@ -45,7 +45,7 @@ class EncoderUnavailable(InputError):
 
 
 class StageAbsent(InputError):
-    """A run has no such stage: its file does not ask for it, or its corpus gives no occasion for it."""
+    """A run has no such stage: its file does not ask for it, or its corpus has no data for it."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Words of a text by the Unicode standard, case-folded: the one way that text becomes words here.
+"""Words of a text by the Unicode standard, case-folded; all of the project splits words with it.
 
 Word breaks are those of UAX 29 as ``regex`` finds them in its WORD mode; default-ignorable characters are removed first
 (UTR 36), and compatibility forms become plain ones (NFKC). Four places differ from the defaults of UAX 29, each because
@@ -26,7 +26,7 @@ VERSION = 2  # raised when a text gives other words than before: counts made wit
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Line_Break=Complex_Context}"
 KATAKANA = r"\p{Word_Break=Katakana}"
 
-# Symbols and numbers that NFKC would melt into their neighbours: ™ ℃ ㎏ ① ½ ¹. UAX 29 sets each apart.
+# Symbols and numbers that NFKC would join to their neighbours: ™ ℃ ㎏ ① ½ ¹. UAX 29 sets each apart.
 # A power or a footnote of several digits is one number, subscripts stay with their word.
 _SET_APART = regex.compile(
     r"[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+|[[\p{So}\p{Sm}\p{Sk}\p{No}]--[\u2080-\u2089]--\p{ASCII}]", regex.V1

@@ -7,8 +7,8 @@ from data.artifacts import StageConfig, StageResult
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
 from data.encoders.config import EncoderConfig
-from data.encoders.exact import exact_form
 from data.encoders.files import contents
+from data.encoders.reference import reference_form
 from data.errors import StageAbsent
 from data.passages.config import ChunkConfig
 from data.spread import Runner, on_ray
@@ -106,8 +106,8 @@ def _needs(plan: Plan) -> dict[str, str]:
 
 def _sentences_config(plan: Plan) -> SentencesConfig:
     embed = plan.run.embed.model_copy(update={"storage": "float32"})  # rounded vectors are neither kept nor cut by
-    cache = plan.run.cache.at(plan.run.workspace)
-    return SentencesConfig(chunk=plan.run.chunk, encoder=exact_form(plan.run.encoder), embed=embed, cache=cache)
+    cache = plan.run.cache.in_workspace(plan.run.workspace)
+    return SentencesConfig(chunk=plan.run.chunk, encoder=reference_form(plan.run.encoder), embed=embed, cache=cache)
 
 
 SENTENCES = Stage(
@@ -126,7 +126,7 @@ CHUNK = Stage(
     name="chunk",
     result=ChunkResult,
     config=lambda plan: CutConfig(
-        chunk=plan.run.chunk, encoder=exact_form(plan.run.encoder) if plan.run.chunk.strategy == "fixed" else None
+        chunk=plan.run.chunk, encoder=reference_form(plan.run.encoder) if plan.run.chunk.strategy == "fixed" else None
     ),
     make=_cut,
     needs=_needs,

@@ -1,4 +1,4 @@
-"""The cache of one embedding job: what it may copy from, what the tiers did."""
+"""The cache of one embedding job: the artifacts that it copies from, and counts of the tiers."""
 
 import json
 import logging
@@ -19,8 +19,8 @@ logger = logging.getLogger("catena")
 def document_cache(config: CacheConfig, out: Path) -> Iterator[DocumentCache]:
     """Open what the job's actors share, for as long as it runs.
 
-    Which artifacts are copied from is settled when a job begins, and kept in ``copied_from.json``: one that is killed
-    and started again copies the same vectors, whatever was embedded in between.
+    The artifacts to copy from are chosen when a job begins, and recorded in ``copied_from.json``: a job that is killed
+    and started again copies the same vectors, even if other artifacts were made in between.
 
     Args:
         config: which tiers.

@@ -77,7 +77,7 @@ class MemoryTier:
             self._ends[rows] = self._clock() + self._ttl_s
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all entries."""
         with self._lock:
             for key in list(self._rows):
                 self._drop(key)

@@ -1,4 +1,4 @@
-"""What the tiers did, as Ray's metrics: ``ray_catena_cache_lookups`` and its like on the dashboard."""
+"""Counts of the cache's tiers, as Ray's metrics: ``ray_catena_cache_lookups`` and its like on the dashboard."""
 
 import sys
 from collections.abc import Mapping

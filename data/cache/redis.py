@@ -58,7 +58,7 @@ class RedisTier:
     """Vectors on a Redis server.
 
     A value is 14 bytes of header (version, bytes a number, dim, tokens read, tokens cut off; little-endian) and the
-    vector's numbers. A value of another form is taken for absent.
+    vector's numbers. A value in another form counts as absent.
 
     Args:
         client: connected by ``connect``.

@@ -129,7 +129,7 @@ class StoredTier:
                 whole.vectors[rows], whole.tokens[rows], found[rows] = entries.vectors, entries.tokens, True
         if not self._all:
             self.counts.degraded += int(np.count_nonzero(~found))
-        return whole.at(found), found
+        return whole.select(found), found
 
     def put_many(self, keys: Sequence[bytes], entries: Entries) -> None:
         """Nothing: a finished artifact does not change."""

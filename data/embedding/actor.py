@@ -72,12 +72,12 @@ class EmbedPartition:
     def _encoder(self) -> Encoder:
         encoder = load_encoder(self._config, self._batch_tokens, self._cores)
         self._ready_at = time.time()
-        return self._cache.around(encoder) if self._cache else encoder
+        return self._cache.wrap(encoder) if self._cache else encoder
 
     def __call__(self, passages: Path) -> Embedded:
-        """Embed one partition of passages and write its vectors, unless they are there already.
+        """Embed one partition of passages and write its vectors, unless they exist.
 
-        They are where an actor died after it wrote and before its answer arrived.
+        They exist where an actor died after writing them and before its answer arrived.
         """
         encoder = self._encoder
         started_at = time.time()

@@ -1,7 +1,7 @@
 """Passages to vectors: a pool of workers, each with an encoder, takes partitions until all are done.
 
-The ledger of the work is the folder itself: a partition of vectors bears the name of its partition of passages and
-appears under it whole or not at all. A job that was killed finds what is done by name and goes on with the rest.
+The folder itself records the progress: a partition of vectors has the name of its partition of passages and is
+complete or absent. A job that was killed finds finished partitions by name and continues with the rest.
 """
 
 import logging

@@ -34,11 +34,11 @@ def embed_chain(
     cache: CacheConfig = NO_CACHE,
     runner: Runner = on_ray,
 ) -> dict[str, Any]:
-    """Embed with the first encoder of the chain that is available, and with that one alone.
+    """Embed with the first encoder of the chain that is available, and only with that one.
 
-    One that fails before it has finished a partition gives way to the next. After that only the same encoder elsewhere
-    may go on (another device or server, equal fingerprint). Where there is none, ``encoder.on_fallback`` decides:
-    ``pause`` ends here and keeps what is done, ``restart`` discards it and embeds all with the next encoder.
+    If it fails before it has finished a partition, the next one is used. After that only the same encoder elsewhere
+    may continue (another device or server, equal fingerprint). Where there is none, ``encoder.on_fallback`` decides:
+    ``pause`` stops here and keeps what is done, ``restart`` discards it and embeds everything with the next encoder.
 
     Args:
         passages: the passages table.
@@ -95,7 +95,7 @@ def embed_chain(
 
 
 def _begun(out: Path, chain: Sequence[SingleEncoder]) -> int:
-    """The link to start with: the one that began, if it finished anything; the first otherwise."""
+    """The alternative to start with: the one that finished partitions, if any; the first otherwise."""
     link = recorded_alternative(out) if _first(out) is not None else 0
     return link if link < len(chain) else 0
 
@@ -107,21 +107,21 @@ def _first(out: Path) -> Partition | None:
 
 
 def _spread(config: EmbedConfig, chain: Sequence[SingleEncoder], link: int) -> EmbedConfig:
-    """How the work of one link is spread: a share of a GPU is for those of a chain that may compute on one."""
+    """How the work of one alternative is spread: without a share of a GPU where it computes on the CPU."""
     if len(chain) > 1 and config.gpus_per_actor and chain[link].computes_on == "cpu":
         return config.model_copy(update={"gpus_per_actor": 0})
     return config
 
 
 def _expecting(link: SingleEncoder, began: Partition | None) -> SingleEncoder:
-    """The encoder, bound to the vectors that are there: another would only be found out when all is done."""
+    """The encoder with the fingerprint of the existing vectors, so that another one is refused at once."""
     if began is None:
         return link
     return computing_as(link, began.precision).model_copy(update={"fingerprint": began.fingerprint})
 
 
 def _discard(out: Path, began: Partition | None = None) -> None:
-    """Drop the vectors that an encoder began; first under another name, so that a kill leaves all of them or none."""
+    """Remove an encoder's partial vectors; renamed first, so that a kill leaves all of them or none."""
     if began is not None:
         (out / "vectors").rename(out / f"vectors-discarded-{began.fingerprint}")
     for discarded in out.glob("vectors-discarded-*"):
@@ -130,9 +130,9 @@ def _discard(out: Path, began: Partition | None = None) -> None:
 
 def _paused(passages: Path, out: Path, link: SingleEncoder, reason: InputError, left: list[str]) -> EncoderUnavailable:
     done = count_rows(out / "vectors")
-    remedy = f"What is done is kept ({out}): the same command goes on when the encoder is back."
+    remedy = f"What is done is kept ({out}): the same command continues when the encoder is available again."
     if left:
-        remedy += f" To discard it and embed all with {left[0]}: --encoder.on-fallback restart."
+        remedy += f" To discard it and embed everything with {left[0]}: --encoder.on-fallback restart."
     return EncoderUnavailable(
         f"embed: paused after {done:,} of {count_rows(passages):,} passages; {link.label} failed: {reason.problem}",
         remedy,

@@ -1,7 +1,7 @@
 """Vectors to smaller ones, partition by partition: fewer dimensions, fewer bytes, and what that loses.
 
-The ledger is the folder, as it is for ``embed``: a partition is whole under its name or not there. The projection is
-fitted once and kept beside them.
+The folder records the progress, as for ``embed``: a partition is complete or absent. The projection is fitted once
+and kept beside them.
 """
 
 import json
@@ -78,7 +78,7 @@ def reduce(embedded: Path, config: ReduceConfig, out: Path, runner: Runner = on_
 
 
 def _projection(vectors: Path, manifest: dict[str, Any], config: ReduceConfig, path: Path) -> Projection | None:
-    """The one that an interrupted run left, or a new one, saved; None where dimensions stay as they are."""
+    """The projection of an interrupted run, or a new one, saved; None where the dimensions stay."""
     if config.dim is None:
         return None
     if not path.exists():
@@ -120,7 +120,7 @@ class ReducePartition:
 
 
 def _recall(vectors: Path, projection: Projection | None, config: ReduceConfig) -> dict[str, float]:
-    """Share of the nearest passages that smaller vectors find too; nothing where there are too few of them."""
+    """Share of the nearest passages that smaller vectors find too; empty where there are too few of them."""
     full = np.concatenate(list(sampled(vectors, _JUDGED, config.seed)) or [np.empty((0, 1), np.float32)])
     asked, searched = full[:_ASKED], full[_ASKED:]
     if len(searched) <= _NEAREST:

@@ -16,7 +16,7 @@ from data.encoders.config import (
     TransformerConfig,
     alternatives,
 )
-from data.encoders.exact import exact_form
+from data.encoders.reference import reference_form
 from data.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("catena")
 
-EXACT = "torch fp32"
+REFERENCE = "torch fp32"
 NO_FORMS = "has no forms to compare or export"
 LOSSES = {"fp32": 0, "fp16": 1, "bf16": 1, "int8": 2}
 
@@ -99,7 +99,7 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     from data.encoders.transformer.precision import bf16_in_hardware
 
     device = device_of(need_model(config, NO_FORMS))
-    forms = [EXACT]
+    forms = [REFERENCE]
     if bf16_in_hardware(device):
         forms.append("torch bf16")
     if device.startswith("cuda"):
@@ -111,7 +111,7 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(sorted(forms, key=loss_rank))
 
 
-def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
+def reference_encoder(config: EncoderConfig) -> "SentenceEncoder":
     """The encoder by itself loaded in fp32, in torch, on a CPU.
 
     Raises:
@@ -119,6 +119,6 @@ def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
     """
     from data.encoders.transformer.encoder import SentenceEncoder
 
-    encoder = load_encoder(alternatives(exact_form(config))[0].on_cpu())
+    encoder = load_encoder(alternatives(reference_form(config))[0].on_cpu())
     assert isinstance(encoder, SentenceEncoder)
     return encoder

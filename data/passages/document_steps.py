@@ -25,7 +25,7 @@ class StepPartitions:
 
     Args:
         steps: the run's steps, in order.
-        out: folder of the new table; a partition appears there whole or not at all.
+        out: folder of the new table; a partition is complete or absent there.
     """
 
     def __init__(self, steps: Sequence[StepConfig], out: Path) -> None:
@@ -41,7 +41,7 @@ class StepPartitions:
         return None
 
     def apply(self, path: Path) -> None:
-        """Apply the steps to one partition and write it under its name, unless it is there already.
+        """Apply the steps to one partition and write it under its name, unless it exists.
 
         Raises:
             InputError: if a step fails; it names the step and the document.
@@ -57,7 +57,7 @@ class StepPartitions:
                 where = f"document {ids[failed.position]!r}" if failed.position is not None else f"a batch in {path}"
                 raise InputError(
                     f"step {name} failed on {where}: {failed.reason}",
-                    "Mend the step and run again; partitions of documents that are done are kept.",
+                    "Correct the step and run again; partitions of documents that are done are kept.",
                 ) from failed
         rows = [{**document, "metadata": write_metadata(document["metadata"])} for document in documents]
         write_partition(pa.Table.from_pylist(rows, DOCUMENTS), self._out / path.name)

@@ -1,4 +1,4 @@
-"""Cutting at the best boundary in reach, in one pass from left to right.
+"""Cutting at the best boundary within the allowed size, in one pass from left to right.
 
 A cut depends on the characters around it and on where its passage began, and on nothing else. So after a change the old
 and the new cuts soon meet again: a paragraph that ends in the windows of both is where both cut.

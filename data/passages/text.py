@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 
 
 def passage_text(title: str, text: str) -> str:
-    """What is embedded, and weighed by BM25, for a passage."""
+    """The text that is embedded and indexed by BM25 for a passage."""
     return f"{title}\n{text}" if title and text else title or text
 
 

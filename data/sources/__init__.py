@@ -39,7 +39,7 @@ READERS = ("files", "beir", "bible", "triples", "pydocs", "function")
 
 
 class SourceConfig(StageConfig):
-    """The corpus of a run: exactly one reader, and what holds for all of them."""
+    """The corpus of a run: exactly one reader, and the keys that all readers share."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"strict", "where"})
 
@@ -68,7 +68,7 @@ class SourceConfig(StageConfig):
 
 
 def fingerprint(config: SourceConfig) -> dict[str, str]:
-    """What the corpus is made of: size and time of each file, version of each package, digest of a function's code.
+    """Fingerprint of the corpus: size and time of each file, version of each package, digest of a function's code.
 
     Raises:
         InputError: if something of it is missing; the remedy is the run file's own word on where to get it.

@@ -1,4 +1,4 @@
-"""What one cell of a record is, the same in every format: a text, a number, a moment, or missing.
+"""Conversion of one cell of a record, the same in every format: to a text, a number, a moment, or missing.
 
 CSV and TSV bring text, JSON brings numbers, Parquet and Python functions bring times, decimals and the NaN and NaT of
 pandas. Each conversion takes any of them and raises only ``BadCell``.
@@ -27,7 +27,7 @@ _SECONDS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 class BadCell(ValueError):
-    """A cell that is not what its column needs; the message continues the name of the column."""
+    """A cell that its column cannot hold; the message follows the name of the column."""
 
 
 def text(value: object) -> str:

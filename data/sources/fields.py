@@ -123,7 +123,7 @@ def metadata_of(record: Record, fields: list[str]) -> Metadata:
 
 
 def need_columns(file: SourceFile, found: list[str], needed: list[str]) -> None:
-    """Check a header.
+    """Check that a header has the needed columns.
 
     Raises:
         InputError: naming the missing columns and those that are there, or the positions of two of one name.

@@ -30,7 +30,7 @@ class FunctionSource(StageConfig):
     """A function that yields documents and links.
 
     It yields mappings. One with ``source`` and ``target`` is a link, one with ``query_id`` a judgment, any other a
-    document; a key ``table`` (``documents``, ``links``, ``queries``, ``qrels``) says it outright. The keys are the
+    document; a key ``table`` (``documents``, ``links``, ``queries``, ``qrels``) names the table. The keys are the
     columns of the tables.
     """
 

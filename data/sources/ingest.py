@@ -123,7 +123,7 @@ def _run(tasks: list[ReadTask], landed: Path, strict: bool, runner: Runner) -> l
 
 
 def reject_reasons(rejects: Path) -> dict[str, int]:
-    """How many rows were rejected for each kind of reason, most first; what names the single row is left out."""
+    """How many rows were rejected for each kind of reason, most first; details of single rows are left out."""
     kinds: Counter[str] = Counter()
     for batch in read_batches(rejects, columns=["reason"]):
         kinds.update(
@@ -133,7 +133,7 @@ def reject_reasons(rejects: Path) -> dict[str, int]:
 
 
 def first_reject(rejects: Path) -> str:
-    """The first rejected row in words."""
+    """The first rejected row, as one line of text."""
     row = next(read_batches(rejects, rows=1)).to_pylist()[0]
     return f"{row['source']}, {row['place']}: {row['reason']}"
 

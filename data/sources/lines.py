@@ -1,4 +1,4 @@
-"""Lines of a text file, plain or gzip, with their numbers; what is no UTF-8 is marked, not raised.
+"""Lines of a text file, plain or gzip, with their numbers; bytes that are not UTF-8 are replaced, not raised.
 
 Memory does not depend on the length of the file: one line at a time. A line ends with LF, CR LF, or CR alone.
 """

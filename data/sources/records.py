@@ -70,7 +70,7 @@ def _parse_json(line: str) -> Record | Broken:
 
 
 def columns_of(file: SourceFile, format_: Format, quoted: bool | None = None) -> list[str] | None:
-    """Names of the columns where the format has a header; None for JSON Lines, whose every line brings its own.
+    """Names of the columns where the format has a header; None for JSON Lines, where each line has its own.
 
     Raises:
         InputError: if a CSV or TSV file has no readable header, or a Parquet file is not one.

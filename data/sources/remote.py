@@ -65,7 +65,7 @@ class RemoteFile:
             InputError: if the server answers no requests for a part of a file.
         """
         fs, path = _storage(self.url)
-        with _told(self.url):
+        with _as_os_error(self.url):
             size = _info(self.url).get("size")
             if _is_async(fs) and not (size and _serves_ranges(fs, path)):
                 raise InputError(
@@ -102,7 +102,7 @@ def find_remote(url: str) -> list[RemoteFile]:
         if "*" not in inner and "[" not in inner:
             _info(url)
             return [RemoteFile(url)]
-        with _told(url):
+        with _as_os_error(url):
             found = sorted(match for match in fs.glob(path) if fs.isfile(match))
     except FileNotFoundError as error:
         found, why = [], error.strerror or ""
@@ -124,7 +124,7 @@ def find_remote(url: str) -> list[RemoteFile]:
 def remote_exists(url: str) -> bool:
     """Whether there is a file, or a folder that can be listed, at a URL."""
     fs, path = _storage(url)
-    with _told(url):
+    with _as_os_error(url):
         return bool(fs.exists(path) or fs.isdir(path))
 
 
@@ -132,7 +132,7 @@ def remote_exists(url: str) -> bool:
 def _info(url: str) -> dict[str, Any]:
     """Properties of a file from its storage; asked once per process, so that all stages agree on the corpus."""
     fs, path = _storage(url)
-    with _told(url):
+    with _as_os_error(url):
         return dict(fs.info(path))
 
 
@@ -162,7 +162,7 @@ def _storage(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def _as_os_error(url: str) -> Iterator[None]:
     """Any failure of a storage package as an OSError that names the URL; each package has different exceptions."""
     try:
         yield
@@ -197,7 +197,7 @@ class _Stream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         if not self._rest:
-            with _told(self._url):
+            with _as_os_error(self._url):
                 self._rest = memoryview(next(self._blocks, b""))
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
@@ -224,7 +224,7 @@ def _blocks(url: str) -> Generator[bytes]:
 
 
 def _ahead(reads: Iterator[Callable[[], bytes]], threads: int) -> Iterator[bytes]:
-    """What the reads give, in their order, up to the first that gives nothing; begins to hurry at the second block."""
+    """Results of the reads, in order, up to the first empty one; from the second on, several run ahead."""
     waiting: deque[Future[bytes]] = deque()
     wanted = 1
     pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
@@ -241,7 +241,7 @@ def _ahead(reads: Iterator[Callable[[], bytes]], threads: int) -> Iterator[bytes
 
 
 def _fetch(fs: Any, path: str, start: int, end: int) -> bytes:  # noqa: ANN401 - fsspec is untyped
-    """One block, tried again where the storage falters."""
+    """One block, with retries."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             block: bytes = fs.cat_file(path, start=start, end=end)
@@ -264,7 +264,7 @@ def _is_async(fs: Any) -> bool:  # noqa: ANN401 - fsspec is untyped
 
 
 def _serves_ranges(fs: Any, path: str) -> bool:  # noqa: ANN401 - fsspec is untyped
-    """Whether one byte out of the middle can be had: a web server may ignore what is asked and send everything."""
+    """Whether the storage serves ranges: a web server may ignore the range and send the whole file."""
     try:
         with fs.open(path, "rb", cache_type="none") as file:
             file.seek(1)

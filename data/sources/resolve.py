@@ -63,9 +63,9 @@ class Resolution:
         return ids.filter(pa.array(first))
 
     def _qrels(self, documents: pa.ChunkedArray, queries: pa.ChunkedArray) -> None:
-        """Keep judgments whose question is there.
+        """Keep judgments whose question exists.
 
-        A judged document that is not there stays in the ideal ranking, as in trec_eval: figures stay comparable.
+        A judged document that does not exist stays in the ideal ranking, as in trec_eval: figures stay comparable.
         """
         asked = self._column("qrels", "query_id")
         known = _in(asked, queries)
@@ -202,7 +202,7 @@ class Resolution:
 
 
 def strict_error(reject: str) -> InputError:
-    """The error that a reject is in a strict run."""
+    """The error to raise for a reject in a strict run."""
     return InputError(
         f"rejected: {reject}", "Correct it, or run without source.strict: such rows go to the rejects table."
     )

@@ -12,7 +12,7 @@ class Document(NamedTuple):
     id: str
     title: str
     text: str
-    metadata: Mapping[str, Any] = {}  # see data/metadata.py for what values may be
+    metadata: Mapping[str, Any] = {}  # values as of data/metadata.py
     time: datetime | None = None
 
 

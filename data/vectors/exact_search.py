@@ -15,7 +15,7 @@ def search(questions: Floats, codes: Codes, storage: Storage, k: int) -> tuple[F
     """The rows most similar to each question, by comparing it with every row.
 
     int8 multiplies integers, question and row both coded; binary counts unequal bits; float16 and float8 are compared
-    with the question as it is.
+    with the question in float32.
 
     Args:
         questions: float32 (q, dim), unit length.
@@ -61,7 +61,7 @@ def _words(bits: Codes) -> Codes:
 
 
 def rescore(questions: Floats, rows: Rows, vectors: Floats, k: int) -> tuple[Floats, Rows]:
-    """Order what a search over codes found by the vectors themselves.
+    """Reorder the results of a search over codes by the full vectors.
 
     Args:
         questions: float32 (q, dim), unit length, as the vectors are.

@@ -24,7 +24,7 @@ from data.files import whole_or_absent
 from data.partitions import write_partition
 from data.vectors.quantise import STORAGES, Floats, Storage, encode, width
 
-ROW_GROUP = 512  # vectors that are read for the sake of one; of 384 float32 dimensions 0.8 MB
+ROW_GROUP = 512  # vectors that are read to get one; with 384 float32 dimensions 0.8 MB
 # Bytes of floats sorted by their place in the float compress by 15% instead of 8% and are read half as fast again.
 _LAYOUT: dict[str, Any] = {
     "row_group_size": ROW_GROUP,
@@ -72,7 +72,7 @@ def write_vectors(
         hashes: of the texts that were embedded, uint8 of shape (n, 16): by them a later job finds vectors it can copy.
         encoded: their vectors and tokens.
         encoder: what made them.
-        path: the partition, which appears whole or not at all.
+        path: of the partition.
         storage: form of the vectors.
 
     Raises:

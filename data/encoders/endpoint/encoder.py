@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from data.encoders import Encoded, Vectors
 from data.encoders.config import EndpointConfig
-from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
+from data.encoders.endpoint.retrying import RequestFailed, Retryable, retry, seconds_until
 from data.errors import EncoderUnavailable, InputError, TextRefused
 from data.matrices import unit_rows
 from data.surrogates import replace_surrogates
@@ -87,7 +87,7 @@ class EndpointEncoder:
         config = self._config
         try:
             return retry(lambda: self._ask(texts), config.retries, config.backoff_s, config.longest_wait_s)
-        except GivenUp as error:
+        except RequestFailed as error:
             begins = texts[0][:40].encode("ascii", "backslashreplace").decode()
             asked = asking or f"batch of {len(texts)} texts that begins with {begins!r}"
             raise EncoderUnavailable(

@@ -24,7 +24,7 @@ class Retryable(Exception):
         self.after_s = after_s
 
 
-class GivenUp(Exception):
+class RequestFailed(Exception):
     """A request that failed and is not retried; the text says how often it was tried and how it failed last."""
 
 
@@ -48,7 +48,7 @@ def retry(
         sleep: waits for some seconds.
 
     Raises:
-        GivenUp: if the last try failed too, or the server asks for a longer wait.
+        RequestFailed: if the last try failed too, or the server asks for a longer wait.
     """
     attempt = 0
     while True:
@@ -56,10 +56,10 @@ def retry(
             return ask()
         except Retryable as error:
             if error.after_s is not None and error.after_s > longest_wait_s:
-                raise GivenUp(f"{error.reason}; it asks to be left alone for {error.after_s:.0f} s") from error
+                raise RequestFailed(f"{error.reason}; it asks to wait {error.after_s:.0f} s") from error
             if attempt == retries:
                 tries = "once" if attempt == 0 else f"{attempt + 1} times"
-                raise GivenUp(f"{error.reason} (tried {tries})") from error
+                raise RequestFailed(f"{error.reason} (tried {tries})") from error
             drawn = random.uniform(0, min(longest_wait_s, backoff_s * 2**attempt))
             sleep(max(drawn, error.after_s or 0.0))
         attempt += 1

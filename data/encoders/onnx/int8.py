@@ -90,7 +90,7 @@ def quantise(
     require("onnx", "onnxruntime")
     import onnx
 
-    exact = read_export(exported)
+    original = read_export(exported)
     graph = onnx.load(exported / MODEL)
     inputs = _weighted_inputs(graph)
     _calibrate(graph, inputs, feeds)
@@ -112,7 +112,7 @@ def quantise(
             f"encoder.precision: int8: every matrix product errs by more than {LARGEST_ERROR:.0%} in int8",
             "Use precision: auto or fp32.",
         )
-    described = exact.model_copy(
+    described = original.model_copy(
         update={
             "precision": "int8",
             "calibration_passages": passages,

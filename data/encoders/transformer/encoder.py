@@ -120,16 +120,18 @@ class SentenceEncoder:
         import torch
 
         tokeniser = Tokeniser(model.tokenizer, int(model.max_seq_length or 512), config.truncate)
-        prompts, exact_model = prompts_of(model, config), TorchModel(model)
-        exact = TextBatches(exact_model, tokeniser, prompts, batch_tokens, threads or torch.get_num_threads())
-        forms = {"fp32": exact}
+        prompts, reference_model = prompts_of(model, config), TorchModel(model)
+        reference = TextBatches(reference_model, tokeniser, prompts, batch_tokens, threads or torch.get_num_threads())
+        forms = {"fp32": reference}
 
         def measure(precision: str) -> Check:
-            forms[precision] = exact.with_model(exact_model.in_precision(precision))
-            check = partial(check_short, exact.here, forms[precision].here, exact_model.device.type)
-            return exact.in_worker(check)
+            forms[precision] = reference.with_model(reference_model.in_precision(precision))
+            check = partial(check_short, reference.here, forms[precision].here, reference_model.device.type)
+            return reference.in_worker(check)
 
-        precision, cosine = decide(config.settled_precision, exact_model.device.type, measure, config.bound_to_vectors)
+        precision, cosine = decide(
+            config.settled_precision, reference_model.device.type, measure, config.bound_to_vectors
+        )
         chosen = cls(forms[precision])
         chosen.cosine_to_fp32 = cosine
         chosen.fingerprint = fingerprint(model, precision, prompts, config.truncate)

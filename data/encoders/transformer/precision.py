@@ -86,14 +86,14 @@ def check_short(fp32: Encode, short: Encode, device: str, repeats: int = 3) -> C
         repeats: timed rounds after one that is not.
     """
     clock = time.thread_time if device == "cpu" else time.perf_counter
-    exact, near = fp32(TEXTS), short(TEXTS)
+    reference, near = fp32(TEXTS), short(TEXTS)
     seconds: dict[Encode, list[float]] = {fp32: [], short: []}
     for _ in range(repeats):
         for encode, times in seconds.items():
             started = clock()
             encode(TEXTS)
             times.append(clock() - started)
-    cosine = float((exact * near).sum(axis=1).min())
+    cosine = float((reference * near).sum(axis=1).min())
     return Check(cosine, statistics.median(seconds[fp32]) / statistics.median(seconds[short]))
 
 

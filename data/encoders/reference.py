@@ -3,11 +3,11 @@
 from data.encoders.config import EncoderConfig
 
 
-def exact_form(config: EncoderConfig) -> EncoderConfig:
+def reference_form(config: EncoderConfig) -> EncoderConfig:
     """The reference form of an encoder: its models, those of its members and of its alternatives, in fp32, in torch.
 
     Endpoints and hashed TF-IDF have one form only and are returned unchanged. An expected fingerprint is dropped: it is
     that of another form.
     """
-    exact: EncoderConfig = config.in_fp32()
-    return exact
+    reference: EncoderConfig = config.in_fp32()
+    return reference
