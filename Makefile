@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN ?= runs/demo.yaml
+PYTEST ?=
 RAY_ADDRESS ?= http://127.0.0.1:8265
 
 .DEFAULT_GOAL := help
@@ -29,11 +30,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the whole job on the built-in corpus, then the table of results
 	$(BIN)/catena run runs/demo.yaml
 
-test: setup  ## every test
-	$(BIN)/python -m pytest
+test: setup  ## every test: those without Ray on all cores, then the rest on one cluster
+	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
+	$(BIN)/python -m pytest tests/ray tests/serving tests/faults tests/gpu $(PYTEST)
 
-test-unit: setup  ## the tests without Ray, in under a minute
-	$(BIN)/python -m pytest tests/unit
+test-unit: setup  ## the tests without Ray
+	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
 
 lint: setup  ## style and formatting
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ import pytest
 from data.embedding.actor import EmbedPartition
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
-from data.encoders.config import TransformerConfig
+from data.encoders.config import PluginConfig
 from data.partitions import count_rows, partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
@@ -34,12 +34,14 @@ source:
   files:
     documents: {{path: {folder}/documents.jsonl}}
 chunk: {{partition_rows: 40}}
+encoder: {{model: "tests.ray.slow_encoder:load"}}
 """
+SLOW = PluginConfig(model="tests.ray.slow_encoder:load")
 
 
 @pytest.fixture(scope="module")
 def corpus() -> list[dict[str, str]]:
-    """Documents that take a few seconds to embed, in 15 partitions or more."""
+    """Documents in 15 partitions or more, each of which takes a third of a second."""
     rng = np.random.default_rng(0)
     words = "moon sea harbour sparse matrix inverse verse kernel graph pilot almanac column wind".split()
     texts = [" ".join(rng.choice(words, rng.integers(80, 150))) for _ in range(600)]
@@ -75,7 +77,9 @@ def finished(folder: Path) -> dict[str, str]:
 def undisturbed(passages: Path, folder: Path) -> dict[str, str]:
     """Checksums of the partitions as they come out where nothing is killed, and no Ray is near."""
     (folder / "vectors").mkdir(parents=True)
-    actor = EmbedPartition(TransformerConfig(), EmbedConfig().batch_tokens, 2, folder / "vectors")
+    actor = EmbedPartition(
+        PluginConfig(model="benchmarks.embed.stub_encoder:load"), EmbedConfig().batch_tokens, 2, folder / "vectors"
+    )
     for path in partitions(passages):
         actor.embed(path)
     return finished(folder)
@@ -134,7 +138,7 @@ def test_a_killed_actor_is_replaced_and_the_rows_are_the_same(
 
     killer = threading.Thread(target=kill_actor)
     killer.start()
-    result = embed(passages, TransformerConfig(), EmbedConfig(), out)
+    result = embed(passages, SLOW, EmbedConfig(), out)
     killer.join()
     assert len(killed) == 1, "no actor was killed, or more than one"
     assert read_table(out / "vectors")["id"].to_pylist() == read_table(passages)["id"].to_pylist()

@@ -20,13 +20,21 @@ CATS = "The cat sleeps on a mat. A cat purrs when it is stroked. Cats dream of m
 RATES = "The bank raised its interest rate. Inflation fell below target. Bond yields rose. Markets expect more of it."
 
 
-def write_run(folder: Path, rest: str = "", texts: tuple[str, ...] = (f"{CATS} {RATES}", RATES, "Short.")) -> Path:
+SEMANTIC = "chunk: {strategy: semantic, min_chars: 50, max_chars: 500, percentile: 80}\n"
+
+
+def write_run(
+    folder: Path,
+    rest: str = "",
+    texts: tuple[str, ...] = (f"{CATS} {RATES}", RATES, "Short."),
+    encoder: str = "{hashed: {dim: 256}}",
+) -> Path:
     """A run on a few documents of two topics."""
     rows = [{"id": f"d{n}", "title": f"Title {n}", "text": text} for n, text in enumerate(texts)]
     (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = folder / "own.yaml"
     source = f"source: {{files: {{documents: {{path: {folder / 'documents.jsonl'}}}}}}}"
-    path.write_text(f"name: own\nworkspace: {folder / 'workspace'}\n{source}\nencoder: {{precision: fp32}}\n{rest}")
+    path.write_text(f"name: own\nworkspace: {folder / 'workspace'}\n{source}\nencoder: {encoder}\n{rest}")
     return path
 
 
@@ -37,7 +45,7 @@ def hits(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict[str, A
 
 
 def test_semantic_passages_part_two_topics(tmp_path: Path) -> None:
-    run = load_run(write_run(tmp_path, "chunk: {strategy: semantic, min_chars: 50, max_chars: 500, percentile: 80}\n"))
+    run = load_run(write_run(tmp_path, SEMANTIC, encoder="{precision: fp32}"))
     made = Plan(run).bring("chunk")
     assert Plan(run).artifact("sentences").result["sentences"] == 12
     passages = read_table(made.path / "passages").to_pylist()
@@ -53,8 +61,7 @@ def test_a_changed_document_costs_its_changed_sentences_only(tmp_path: Path, end
         endpoint.asked.clear()
         encoder = json.dumps(endpoint.config().model_dump(mode="json", exclude_defaults=True))
         keys = f"chunk: {{strategy: semantic, min_chars: 50, max_chars: 500}}\ncache: {{stored: true}}\n{rest}"
-        path = write_run(tmp_path, keys, (first, RATES))
-        path.write_text(path.read_text().replace("{precision: fp32}", encoder))
+        path = write_run(tmp_path, keys, (first, RATES), encoder)
         plan = Plan(load_run(path))
         plan.bring("chunk")
         made = plan.artifact("sentences")
@@ -81,7 +88,8 @@ def test_search_answers_with_the_parent_of_the_passage_it_finds(
 
 
 def test_windows_of_tokens_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_file = write_run(tmp_path, "chunk: {strategy: fixed, max_tokens: 16, overlap_tokens: 4}\n")
+    keys = "chunk: {strategy: fixed, max_tokens: 16, overlap_tokens: 4}\n"
+    run_file = write_run(tmp_path, keys, encoder="{precision: fp32}")
     (best, *_) = hits(capsys, run_file, "inflation target", "--mode", "bm25")
     assert "Inflation fell" in best["text"] and len(best["text"]) < 100
 

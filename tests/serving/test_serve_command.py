@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from data.errors import InputError
+from ray_apps.cli import main
 from ray_apps.serve import check_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -63,16 +64,22 @@ def test_it_serves_until_it_is_told_to_stop(run_file: Path, tmp_path: Path) -> N
             process.kill()
 
 
-def test_a_port_in_use_is_told_before_anything_starts(run_file: Path) -> None:
+def refused(capsys: pytest.CaptureFixture[str], run_file: Path, *flags: str) -> str:
+    """What `catena serve` says in this process, where it refuses."""
+    words = ["serve", str(run_file), "--serve.port", str(free_port()), *flags]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+def test_a_port_in_use_is_told_before_anything_starts(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        started = subprocess.run(serve(run_file, port), cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    assert started.returncode == 2
-    assert f"port {port} of 127.0.0.1 is in use" in started.stderr
-    assert "--serve.port" in started.stderr
-    assert "Traceback" not in started.stderr
+        said = refused(capsys, run_file, "--serve.port", str(port))
+    assert f"port {port} of 127.0.0.1 is in use" in said and "--serve.port" in said
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
@@ -80,21 +87,24 @@ def test_an_address_of_another_machine_is_refused() -> None:
         check_port("192.0.2.1", 8000)
 
 
-def test_an_index_of_another_encoder_is_refused(run_file: Path) -> None:
+def test_an_index_of_another_encoder_is_refused(
+    run_file: Path, cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The index that the first test built, as if the model's files had changed since."""
+    import ray.serve
+
     (meta,) = (run_file.parent / "workspace" / "index").glob("*/meta.json")
-    described = json.loads(meta.read_text())
-    meta.write_text(json.dumps({**described, "encoder": "another"}))
-    command = serve(run_file, free_port())
-    started = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=170)
-    meta.write_text(json.dumps(described))
-    assert started.returncode == 2
-    assert "built by another encoder: another" in started.stderr
-    assert "Traceback" not in started.stderr
+    described = meta.read_text()
+    meta.write_text(json.dumps({**json.loads(described), "encoder": "another"}))
+    try:
+        assert "built by another encoder: another" in refused(capsys, run_file)
+    finally:
+        meta.write_text(described)
+        ray.serve.shutdown()
 
 
-def test_more_replicas_than_cores_are_refused(run_file: Path) -> None:
-    command = [*serve(run_file, free_port()), "--serve.replicas", "3"]
-    started = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-    assert started.returncode == 2
-    assert "serve.replicas: 3 need 2.6 cores, this machine gives 2" in started.stderr
+def test_more_replicas_than_cores_are_refused(
+    run_file: Path, cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(capsys, run_file, "--serve.replicas", "3")
+    assert "serve.replicas: 3 need 2.6 cores, this machine gives 2" in said

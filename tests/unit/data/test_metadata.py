@@ -101,7 +101,7 @@ def test_what_is_missing_is_left_out(value: object) -> None:
         (object(), "'key' is object, which metadata cannot hold"),
         ({1, 2}, "'key' is set"),
     ],
-    ids=lambda value: str(value)[:30] if not isinstance(value, int) else "int",
+    ids=lambda value: value if isinstance(value, str) and value.isascii() else type(value).__name__,
 )
 def test_what_metadata_cannot_hold_is_named_with_its_key(value: object, message: str) -> None:
     with pytest.raises(BadMetadata, match=message):

@@ -128,12 +128,12 @@ def test_with_the_defaults_a_question_is_answered_by_words_at_once_and_others_ar
         # The first ones learn that it is down: at once, or where it hangs in the time that an endpoint has.
         first = asyncio.gather(*(searched(routes, f"title part1 {n}") for n in range(32)))
         words = [await searched(routes, f"word{n} title", mode="bm25") for n in range(8)]
-        assert max(seconds for _, seconds in words) < 1.0
+        assert max(seconds for _, seconds in words) < 5.0  # not until the first ones have learned it
         assert {mode for mode, _ in await first} == {"bm25"}
         await asyncio.gather(*(searched(routes, f"title part0 {n}") for n in range(3)))
         later = [await searched(routes, f"word{n} title {n}") for n in range(32)]
         assert {mode for mode, _ in later} == {"bm25"}
-        assert np.median([seconds for _, seconds in later]) < 0.2
+        assert np.median([seconds for _, seconds in later]) < 1.0  # alone on a machine: milliseconds
         assert (await searched(routes, "word4"))[0] == "hybrid"  # its vector is in the cache
 
     asyncio.run(ask())

