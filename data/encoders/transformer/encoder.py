@@ -126,7 +126,8 @@ class SentenceEncoder:
 
         def measure(precision: str) -> Check:
             forms[precision] = reference.with_model(reference_model.in_precision(precision))
-            check = partial(check_short, reference.here, forms[precision].here, reference_model.device.type)
+            repeats = 0 if config.bound_to_vectors else 3  # the precision of existing vectors is used at any speed
+            check = partial(check_short, reference.here, forms[precision].here, reference_model.device.type, repeats)
             return reference.in_worker(check)
 
         precision, cosine = decide(
