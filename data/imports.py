@@ -1,8 +1,8 @@
 """User code, named by an import path such as ``my_package.corpora:load``: how it is found and identified.
 
 Modules of the folder that Catena is started in can be imported, on a worker and in a submitted job as well. Code is
-identified by what its source files say, not by where they lie or when they were written: a cluster to which the same
-code was sent finds what was made on a laptop.
+identified by the content of its source files, not by their place or time: a cluster to which the same code was sent
+finds the artifacts that were made on a laptop.
 """
 
 import ast
@@ -47,7 +47,7 @@ def load(key: str, path: str) -> Callable[..., Any]:
     with_current_folder()
     try:
         imported = importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # a module of the user's may raise anything when it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything when it is imported
         raise InputError(f"{key}: {path}: {module} cannot be imported: {in_one_line(error)}", REMEDY) from error
     found = getattr(imported, name, None)
     if not callable(found):

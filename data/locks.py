@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file that the kernel frees when its holder dies, however it dies."""
+"""One process at a time: a lock on a file that the kernel frees when its holder ends in any way."""
 
 import errno
 import logging
@@ -69,14 +69,14 @@ def has_no_locks(error: OSError) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock, as its holder wrote it."""
+    """Host and process of the lock's holder, as the holder wrote them."""
     return path.read_text(encoding="utf-8").strip() or "another process"
 
 
 def _wait(path: Path, what: str) -> IO[str]:
     import fcntl
 
-    logger.info("%s: in the hands of %s; waiting until it ends", what, holder(path))
+    logger.info("%s: %s is working on it; waiting until it ends", what, holder(path))
     file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX)

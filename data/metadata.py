@@ -123,7 +123,7 @@ def metadata_object(pairs: Iterable[tuple[Any, Any]], path: Path = (), depth: in
 
 
 def write_metadata(metadata: Mapping[str, Any]) -> str | None:
-    """The cell of the column ``metadata``; None where there is nothing to hold.
+    """The cell of the column ``metadata``; None where it is empty.
 
     Args:
         metadata: as ``metadata_object`` makes it.

@@ -80,7 +80,7 @@ class Lines:
             logger.info("%s", ", ".join([head, *filter(None, figures)]))
 
     def close(self, state: State) -> None:
-        """Forget the work."""
+        """Stop tracking the work."""
         self._shown_at.pop(state.what, None)
 
 

@@ -64,5 +64,5 @@ def _settled(out: Path) -> dict[str, Sequence[Path]]:
     names: dict[str, list[str]] = json.loads(settled.read_text())
     whole = {mark: [out.parent / name for name in known] for mark, known in names.items()}
     for path in (path for paths in whole.values() for path in paths if not (path / "_SUCCESS").exists()):
-        logger.warning("cache: %s was copied from and is gone; its texts are computed", path)
+        logger.warning("cache: %s no longer exists; its texts are computed", path)
     return {mark: [path for path in paths if (path / "_SUCCESS").exists()] for mark, paths in whole.items()}

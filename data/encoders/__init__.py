@@ -92,7 +92,7 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
         InputError: if there is no such model or device, bf16 or fp16 is asked for and fails its check, our vectors are
             not those of the model's own ``encode``, or another fingerprint is expected.
         EncoderUnavailable: if a server does not answer, none of the chain's encoders is available, or the precision of
-            vectors that are there is not as good as fp32 here.
+            existing vectors is not as good as fp32 here.
     """
     if isinstance(config, ChainConfig):
         from data.encoders.chain import load_first

@@ -64,7 +64,7 @@ def need_model(config: EncoderConfig, otherwise: str) -> TransformerConfig | Onn
     model, first = model_of(config), alternatives(config)[0]
     if model is None:
         key = "model" if isinstance(first, PluginConfig) else first.kind
-        what = f"{first.label} is an encoder of your own: it" if key == "model" else first.label
+        what = f"{first.label} is a custom encoder: it" if key == "model" else first.label
         raise InputError(f"encoder.{key}: {what} {otherwise}", "Name a sentence-transformers model in encoder.model.")
     return model
 

@@ -68,7 +68,7 @@ class ModelConfig(OneEncoder):
         "all-MiniLM-L6-v2",
         min_length=1,
         description="a sentence-transformers model: a folder, or a name on the Hugging Face hub (the default comes "
-        "with the installation); or an encoder of your own as an import path, my_package.encoders:load",
+        "with the installation); or a custom encoder as an import path, my_package.encoders:load",
     )
     max_length: int | None = Field(
         None, ge=3, description="tokens of a text that are read, the rest is cut; the model's own limit where unset"

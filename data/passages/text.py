@@ -10,6 +10,6 @@ def passage_text(title: str, text: str) -> str:
 
 
 def passage_texts(titles: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What ``passage_text`` gives for each of n passages, strings of shape (n,)."""
+    """``passage_text`` of n passages, strings of shape (n,)."""
     both = pc.and_(pc.not_equal(titles, ""), pc.not_equal(texts, ""))
     return pc.binary_join_element_wise(titles, texts, pc.if_else(both, "\n", ""))

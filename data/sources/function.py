@@ -65,7 +65,7 @@ def called(path: str, arguments: Mapping[str, Any]) -> Reading:
         raise
     except Exception as error:
         raise InputError(
-            f"{KEY}: {path} failed after {position} rows: {in_one_line(error)}", "Mend the function."
+            f"{KEY}: {path} failed after {position} rows: {in_one_line(error)}", "Correct the function."
         ) from error
 
 

@@ -247,7 +247,7 @@ def _fetch(fs: Any, path: str, start: int, end: int) -> bytes:  # noqa: ANN401 -
             block: bytes = fs.cat_file(path, start=start, end=end)
             if len(block) == end - start:
                 return block
-            raise OSError(errno.EIO, f"{len(block)} bytes came of {end - start}")
+            raise OSError(errno.EIO, f"{len(block)} bytes arrived instead of {end - start}")
         except FileNotFoundError:
             raise
         except Exception:

@@ -20,7 +20,7 @@ class EnsembleEncoder:
     Args:
         members: the encoders.
         fusion: makes one vector of theirs.
-        rule: what decides the fusion beside the members, for the fingerprint.
+        rule: parameters of the fusion, for the fingerprint.
     """
 
     def __init__(self, members: Sequence[Encoder], fusion: Fusion, rule: str) -> None:

@@ -4,7 +4,7 @@ from data.errors import EncoderUnavailable
 
 
 def check_device(device: str) -> None:
-    """Look for a GPU by name; ``auto``, ``cpu`` and names that torch knows and this does not are let through.
+    """Check that a named GPU exists; ``auto``, ``cpu`` and names of other devices pass.
 
     Raises:
         EncoderUnavailable: if there is no such GPU on this machine.

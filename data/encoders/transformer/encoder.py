@@ -111,11 +111,11 @@ class SentenceEncoder:
     def of_model(
         cls, model: "SentenceTransformer", config: TorchConfig, batch_tokens: int, threads: int | None
     ) -> Self:
-        """Make an open model ready: choose the precision by the measured check, and hold its vectors to its own.
+        """Make an open model ready: choose the precision by the measured check, and compare it with its ``encode``.
 
         Raises:
             InputError: if the precision asked for fails its check, or vectors are not those of the model's ``encode``.
-            EncoderUnavailable: if the precision of vectors that are there is not as good as fp32 here.
+            EncoderUnavailable: if the precision of existing vectors is not as good as fp32 here.
         """
         import torch
 

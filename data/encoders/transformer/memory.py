@@ -1,4 +1,4 @@
-"""What to do when a batch does not fit in memory: halve it, at last compute it on the CPU, and count."""
+"""A batch that does not fit in memory is halved, at last computed on the CPU, and counted."""
 
 import copy
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Whether bf16 or fp16 may take the place of fp32: measured on this machine with this model, not assumed."""
+"""Whether bf16 or fp16 can replace fp32: measured on this machine with this model, not assumed."""
 
 import logging
 import statistics
@@ -37,7 +37,7 @@ Encode = Callable[[tuple[str, ...]], npt.NDArray[np.float32]]
 class Check:
     """What was measured: the smallest cosine to fp32 vectors, and how many times faster the short form was.
 
-    ``speedup`` is None where it was not timed: a form that has to be used whatever its speed.
+    ``speedup`` is None where it was not timed: a form that has to be used at any speed.
     """
 
     cosine: float
@@ -117,16 +117,16 @@ def decide(
         asked: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: where the encoder runs.
         measure: runs the check of a short form; called only where that is possible or asked for.
-        bound_to_vectors: the precision is that of vectors that are there, and no user's wish: it has to be as good as
+        bound_to_vectors: the precision is that of existing vectors, not the user's choice: it has to be as good as
             fp32, and may be slower.
 
     Raises:
         InputError: if a short form is asked for and is not as good as fp32, or not faster.
-        EncoderUnavailable: if vectors are there in a short form that is not as good as fp32 here.
+        EncoderUnavailable: if existing vectors have a short form that is not as good as fp32 here.
     """
     if asked == "fp32":
         if bound_to_vectors:
-            logger.info("encoder: fp32 on %s, as the vectors that are there", device)
+            logger.info("encoder: fp32 on %s, as the existing vectors", device)
         return "fp32", 1.0
     short = short_form(device) if asked == "auto" else asked
     if short is None:
@@ -153,5 +153,5 @@ def _bound_to_vectors(short: str, device: str, check: Check) -> tuple[str, float
             f"needed: cosine at least {SMALLEST_COSINE}",
             f"Go on where {short} passes, or embed again.",
         )
-    logger.info("encoder: %s on %s, as the vectors that are there (%s)", short, device, check)
+    logger.info("encoder: %s on %s, as the existing vectors (%s)", short, device, check)
     return short, check.cosine

@@ -74,7 +74,7 @@ def read_packages(packages: Sequence[str], max_documents: int | None, min_chars:
         if "failed" in record:
             if record["module"] in packages:
                 raise InputError(
-                    f"{record['module']} cannot be imported: {record['failed']}", "Mend it or take it out."
+                    f"{record['module']} cannot be imported: {record['failed']}", "Correct it or take it out."
                 )
             yield 0, Reject("documents", f"module not imported: {record['failed']}", record["module"])
             continue
