@@ -60,80 +60,82 @@ def embed_chain(
     failed: list[int] = []
     reasons: list[InputError] = []
     _discard(out)
-    link = _begun(out, chain)
+    current = _where_to_start(out, chain)
     while True:
-        began = _first(out)
+        existing = _first_partition(out)
         try:
-            record_alternative(out, link, chain[link].label)
-            expected = _expecting(chain[link], began)
-            made = embed(passages, expected, _spread(config, chain, link), out, cache, runner)
+            record_alternative(out, current, chain[current].label)
+            expected = _bound_to(chain[current], existing)
+            made = embed(passages, expected, _without_unused_gpu(config, chain, current), out, cache, runner)
             failures = "; ".join(error.problem for error in reasons)
-            return {**made, "encoder": chain[link].label, "link": link, "fallbacks": failures}
+            return {**made, "encoder": chain[current].label, "link": current, "fallbacks": failures}
         except Exception as error:
             reason = unavailable(error)
             if reason is None:
                 raise
-            failed.append(link)
+            failed.append(current)
             reasons.append(reason)
-        began = _first(out)
+        existing = _first_partition(out)
         left = [number for number in range(len(chain)) if number not in failed]
-        same = None if began is None else same_encoder_elsewhere(chain, failed, began.precision)
+        same = None if existing is None else same_encoder_elsewhere(chain, failed, existing.precision)
         if same is not None:
             logger.warning("encoder: %s; going on with %s, the same encoder", reason.problem, chain[same].label)
-            link = same
+            current = same
             continue
-        if began is not None and (not isinstance(encoder, ChainConfig) or encoder.on_fallback == "pause"):
-            raise _paused(passages, out, chain[link], reason, [chain[number].label for number in left])
+        if existing is not None and (not isinstance(encoder, ChainConfig) or encoder.on_fallback == "pause"):
+            raise _paused(passages, out, chain[current], reason, [chain[number].label for number in left])
         if not left:
             raise all_unavailable(reasons)
-        link = left[0]
-        if began is not None:
-            logger.warning("encoder: %s; embedding everything again with %s", reason.problem, chain[link].label)
-            _discard(out, began)
+        current = left[0]
+        if existing is not None:
+            logger.warning("encoder: %s; embedding everything again with %s", reason.problem, chain[current].label)
+            _discard(out, existing)
         else:
-            logger.warning("encoder: %s; using %s", reason.problem, chain[link].label)
+            logger.warning("encoder: %s; using %s", reason.problem, chain[current].label)
 
 
-def _begun(out: Path, chain: Sequence[SingleEncoder]) -> int:
+def _where_to_start(out: Path, chain: Sequence[SingleEncoder]) -> int:
     """The alternative to start with: the one that finished partitions, if any; the first otherwise."""
-    link = recorded_alternative(out) if _first(out) is not None else 0
-    return link if link < len(chain) else 0
+    current = recorded_alternative(out) if _first_partition(out) is not None else 0
+    return current if current < len(chain) else 0
 
 
-def _first(out: Path) -> Partition | None:
+def _first_partition(out: Path) -> Partition | None:
     """Contents of the first finished partition of vectors; None where there is none."""
     done = partitions(out / "vectors")
     return describe(done[0]) if done else None
 
 
-def _spread(config: EmbedConfig, chain: Sequence[SingleEncoder], link: int) -> EmbedConfig:
+def _without_unused_gpu(config: EmbedConfig, chain: Sequence[SingleEncoder], current: int) -> EmbedConfig:
     """How the work of one alternative is spread: without a share of a GPU where it computes on the CPU."""
-    if len(chain) > 1 and config.gpus_per_actor and chain[link].computes_on == "cpu":
+    if len(chain) > 1 and config.gpus_per_actor and chain[current].computes_on == "cpu":
         return config.model_copy(update={"gpus_per_actor": 0})
     return config
 
 
-def _expecting(link: SingleEncoder, began: Partition | None) -> SingleEncoder:
+def _bound_to(encoder: SingleEncoder, existing: Partition | None) -> SingleEncoder:
     """The encoder with the fingerprint of the existing vectors, so that another one is refused at once."""
-    if began is None:
-        return link
-    return computing_as(link, began.precision).model_copy(update={"fingerprint": began.fingerprint})
+    if existing is None:
+        return encoder
+    return computing_as(encoder, existing.precision).model_copy(update={"fingerprint": existing.fingerprint})
 
 
-def _discard(out: Path, began: Partition | None = None) -> None:
+def _discard(out: Path, existing: Partition | None = None) -> None:
     """Remove an encoder's partial vectors; renamed first, so that a kill leaves all of them or none."""
-    if began is not None:
-        (out / "vectors").rename(out / f"vectors-discarded-{began.fingerprint}")
+    if existing is not None:
+        (out / "vectors").rename(out / f"vectors-discarded-{existing.fingerprint}")
     for discarded in out.glob("vectors-discarded-*"):
         shutil.rmtree(discarded)
 
 
-def _paused(passages: Path, out: Path, link: SingleEncoder, reason: InputError, left: list[str]) -> EncoderUnavailable:
+def _paused(
+    passages: Path, out: Path, failed: SingleEncoder, reason: InputError, left: list[str]
+) -> EncoderUnavailable:
     done = count_rows(out / "vectors")
     remedy = f"What is done is kept ({out}): the same command continues when the encoder is available again."
     if left:
         remedy += f" To discard it and embed everything with {left[0]}: --encoder.on-fallback restart."
     return EncoderUnavailable(
-        f"embed: paused after {done:,} of {count_rows(passages):,} passages; {link.label} failed: {reason.problem}",
+        f"embed: paused after {done:,} of {count_rows(passages):,} passages; {failed.label} failed: {reason.problem}",
         remedy,
     )

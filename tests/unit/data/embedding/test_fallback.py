@@ -11,7 +11,7 @@ import pytest
 
 from data.artifacts import materialise
 from data.embedding.config import EmbedConfig
-from data.embedding.fallback import _spread, embed_chain
+from data.embedding.fallback import _without_unused_gpu, embed_chain
 from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig, alternatives, read_encoder
 from data.encoders.transformer.precision import Check
@@ -178,7 +178,7 @@ def test_a_share_of_a_gpu_is_not_asked_for_by_links_that_compute_on_none() -> No
         EmbedConfig(gpus_per_actor=0.5),
         alternatives(read_encoder({"fallback": [{"device": "cpu"}]})),
     )
-    assert [_spread(shared, chained, link).gpus_per_actor for link in (0, 1)] == [0.5, 0]
+    assert [_without_unused_gpu(shared, chained, link).gpus_per_actor for link in (0, 1)] == [0.5, 0]
 
 
 def test_semantic_cuts_do_not_depend_on_the_form_of_the_encoder(tmp_path: Path, small_model: Path) -> None:
