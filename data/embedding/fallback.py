@@ -44,7 +44,7 @@ def embed_chain(
         passages: the passages table.
         encoder: the chain.
         config: how the work is spread.
-        out: the artifact's folder; an embedding that was begun there goes on.
+        out: the artifact's folder; an unfinished embedding there is continued.
         cache: whether vectors may come from elsewhere than the encoder; kept apart by its fingerprint.
         runner: spreads the work.
 

@@ -54,7 +54,7 @@ class Idf:
         return cls(terms, weights, float(1 + np.log(1 + count)))
 
     def save(self, path: Path, language: str) -> None:
-        """Write as safetensors, whole or not at all."""
+        """Write as safetensors; the file is complete or absent."""
         from safetensors.numpy import save_file
 
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ Embedded = tuple[str, list[Span], npt.NDArray[np.float32]]
 
 
 def chunk_semantic(documents: Path, sentences: Path, config: ChunkConfig, out: Path) -> dict[str, Any]:
-    """Cut every document where its sentences part, and write passages in partitions.
+    """Cut every document where adjacent sentences differ most, and write passages in partitions.
 
     Args:
         documents: the table's folder.

@@ -30,7 +30,7 @@ BOUNDARIES = (
     re.compile(r"\n"),
     re.compile(r"[\s\u200b]+"),
 )
-# Where there is no space in reach: between words by UAX 29, or else between what readers see as characters.
+# Where there is no space near enough: between words by UAX 29, or else between what readers see as characters.
 _WITHIN_LINES = (regex.compile(r"\b(?=.)", regex.WORD | regex.DOTALL), regex.compile(r"\X"))
 _VISIBLE = re.compile(r"\S")
 

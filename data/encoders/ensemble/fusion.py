@@ -114,7 +114,7 @@ class Attention:
         return unit_rows(np.concatenate([weights[:, [i]] * v for i, v in enumerate(members)], axis=1))
 
     def save(self, path: Path, fingerprints: Sequence[str]) -> None:
-        """Write as safetensors, whole or not at all, with the fingerprints of the members it was learned on."""
+        """Write as safetensors with the fingerprints of the members it was learned on; complete or absent."""
         from safetensors.numpy import save_file
 
         tensors = {"biases": self.biases, **{f"scorer.{i}": scorer for i, scorer in enumerate(self.scorers)}}

@@ -159,5 +159,5 @@ def docstrings(packages: Sequence[str]) -> Iterator[dict[str, Any]]:
     if child.returncode != 0:
         raise InputError(
             f"reading the docstrings of {', '.join(packages)} ended with exit code {child.returncode}",
-            "Import each in a Python of its own to see why; leave out the one that fails (source.pydocs.packages).",
+            "Import each in a separate Python to see why; leave out the one that fails (source.pydocs.packages).",
         )
