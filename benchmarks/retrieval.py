@@ -22,7 +22,7 @@ DEPTH = 100
 
 
 def measure() -> list[Row]:
-    """nDCG@10 of hybrid search on Cranfield and SciFact; BM25, dense and the plain way stand beside it."""
+    """nDCG@10 of hybrid search on Cranfield and SciFact; compared with BM25, dense and the naive way."""
     return [_row(name, at_least) for name, at_least in AT_LEAST.items()]
 
 

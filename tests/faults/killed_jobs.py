@@ -1,7 +1,7 @@
 """Steps, chunks, embeds and reduces a corpus once for each commit point, killed there and started again; a script.
 
 ``python tests/faults/killed_jobs.py FOLDER POINT...`` prints a JSON object: for each point how the killed job ended,
-what the second one kept, and the checksums of what stands at the end. Ray stands aside: the partitions are made by the
+what the second one kept, and the checksums at the end. Ray is not used: the partitions are made by the
 same actors and functions in the job's own process, so that a kill meets every commit of the job.
 """
 
@@ -149,7 +149,7 @@ def main(folder: Path, points: Sequence[str]) -> int:
             write_partition(pa.Table.from_pylist(some, schema=DOCUMENTS), documents / partition_name(number))
         os._exit(0)
     os.waitpid(child, 0)
-    told = {"undisturbed": {"ended": [ended(documents, folder / "whole")], "files": checksums(folder / "whole")}}
+    jobs = {"undisturbed": {"ended": [ended(documents, folder / "whole")], "files": checksums(folder / "whole")}}
     for number, point in enumerate(points):
         workspace = folder / str(number)
         first = ended(documents, workspace, point)
@@ -157,8 +157,8 @@ def main(folder: Path, points: Sequence[str]) -> int:
         second = ended(documents, workspace)
         after = committed(workspace)
         kept = sum(after.get(path) == time for path, time in before.items())
-        told[point] = {"ended": [first, second], "kept": [len(before), kept], "files": checksums(workspace)}
-    sys.stdout.write(json.dumps(told))
+        jobs[point] = {"ended": [first, second], "kept": [len(before), kept], "files": checksums(workspace)}
+    sys.stdout.write(json.dumps(jobs))
     return 0
 
 
