@@ -37,6 +37,13 @@ class State:
     note: str
 
     @property
+    def speed(self) -> str:
+        """The rate in words, such as "61 passages/s" or, below one a second, "33 s each"; empty while not known."""
+        if not self.rate:
+            return ""
+        return f"{self.rate:,.0f} {self.unit}/s" if self.rate >= 1 else f"{duration(1 / self.rate)} each"
+
+    @property
     def left(self) -> str:
         """The time that the rest will take, in words; empty while it is not known."""
         return f"{duration((self.total - self.done) / self.rate)} left" if self.rate and self.done < self.total else ""
@@ -68,7 +75,7 @@ class Lines:
         now = time.monotonic()
         if now - self._shown_at.setdefault(state.what, now) >= self._every_s:
             self._shown_at[state.what] = now
-            figures = (f"{state.rate:,.0f} {state.unit}/s" if state.rate else "", state.note, state.left)
+            figures = (state.speed, state.note, state.left)
             head = f"{state.what}: {state.done:,} of {state.total:,} {state.unit}"
             logger.info("%s", ", ".join([head, *filter(None, figures)]))
 

@@ -134,7 +134,7 @@ def load_run(path: Path, flags: Sequence[str] = ()) -> RunConfig:
         raise InputError(f"{error}", 'Lists and mappings are given as JSON: \'["a", "b"]\'.') from None
     except ValidationError as error:
         raise InputError(
-            explain(error, RunConfig, path, flags), "`catena config RUN.yaml --help` lists every key."
+            explain(error, RunConfig, path, flags), "`catena config --help SECTION` lists the keys of a section."
         ) from None
 
 
@@ -233,7 +233,8 @@ def _check_flags(flags: Sequence[str], command_line: CliSettingsSource[Any]) -> 
         name, equals, _ = flags[position].partition("=")
         if name not in known:
             raise InputError(
-                f"unknown flag {name}; {nearest(name, known)}", "`catena config RUN.yaml --help` lists every key."
+                f"unknown flag {name}; {nearest(name, known)}",
+                "`catena config --help SECTION` lists the keys of a section.",
             )
         if not equals and position + 1 == len(flags):
             raise InputError(f"flag {name} has no value", f"Write {name} VALUE.")

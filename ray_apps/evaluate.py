@@ -15,6 +15,7 @@ from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
 from ray_apps.encoder.check import encoder_needs, ready_encoder
 from ray_apps.graph import no_links
+from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.report import write_run_report
 from ray_apps.summary import summary
@@ -53,14 +54,14 @@ class JudgedResult(StageResult):
 
 def no_questions(plan: Plan) -> StageAbsent | None:
     """Why search cannot be judged on the run's corpus; None where it can, or the corpus has not been read yet."""
-    tables = plan.artifact("ingest")
-    if not tables.done:
+    tables = plan.result(INGEST)
+    if tables is None:
         return None
     reason = "The corpus brings no questions with known answers (queries and qrels), so search was not judged."
-    if tables.result["queries"] and tables.result["qrels"]:
+    if tables.queries and tables.qrels:
         from evaluation.questions import has_answers
 
-        if has_answers(tables.path):
+        if has_answers(plan.artifact("ingest").path):
             return None
         reason = "None of the corpus's questions has a relevant document, so search was not judged."
     return StageAbsent(reason, "Give the source queries and qrels that judge documents relevant; search needs none.")

@@ -10,6 +10,7 @@ from data.encoders.files import contents
 from data.errors import StageAbsent
 from data.graph.split import SPLITS, SplitConfig
 from data.lexical import Language
+from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
 
 
@@ -49,18 +50,13 @@ def no_links(plan: Plan) -> StageAbsent | None:
 
     Known once the corpus is read, and once its links are split.
     """
-    tables, split = plan.artifact("ingest"), plan.artifact("split")
+    tables, split = plan.result(INGEST), plan.result(SPLIT)
     reason = None
-    if tables.done and not tables.result["links"]:
+    if tables is not None and not tables.links:
         reason = "The corpus has no links, so there is nothing to predict and nothing to train a link model on."
-    elif split.done:
-        counts = split.result
-        empty = [part for part in SPLITS if not counts[part]]
-        if empty:
-            reason = (
-                f"The corpus has too few links ({counts['links']}): none is left for {' and '.join(empty)}, so no "
-                "model is trained."
-            )
+    elif split is not None and not (split.train and split.valid and split.test):
+        empty = " and ".join(part for part in SPLITS if not getattr(split, part))
+        reason = f"The corpus has too few links ({split.links}): none is left for {empty}, so no model is trained."
     if reason is None:
         return None
     return StageAbsent(reason, "Give the source a links table, or more links; search works without any.")

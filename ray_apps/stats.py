@@ -26,7 +26,7 @@ class StatsResult(StageResult):
     tokens_median: float
     tokens_p95: float
     tokens_max: int
-    scripts: dict[str, float]
+    scripts: dict[str, float]  # letters that several scripts share, such as the Japanese ー, count as other
 
 
 def _count(config: StatsConfig, inputs: Inputs, out: Path) -> StatsResult:

@@ -140,7 +140,11 @@ def figures(result: Mapping[str, Any]) -> str:
             continue
         if values.get("dims") and not isinstance(values["dims"], int):  # of a fine-tuned encoder: one line a dimension
             blocks.append(table(values["dims"][0].keys(), (line.values() for line in values["dims"])))
-        plain = {key: value for key, value in values.items() if isinstance(value, int | float | str)}
+        inner = {
+            f"{key} {name}": v for key, value in values.items() if isinstance(value, dict) for name, v in value.items()
+        }
+        both = {**values, **inner}.items()
+        plain = {key: value for key, value in both if isinstance(value, int | float | str) and value != ""}
         blocks.append(table((part, ""), plain.items()))
     return "\n\n".join([*blocks, *([result["artifact"]] if "artifact" in result else [])])
 

@@ -51,8 +51,7 @@ class Bars:
             if not self._tasks:
                 self._progress.start()
             self._tasks[state.what] = self._progress.add_task(state.what, total=state.total, figures="")
-        rate = f"{state.rate:,.0f}/s" if state.rate else ""
-        figures = ", ".join(filter(None, (f"{state.unit} {rate}".strip(), state.note, state.left)))
+        figures = ", ".join(filter(None, (state.speed or state.unit, state.note, state.left)))
         self._progress.update(self._tasks[state.what], completed=state.done, figures=figures)
 
     def close(self, state: State) -> None:

@@ -81,6 +81,15 @@ def test_evaluate_has_the_form_of_run(run_file: Path, capsys: pytest.CaptureFixt
     assert result(capsys, "evaluate", run_file) == result(capsys, "run", run_file)
 
 
+def test_stats_count_the_corpus(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counted = result(capsys, "stats", run_file)["stats"]
+    assert counted["documents"] == counted["passages"] == 120 and counted["tokens"] > 120 * 20
+    assert (
+        counted["scripts"]["Latin"] > 0.99
+        and counted["tokens_max"] >= counted["tokens_p95"] >= counted["tokens_median"]
+    )
+
+
 def test_search_finds_a_function_by_what_it_does(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = result(capsys, "search", run_file, "degree of each node", "--top-k", "5", "--filter", "package=networkx")
     assert len(wanted["hits"]) == 5

@@ -35,10 +35,13 @@ Encode = Callable[[tuple[str, ...]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Check:
-    """What was measured: the smallest cosine to fp32 vectors, and how many times faster the short form was."""
+    """What was measured: the smallest cosine to fp32 vectors, and how many times faster the short form was.
+
+    ``speedup`` is None where it was not timed: a form that has to be used whatever its speed.
+    """
 
     cosine: float
-    speedup: float
+    speedup: float | None
 
     @property
     def good(self) -> bool:
@@ -48,10 +51,11 @@ class Check:
     @property
     def passed(self) -> bool:
         """Whether the short form is as good and faster."""
-        return self.good and self.speedup > 1.0
+        return self.good and self.speedup is not None and self.speedup > 1.0
 
     def __str__(self) -> str:
-        return f"smallest cosine to fp32 {self.cosine:.5f}, {self.speedup:.1f} times its speed"
+        times = f", {self.speedup:.1f} times its speed" if self.speedup is not None else ""
+        return f"smallest cosine to fp32 {self.cosine:.5f}{times}"
 
 
 def bf16_in_hardware(device: str) -> bool:
@@ -83,7 +87,7 @@ def check_short(fp32: Encode, short: Encode, device: str, repeats: int = 3) -> C
         fp32: encodes texts in this thread, float32 of shape (n, dim), unit length.
         short: the same in bf16 or fp16.
         device: where they run.
-        repeats: timed rounds after one that is not.
+        repeats: timed rounds after one that is not; with 0 only the cosine is measured.
     """
     clock = time.thread_time if device == "cpu" else time.perf_counter
     exact, near = fp32(TEXTS), short(TEXTS)
@@ -94,7 +98,7 @@ def check_short(fp32: Encode, short: Encode, device: str, repeats: int = 3) -> C
             encode(TEXTS)
             times.append(clock() - started)
     cosine = float((exact * near).sum(axis=1).min())
-    return Check(cosine, statistics.median(seconds[fp32]) / statistics.median(seconds[short]))
+    return Check(cosine, statistics.median(seconds[fp32]) / statistics.median(seconds[short]) if repeats else None)
 
 
 def short_form(device: str) -> str | None:

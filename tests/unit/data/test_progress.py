@@ -52,6 +52,12 @@ def test_a_display_that_fails_does_not_end_the_work(caplog: pytest.LogCaptureFix
     assert caplog.text.count("terminal is gone") == 1
 
 
+def test_slow_work_is_said_by_the_time_a_unit_takes() -> None:
+    assert State("train", 2, 8, "epochs", 0.03, "").speed == "33 s each"
+    assert State("embed", 2, 8, "passages", 1234.5, "").speed == "1,234 passages/s"
+    assert State("embed", 0, 8, "passages", 0.0, "").speed == ""
+
+
 def test_without_a_terminal_a_line_comes_every_few_seconds(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "catena"):
         with shown_by(Lines(every_s=0.0)), progress("embed", 2000, "passages") as counted:

@@ -75,7 +75,7 @@ def test_with_debug_and_in_a_job_everything_reaches_standard_error(
 
 def test_on_a_terminal_a_bar_is_drawn_with_rate_and_remaining_time(tmp_path: Path) -> None:
     shown = on_a_terminal(tmp_path)
-    assert "5/10" in shown and "2/s" in shown and "2 s left" in shown
+    assert "5/10" in shown and "2 passages/s" in shown and "2 s left" in shown
     assert "\x1b[33ma message" in shown and "noise" not in shown.partition("after")[0]
 
 
