@@ -105,9 +105,12 @@ def test_baselines_see_the_features_they_are_named_for(graph: Path, tmp_path: Pa
     assert set(train_baselines(graph, SMALL, tmp_path)) == {"mlp"}
 
 
-def test_two_workers_train_one_model(graph: Path, tmp_path: Path) -> None:
-    config = SMALL.model_copy(update={"workers": 2, "batch_links": 16})
+def test_two_workers_train_one_model_and_a_store_that_fails_does_not_lose_it(
+    graph: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = SMALL.model_copy(update={"workers": 2, "batch_links": 16, "tracking_uri": "nosuch://store"})
     result = train_links(graph, config, "two", tmp_path / "mlflow.db", tmp_path)
+    assert result["mlflow_run"] == "" and "the training in MLflow cannot be reported" in caplog.text
     assert result["epochs"] == 2 and result["history"][1]["loss"] < result["history"][0]["loss"]
     opened = load_graph(graph)
     scorer = LinkScorer.load(tmp_path, graph)

@@ -13,6 +13,7 @@ import torch
 from ray.train.torch import get_device, prepare_model
 
 from data.graph.graph import load_graph
+from data.measuring import Reporting
 from training.links.config import TrainConfig
 from training.links.features import FEATURES, STRUCTURE
 from training.links.loop import Progress, fit
@@ -36,7 +37,8 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
             it.
 
     Returns:
-        ``history`` by epoch, ``epochs``, ``best_epoch``, ``valid_mrr``, ``parameters``, and the MLflow run's id.
+        ``history`` by epoch, ``epochs``, ``best_epoch``, ``valid_mrr``, ``parameters``, and the MLflow run's id, empty
+        where MLflow could not be written.
     """
     settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
     run_workers(train_worker, settings, out, config.workers, config.use_gpu, config.max_failures)
@@ -48,7 +50,9 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
     )
     result["parameters"] = sum(weights.numel() for weights in model.parameters())
     store = config.tracking_uri or f"sqlite:///{default_store}"
-    result["mlflow_run"] = track(config, run_name, config.experiment, store, result, out)
+    result["mlflow_run"] = ""
+    with Reporting("the training in MLflow").guard():  # a training is not lost because its record cannot be kept
+        result["mlflow_run"] = track(config, run_name, config.experiment, store, result, out)
     shutil.rmtree(out / CHECKPOINTS)
     return result
 
