@@ -26,7 +26,7 @@ DEPTH = 100
 
 
 def measure() -> list[Row]:
-    """nDCG@10 of hybrid search on Cranfield and SciFact beside BM25, dense and the plain way; then a cold search."""
+    """nDCG@10 of hybrid search on Cranfield and SciFact, compared with BM25, dense and the naive way; a cold search."""
     return [*(_row(name, at_least) for name, at_least in AT_LEAST.items()), _cold_search("cranfield")]
 
 

@@ -39,7 +39,7 @@ def today() -> str:
 
 
 class Row(BaseModel):
-    """One line of a figures table: what was measured, what it has to reach, and beside what.
+    """One line of a figures table: what was measured, its bound, and what it is compared with.
 
     Exactly one of ``at_least`` and ``at_most`` is the bound; ``reach`` is the figure hoped for beyond it.
     """

@@ -153,7 +153,7 @@ def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _contains(ascending: Nodes, codes: Nodes) -> npt.NDArray[np.bool_]:
-    """Whether each code stands in an ascending array."""
+    """Whether each code is in an ascending array."""
     if len(ascending) == 0:
         return np.zeros(len(codes), np.bool_)
     place = np.minimum(np.searchsorted(ascending, codes), len(ascending) - 1)

@@ -133,7 +133,7 @@ def calibrate(
     """Learn the calibrator on one half of the judged candidates and measure it on the other.
 
     Where a half lacks links, or everything is linked, no curve can be learnt: every candidate then gets the base rate
-    (Laplace's rule of succession), and the result says so.
+    (Laplace's rule of succession), and the log warns.
 
     Args:
         score: float32 (P,) of the candidates, hidden test links left out.

@@ -1,4 +1,4 @@
-"""The table of proposed links, and the sentence that says why each is proposed."""
+"""The table of proposed links, and the sentence that gives the reason for each."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -85,7 +85,7 @@ def proposal_table(
 
 
 def shared_neighbours(graph: Graph, u: int, v: int) -> Nodes:
-    """Neighbours of both, the least linked first: what links to everything tells little."""
+    """Neighbours of both, the least linked first: a hub that links to everything is little evidence."""
     of_u = graph.indices[graph.indptr[u] : graph.indptr[u + 1]]
     of_v = graph.indices[graph.indptr[v] : graph.indptr[v + 1]]
     both = np.intersect1d(of_u, of_v, assume_unique=True)

@@ -1,7 +1,7 @@
 """How good it is: ranking metrics, link metrics, baselines, significance, calibration and the report.
 
 ``retrieval`` asks the corpus's own questions and ``ranking`` judges the answers against qrels; ``links`` ranks held-out
-links among all documents and ``baselines`` are what the link model is held against; ``significance`` says what is
+links among all documents and ``baselines`` are what the link model is compared with; ``significance`` tests what is
 chance, ``calibration`` turns scores into probabilities, and ``report`` with ``charts`` and ``page`` writes it down for
 people. Nothing here needs Ray or a GPU.
 """

@@ -77,7 +77,7 @@ def fit(
     Args:
         scores: (P,) what is to be calibrated.
         labels: (P,) outcomes, true or false.
-        weights: (P,) how many real cases each one stands for; 1 where unset.
+        weights: (P,) how many real cases each one represents; 1 where unset.
         method: ``auto`` takes isotonic from 50 successes on.
 
     Raises:

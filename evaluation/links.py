@@ -47,7 +47,7 @@ def link_ranks(
     get the realistic rank, the mean of the optimistic and the pessimistic one (Berrendorf et al., 2020), so that a
     constant scorer gains nothing: it gets (n + 1) / 2 among n competitors.
 
-    Each distinct source is scored once; memory is ``batch_size`` rows of N scores, whatever the number of links.
+    Each distinct source is scored once; memory is ``batch_size`` rows of N scores, for any number of links.
 
     Args:
         score: the scorer that is judged.

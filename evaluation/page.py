@@ -73,9 +73,9 @@ def header(eyebrow: str, title: str, lead: str) -> str:
 
 
 def cards(figures: Iterable[tuple[str, str]]) -> str:
-    """A row of large figures, each with what it says."""
+    """A row of large figures, each with its caption."""
     shown = "".join(
-        f'<div class="card"><b>{escape(value)}</b><span>{escape(says)}</span></div>' for value, says in figures
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(caption)}</span></div>' for value, caption in figures
     )
     return f'<div class="cards">{shown}</div>'
 

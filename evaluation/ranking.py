@@ -36,7 +36,7 @@ class RankingFigures:
 
 @dataclass(frozen=True)
 class _Judged:
-    """Relevance laid out for arithmetic: Q queries, K the longest result, R the most relevant documents of a query."""
+    """Relevance as arrays: Q queries, K the longest result, R the most relevant documents of a query."""
 
     gains_QK: Values  # of what was retrieved, best first; 0 where a result is shorter or a document not relevant
     ideal_QR: Values  # of all relevant documents, best first, filled up with 0
@@ -76,7 +76,7 @@ def evaluate_ranking(
 
 
 def hit_rate(ranks_Q: npt.NDArray[np.int64], k: int) -> Values:
-    """Whether each query's first relevant document stands among the top k.
+    """Whether each query's first relevant document is among the top k.
 
     Hit@k, also called success@k (Voorhees, TREC-8, 1999).
 

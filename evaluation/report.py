@@ -28,7 +28,7 @@ NAMES = {
 }
 METRICS = {"ndcg@10": "nDCG@10", "recall@100": "Recall@100", "mrr@10": "MRR@10", "map": "MAP", "mrr": "MRR"}
 PROPOSALS_SHOWN = 25
-NARROW = charts.NARROW  # charts that stand beside another
+NARROW = charts.NARROW  # charts beside another
 
 Report = Mapping[str, Any]
 
@@ -62,7 +62,7 @@ def render(report: Report) -> str:
             page.section("Training", *_training(report)),
             page.section("Missing links", *_discovery(report)),
             page.section("Corpus and cost", *_corpus(report)),
-            '<footer>Written by Catena. The same figures stand in <a href="report.json">report.json</a>.</footer>',
+            '<footer>Written by Catena. The same figures are in <a href="report.json">report.json</a>.</footer>',
         ],
     )
 
@@ -117,7 +117,7 @@ def _links(report: Report) -> list[str]:
     sentence = (
         f"{details['test_links']:,} links were hidden from everyone. From either end of each, all "
         f"{details['documents']:,} documents were ranked; known links do not compete, ties count half. MRR is the mean "
-        "of 1 / rank, Hit@k the share that stands among the first k. Lines at the bars are 95% bootstrap intervals."
+        "of 1 / rank, Hit@k the share found among the first k. Lines at the bars are 95% bootstrap intervals."
     )
     metrics = [name for name in next(iter(figures.values())) if name == "mrr" or name.startswith("hit@")]
     curves = {NAMES.get(name, name): points for name, points in details["curves"].items()}

@@ -1,4 +1,4 @@
-"""Search judged by the corpus's own questions: every mode is asked the same, in batches."""
+"""Search evaluated on the corpus's own questions: every mode gets the same ones, in batches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice

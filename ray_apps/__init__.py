@@ -1,7 +1,13 @@
-"""What people start, one module per command: ``catena NAME RUN.yaml``, ``python -m ray_apps.NAME``, ``ray job submit``.
+"""What people start, one module a command: ``catena NAME RUN.yaml``, ``python -m ray_apps.NAME``, ``ray job submit``.
 
-``cli`` runs a command: ``usage`` parses its words, ``tables`` prints its result, ``failures`` finds what a mistake was;
-``config`` is the run file and ``findings`` says what is wrong in one; ``stages`` says which stage needs which;
-``cluster`` starts Ray; ``report`` gathers what the stages measured. Every other module wires one command: it fetches
-the artifacts that its stage needs, calls the package that does the work, and returns the stage's artifact.
+``cli``       reads the words and runs a command; ``usage`` has the help texts
+``command``   what a command is; ``commands`` is the table of all
+``config``    the run file; ``findings`` reports what is wrong in one
+``plan``      what a stage is, and the plan of a command; ``stages`` is the table of all stages
+``cluster``   starts Ray or joins it
+``terminal``  messages, progress bars and logs; ``tables`` prints results
+``report``    gathers what the stages measured into the report; ``summary`` for the terminal
+
+Every other module declares a stage, a command or both, and calls the package that does the work. ``encoder`` has the
+commands of ``catena encoder``.
 """

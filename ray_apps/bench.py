@@ -39,7 +39,7 @@ def bench(name: str | None = None) -> dict[str, Any]:
         benchmark = importlib.import_module("benchmarks.embed.suite" if chosen == "embed" else f"benchmarks.{chosen}")
         measured, missing = benchmark.measure_parts() if chosen == "embed" else (benchmark.measure(), {})
         if not measured:
-            raise InputError(f"bench {chosen}: nothing was measured: {missing}", "Mend what the first part says.")
+            raise InputError(f"bench {chosen}: nothing was measured: {missing}", "Correct what the first part names.")
         files.append(str(write_markdown(chosen, measured, missing)))
         not_measured |= missing
         rows += [row.model_dump(mode="json", exclude_none=True) for row in measured]
@@ -53,7 +53,7 @@ def _words(parser: Parser) -> None:
 
 COMMAND = Command(
     name="bench",
-    summary="measure the figures tables, ours beside its peers",
+    summary="measure Catena beside other tools, and write the tables of figures",
     unplanned=lambda arguments: bench(arguments.name),
     words=_words,
     show=bench_rows,

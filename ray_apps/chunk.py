@@ -16,7 +16,7 @@ from ray_apps.plan import Inputs, Plan, Stage
 
 
 class SentencesConfig(StageConfig):
-    """What decides the vectors of sentences: the same cuts come out whatever form passages are embedded in."""
+    """What decides the vectors of sentences: the precision of the passages does not, so it does not change the cuts."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"embed", "cache"})
 

@@ -1,7 +1,7 @@
 """The ``catena`` command: what is printed where, and with which exit code it ends.
 
 Progress and prose go to standard error; the result is a short table on standard output, or with ``--json`` one JSON
-object as its last line. Exit codes: 0 done, 2 something the user can mend, 1 anything else, 130 interrupted.
+object as its last line. Exit codes: 0 done, 2 something the user can correct, 1 anything else, 130 interrupted.
 """
 
 import json

@@ -12,7 +12,7 @@ logger = logging.getLogger("catena")
 def connect(config: RayConfig) -> None:
     """Connect this process to Ray once; later calls keep the connection.
 
-    Inside a submitted job Ray's own environment names the cluster, and that one is joined whatever the run file says.
+    Inside a submitted job Ray's own environment names the cluster, and that one is joined, regardless of the run file.
     """
     import ray
 
@@ -22,7 +22,7 @@ def connect(config: RayConfig) -> None:
     if "RAY_JOB_ID" in os.environ or "RAY_ADDRESS" in os.environ:
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
     elif config.address == "local":
-        # Ray asks for a token here, and warns that it does; RAY_AUTH_MODE cannot say so first once ray is imported.
+        # Ray asks for a token here, and warns that it does; setting RAY_AUTH_MODE has no effect once ray is imported.
         logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
         ray.init(
             address="local",
@@ -39,14 +39,14 @@ def connect(config: RayConfig) -> None:
 
 
 def _quieten_ray_data() -> None:
-    """Keep Ray Data's plans and tick-by-tick tables in its log file: our own progress says what people need."""
+    """Keep Ray Data's plans and tick-by-tick tables in its log file: our own progress shows what people need."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that there are no bars
-    # An encoder that fails and gives way to the next is told by us in one line; Ray's frames are for its log file.
+    # Catena logs an encoder that fails, and the next one, in one line; Ray's frames are for its log file.
     logging.getLogger("ray.data.exceptions").addFilter(_for_log_file)
     for handler in logging.getLogger("ray.data").handlers:
         # Ray's own handler for the console; another of Ray's writes the session's log file, others are not Ray's.

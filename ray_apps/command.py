@@ -58,7 +58,9 @@ class Command:
             parser.add_argument("--strict", action="store_true", help="the first bad row of the corpus is an error")
         self.words(parser)
         parser.add_argument("--json", action="store_true", help="the result as one JSON object on the last line")
-        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parser.add_argument(
+            "--debug", action="store_true", help="show the traceback of an error, and what libraries write"
+        )
         parser.add_argument("-h", "--help", action="store_true", help="show this help")
         return parser
 
@@ -69,11 +71,11 @@ def stage_command(
     """The command that brings one stage and prints what it measured.
 
     Args:
-        name: of the command, under which the result stands too.
+        name: of the command, and of the result's part.
         stage: that it brings.
         summary: what it does.
         sections: of the run file that matter to it.
-        also: stages brought after it, whose results stand in the result under their names.
+        also: stages brought after it, whose results are added under their names.
     """
 
     def call(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from training.encoders.config import FuseConfig, MatryoshkaConfig
 from training.links.config import TrainConfig
 
 PREFIX = "CATENA_"
-# Variables that are no keys of a run file: where corpora lie, and what must never stand in a file.
+# Variables that are no keys of a run file: where corpora are, and secrets, which are never in a file.
 OTHER_VARIABLES = frozenset(
     {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY", "CATENA_REDIS_PASSWORD", API_KEY_VARIABLE}
 )
@@ -70,7 +70,7 @@ class RunConfig(BaseSettings):
     )
     chunk: ChunkConfig = ChunkConfig()
     encoder: EncoderConfig = Field(
-        TransformerConfig(), description="which encoder turns text to vectors; its keys say of which kind it is"
+        TransformerConfig(), description="which encoder turns text into vectors; its keys decide its kind"
     )
     embed: EmbedConfig = EmbedConfig()
     cache: CacheConfig = CacheConfig()
@@ -115,7 +115,7 @@ def load_run(path: Path, flags: Sequence[str] = ()) -> RunConfig:
 
     Args:
         path: the YAML file.
-        flags: what stands on the command line after it, as ``--stage.key value``.
+        flags: the rest of the command line, as ``--stage.key value``.
 
     Raises:
         InputError: if the file is missing or not YAML, a key is unknown (the nearest is named) or a value not allowed.
@@ -193,7 +193,7 @@ def _check_yaml(path: Path) -> None:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 (byte {error.start})", "Save the file as UTF-8.") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}", "Mend the line named above.") from None
+        raise InputError(f"{path}: not valid YAML: {error}", "Correct the line named above.") from None
     if not isinstance(document, dict):
         kind = "empty" if document is None else f"a {type(document).__name__}"
         raise InputError(f"{path}: a run file is a mapping of keys, this one is {kind}", "See runs/demo.yaml.")
@@ -203,7 +203,7 @@ def _check_yaml(path: Path) -> None:
 def _check_unicode(place: str, value: object) -> None:
     """Refuse a text with a lone surrogate, which no artifact, request or message could hold; it names the place."""
     if isinstance(value, str) and not valid_unicode(value):
-        raise InputError(f"{place} {value!a} is not valid Unicode", "Write it without the lone surrogate.")
+        raise InputError(f"{place} {value!a} is not valid Unicode", "Remove the lone surrogate.")
     if isinstance(value, Mapping):
         for key, inner in value.items():
             _check_unicode(place, key)

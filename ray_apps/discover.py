@@ -35,7 +35,7 @@ def _discover(config: DiscoverConfig, inputs: Inputs, out: Path) -> DiscoverResu
 
 
 def discover(plan: Plan, arguments: Namespace) -> dict[str, Any]:
-    """Ranked proposals with probability and reason; the report, where there is one, is written anew to show them.
+    """Ranked proposals with probability and reason; the report, where there is one, is written again with them.
 
     Raises:
         InputError: if the corpus has too few links to learn from.

@@ -92,7 +92,7 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
 def _refuse_seen_answers(
     encoder: EncoderConfig, documents: Path, asked: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Refuse an encoder that was fine-tuned on answers to the very questions that it would be judged by.
+    """Refuse an encoder that was fine-tuned on answers to the very questions that it would be evaluated on.
 
     Raises:
         InputError: naming the encoder and how many of the answers it has seen.

@@ -1,4 +1,4 @@
-"""What pydantic found wrong in a configuration, said so that the user finds the place: line, variable or flag."""
+"""What pydantic found wrong in a configuration, with the place where the user set it: line, variable or flag."""
 
 import os
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def explain(error: ValidationError, model: type[BaseModel], path: Path, flags: S
         error: what validation of ``model`` raised.
         model: the run's configuration, to name the keys it would have allowed.
         path: the run file, whose line is named where the value comes from there.
-        flags: the command line that was laid over it.
+        flags: the flags that were set over it.
     """
     root = yaml.compose(path.read_text(encoding="utf-8"))
     lines = []

@@ -1,4 +1,4 @@
-"""Make the vectors of a run smaller, where its section ``reduce`` says how."""
+"""Make the vectors of a run smaller, by its section ``reduce``."""
 
 import sys
 from pathlib import Path
@@ -53,7 +53,7 @@ REDUCE = Stage(
 COMMAND = stage_command(
     "reduce",
     "reduce",
-    "vectors to fewer dimensions or fewer bytes, as the run's section `reduce` says",
+    "vectors to fewer dimensions or fewer bytes, by the run's section `reduce`",
     sections=("source", "steps", "chunk", "encoder", "embed", "reduce"),
 )
 

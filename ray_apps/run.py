@@ -1,4 +1,4 @@
-"""The whole job: every stage of a run that is not yet done, and what came of it."""
+"""The whole job: every stage of a run that is not yet done, and its results."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ logger = logging.getLogger("catena")
 
 
 def run(plan: Plan, arguments: Namespace) -> dict[str, Any]:
-    """Bring every stage to its end and return the run's summary; stages that are done are kept.
+    """Make every stage and return the run's summary; stages that are done are kept.
 
     A corpus without links, or with so few that none can be held out, has search but nothing to train on: training and
     discovery are left out, and the log says so.

@@ -28,7 +28,7 @@ def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
     query, mode = arguments.query, arguments.mode
     if not query.strip():
-        raise InputError(f"catena search: the query {query!r} is blank", "Say what to look for.")
+        raise InputError(f"catena search: the query {query!r} is blank", "Give some words to look for.")
     filter_ = parse_words(arguments.filter)
     retriever = open_retriever(plan.bring("index").path, None if mode == "bm25" else usable_encoder(plan))
     (found,) = retriever.search([query], mode, arguments.top_k, filter_)
@@ -51,7 +51,7 @@ def _words(parser: Parser) -> None:
 
 COMMAND = Command(
     name="search",
-    summary="search the index from here",
+    summary="search the index, without a service",
     call=search,
     words=_words,
     show=hits,

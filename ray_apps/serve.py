@@ -89,7 +89,7 @@ def _check_cores(run: RunConfig) -> None:
 
 
 def _deploy(application: "Application", name: str) -> None:
-    """Run the application; what stops it from starting stands in the text of its deployments' status only."""
+    """Run the application; what stops it from starting is only in the text of its deployments' status."""
     import ray.serve
 
     try:

@@ -1,4 +1,4 @@
-"""Print a run's configuration, from every source together."""
+"""Print a run's configuration: defaults, file, environment and flags merged."""
 
 import sys
 from argparse import Namespace
@@ -16,7 +16,7 @@ def config(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
 COMMAND = Command(
     name="config",
-    summary="print the run's configuration, from every source together; `catena config --help SECTION` lists its keys",
+    summary="print the run's configuration, all sources merged; `catena config --help SECTION` lists a section's keys",
     call=config,
     show=config_text,
 )

@@ -124,8 +124,8 @@ def forms(result: Mapping[str, Any]) -> str:
     decided = (
         f"{checked['questions']} questions" if checked["questions"] else "no questions: cosine and speed alone decide"
     )
-    told = f"{checked['passages']:,} of {checked['of_passages']:,} passages, {decided}; picked: {checked['picked']}"
-    return f"{table((*columns, 'verdict'), rows)}\n{told}\n{result['artifact']}"
+    sample = f"{checked['passages']:,} of {checked['of_passages']:,} passages, {decided}; picked: {checked['picked']}"
+    return f"{table((*columns, 'verdict'), rows)}\n{sample}\n{result['artifact']}"
 
 
 def _verdict(line: Mapping[str, Any]) -> str:

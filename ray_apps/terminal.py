@@ -1,8 +1,8 @@
-"""What reaches the user's terminal: our messages and progress; whatever libraries write goes to a log file.
+"""What reaches the user's terminal: our messages and progress; what libraries write goes to a log file.
 
 Ray's C++ core writes to the file descriptor of standard error, past Python. As long as a command runs, that descriptor
-is the log file, and only what Catena says is written to where it pointed before. Every message of the package is in the
-log as well, with its time.
+is the log file, and only Catena's own messages are written to where it pointed before. Every message of the package is
+in the log as well, with its time.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, state: State) -> None:
-        """Draw a bar, or draw it anew."""
+        """Draw a bar, or update it."""
         if state.what not in self._tasks:
             if not self._tasks:
                 self._progress.start()
@@ -191,7 +191,7 @@ class _ConsoleHandler(logging.Handler):
         style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
         try:
             self._console.print(Text(self.format(record), style=style))
-        except Exception:  # a closed terminal must not end the work; logging says so where it can
+        except Exception:  # a closed terminal must not end the work; logging reports it where it can
             self.handleError(record)
 
 

@@ -1,4 +1,4 @@
-"""Train the link model, and the networks that it is held against."""
+"""Train the link model, and the networks that it is compared with."""
 
 import sys
 from pathlib import Path

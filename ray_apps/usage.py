@@ -1,4 +1,4 @@
-"""The words of the command line: told apart, and explained."""
+"""The words of the command line: which belong to the command and which are keys, and the help texts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -88,8 +88,8 @@ def command_help(command: Command) -> str:
             "sections of the run file that it reads (`catena config --help SECTION` lists the keys of one):",
             *lines,
             "",
-            "every key may stand on the command line too (--SECTION.KEY VALUE) or in the environment",
-            "(CATENA_SECTION__KEY)",
+            "Every key can also be set on the command line (--SECTION.KEY VALUE) or in the environment",
+            "(CATENA_SECTION__KEY).",
             "",
         ]
     )

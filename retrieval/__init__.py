@@ -1,1 +1,8 @@
-"""Search: the index and its engines, how it is filled, and the steps from a question to an answer."""
+"""Search: the index and its engines, how it is filled, and the steps from a question to an answer.
+
+``index``      the protocol of an engine, queries and hits   ``engines``      Qdrant in process and on a server
+``build``      fills an index                                ``open``         opens one
+``search``     questions to documents                        ``maxsim``       scores by vectors of tokens
+``rescoring``  orders hits by the full vectors               ``filters``      conditions as a user writes them
+``clauses``    conditions as an engine takes them            ``filter_keys``  keys of metadata with their types
+"""

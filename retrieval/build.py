@@ -47,7 +47,7 @@ def build_index(
     late: Path | None = None,
     full: Path | None = None,
 ) -> dict[str, Any]:
-    """Index every passage of a run. An index that stood in ``out`` answers until the new one is whole, then gives way.
+    """Index every passage of a run. An older index in ``out`` is used until the new one is complete, then replaced.
 
     Args:
         documents: the documents table.
@@ -172,7 +172,7 @@ def fill(index: VectorIndex, rows: Iterable[IndexedPassage], meta: IndexMeta) ->
     if held != meta.points:
         raise InputError(
             f"the index holds {held} passages of {meta.points}: uploads were lost, or two passages share an id",
-            "Run the stage again; if it happens again, build from the chunk stage anew.",
+            "Run the stage again; if it happens again, delete the chunk artifact and run again.",
         )
 
 
@@ -231,8 +231,8 @@ class _Described(NamedTuple):
 class _Documents:
     """Titles and metadata of documents, read along with their passages.
 
-    Passages stand in the order of their documents, so only documents without a passage are kept in memory; another
-    order would be right too and cost memory.
+    Passages are in the order of their documents, so only documents without a passage are kept in memory; another
+    order would be correct too and cost memory.
     """
 
     def __init__(self, folder: Path, keys: Sequence[FilterKey]) -> None:
@@ -262,7 +262,7 @@ class _Documents:
 
 
 class _Parents:
-    """Parents of passages, read along with them: they stand in the order of their children."""
+    """Parents of passages, read along with them: they are in the order of their children."""
 
     def __init__(self, folder: Path) -> None:
         self._stream = (row for batch in read_batches(folder) for row in batch.to_pylist())

@@ -23,7 +23,7 @@ class IndexConfig(StageConfig):
         "english", description="Snowball stemmer of BM25 (english, german, …), or 'none' for whole words"
     )
     k1: float = Field(1.2, ge=0, le=10, description="BM25: how soon more occurrences of a term stop counting")
-    b: float = Field(0.75, ge=0, le=1, description="BM25: how much a long passage is held to account")
+    b: float = Field(0.75, ge=0, le=1, description="BM25: how much the score of a long passage is reduced")
     rrf_k: int = Field(60, ge=1, le=10_000, description="reciprocal rank fusion: a list gives 1 / (rrf_k + rank)")
     prefetch: int = Field(100, ge=1, le=10_000, description="passages taken from each list before they are fused")
     rescore: int = Field(
@@ -31,7 +31,7 @@ class IndexConfig(StageConfig):
         ge=0,
         le=1000,
         description="how many times more passages than wanted smaller vectors (section reduce) find, for the "
-        "embedding's own to put in order; these are kept beside the index. 0 is off",
+        "embedding's own to order; these are kept beside the index. 0 is off",
     )
     hnsw_m: int = Field(16, ge=4, le=128, description="edges per node of the HNSW graph")
     hnsw_ef_construct: int = Field(100, ge=8, le=4096, description="candidates per node while the graph is built")

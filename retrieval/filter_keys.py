@@ -1,4 +1,4 @@
-"""The metadata keys of an index: what kinds of value each holds, where these stand in a payload, how a filter asks.
+"""The metadata keys of an index: what kinds of value each holds, where these are in a payload, how a filter reads them.
 
 An engine's own rules of comparison differ from those of JSON and from another engine's: a payload holds a copy of its
 metadata by kind under ``filters``, and filters ask that. Field ``k3_integer`` holds the integers of key 3, for example.
@@ -25,12 +25,12 @@ Kind = Literal["text", "integer", "float", "boolean", "time"]
 Stored = str | int | float
 
 MOST_KEYS = 64  # indexed unless named: each is an index of its own, of about 0.1 s to make and 10 ms to open in Edge
-MOST_SEEN = 100_000  # told apart while they are counted: objects with ids for keys have as many as there are ids
+MOST_SEEN = 100_000  # counted separately: objects with ids for keys have as many as there are ids
 DOCUMENT_ID = "document_id"
 
 _INT64 = range(-(2**63), 2**63)
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_DIGITS = 15  # a decimal with so many is told apart from any other as a 64-bit float
+_DIGITS = 15  # a decimal with so many differs from any other as a 64-bit float
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
 

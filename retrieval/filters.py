@@ -13,7 +13,7 @@ JSON                               words                                        
 =================================  ===========================================  ========================================
 
 Conditions on several keys must all hold. A list holds where one of its members does. A key with a dot in it, or one
-that is called ``not``, stands in quotes: ``"v1.0"=yes``. ``document_id`` is a key as well.
+that is called ``not``, is quoted: ``"v1.0"=yes``. ``document_id`` is a key as well.
 """
 
 import json
@@ -95,7 +95,7 @@ def parse_filter(given: Mapping[str, Any], depth: int = 0) -> Filter:
             f"a filter is an object of keys and values, not {_shown(given)}", f"A filter is JSON such as {_SHOWN}."
         )
     if depth > _DEPTH:
-        raise InputError(f"filters are nested deeper than {_DEPTH}", "Say it with fewer `not`.")
+        raise InputError(f"filters are nested deeper than {_DEPTH}", "Use fewer `not`.")
     conditions: list[Condition] = []
     excluded: list[Filter] = []
     for key, value in given.items():
@@ -154,7 +154,7 @@ def parse_path(text: str) -> Path:
         InputError: if a key is empty or a quote is not closed.
     """
     if not valid_unicode(text):
-        raise InputError(f"filter: the key {text!r} is not valid Unicode", "Give it without lone surrogates.")
+        raise InputError(f"filter: the key {text!r} is not valid Unicode", "Remove the lone surrogates.")
     path, rest = _read_path(text, stops="")
     if rest:
         raise InputError(f"filter: {rest!r} after a closed quote in {text!r}", 'Write "a.b".c for c in a.b.')
@@ -233,7 +233,7 @@ def _scalar(key: str, value: object) -> Scalar:
         raise InputError(problem, 'Empty texts are not kept: write {"exists": false}.')
     if isinstance(value, str) and not valid_unicode(value):
         problem = f"filter by {key!r}: the value {value!r} is not valid Unicode"
-        raise InputError(problem, "Give it without lone surrogates.")
+        raise InputError(problem, "Remove the lone surrogates.")
     try:
         written = metadata_value(value, (key,))
     except BadMetadata as error:

@@ -22,7 +22,7 @@ from retrieval.clauses import Clause
 from retrieval.config import IndexConfig
 from retrieval.filter_keys import FilterKey, Stored
 
-# Two passages with each other's ranks would tie in the fusion and stand in any order. A trifle more on the vectors'
+# Two passages with each other's ranks would tie in the fusion and come in any order. A trifle more on the vectors'
 # list settles it for the better BM25 rank: the weight divides the rank, so it moves high ranks less than low ones. Of
 # the two ways it did better on SciFact's training queries (nDCG@10 0.719 against 0.711).
 FUSION_WEIGHTS = {"dense": 1.001, "bm25": 1.0}
@@ -88,7 +88,7 @@ class IndexQuery:
             score of the one of them that is given.
         prefetch: passages taken from each list before they are fused.
         tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
-            list are scored anew by MaxSim, in the same request.
+            list are rescored by MaxSim, in the same request.
         filter: what must hold of a passage's document; everything passes where None.
     """
 

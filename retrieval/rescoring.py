@@ -1,4 +1,4 @@
-"""Rescoring: what smaller vectors find, put in order anew by the embedding's own.
+"""Rescoring: what smaller vectors find is ordered by the embedding's own.
 
 The index stage keeps those as one array beside the index, memory-mapped: a question reads the rows of the passages it
 found and nothing else. A passage's payload says which row is its own.
@@ -58,7 +58,7 @@ def keep_full_vectors(embedded: Path, passages: Path, out: Path) -> dict[str, An
 
 
 def with_rows(passages: Iterable[IndexedPassage]) -> Iterator[IndexedPassage]:
-    """Passages with their row among the full vectors, which stand in the same order."""
+    """Passages with their row among the full vectors, which are in the same order."""
     for row, passage in enumerate(passages):
         yield replace(passage, row=row)
 
@@ -68,7 +68,7 @@ class RescoredIndex:
 
     ``index.rescore`` times as many passages as are wanted are found by the smaller vectors, and the best of them by the
     full ones are kept. Where lists are fused, that is done to the list of vectors before; both lists come in one
-    request. With token vectors nothing is: they score the fused list anew themselves.
+    request. With token vectors nothing is: they rescore the fused list themselves.
 
     Args:
         index: holds the smaller vectors.

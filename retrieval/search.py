@@ -240,15 +240,15 @@ def query_encoders(
 
     Where the vectors were reduced, its questions are too; unless hits are rescored, where the index reduces them.
 
-    What is chosen by a measurement may come out otherwise on another day, and would then not fit the index. Of a chain,
-    the link that built it is loaded and no other: where that one is unavailable, there are no vectors to ask with.
+    A precision chosen by measurement may differ on another day and would then not fit the index. Of a chain, only the
+    encoder that built the index is loaded: where that one is unavailable, questions have no vectors.
 
     Args:
         meta: describes the index.
         config: which encoder.
         cache: where questions are looked for before they are encoded, but for the vectors of their tokens; None
             computes each of them.
-        guard: what stands between the cache and the encoder, such as a breaker; nothing by default.
+        guard: wraps the encoder behind the cache, such as a breaker does; nothing by default.
 
     Raises:
         InputError: if another encoder built the index, or the cache's Redis refuses.

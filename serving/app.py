@@ -56,7 +56,7 @@ class Service(BaseModel):
     cache: CacheConfig = CacheConfig()
 
 
-# Stands before the class: `serve.ingress` copies the globals that its methods find at this point.
+# Before the class: `serve.ingress` copies the globals that its methods find at this point.
 def checked_query(meta: IndexMeta, request: SearchRequest) -> SearchQuery:
     """The query of a request.
 

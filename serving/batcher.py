@@ -27,8 +27,8 @@ class Coalescer(Generic[Item, Result]):
         max_items: most items in a batch.
         length: tokens of an item; every item counts the same where None.
         max_tokens: largest padded area of a batch; ``max_items`` alone bounds it where None.
-        max_age_s: seconds after which an item's batch is next, whatever else waits.
-        timeout_s: seconds after which a call is given up, its waiting counted; None waits as long as it takes.
+        max_age_s: seconds after which an item's batch is next, before any other.
+        timeout_s: seconds after which a call fails, its waiting included; None is no limit.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Coalescer(Generic[Item, Result]):
         Raises:
             TextRefused: if the item is refused; this never fails the others in its batch.
             TimeoutError: if there is no result within ``timeout_s``.
-            Exception: whatever else ``work`` raises for the batch that the item is in.
+            Exception: any other that ``work`` raises for the batch that the item is in.
         """
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.add((item, answer), 1 if self._length is None else self._length(item), time.monotonic())
@@ -77,7 +77,7 @@ class Coalescer(Generic[Item, Result]):
             refused = [one for one in batch if one[0] == error.text] or (batch if len(batch) == 1 else [])
             _fail(refused, error)
             rest = [one for one in batch if one not in refused]
-            # Who is refused is not always said; then it is in one of the halves.
+            # The error does not always name the item that is refused; then it is in one of the halves.
             halves = [rest] if refused else [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
             for half in halves:
                 await self._serve(half)
@@ -124,7 +124,7 @@ class TokenWindow(Generic[Item]):
         """Let an item wait.
 
         Args:
-            item: whatever is to be worked on.
+            item: to be worked on.
             length: its tokens.
             now_s: the time.
         """

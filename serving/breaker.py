@@ -1,4 +1,4 @@
-"""A circuit breaker: while what is asked is down, nobody waits for it.
+"""A circuit breaker: while the encoder is down, no caller waits for it.
 
 Nygard, "Release It!" (2007). Closed, calls pass. After some failures in a row, or one that took long, it opens: calls
 fail at once. Half-open, one call is tried again in the background, and no caller waits for it: its success closes the
@@ -21,7 +21,7 @@ LONG_S = 1.0  # a failure that took longer opens the breaker alone: the next cal
 
 
 class Breaker:
-    """Stands before an encoder; ``EncoderUnavailable`` is the failure that it counts, anything else is an answer.
+    """Guards an encoder. It counts ``EncoderUnavailable`` as a failure; any other exception is an answer.
 
     Args:
         failures: failures in a row that open it.
@@ -75,7 +75,7 @@ class Breaker:
             self._failures += 1
             self._try_at = time.monotonic() + self._retry_s
             if self._reason is None and (self._failures >= self._most or seconds > LONG_S):
-                logger.warning("encoder: %s; it is tried again every %g s", error.problem, self._retry_s)
+                logger.warning("encoder: %s; retrying every %g s", error.problem, self._retry_s)
                 self._reason = error
 
     def _try_again(self, ask: Callable[[], object]) -> None:
@@ -83,7 +83,7 @@ class Breaker:
             self._counted(ask)
         except EncoderUnavailable:
             logger.debug("encoder: still unavailable")
-        except Exception as error:  # an answer, if not a good one: the next caller gets it at first hand
+        except Exception as error:  # an answer too: the next caller gets the exception itself
             logger.debug("encoder: %s", error)
             with self._lock:
                 self._failures, self._reason = 0, None

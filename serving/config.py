@@ -17,7 +17,7 @@ class ServeConfig(StageConfig):
         2048, ge=1, description="largest padded area of queries encoded together, in tokens estimated from their bytes"
     )
     max_age_s: float = Field(
-        0.05, ge=0, description="seconds a query may stand back for fuller batches of shorter or longer ones"
+        0.05, ge=0, description="longest wait of a query while fuller batches go first, in seconds"
     )
     question_timeout_s: float = Field(
         10.0, gt=0, description="seconds a question may wait for its vector; then the encoder counts as unavailable"
@@ -25,7 +25,7 @@ class ServeConfig(StageConfig):
     encoder_timeout_s: float = Field(
         2.0,
         gt=0,
-        description="seconds that an endpoint has for a batch of questions, whatever it has for documents; "
+        description="time limit of an endpoint for a batch of questions, in seconds, whatever its limit for documents; "
         "questions are not retried",
     )
     breaker_failures: int = Field(

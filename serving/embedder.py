@@ -24,7 +24,7 @@ class Embedder:
     Args:
         config: which model; it is loaded here, once.
         meta: the index that will be asked.
-        serve: how large batches grow, and how long a query may stand back for them.
+        serve: how large batches grow, and how long a query may wait for them.
         cache: where queries are looked for before they are encoded.
 
     Raises:

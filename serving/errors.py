@@ -1,4 +1,4 @@
-"""Whatever goes wrong leaves as ``{"error": {"type", "message", "param"}}`` with the status code that fits."""
+"""Every error is answered as ``{"error": {"type", "message", "param"}}`` with its status code."""
 
 import logging
 from collections.abc import Mapping
@@ -120,4 +120,4 @@ def _unreadable(request: Request, cause: BaseException) -> str:
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _body("internal", "the server failed on this request; its log says why")
+    return _body("internal", "the server failed on this request; the reason is in its log")

@@ -37,7 +37,7 @@ class SearchRequest(BaseModel):
         default_factory=dict,
         description="what the documents' metadata must be. Keys, document_id among them, and for each the value or the "
         'list of values allowed, or bounds, {"gte": 1990, "lt": 2000} of gt, gte, lt, lte, or {"exists": true}. All '
-        'keys must hold, and under "not" stands a filter that must not. Nested keys are paths, author.name',
+        'keys must hold, and under "not" is a filter that must not hold. Nested keys are paths, author.name',
     )
 
 

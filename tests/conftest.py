@@ -49,6 +49,6 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture
 def endpoint() -> Iterator[Server]:
-    """A server of embeddings that answers well until it is told otherwise."""
+    """A server of embeddings that answers well until a test changes that."""
     with serving() as server:
         yield server

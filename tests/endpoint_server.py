@@ -33,7 +33,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """What stands before /embeddings."""
+        """The URL before /embeddings."""
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def config(self, **endpoint: object) -> EncoderConfig:
@@ -92,7 +92,7 @@ def status(code: int, **headers: str) -> Answer:
 
 
 def counting(usage: object) -> Answer:
-    """Good answers that tell this of the tokens they took."""
+    """Good answers with this as the number of tokens they took."""
 
     def answer(handler: Handler, body: dict[str, Any]) -> None:
         content = json.loads(body_of(vectors_of(body["input"])))

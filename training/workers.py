@@ -1,4 +1,4 @@
-"""Ray Train's side of a training: the workers, the checkpoint each epoch leaves, and a line for who watches."""
+"""Ray Train's side of a training: the workers, the checkpoint of each epoch, and the lines of the log."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ def run_workers(
     use_gpu: bool,
     max_failures: int,
 ) -> None:
-    """Run a training's workers to their end; one that dies is replaced and goes on from the last epoch's checkpoint.
+    """Run a training's workers to their end; one that dies is replaced and continues from the last epoch's checkpoint.
 
     What each epoch measured is logged as it ends.
     """
@@ -53,7 +53,7 @@ def run_workers(
             storage_path=str(out),
             failure_config=FailureConfig(max_failures=max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
-            # OpenMP's threads wait by spinning, unless told: with other work on the machine's cores an epoch of small
+            # OpenMP's threads wait by spinning by default: with other work on the machine's cores an epoch of small
             # batches took 40 times as long.
             worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
         ),
@@ -103,10 +103,10 @@ def share_cores() -> tuple[int, int]:
 
 
 def report(progress: HasHistory, save: Callable[[Path], None], out: Path) -> None:
-    """End an epoch: every worker reports, for Ray Train waits for all of them; rank 0 brings the checkpoint.
+    """End an epoch: every worker reports, since Ray Train waits for all of them; rank 0 saves the checkpoint.
 
     Args:
-        progress: where the training stands.
+        progress: the state of the training.
         save: writes its state into a folder.
         out: the artifact's folder.
     """

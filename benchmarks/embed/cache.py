@@ -26,7 +26,7 @@ KEYS = 1000
 ROUNDS, PEER_ROUNDS = 100, 20
 INDEXED = (100_000, 1_000_000)
 PARTITION = 10_000
-TIMEOUT_MS = 5000  # what is measured is how long it takes, not whether it is given up
+TIMEOUT_MS = 5000  # the time is measured, not whether a time-out ends it
 
 
 def measure() -> list[Row]:
@@ -51,12 +51,12 @@ def _redis(keys: Sequence[bytes], entries: Entries) -> list[Row]:
             if number % (ROUNDS // PEER_ROUNDS) == 0:
                 peer.append(_milliseconds(lambda: [client.get(key) for key in keys], 1))
         assert tier.get_many(keys)[1].all() and tier.counts.degraded == 0
-    told = f"{KEYS:,} keys of {DIM} dimensions, float16, Redis on 127.0.0.1"
+    batch = f"{KEYS:,} keys of {DIM} dimensions, float16, Redis on 127.0.0.1"
     slow = f"p90 {statistics.quantiles(ours, n=10)[-1]:.1f} ms"
     return [
         Row(
             id="embed.cache_redis_p50_ms",
-            what=f"time to get a batch of {told}, as float32 vectors; {slow}",
+            what=f"time to get a batch of {batch}, as float32 vectors; {slow}",
             value=statistics.median(ours),
             unit="ms",
             at_most=10.0,
@@ -64,7 +64,7 @@ def _redis(keys: Sequence[bytes], entries: Entries) -> list[Row]:
         ),
         Row(
             id="embed.cache_redis_put_p50_ms",
-            what=f"time to put a batch of {told}",
+            what=f"time to put a batch of {batch}",
             value=put,
             unit="ms",
             peer=f"the same by single SETs: {peer_put:.1f} ms",

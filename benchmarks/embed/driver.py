@@ -17,7 +17,7 @@ from ray_apps.config import RayConfig
 
 
 def main(passages: Path, out: Path) -> int:
-    """Run the job and say what it took."""
+    """Run the job and return what it took."""
     connect(RayConfig(num_cpus=2, object_store_mb=128))
     result = embed(passages, PluginConfig(model="benchmarks.embed.stub_encoder:load"), EmbedConfig(), out)
     sys.stdout.write(json.dumps({"passages": result["passages"], "peak_mib": peak_mib()}) + "\n")

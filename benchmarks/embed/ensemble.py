@@ -1,6 +1,6 @@
 """Ensembles: what the members reach alone, and what each fusion of them reaches, on questions held out.
 
-Members are what a bare machine has: the default model, and hashed TF-IDF with the words of the corpus counted.
+Members are those of a bare machine: the default model, and hashed TF-IDF with the words of the corpus counted.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from training.encoders.fuse import FuseExamples
 from training.encoders.fusion import judge, learn
 
 RUN = Path(__file__).resolve().parents[2] / "runs" / "cranfield.yaml"
-HELD_OUT = 0.3  # of 225 questions: fewer would not tell a difference of some hundredths
+HELD_OUT = 0.3  # of 225 questions: fewer would not show a difference of some hundredths
 DIM = 2048
 
 

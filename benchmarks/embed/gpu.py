@@ -52,12 +52,12 @@ def rows(model: str, device: str, documents: int) -> list[Row]:
     )
     shape = peer[0].auto_model.config
     limit = device_matrix_rate(device, shape.hidden_size, shape.intermediate_size, BATCH_TOKENS)
-    told = f"{len(texts):,} texts from {corpus} of {sum(lengths) / len(texts):.0f} tokens, BERT-base"
+    what = f"{len(texts):,} texts from {corpus} of {sum(lengths) / len(texts):.0f} tokens, BERT-base"
     return [
         Row(
             id="embed.gpu_speed_ratio",
             what=f"documents per second of ours over those of SentenceTransformer.encode in fp16, batch {PEER_BATCH}; "
-            f"{told}",
+            f"{what}",
             value=ratio,
             unit="times",
             at_least=2.0,
@@ -67,7 +67,7 @@ def rows(model: str, device: str, documents: int) -> list[Row]:
         ),
         Row(
             id="embed.gpu_share_of_matrix_rate",
-            what=f"matrix products that our encoder gets done per second, of what the device does in bf16; {told}",
+            what=f"matrix products that our encoder gets done per second, of what the device does in bf16; {what}",
             value=100 * flop_of(shape, lengths) / ours_s / limit,
             unit="%",
             at_least=50.0,

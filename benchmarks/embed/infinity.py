@@ -26,7 +26,7 @@ logger = logging.getLogger("catena")
 DOCUMENTS = 192
 CHARACTERS = 1000
 ROUNDS = 2
-SMALLEST_COSINE = 0.99  # below it an engine computes something else, and its speed says nothing
+SMALLEST_COSINE = 0.99  # below it an engine computes something else, and its speed means nothing
 ENGINES = ("torch", "torch+bettertransformer", "optimum")  # of infinity's those that run a sentence-transformers model
 INFINITY = "0.0.77"
 PINS = (
@@ -126,11 +126,11 @@ def seconds_of(python: Path, engine: str, model: str, texts: Sequence[str], vect
     run = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, env=environment)
     if run.returncode:
         raise RuntimeError((run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1])
-    told = json.loads(run.stdout.splitlines()[-1])
-    cosine = float(np.dot(told["vector"], vectors[0]))
+    result = json.loads(run.stdout.splitlines()[-1])
+    cosine = float(np.dot(result["vector"], vectors[0]))
     if not cosine >= SMALLEST_COSINE:
         raise RuntimeError(f"it gives other vectors: cosine {cosine:.4f} for the first text")
-    return float(statistics.median(told["seconds"]))
+    return float(statistics.median(result["seconds"]))
 
 
 def infinity_environment() -> Path:

@@ -34,7 +34,7 @@ def lay_out(name: str, folder: Path) -> Path:
     require("onnx")
     model = open_model(name, "cpu", None)
     shutil.copytree(find_model(name), folder, ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "*.onnx"))
-    config = folder / "config.json"  # infinity cuts texts where this says, not where sentence-transformers does
+    config = folder / "config.json"  # infinity cuts texts by this file, not by sentence-transformers'
     limits = {"max_position_embeddings": int(model.max_seq_length or 512)}
     config.write_text(json.dumps(json.loads(config.read_text()) | limits))
     _export(model[0].auto_model, folder / MODEL)
@@ -43,7 +43,7 @@ def lay_out(name: str, folder: Path) -> Path:
 
 def _export(transformer: torch.nn.Module, path: Path) -> None:
     class States(torch.nn.Module):
-        """What the transformer says of each token."""
+        """The transformer's output for each token."""
 
         def __init__(self) -> None:
             super().__init__()

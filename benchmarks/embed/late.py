@@ -58,12 +58,12 @@ def maxsim_rows() -> list[Row]:
     ratio, ours_s, naive_s = median_ratio(lambda: maxsim(queries, query_starts, tokens, starts), naive, 5)
     share, _, alone_s = median_ratio(lambda: maxsim(queries, query_starts, tokens, starts), products, 5)
     int8_s = median_seconds(lambda: maxsim(queries, query_starts, int8, starts, "int8"), 5)
-    told = f"{QUERIES} queries of {QUERY_TOKENS} tokens, {DOCUMENTS:,} passages of {lengths.mean():.0f}, {DIM} dims"
+    scored = f"{QUERIES} queries of {QUERY_TOKENS} tokens, {DOCUMENTS:,} passages of {lengths.mean():.0f}, {DIM} dims"
     flop = 2 * len(queries) * len(tokens) * DIM
     return [
         Row(
             id="embed.maxsim_pairs_per_s",
-            what=f"pairs of query and passage scored by MaxSim per second, float32, {told}",
+            what=f"pairs of query and passage scored by MaxSim per second, float32, {scored}",
             value=pairs / ours_s,
             unit="pairs/s",
             peer=f"a loop with one matrix product a pair: {pairs / naive_s:,.0f} pairs/s; int8: {pairs / int8_s:,.0f}",

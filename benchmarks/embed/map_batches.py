@@ -30,7 +30,7 @@ class Encode:
         self._model = SentenceTransformer(model)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Vectors of a batch, and when they were begun and done."""
+        """Vectors of a batch, and when they were started and done."""
         started = time.time()
         vectors = self._model.encode(list(batch["text"]))
         size = len(vectors)
@@ -38,7 +38,7 @@ class Encode:
 
 
 def measure() -> list[Row]:
-    """Both without the start of their workers, from the first batch begun to the last one done; about three minutes."""
+    """Both without the start of their workers: from the start of the first batch to the end of the last."""
     import ray
 
     corpus, texts = sample(DOCUMENTS)

@@ -23,7 +23,7 @@ from ray_apps.config import RayConfig
 
 ROUNDS = 3
 OVERHEAD_DOCUMENTS = 10_000
-OVERHEAD_CHARACTERS = 160  # short, so that the encoder hides as little as possible of what stands around it
+OVERHEAD_CHARACTERS = 160  # short, so that the encoder hides as little as possible of the work around it
 DRIVER_PASSAGES = (10_000, 100_000)
 
 

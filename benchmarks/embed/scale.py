@@ -33,7 +33,7 @@ from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
 
 SIZES = (100_000, 1_000_000)
-ACTOR = "EmbedPartition"  # stands in the title that Ray gives the actor's process
+ACTOR = "EmbedPartition"  # in the title that Ray gives the actor's process
 DOCUMENTS_A_PARTITION = 8192
 WORDS = "moon sea harbour sparse matrix inverse verse kernel graph pilot almanac column wind".split()
 
@@ -77,7 +77,7 @@ def _in_a_process(size: int) -> dict[str, Any]:
 
 
 def main(size: int, folder: Path) -> int:
-    """Run one size and say what it took."""
+    """Run one size and print what it took."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     write_documents(size, folder / "documents")
@@ -89,7 +89,7 @@ def main(size: int, folder: Path) -> int:
         encoder = PluginConfig(model="benchmarks.embed.stub_encoder:load")
         cache = CacheConfig(documents=True, redis="embedded", folder=folder / "cache")
         result = embed(folder / "passages", encoder, EmbedConfig(), folder, cache)
-    told = {
+    measured = {
         "passages": result["passages"],
         "clock_s": chunk_s + result["passages"] / result["passages_per_s"],
         "processor_s": use.seconds(),
@@ -97,7 +97,7 @@ def main(size: int, folder: Path) -> int:
         "driver_mib": use.peak_mib[os.getpid()],
         "actor_mib": max(peak for pid, peak in use.peak_mib.items() if ACTOR in use.titles[pid]),
     }
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps(measured) + "\n")
     return 0
 
 
@@ -151,7 +151,7 @@ class Use:
             used = times.user + times.system
             first, _ = self._seconds.get(process.pid, (used if begins else 0.0, used))
             self._seconds[process.pid] = (first, used)
-            self.titles[process.pid] = max(title, self.titles.get(process.pid, ""), key=lambda said: ACTOR in said)
+            self.titles[process.pid] = max(title, self.titles.get(process.pid, ""), key=lambda seen: ACTOR in seen)
 
     def seconds(self) -> float:
         """Processor seconds since the first look."""

@@ -1,6 +1,6 @@
 """The encoder alone: beside sentence-transformers with its defaults, against the machine's own limit, and its padding.
 
-What was tried and left out stands at the head of ``benchmarks/embed/suite.py``.
+What was tried and left out is at the head of ``benchmarks/embed/suite.py``.
 """
 
 import random
@@ -63,7 +63,7 @@ def measure() -> list[Row]:
 
 
 def _beside(
-    encoder: SentenceEncoder, peer: "SentenceTransformer", texts: Sequence[str], told: str
+    encoder: SentenceEncoder, peer: "SentenceTransformer", texts: Sequence[str], corpus: str
 ) -> tuple[Row, float, list[int]]:
     """The row of the two speeds, without its bounds; our seconds; tokens of each text."""
     lengths = encoder.encode_counted(texts).tokens.tolist()
@@ -72,7 +72,7 @@ def _beside(
     row = Row(
         id="embed.speed_ratio",
         what="documents per second of ours over those of sentence-transformers with its defaults, "
-        f"{len(texts)} {told}, of {sum(lengths) / len(texts):.0f} tokens",
+        f"{len(texts)} {corpus}, of {sum(lengths) / len(texts):.0f} tokens",
         value=ratio,
         unit="times",
         peer=f"SentenceTransformer.encode: {len(texts) / peer_s:.1f} documents/s; "

@@ -1,6 +1,6 @@
 """What fewer bytes and dimensions cost: Recall@100 of the exact float32 search and nDCG@10, for every form.
 
-``python -m benchmarks.embed.storage`` prints the table of all forms; ``measure`` gives the rows that stand for it,
+``python -m benchmarks.embed.storage`` prints the table of all forms; ``measure`` gives the rows that represent it,
 beside sentence-transformers' own quantised search, and how fast stored vectors are read.
 """
 
@@ -45,7 +45,7 @@ class Form:
 
     @property
     def name(self) -> str:
-        """As it stands in a row's id."""
+        """As in a row's id."""
         return f"{self.method}{self.dim}_{self.storage}{'_rescored' if self.rescored else ''}"
 
 
@@ -114,7 +114,7 @@ def lost(corpus: Corpus, form: Form) -> Lost:
 
 
 def ndcg(corpus: Corpus, found: Rows) -> float:
-    """nDCG@10 of a search; a document of several passages stands where its best one does."""
+    """nDCG@10 of a search; a document of several passages has the rank of its best one."""
     run = {}
     for query, rows in zip(corpus.queries, found.tolist(), strict=True):
         places: dict[str, float] = {}
@@ -138,10 +138,10 @@ def measure() -> list[Row]:
 
 def _row(name: str, corpus: Corpus, form: Form, peers: Mapping[Storage, Rows]) -> Row:
     came = lost(corpus, form)
-    told = f"{came.bytes_each} bytes a vector of float32's {corpus.vectors.shape[1] * 4}; nDCG@10 {came.ndcg:.4f}"
+    peer = f"{came.bytes_each} bytes a vector of float32's {corpus.vectors.shape[1] * 4}; nDCG@10 {came.ndcg:.4f}"
     if form.method == "full" and form.storage in peers:
         theirs = peers[form.storage]
-        told += (
+        peer += (
             f"; sentence-transformers' semantic_search_faiss, rescored: {overlap(theirs, corpus.exact):.4f}, "
             f"nDCG@10 {ndcg(corpus, theirs):.4f}"
         )
@@ -152,7 +152,7 @@ def _row(name: str, corpus: Corpus, form: Form, peers: Mapping[Storage, Rows]) -
         + (f", {OVERSAMPLE} times as many found and rescored by float32" if form.rescored else ""),
         value=came.recall,
         unit="recall",
-        peer=told,
+        peer=peer,
     )
 
 

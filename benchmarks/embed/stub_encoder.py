@@ -28,7 +28,7 @@ class StubEncoder:
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Words of each text, int32 of shape (n,), where single spaces stand between them."""
+        """Words of each text, int32 of shape (n,), where single spaces are between them."""
         return np.fromiter((text.count(" ") + 1 for text in texts), np.int32, len(texts))
 
 

@@ -1,4 +1,4 @@
-"""Embedding: the encoder and its peers, what stands around it, and what every saving costs: ``benchmarks.embed``.
+"""Embedding: the encoder and its peers, the work around it, and what every saving costs: ``benchmarks.embed``.
 
 Tried on two cores with AMX, bf16, abstracts of 241 tokens, and left out. Figures are documents per second of one core's
 time, on a machine with other work, against 70 to 82 of what is in use (padded batches, transformers' SDPA attention):

@@ -26,7 +26,7 @@ class ChunkConfig(StageConfig):
     strategy: Strategy = Field(
         "recursive",
         description="recursive cuts at paragraphs, sentences, lines, words; fixed after a number of tokens; semantic "
-        "where adjacent sentences differ most; hierarchical like recursive, but search returns the larger passage around",
+        "where adjacent sentences differ most; hierarchical like recursive, but search returns the larger passage",
     )
     max_chars: int | None = Field(
         1000,
@@ -44,7 +44,7 @@ class ChunkConfig(StageConfig):
         90.0,
         ge=0,
         le=100,
-        description="semantic: passages end where the distance of two sentences is above this percentile of the document's",
+        description="semantic: passages end where the distance of two sentences is above this percentile",
     )
     parent_chars: int = Field(
         4000, ge=100, description="hierarchical: longest passage that search returns, in characters"

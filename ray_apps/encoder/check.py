@@ -209,7 +209,7 @@ def allowed(gate: Artifact, form: str, tolerance: float) -> None:
 def judged_encoder(plan: Plan) -> EncoderConfig:
     """The run's encoder, in fp32 where the gate has refused the form that it would choose in torch.
 
-    The gate is not run for that: where `catena encoder check` has not been, the encoder is as the run file has it.
+    The gate is not run for that: where `catena encoder check` has not run, the encoder is as the run file has it.
 
     Raises:
         InputError: if the gate has refused the form that is asked for.

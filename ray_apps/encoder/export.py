@@ -156,7 +156,7 @@ def _words(parser: Parser) -> None:
 
 COMMAND = Command(
     name="encoder export",
-    summary="lay the run's encoder out as a Triton model repository",
+    summary="write the run's encoder as a Triton model repository",
     call=export,
     words=_words,
     sections=("source", "chunk", "encoder", "evaluate"),

@@ -120,7 +120,7 @@ class EdgeIndex:
             edge.Prefetch(limit=query.prefetch, query=nearest, filter=condition, params=self._params)
             for nearest in asked
         ]
-        # Sent as k, the engine adds (rank / weight - 1): one less than the formula says.
+        # Sent as k, the engine adds (rank / weight - 1): one less than in the formula.
         weights = [FUSION_WEIGHTS[name] for name, _ in lists]
         fusion = edge.Fusion.Rrf(k=self._config.rrf_k + 1, weights=weights)
         if query.tokens is not None:

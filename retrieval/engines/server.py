@@ -42,14 +42,16 @@ def connect(config: IndexConfig) -> QdrantClient:
     Raises:
         InputError: if the server does not answer or refuses the key.
     """
-    # Its own check of versions runs in a thread and can only warn; the request below tells whether the server answers.
+    # Its own check of versions runs in a thread and can only warn; the request below checks that the server answers.
     client = QdrantClient(
         url=config.url, api_key=os.environ.get(API_KEY), timeout=ceil(config.timeout_s), check_compatibility=False
     )
     try:
         client.get_collections()
     except ResponseHandlingException as error:
-        raise InputError(f"no Qdrant server answers at {config.url}: {error}", "Start it, or mend index.url.") from None
+        raise InputError(
+            f"no Qdrant server answers at {config.url}: {error}", "Start it, or correct index.url."
+        ) from None
     except UnexpectedResponse as error:
         raise InputError(
             f"{config.url} refused: {error.status_code} {error.reason_phrase}", f"Set {API_KEY}."
@@ -93,7 +95,7 @@ class ServerIndex:
 
     @classmethod
     def open(cls, collection: str, config: IndexConfig) -> Self:
-        """A finished collection, or whatever stands behind its alias.
+        """A finished collection, or the one that its alias names.
 
         Raises:
             InputError: if the server does not answer or has no such collection.
@@ -158,7 +160,7 @@ class ServerIndex:
             models.Prefetch(query=_side(value), using=name, limit=query.prefetch, filter=condition, params=self._params)
             for name, value in asked
         ]
-        # Sent as k, the engine adds (rank / weight - 1): one less than the formula says. Its own default of k is 2.
+        # Sent as k, the engine adds (rank / weight - 1): one less than in the formula. Its own default of k is 2.
         weights = [FUSION_WEIGHTS[name] for name, _ in asked]
         fusion = models.RrfQuery(rrf=models.Rrf(k=self._config.rrf_k + 1, weights=weights))
         if query.tokens is not None:
@@ -171,10 +173,10 @@ class ServerIndex:
 
 def switch_alias(client: QdrantClient, alias: str, collection: str) -> None:
     """Point an alias at another collection in one call: no query ever finds it missing."""
-    stands = any(known.alias_name == alias for known in client.get_aliases().aliases)
+    exists = any(known.alias_name == alias for known in client.get_aliases().aliases)
     delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
     create = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=collection, alias_name=alias))
-    client.update_collection_aliases([delete, create] if stands else [create])
+    client.update_collection_aliases([delete, create] if exists else [create])
 
 
 def _multivector(dim: int) -> models.VectorParams:

@@ -123,7 +123,7 @@ def main(folder: Path, points: Sequence[str]) -> int:
             write_partition(pa.Table.from_pylist(some, schema=DOCUMENTS), documents / partition_name(number))
         os._exit(0)
     os.waitpid(child, 0)
-    told = {"undisturbed": {"ended": [ended(documents, folder / "whole")], "files": checksums(folder / "whole")}}
+    jobs = {"undisturbed": {"ended": [ended(documents, folder / "whole")], "files": checksums(folder / "whole")}}
     for number, point in enumerate(points):
         workspace = folder / str(number)
         first = ended(documents, workspace, point)
@@ -131,8 +131,8 @@ def main(folder: Path, points: Sequence[str]) -> int:
         second = ended(documents, workspace)
         after = committed(workspace)
         kept = sum(after.get(path) == time for path, time in before.items())
-        told[point] = {"ended": [first, second], "kept": [len(before), kept], "files": checksums(workspace)}
-    sys.stdout.write(json.dumps(told))
+        jobs[point] = {"ended": [first, second], "kept": [len(before), kept], "files": checksums(workspace)}
+    sys.stdout.write(json.dumps(jobs))
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-WORKER = "RayTrainWorker"  # stands in the title that Ray gives the worker's process
+WORKER = "RayTrainWorker"  # in the title that Ray gives the worker's process
 
 History = list[dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""What the user can mend, as the user meets it: through the command line, with real files, one message, exit code 2."""
+"""Mistakes that the user can correct: on the command line, with real files, one message, exit code 2."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("cluster")
 
 DOCUMENTS = [{"id": f"d{n}", "title": f"Document {n}", "text": f"text number {n}"} for n in range(3)]
-Told = Callable[..., tuple[int, str]]
+RunCommand = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def run_file(tmp_path: Path, corpus: Path, workspace: Path) -> Path:
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Told:
+def run_command(capsys: pytest.CaptureFixture[str]) -> RunCommand:
     """Exit code and standard error of a command, without a traceback in it."""
 
     def run(*words: object) -> tuple[int, str]:
@@ -48,58 +48,60 @@ def told(capsys: pytest.CaptureFixture[str]) -> Told:
     return run
 
 
-def test_a_good_run_exits_with_0_and_says_the_second_time_that_it_is_done(run_file: Path, told: Told) -> None:
-    assert told("ingest", run_file)[0] == 0
-    code, said = told("ingest", run_file)
+def test_a_good_run_exits_with_0_and_says_the_second_time_that_it_is_done(
+    run_file: Path, run_command: RunCommand
+) -> None:
+    assert run_command("ingest", run_file)[0] == 0
+    code, said = run_command("ingest", run_file)
     assert (code, "running" in said) == (0, False)
 
 
-def test_workspace_that_cannot_be_made(run_file: Path, tmp_path: Path, told: Told) -> None:
+def test_workspace_that_cannot_be_made(run_file: Path, tmp_path: Path, run_command: RunCommand) -> None:
     (tmp_path / "taken").write_text("a file where the folder should be")
     for workspace in (tmp_path / "taken", tmp_path / "taken" / "below", "/dev/null/x"):
-        code, said = told("ingest", run_file, "--workspace", workspace)
+        code, said = run_command("ingest", run_file, "--workspace", workspace)
         assert code == 2
         assert f"the workspace cannot be written: {workspace}" in said
         assert "choose another with --workspace" in said
 
 
 def test_broken_line_is_counted_and_with_strict_an_error_that_names_it(
-    run_file: Path, corpus: Path, told: Told
+    run_file: Path, corpus: Path, run_command: RunCommand
 ) -> None:
     with corpus.open("a") as file:
         file.write('{"id": "d3", "title": \n')
-    code, _ = told("ingest", run_file)
+    code, _ = run_command("ingest", run_file)
     assert code == 0
-    code, said = told("ingest", run_file, "--strict")
+    code, said = run_command("ingest", run_file, "--strict")
     assert code == 2
     assert str(corpus) in said
     assert "line 4" in said
 
 
-def test_missing_corpus_names_the_file(run_file: Path, corpus: Path, told: Told) -> None:
+def test_missing_corpus_names_the_file(run_file: Path, corpus: Path, run_command: RunCommand) -> None:
     corpus.unlink()
     for words in (["ingest", run_file], ["run", run_file, "--dry-run"]):
-        code, said = told(*words)
+        code, said = run_command(*words)
         assert code == 2
         assert str(corpus) in said
 
 
-def test_a_text_column_that_no_record_has_is_refused(run_file: Path, corpus: Path, told: Told) -> None:
+def test_a_text_column_that_no_record_has_is_refused(run_file: Path, corpus: Path, run_command: RunCommand) -> None:
     run_file.write_text(run_file.read_text() + "      text: txet\n")
-    code, said = told("ingest", run_file)
+    code, said = run_command("ingest", run_file)
     assert code == 2
     assert f"{corpus}: none of 3 records has a text in 'txet'" in said and "source.files.documents.text" in said
 
 
-def test_unknown_key_and_value_out_of_range(run_file: Path, told: Told) -> None:
-    code, said = told("ingest", run_file, "--ray.object-store-mb", "1")
+def test_unknown_key_and_value_out_of_range(run_file: Path, run_command: RunCommand) -> None:
+    code, said = run_command("ingest", run_file, "--ray.object-store-mb", "1")
     assert (code, "greater than or equal to 80, got '1'" in said) == (2, True)
     run_file.write_text(run_file.read_text() + "chunks: {}\n")
-    code, said = told("ingest", run_file)
+    code, said = run_command("ingest", run_file)
     assert (code, "chunks: unknown key; did you mean 'chunk'?" in said) == (2, True)
 
 
-def test_interrupted_run_exits_with_130_and_can_be_started_again(run_file: Path, told: Told) -> None:
+def test_interrupted_run_exits_with_130_and_can_be_started_again(run_file: Path, run_command: RunCommand) -> None:
     command = [sys.executable, "-m", "ray_apps.ingest", str(run_file)]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -109,4 +111,4 @@ def test_interrupted_run_exits_with_130_and_can_be_started_again(run_file: Path,
         assert process.wait(timeout=60) == 130
     assert "interrupted; start it again and it continues" in said
     assert "Traceback" not in said
-    assert told("ingest", run_file)[0] == 0
+    assert run_command("ingest", run_file)[0] == 0

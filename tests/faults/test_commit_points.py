@@ -42,7 +42,7 @@ KEPT = {  # partitions of vectors that are whole when the job is killed there
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What became of the job at each point."""
     command = [sys.executable, str(KILLED_JOBS), str(tmp_path_factory.mktemp("jobs")), *KEPT]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -52,9 +52,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return result
 
 
-def test_the_undisturbed_job_has_everything(told: dict[str, Any]) -> None:
-    assert told["undisturbed"]["ended"] == [0]
-    files = told["undisturbed"]["files"]
+def test_the_undisturbed_job_has_everything(jobs: dict[str, Any]) -> None:
+    assert jobs["undisturbed"]["ended"] == [0]
+    files = jobs["undisturbed"]["files"]
     counted = {name: sum(f"{name}/part-" in file for file in files) for name in ("documents", "passages", "vectors")}
     assert counted == {"documents": 2, "passages": 4, "vectors": 8}
     assert sum(name.endswith(("manifest.json", "_SUCCESS")) for name in files) == 6
@@ -62,8 +62,8 @@ def test_the_undisturbed_job_has_everything(told: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("point", KEPT)
-def test_a_job_killed_there_ends_with_the_same_bytes_when_started_again(told: dict[str, Any], point: str) -> None:
-    assert told[point]["ended"] == [-signal.SIGKILL, 0]
-    assert told[point]["files"] == told["undisturbed"]["files"]
-    before, kept = told[point]["kept"]
+def test_a_job_killed_there_ends_with_the_same_bytes_when_started_again(jobs: dict[str, Any], point: str) -> None:
+    assert jobs[point]["ended"] == [-signal.SIGKILL, 0]
+    assert jobs[point]["files"] == jobs["undisturbed"]["files"]
+    before, kept = jobs[point]["kept"]
     assert (before, kept) == (KEPT[point], KEPT[point])

@@ -25,7 +25,7 @@ from data.passages.config import ChunkConfig
 from data.schema import DOCUMENTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ACTOR = "EmbedPartition"  # stands in the title that Ray gives the actor's process
+ACTOR = "EmbedPartition"  # in the title that Ray gives the actor's process
 RUN = """
 name: killed
 workspace: {folder}/workspace

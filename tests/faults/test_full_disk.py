@@ -84,8 +84,8 @@ def test_embedding_stops_with_one_message_and_goes_on_when_there_is_space(
 
     assert main(["embed", str(run_file)]) == 2
     said = capsys.readouterr().err
-    told = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert len(told) == 1 and "the disk is full" in told[0] and partition_name(2) in told[0]
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "the disk is full" in errors[0] and partition_name(2) in errors[0]
     assert "Traceback" not in said
     (vectors,) = tmp_path.glob("workspace/embed/*/vectors")
     assert not (vectors / partition_name(2)).exists() and not (vectors.parent / "_SUCCESS").exists()

@@ -103,16 +103,16 @@ def main(passages: Path, folder: Path) -> int:
     """A pool that grows, a machine that is lost, a GPU that comes."""
     machines = Machines()
     connect(RayConfig(address=machines.address))
-    told: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     spot = machines.add(num_cpus=2)
     while ray.cluster_resources().get("CPU", 0) < 3:
         time.sleep(0.1)
     growing = EmbedConfig(min_actors=1, actors=3, cores_per_actor=1)
-    told["lost"] = watched(passages, folder / "lost", growing, 8, lambda: machines.lose(spot))
+    measured["lost"] = watched(passages, folder / "lost", growing, 8, lambda: machines.lose(spot))
     shared = EmbedConfig(actors=2, gpus_per_actor=0.5, start_timeout_s=120)
-    told["gpu"] = watched(passages, folder / "gpu", shared, 0, lambda: machines.add(num_cpus=2, num_gpus=1))
+    measured["gpu"] = watched(passages, folder / "gpu", shared, 0, lambda: machines.add(num_cpus=2, num_gpus=1))
     machines.end()
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps(measured) + "\n")
     return 0
 
 

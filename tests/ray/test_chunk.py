@@ -107,7 +107,7 @@ def test_steps_change_the_documents_that_are_searched(tmp_path: Path, capsys: py
     run = load_run(run_file)
     stepped = Plan(run).artifact("steps")
     (partition,) = partitions(stepped.path / "documents")
-    (stepped.path / "_SUCCESS").unlink()  # killed before the end: what stands is kept, what is missing made again
+    (stepped.path / "_SUCCESS").unlink()  # killed before the end: what exists is kept, what is missing made again
     before = partition.read_bytes()
     shutil.copy(partition, tmp_path / "kept")
     partition.unlink()

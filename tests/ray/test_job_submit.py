@@ -243,7 +243,7 @@ def test_a_submitted_job_keeps_what_the_same_code_made_elsewhere(head: Head, tmp
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     again = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"run"')))
     assert again["artifact"] == made["artifact"]
-    assert again["embed"] == made["embed"]  # its seconds too: it was not made anew
+    assert again["embed"] == made["embed"]  # its seconds too: it was not made again
     assert [len(list((head.home / "own" / stage).iterdir())) for stage in STAGES] == [1, 1, 1, 1]
 
     (tmp_path / "own_project" / "words.py").write_text("WORDS = ['moon']\n")

@@ -119,7 +119,7 @@ def test_no_two_folders_of_a_package_need_each_other(package: str) -> None:
     edges = folder_edges(package)
     assert len(edges) >= 2
     assert circle(edges) == []
-    assert "ground" not in edges  # what all folders stand on needs none of them
+    assert "ground" not in edges  # what all folders use needs none of them
 
 
 def test_a_circle_is_found() -> None:
@@ -127,7 +127,7 @@ def test_a_circle_is_found() -> None:
     assert circle({"a": {"b"}, "b": {"c", "d"}, "d": {"b"}}) == ["b", "d", "b"]
 
 
-def test_a_forbidden_import_is_found_wherever_it_stands() -> None:
+def test_a_forbidden_import_is_found_wherever_it_is() -> None:
     assert forbidden("data", "def f():\n    from training.links.model import x\n") == {"training"}
     assert forbidden("evaluation", "import serving.api, data.schema") == {"serving"}
     assert forbidden("serving", "from discovery import candidates") == set()

@@ -1,4 +1,4 @@
-"""What belongs together in a run's corpus, for whatever learns from it: pairs, their texts, and which are seen.
+"""What belongs together in a run's corpus, for everything that learns from it: pairs, their texts, and which are seen.
 
 Of links only those of the graph's training split are ever taken: what learns from a run's links and is later judged on
 the held-out ones must not have seen them.

@@ -110,6 +110,6 @@ def _nothing_to_learn_from(answers: int, links: int, learn_from: str) -> InputEr
     return InputError(
         f"catena encoder fuse: nothing to learn from: {answers} answers to questions and {links} training links, and "
         f"fuse.learn_from is {learn_from}",
-        f"{'Set fuse.learn_from to what it has, or use' if answers or links else 'Use'} fusion: concatenation, which "
+        f"{'Change fuse.learn_from, or use' if answers or links else 'Use'} fusion: concatenation, which "
         "learns nothing.",
     )

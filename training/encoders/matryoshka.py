@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """Where a fine-tuning stands after an epoch; all of it is in the checkpoint. Epoch 0 is the model as it came."""
+    """The state of a fine-tuning after an epoch; all of it is in the checkpoint. Epoch 0 is before training."""
 
     epoch: int = 0
     best_score: float = -1.0

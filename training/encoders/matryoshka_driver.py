@@ -23,7 +23,7 @@ from training.workers import CHECKPOINTS, report, run_workers, share_cores
 
 
 def tune_encoder(corpus: Corpus, model: str, config: MatryoshkaConfig, out: Path) -> dict[str, Any]:
-    """Fine-tune a run's model; killed and started again with the same ``out``, it goes on from the last epoch.
+    """Fine-tune a run's model; killed and started again with the same ``out``, it continues from the last epoch.
 
     Args:
         corpus: what pairs are taken from.
@@ -34,7 +34,7 @@ def tune_encoder(corpus: Corpus, model: str, config: MatryoshkaConfig, out: Path
 
     Returns:
         ``training_pairs``, ``valid_pairs``, ``dims`` (for each: nDCG@10 of held-out pairs ``before`` and ``after``),
-        ``best_epoch`` (0: training made nothing better and the model is as it came), ``history``, ``model``.
+        ``best_epoch`` (0: training improved nothing and the model is unchanged), ``history``, ``model``.
 
     Raises:
         InputError: if the corpus has too few pairs, or the model has fewer dimensions or layers than asked for.
@@ -87,7 +87,7 @@ def tune_worker(settings: dict[str, Any]) -> None:
 
 
 def _check_fits(name: str, config: MatryoshkaConfig) -> None:
-    """Tell what the model does not have before any worker is started: each would be started anew to say it again."""
+    """Refuse dimensions or layers that the model does not have, before a worker starts: each would be restarted."""
     model = open_model(name, "cpu", None)
     width = int(model.get_embedding_dimension() or 0)
     if config.dims[0] > width:

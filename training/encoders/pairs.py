@@ -57,7 +57,7 @@ class Pairs:
         positive_ids: what belongs to each: ids of documents.
         texts: of anchors by ("anchor", id), of positives by ("document", id).
         held: bool of shape (P,): held out of training.
-        symmetric: whether an anchor is a document too, so that what belongs to it has it as its own in turn.
+        symmetric: whether an anchor is a document too, so that each pair holds in both directions.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Pairs:
     def _batch(self, chosen: npt.NDArray[np.int64]) -> PairBatch:
         anchors = [self.anchor_ids[i] for i in chosen]
         positives = [self.positive_ids[i] for i in chosen]
-        # A positive that stands twice in the batch, or belongs to another anchor as well, is no negative of it.
+        # A positive that occurs twice in the batch, or belongs to another anchor as well, is no negative of it.
         masked = np.array([[document in self._known[anchor] for document in positives] for anchor in anchors])
         np.fill_diagonal(masked, False)
         return PairBatch(

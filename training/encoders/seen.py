@@ -1,4 +1,4 @@
-"""Which pairs of texts an encoder was fine-tuned on, kept beside it, so that nothing is judged on what it has seen.
+"""Which pairs of texts an encoder was fine-tuned on, kept beside it, so that it is not evaluated on them.
 
 A pair is known by the texts at its two ends, not by ids: the same link in another export of the corpus is the same
 pair, and another corpus that numbers its documents alike is another.
@@ -72,7 +72,7 @@ def refuse_seen(config: EncoderConfig, left: Sequence[str], right: Sequence[str]
         if known:
             raise InputError(
                 f"encoder {model} was fine-tuned on {known:,} of the {len(held):,} {what} of this run, so figures on "
-                "them would say nothing",
+                "them would mean nothing",
                 remedy,
             )
 

@@ -1,4 +1,4 @@
-"""Training batches: links, candidates to tell them from, pair features, and the subgraph that feeds the model."""
+"""Training batches: links, candidates beside them, pair features, and the subgraph that feeds the model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class LinkBatches:
 
     The candidates of a batch are shared by all its sources: their true targets, and near misses sought out for each
     source (linked to its neighbours, or near in text). A near miss counts fully for the source it was sought for. For
-    every other source a candidate is a random draw that stands for its share of the catalogue.
+    every other source a candidate is a random draw that represents its share of the catalogue.
 
     Args:
         graph: training links.
@@ -77,7 +77,7 @@ class LinkBatches:
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch: the same on every worker, or data-parallel training would wait for ever."""
+        """Number of batches of an epoch: the same on every worker, or data-parallel training would wait for ever."""
         whole = -(-len(self.sources) // (self.config.batch_links * self.world))
         return min(self.config.steps_per_epoch, max(1, whole))
 
@@ -130,8 +130,8 @@ class LinkBatches:
         """For each source some of the nodes that look most like a link and are none.
 
         They come from two strata: the very nearest, all of them; and a draw from the next ``_SECOND_STRATUM`` times as
-        many, each standing for those passed over. Training on the nearest alone would teach that a middling look is
-        the mark of a link.
+        many, each representing those not drawn. Training on the nearest alone would teach that a middling
+        similarity marks a link.
 
         Returns:
             Nodes, int64 (S, h); their log weights, float32 (S, h); the look of the last of the strata, (S, 1); the

@@ -80,7 +80,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
 
 def train_baselines(graph: Path, config: TrainConfig, out: Path) -> dict[str, Any]:
-    """Train what the link model is held against; the baselines stage.
+    """Train the networks that the link model is compared with: the stage ``baselines``.
 
     Both run side by side on the cluster, each on one worker; a network over pair features needs no more.
 

@@ -1,4 +1,4 @@
-"""What the neighbourhoods and the texts of two documents say about a link between them.
+"""Features of a pair of documents, from their neighbourhoods and texts, for the link between them.
 
 A model learns from links that are in the graph and is asked about links that are not. So the features of a training
 link are those of the graph without it: for its own pair and for every pair it is compared with, or the difference
@@ -143,5 +143,5 @@ class PairFeatures:
 
 
 def _row_numbers(matrix: sp.csr_matrix) -> np.ndarray:
-    """int64 (nnz,): the row that each stored entry stands in."""
+    """int64 (nnz,): the row of each stored entry."""
     return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))

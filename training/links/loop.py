@@ -27,7 +27,7 @@ _RELATION_SHARE = 0.1  # of the loss: naming the relation must not bend the vect
 
 @dataclass
 class Progress:
-    """Where a training stands after an epoch; all of it is in the checkpoint."""
+    """The state of a training after an epoch; all of it is in the checkpoint."""
 
     epoch: int = 0
     best_mrr: float = -1.0
@@ -54,7 +54,7 @@ def fit(
         config: model, loss, optimiser.
         views: whether it sees learned views of the documents; without them it is a network over the pair features.
         features: the pair features it sees; with ``STRUCTURE`` and no views it is the feature-only baseline.
-        resume: folder of a saved state to go on from.
+        resume: folder of a saved state to continue from.
         on_epoch: called after every epoch on every worker, with the progress and a function that saves the state
             into a folder it is given.
         wrap: makes the model data-parallel and moves it to its device.
@@ -138,7 +138,7 @@ def _loss(model: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
     )
     loss: Tensor = _LOSSES[config.loss](logits_SC, batch.positive_S, batch.log_weight_SC)
     if relation_SR is not None:
-        # A link met from its target's side tells nothing of its direction: only those met forward count.
+        # A link met from its target's side does not show its direction: only those met forward count.
         per_link_S = nn.functional.cross_entropy(relation_SR, batch.relation_S, reduction="none")
         forward_S = batch.forward_S.to(per_link_S.dtype)
         loss = loss + _RELATION_SHARE * (per_link_S * forward_S).sum() / forward_S.sum().clamp(min=1)

@@ -9,7 +9,7 @@ def contrastive(logits_SC: Tensor, positive_S: Tensor, log_weight_SC: Tensor) ->
     """Softmax cross entropy of the true target among weighted candidates; the mean over sources.
 
     Sampled softmax (Bengio and Senécal, 2008; Yi et al., "Sampling-Bias-Corrected Neural Modeling", RecSys 2019): a
-    candidate drawn with expected count q stands for 1/q candidates of the whole catalogue, so log(1/q) is added to its
+    candidate drawn with expected count q represents 1/q candidates of the whole catalogue, so log(1/q) is added to its
     logit; a candidate that is itself a known link (an accidental hit) gets weight zero.
 
     Args:

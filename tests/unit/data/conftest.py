@@ -1,4 +1,4 @@
-"""A transformer of random weights, small enough to make anew for a test."""
+"""A transformer of random weights, small enough to make for each test."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ WORDS = "query document passage alpha beta gamma delta epsilon zeta : moon sea h
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., Path]:
-    """Saves a sentence-transformers model: prompts, pooling and limits as told; returns its folder."""
+    """Saves a sentence-transformers model: prompts, pooling and limits as given; returns its folder."""
 
     def make(
         name: str = "tiny", include_prompt: bool = True, max_length: int = 16, prompts: dict[str, str] | None = None

@@ -10,7 +10,7 @@ from data.failures import first_cause, input_error, unavailable
 MISTAKE = InputError("corpus.jsonl, line 3: no 'text'", "Add the column.")
 
 
-def told(error: BaseException) -> tuple[str, str] | None:
+def reported(error: BaseException) -> tuple[str, str] | None:
     """Problem and remedy of the mistake behind an error."""
     found = input_error(error)
     return (found.problem, found.remedy) if found else None
@@ -25,40 +25,42 @@ EXPECTED = (MISTAKE.problem, MISTAKE.remedy)
 
 
 def test_a_plain_mistake_is_itself() -> None:
-    assert told(MISTAKE) == EXPECTED
+    assert reported(MISTAKE) == EXPECTED
 
 
 def test_mistake_in_a_task() -> None:
-    assert told(task_error(MISTAKE)) == EXPECTED
-    assert told(task_error(MISTAKE).as_instanceof_cause()) == EXPECTED
+    assert reported(task_error(MISTAKE)) == EXPECTED
+    assert reported(task_error(MISTAKE).as_instanceof_cause()) == EXPECTED
 
 
 def test_mistake_in_an_actors_constructor() -> None:
-    assert told(ActorDiedError(task_error(MISTAKE))) == EXPECTED
+    assert reported(ActorDiedError(task_error(MISTAKE))) == EXPECTED
 
 
 def test_mistake_in_a_training_worker() -> None:
     group = WorkerGroupError("workers failed", {0: ValueError("other"), 1: task_error(MISTAKE)})
-    assert told(group) == EXPECTED
-    assert told(ControllerError(group)) == EXPECTED
+    assert reported(group) == EXPECTED
+    assert reported(ControllerError(group)) == EXPECTED
 
 
 def test_mistake_that_another_exception_was_raised_from() -> None:
     try:
         raise RuntimeError("job failed") from MISTAKE
     except RuntimeError as error:
-        assert told(error) == EXPECTED
+        assert reported(error) == EXPECTED
 
 
 def test_of_two_mistakes_in_a_text_the_one_that_was_raised_is_told() -> None:
     inner = InputError("text 3 is too long", "Cut it.")
     text = f"data.errors.InputError: {inner}\n\nThe above exception was the direct cause of the following one:\n\n"
-    assert told(RayTaskError("embed", f"{text}data.errors.InputError: {MISTAKE}\n", KeyError("x"), 1, "")) == EXPECTED
+    assert (
+        reported(RayTaskError("embed", f"{text}data.errors.InputError: {MISTAKE}\n", KeyError("x"), 1, "")) == EXPECTED
+    )
 
 
 def test_a_fault_of_ours_is_no_mistake_of_the_user() -> None:
-    assert told(task_error(ValueError("shape"))) is None
-    assert told(KeyError("x")) is None
+    assert reported(task_error(ValueError("shape"))) is None
+    assert reported(KeyError("x")) is None
 
 
 def test_an_encoder_that_cannot_be_had_is_told_from_a_mistake_however_it_came() -> None:
@@ -67,7 +69,7 @@ def test_an_encoder_that_cannot_be_had_is_told_from_a_mistake_however_it_came() 
     for error in (down, text, text.as_instanceof_cause(), ActorDiedError(text)):
         found = unavailable(error)
         assert found is not None and (found.problem, found.remedy) == (down.problem, down.remedy)
-        assert told(error) == (down.problem, down.remedy)
+        assert reported(error) == (down.problem, down.remedy)
     assert unavailable(MISTAKE) is None and unavailable(task_error(MISTAKE)) is None
 
 

@@ -105,8 +105,8 @@ def test_a_scorer_that_knows_the_links_is_told_from_one_that_does_not() -> None:
     sources, targets, known = random_graph(80, 120, seed=6)
     rng = np.random.default_rng(7)
     noise = rng.random((80, 80), np.float32)
-    told = noise + 10 * known.adjacency.toarray()
-    scorers = {"random": scorer_of(noise), "also_random": scorer_of(noise.T.copy()), "model": scorer_of(told)}
+    informed = noise + 10 * known.adjacency.toarray()
+    scorers = {"random": scorer_of(noise), "also_random": scorer_of(noise.T.copy()), "model": scorer_of(informed)}
     table, details = evaluate_links(scorers, sources, targets, known, resamples=500)
     assert table["model"]["mrr"] == 1.0  # no rival above, since every other link is filtered
     assert table["random"]["mrr"] < 0.2

@@ -1,4 +1,4 @@
-"""The command line: exit codes, where output goes, one clear message for what the user can mend."""
+"""The command line: exit codes, where output goes, one clear message for what the user can correct."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The run file: what stands above what, and how a mistake in it is told."""
+"""The run file: which source wins, and how a mistake in it is reported."""
 
 from pathlib import Path
 
@@ -228,7 +228,7 @@ def test_a_key_that_the_strategy_does_not_read_is_told(tmp_path: Path) -> None:
 )
 def test_a_lone_surrogate_in_a_run_file_is_named(run_file: Path, rest: str, place: str) -> None:
     run_file.write_text(f"{RUN}{rest}\n")
-    assert f"{place} '\\ud" in (told := problem(run_file)) and told.endswith("is not valid Unicode")
+    assert f"{place} '\\ud" in (message := problem(run_file)) and message.endswith("is not valid Unicode")
 
 
 def test_bytes_in_the_environment_that_are_no_unicode_are_named(

@@ -104,7 +104,7 @@ def test_stamps_are_taken_once_a_plan(run: RunConfig) -> None:
 
 def test_a_mistake_is_found_before_anything_is_made(run: RunConfig) -> None:
     def check(config: Number) -> None:
-        raise InputError("wrong", "mend it")
+        raise InputError("wrong", "correct it")
 
     log: list[str] = []
     with pytest.raises(InputError, match="wrong"):

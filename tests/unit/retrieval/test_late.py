@@ -1,4 +1,4 @@
-"""Late interaction in both engines: the fused list's best passages, scored anew by MaxSim, in one request."""
+"""Late interaction in both engines: the fused list's best passages, rescored by MaxSim, in one request."""
 
 import os
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VectorInd
 def test_both_engines_score_the_fused_list_by_maxsim(engines: list[VectorIndex]) -> None:
     stored = {passage.id: passage for passage in passages()}
     for index in engines:
-        # Its best 30 passages, as they stand without the rescoring.
+        # Its best 30 passages, in their order without the rescoring.
         fused = index.query_batch([replace(query, tokens=None, limit=30) for query in queries()])
         for query, candidates, hits in zip(queries(), fused, index.query_batch(queries()), strict=True):
             assert len(hits) == 10 and len(candidates) == 30

@@ -99,13 +99,13 @@ def test_one_failure_that_took_long_opens_it(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_no_failure_of_the_encoder_neither_opens_it_nor_keeps_it_open() -> None:
     asked, breaker = Asked(), Breaker(failures=1, retry_s=0.0)
-    asked.well, asked.error = False, InputError("wrong key", "Mend it.")
+    asked.well, asked.error = False, InputError("wrong key", "Correct it.")
     for _ in range(3):
         with pytest.raises(InputError, match="wrong key"):
             breaker.call(asked)
     assert not breaker.is_open
     asked.error = EncoderUnavailable("down", "Wait.")
     fail(breaker, asked, 1)
-    asked.error = InputError("wrong key", "Mend it.")
+    asked.error = InputError("wrong key", "Correct it.")
     fail(breaker, asked, 1)
     until(lambda: not breaker.is_open)

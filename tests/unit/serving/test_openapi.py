@@ -74,7 +74,7 @@ def test_a_bad_request_names_its_field(client: TestClient, body: object, param: 
     [
         ("/fail/known", 404, "not_found", "there is none"),
         ("/fail/http", 418, "invalid_request", "teapot"),
-        ("/fail/else", 500, "internal", "the server failed on this request; its log says why"),
+        ("/fail/else", 500, "internal", "the server failed on this request; the reason is in its log"),
         ("/nowhere", 404, "not_found", "Not Found"),
         ("/search", 405, "method_not_allowed", "Method Not Allowed"),
     ],

@@ -41,7 +41,7 @@ def wire() -> Wiring:
 
 @pytest.fixture(scope="session")
 def planted() -> GraphArtifact:
-    """300 documents in 25 circles; most links stay within one, and the texts tell of it only faintly.
+    """300 documents in 25 circles; most links stay within one, and the texts show it only faintly.
 
     The relation of a link is decided by the text of its source.
     """
@@ -57,7 +57,7 @@ def planted() -> GraphArtifact:
 
 
 def random_links(num_nodes: int, links: int) -> GraphArtifact:
-    """Random texts and random links: nothing of one link can be told from the others."""
+    """Random texts and random links: nothing of one link can be predicted from the others."""
     rng = np.random.default_rng(1)
     u, v = np.triu_indices(num_nodes, 1)
     codes = rng.choice(len(u), links, replace=False)

@@ -1,4 +1,4 @@
-"""infinity's engines: the graph that one of them reads, and what is told of those that do not start."""
+"""infinity's engines: the graph that one of them reads, and what is reported of those that do not start."""
 
 import sys
 from pathlib import Path
@@ -30,9 +30,9 @@ def test_the_graph_that_is_laid_out_gives_the_models_states_before_pooling(small
 
 def test_an_engine_that_does_not_start_is_named_in_the_row() -> None:
     vectors = np.zeros((1, 4), np.float32)
-    with pytest.raises(RuntimeError, match="No module named 'infinity_emb'") as told:
+    with pytest.raises(RuntimeError, match="No module named 'infinity_emb'") as raised:
         seconds_of(Path(sys.executable), "torch", "model", ["text"], vectors)
-    row = row_of({"optimum": [(1.0, 3.0), (1.0, 2.0)], "torch": [(1.0, 4.0)]}, {"x": str(told.value)}, "10 texts", 10)
+    row = row_of({"optimum": [(1.0, 3.0), (1.0, 2.0)], "torch": [(1.0, 4.0)]}, {"x": str(raised.value)}, "10 texts", 10)
     assert row.value == 2.5 and "optimum; documents/s: optimum 4.0, torch 2.5; ours 10.0" in row.peer
     assert row.peer.endswith("; x did not run: ModuleNotFoundError: No module named 'infinity_emb'")
     with pytest.raises(RuntimeError, match=r"no engine of infinity .* started"):

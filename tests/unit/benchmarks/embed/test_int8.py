@@ -1,4 +1,4 @@
-"""Rows of int8 are bound where the gate lets it through, and tell the refusal where it does not."""
+"""Rows of int8 are bound where the gate lets it through, and name the refusal where it does not."""
 
 from typing import Any
 

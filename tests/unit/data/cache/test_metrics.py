@@ -1,4 +1,4 @@
-"""What Ray's dashboard is told of the tiers is what they counted; without Ray it is told nothing."""
+"""Ray's dashboard gets what the tiers counted; without Ray nothing is sent."""
 
 from collections import Counter as Sums
 
@@ -13,7 +13,7 @@ COUNTS = {"memory": TierCounts(lookups=8, hits=3), "redis": TierCounts(lookups=5
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Sums[tuple[str, str, str]]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sums[tuple[str, str, str]]:
     """Sums by metric, tier and kind, read where they are handed to Ray: it gives none back without a cluster."""
     sums: Sums[tuple[str, str, str]] = Sums()
 
@@ -28,14 +28,14 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Sums[tuple[str, str, str]]:
 
 
 def test_metrics_are_the_counts_by_tier_and_kind(
-    told: Sums[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
+    sent: Sums[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     queries, documents = CacheMetrics("query"), CacheMetrics("document")
     queries.add(COUNTS)
     queries.add(COUNTS)
     documents.add({"stored": TierCounts(lookups=2, hits=2)})
-    assert told == {
+    assert sent == {
         ("catena_cache_lookups", "memory", "query"): 16,
         ("catena_cache_hits", "memory", "query"): 6,
         ("catena_cache_lookups", "redis", "query"): 10,
@@ -46,8 +46,8 @@ def test_metrics_are_the_counts_by_tier_and_kind(
 
 
 def test_a_process_that_is_not_one_of_rays_tells_nothing(
-    told: Sums[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
+    sent: Sums[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     CacheMetrics("query").add(COUNTS)
-    assert not told
+    assert not sent

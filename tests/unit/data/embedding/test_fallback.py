@@ -90,9 +90,9 @@ def test_pause_keeps_what_is_done_until_the_encoder_is_back(endpoint: Server, pa
     endpoint.always = well_for(3, then=status(503))
     with pytest.raises(
         InputError, match=r"paused after 8 of 24 passages; words at .* failed: .*it answers 503"
-    ) as told:
+    ) as raised:
         embed(passages, chain(endpoint), out)
-    assert "--encoder.on-fallback restart" in told.value.remedy and "hashed TF-IDF" in told.value.remedy
+    assert "--encoder.on-fallback restart" in raised.value.remedy and "hashed TF-IDF" in raised.value.remedy
     before = made(out)
     with pytest.raises(InputError, match="paused after 8 of 24"):
         embed(passages, chain(endpoint), out)

@@ -1,4 +1,4 @@
-"""The stage that makes vectors smaller, without a cluster: its config, one partition, where it stands in a run."""
+"""The stage that makes vectors smaller, without a cluster: its config, one partition, its place in a run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A chain takes the first encoder that can be had; vectors that are there belong to the one that made them."""
+"""A chain takes the first encoder that is available; vectors that are there belong to the one that made them."""
 
 import json
 import logging

@@ -227,9 +227,9 @@ def test_vectors_that_are_there_need_the_cosine_and_not_the_speed(caplog: pytest
     for check in (other, Check(float("nan"), 2.0)):
         with pytest.raises(EncoderUnavailable, match="were computed in bf16, which does not pass its check on cpu"):
             decide("bf16", "cpu", lambda precision, check=check: check, bound_to_vectors=True)  # type: ignore[misc]
-    with pytest.raises(InputError, match="does not pass its check on cpu") as told:
+    with pytest.raises(InputError, match="does not pass its check on cpu") as raised:
         decide("bf16", "cpu", lambda precision: slow)  # the user's own wish
-    assert not isinstance(told.value, EncoderUnavailable)
+    assert not isinstance(raised.value, EncoderUnavailable)
 
 
 def test_single_core_threads_leave_the_others_their_cores() -> None:

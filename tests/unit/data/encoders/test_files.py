@@ -1,4 +1,4 @@
-"""Files that an encoder's config names are part of what an artifact is: other weights under the same path are told."""
+"""Files that an encoder's config names are part of what an artifact is: other weights under the same path change it."""
 
 from pathlib import Path
 

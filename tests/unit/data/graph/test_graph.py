@@ -74,7 +74,7 @@ def test_split_deals_unordered_pairs(
     of_pair: dict[frozenset[int], set[int]] = {}
     for pair, part in zip(pairs, split.tolist(), strict=True):
         of_pair.setdefault(frozenset(pair), set()).add(part)
-    assert all(len(parts) == 1 for parts in of_pair.values()), "a pair stands on two sides"
+    assert all(len(parts) == 1 for parts in of_pair.values()), "a pair is on two sides"
     sizes = [sum(parts == {part} for parts in of_pair.values()) for part in range(3)]
     assert sizes[1:] == [round(valid * len(of_pair)), round(test * len(of_pair))]
     assert split.dtype == np.int8 and split.shape == (len(pairs),)

@@ -1,4 +1,4 @@
-"""Steps on partitions of documents: what they return is checked, and told with the document's id."""
+"""Steps on partitions of documents: what they return is checked, and reported with the document's id."""
 
 import json
 import sys

@@ -33,7 +33,7 @@ class Whole(http.server.SimpleHTTPRequestHandler):
 
 
 class Parts(Whole):
-    """Serves parts of files; says how many were asked for at once, and fails each first time where told to."""
+    """Serves parts of files; says how many were asked for at once, and fails each first time where asked to."""
 
     asked: list[str]
     at_once = most_at_once = 0

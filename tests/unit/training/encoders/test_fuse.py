@@ -14,7 +14,7 @@ from training.encoders.fuse import FuseExamples
 @pytest.mark.parametrize(
     ("answers", "learn_from", "remedy"),
     [
-        (True, "links", "Set fuse.learn_from to what it has, or use fusion: concatenation, which learns nothing."),
+        (True, "links", "Change fuse.learn_from, or use fusion: concatenation, which learns nothing."),
         (False, "links", "Use fusion: concatenation, which learns nothing."),
         (False, "auto", "Use fusion: concatenation, which learns nothing."),
     ],

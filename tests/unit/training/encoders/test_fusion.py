@@ -15,7 +15,7 @@ QUESTIONS, DOCUMENTS, DIM = 120, 240, 16
 def two_kinds(seed: int = 0) -> Examples:
     """Half of the questions are answered by the first member's space, half by the second's; a mark says which.
 
-    Where a member does not know, its vector is noise; its first coordinate tells, so attention can learn it.
+    Where a member does not know, its vector is noise; its first coordinate marks that, so attention can learn it.
     """
     rng = np.random.default_rng(seed)
     members_q, members_d = [], []
@@ -44,9 +44,9 @@ def test_what_is_learned_beats_the_concatenation_and_each_member() -> None:
 
 def test_it_begins_as_the_weighted_concatenation() -> None:
     examples = two_kinds()
-    begun = AttentionModel((DIM + 1, DIM + 1), shares([3, 1], 2)).fusion()
+    initial = AttentionModel((DIM + 1, DIM + 1), shares([3, 1], 2)).fusion()
     plain = Concatenation(shares([3, 1], 2), (DIM + 1, DIM + 1))
-    np.testing.assert_allclose(begun(examples.documents), plain(examples.documents), atol=1e-5)
+    np.testing.assert_allclose(initial(examples.documents), plain(examples.documents), atol=1e-5)
 
 
 def test_the_same_seed_learns_the_same() -> None:

@@ -52,7 +52,7 @@ def test_what_belongs_to_an_anchor_is_no_negative_of_it() -> None:
         for d, m in zip(batch.positives, row, strict=True)
         if m
     }
-    # q1's other document, and d2, which stands twice, for q2 as for q1
+    # q1's other document, and d2, which occurs twice, for q2 as for q1
     assert masked == {("q1", "d1"), ("q1", "d2"), ("q2", "d2")}
     assert not batch.masked_BB.diagonal().any() and batch.masked_BB.sum() == 5
 

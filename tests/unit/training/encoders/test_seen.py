@@ -1,4 +1,4 @@
-"""Nothing is judged on what it has seen: marks of pairs, refusals, and a canary that sings where a link leaks."""
+"""No encoder is evaluated on what it has seen: marks of pairs, refusals, and a canary that fails where a link leaks."""
 
 import copy
 from pathlib import Path
@@ -87,5 +87,5 @@ def test_the_canary_an_encoder_tuned_on_noise_is_at_chance_on_held_out_links(tmp
     last: dict[str, torch.Tensor] = {}
     fit(model, pairs, config, on_epoch=lambda *_: last.update(copy.deepcopy(model.state_dict())))
     model.load_state_dict(last)  # not the best epoch, which on noise is the one before any training
-    assert mean_rank(model, corpus, corpus.linked()) < 0.3  # the canary can sing: what it was trained on it has learned
+    assert mean_rank(model, corpus, corpus.linked()) < 0.3  # the canary can fail: it has learned what it was trained on
     assert mean_rank(model, corpus, held) == pytest.approx(0.5, abs=0.08)

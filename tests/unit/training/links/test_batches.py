@@ -1,4 +1,4 @@
-"""Training batches: no source is told its own link, no known link is a negative, workers share an epoch evenly."""
+"""Training batches: no source sees its own link, no known link is a negative, workers share an epoch evenly."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -83,7 +83,7 @@ def test_known_links_are_no_negatives_and_neither_is_the_source(epoch: list[Batc
 
 
 def test_held_out_links_count_as_unknown(epoch: list[Batch], numbered: GraphArtifact) -> None:
-    """To leave them out of the negatives would tell the model which they are."""
+    """To leave them out of the negatives would show the model which they are."""
     sources, targets = numbered.pairs[numbered.split > 0].T
     held_out = pairs_of(sources, targets) | pairs_of(targets, sources)
     as_negatives = 0
@@ -112,7 +112,7 @@ def test_features_are_those_without_the_rows_own_link(epoch: list[Batch], number
     expected = features.rows(sources, without=candidates[batch.positive_S])[:, :, candidates]
     np.testing.assert_allclose(batch.features_FSC.numpy(), expected, rtol=1e-5)
     degree = batch.features_FSC[FEATURES.index("source_degree")].numpy()
-    assert (np.ptp(degree, axis=1) == 0).all(), "the source's degree tells the positive from the others"
+    assert (np.ptp(degree, axis=1) == 0).all(), "the source's degree separates the positive from the others"
     assert len(set(candidates.tolist())) == len(candidates)
 
 

@@ -79,7 +79,7 @@ def test_a_left_out_link_leaves_no_trace_in_its_row(num_nodes: int, probability:
 
 
 def test_a_link_between_hubs_leaves_no_trace_of_rounding() -> None:
-    """What is left of paths through the link must not tell that there was a link: nothing is left."""
+    """What is left of paths through the link must not show that there was a link: nothing is left."""
     spokes = [(hub, 2 + 500 * hub + leaf) for hub in (0, 1) for leaf in range(500)]
     pairs = np.array([(0, 1), *spokes])
     graph = Graph.from_pairs(pairs[:, 0], pairs[:, 1], 1002)

@@ -52,8 +52,8 @@ def test_learns_the_planted_pattern(planted: GraphArtifact, trained: tuple[LinkM
 def test_names_the_planted_relation(planted: GraphArtifact, trained: tuple[LinkModel, Progress]) -> None:
     scorer = LinkScorer(trained[0], planted.training_graph, planted.vectors)
     held_out = planted.split > 0
-    told = scorer.relations(*planted.pairs[held_out].T)
-    share = (told == planted.relation[held_out]).mean()
+    predicted = scorer.relations(*planted.pairs[held_out].T)
+    share = (predicted == planted.relation[held_out]).mean()
     commonest = max(np.bincount(planted.relation[held_out])) / held_out.sum()
     assert share > 0.85 > commonest + 0.2
     turned = scorer.relations(*planted.pairs[held_out][:, ::-1].T)
@@ -137,7 +137,7 @@ def test_a_resumed_training_equals_an_undisturbed_one(
         folder.mkdir()
         save(folder)
 
-    assert small.dropout > 0, "chance has to go on where it stood"
+    assert small.dropout > 0, "random numbers have to continue where they were"
     undisturbed, all_of_it = fit(planted, small, on_epoch=keep)
     torch.manual_seed(99)
     resumed, rest = fit(planted, small, resume=tmp_path / "2")

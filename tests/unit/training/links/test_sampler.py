@@ -46,7 +46,7 @@ def test_draws_distinct_neighbours_within_the_fan_out(
     graph = graph_of(pairs)
     found = sampler(graph, fan_out, chance).sample(np.array(seeds))
     nodes = found.node.tolist()
-    assert len(set(nodes)) == len(nodes), "a node stands twice"
+    assert len(set(nodes)) == len(nodes), "a node occurs twice"
     assert nodes[: found.num_sampled_nodes[0]] == sorted(set(seeds))
     assert sum(found.num_sampled_nodes) == len(nodes) and len(found.num_sampled_nodes) == len(fan_out) + 1
     edges = edges_of(found)

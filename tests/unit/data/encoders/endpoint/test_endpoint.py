@@ -1,4 +1,4 @@
-"""An endpoint is believed only when its answer is whole and right; what may pass is tried again, the rest is told."""
+"""An endpoint is believed only when its answer is complete and correct; temporary failures are retried."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""A model on ONNX Runtime gives the model's vectors; in int8, near ones; and what cannot be run is told."""
+"""A model on ONNX Runtime gives the model's vectors; in int8, near ones; and what cannot be run is refused."""
 
 import shutil
 import sys

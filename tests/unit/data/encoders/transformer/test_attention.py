@@ -1,4 +1,4 @@
-"""bf16 attention by whole products gives what exact arithmetic gives, and is used where a model can be told."""
+"""bf16 attention by whole products gives what exact arithmetic gives, and is used where a model allows it."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A model that does not know a corpus's script is told before hours go into its vectors; others are left in peace."""
+"""A model that does not know a corpus's script is reported before hours go into its vectors; others get no warning."""
 
 import inspect
 import logging

@@ -1,4 +1,4 @@
-"""Token vectors are the transformer's own, whatever stands beside a text in its batch."""
+"""Token vectors are the transformer's own, whatever the other texts of its batch."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
