@@ -6,7 +6,9 @@ object as its last line. Exit codes: 0 done, 2 something the user can correct, 1
 
 import json
 import logging
+import os
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from typing import TYPE_CHECKING
 from data.errors import InputError
 from data.surrogates import valid_unicode
 from ray_apps.command import Command, Result
-from ray_apps.terminal import LogFile, terminal
+from ray_apps.log_file import LogFile
+from ray_apps.terminal import terminal
 from ray_apps.usage import command_help, find_command, overview, split_config_flags
 
 if TYPE_CHECKING:
@@ -54,8 +57,16 @@ class Job:
 
     @property
     def logs(self) -> Path | None:
-        """Folder of the run's logs; None where nothing is to be logged."""
-        return None if self.plan is None or self.arguments.dry_run else self.plan.run.workspace / "logs"
+        """Folder of the logs: the run's own, or the user's temporary one for a command without a run.
+
+        None for a dry run, which starts nothing, and where no temporary folder can be written.
+        """
+        if self.plan is None:
+            try:
+                return Path(tempfile.gettempdir(), f"catena-{os.getuid()}", "logs")
+            except OSError:  # on a full disk
+                return None
+        return None if self.arguments.dry_run else self.plan.run.workspace / "logs"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,8 +90,6 @@ def _attempt(work: Callable[[], int], logs: Path | None, name: str, debug: bool)
             code = 130
         except Exception as error:  # the last place where an error can be reported
             code = _report(error, debug, log)
-        if log is not None and log.written:
-            logger.info("log: %s", log.path)
         return code
 
 
@@ -129,13 +138,12 @@ def _report(error: Exception, debug: bool, log: LogFile | None) -> int:
 
     if debug:
         logger.error("", exc_info=error)
-    elif log is not None:
-        log.add_traceback(error)
+    logged = not debug and log is not None and log.add_traceback(error)
     mistake = input_error(error)
     if mistake is not None:
         logger.error("error: %s\n  %s", mistake.problem, mistake.remedy)
         return 2
-    remedy = "Run it again with --debug for the traceback." if log is None else "Its traceback is in the log."
+    remedy = "Its traceback is in the log." if logged else "Run it again with --debug for the traceback."
     logger.error("error: %s\n  %s", first_cause(error), remedy)
     return 1
 

@@ -8,23 +8,19 @@ in the log as well, with its time.
 import contextlib
 import logging
 import os
-import sys
-import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from data.progress import Display, Lines, State, shown_by
+from ray_apps.log_file import LogFile
+from ray_apps.standard_error import own_stream
 
 logger = logging.getLogger("catena")
-
-KEPT_LOGS = 20
 
 
 class Bars:
@@ -42,6 +38,8 @@ class Bars:
             TextColumn("{task.fields[figures]}"),
             console=console,
             transient=True,
+            redirect_stdout=False,  # rich would print on standard error what belongs on standard output
+            redirect_stderr=False,  # and show there what belongs in the log
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -63,49 +61,41 @@ class Bars:
             self._progress.stop()
 
 
-class LogFile:
-    """The log of one command.
+class _NamingDisplay:
+    """Names the log when work begins that takes time, so that it is known even if the process crashes.
 
     Args:
-        folder: of the logs; older ones than the last ``KEPT_LOGS`` are removed.
-        command: its name.
-
-    Raises:
-        OSError: if the folder cannot be written.
+        display: shows the work.
+        log: is named once.
     """
 
-    def __init__(self, folder: Path, command: str) -> None:
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime())
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in sorted(folder.glob("*.log"))[: -KEPT_LOGS + 1]:
-            old.unlink(missing_ok=True)
-        self.path = folder / f"{stamp}-{command.replace(' ', '-')}-{os.getpid()}.log"
-        self.file = self.path.open("w", encoding="utf-8", buffering=1)
+    def __init__(self, display: Display, log: LogFile) -> None:
+        self._display = display
+        self._log = log
+        self._named = False
 
-    @property
-    def written(self) -> bool:
-        """Whether anything is in it."""
-        return self.path.exists() and self.path.stat().st_size > 0
+    def show(self, state: State) -> None:
+        """Show a piece of work, or update it."""
+        if not self._named:
+            self._named = True
+            self._log.name()
+        self._display.show(state)
 
-    def add_traceback(self, error: BaseException) -> None:
-        """Write where an exception comes from."""
-        traceback.print_exception(error, file=self.file)
+    def close(self, state: State) -> None:
+        """Stop showing it."""
+        self._display.close(state)
 
-    def close(self) -> None:
-        """Close the file; an empty one is removed, and so are the folders that were made for it alone."""
-        self.file.close()
-        if not self.written:
-            self.path.unlink(missing_ok=True)
-            for folder in (self.path.parent, self.path.parent.parent):
-                with contextlib.suppress(OSError):  # others are in it
-                    folder.rmdir()
+
+# Logs of the terminals that are entered. Descriptors and handlers belong to the process, so there is one at most.
+_ENTERED: list[LogFile | None] = []
 
 
 @contextmanager
 def terminal(folder: Path | None, command: str, debug: bool = False) -> Iterator[LogFile | None]:
     """Send messages and progress to standard error, and all else that is written there to a log file.
 
-    Inside a submitted job, whose output Ray keeps, and with ``debug`` everything reaches standard error.
+    Inside a submitted job, whose output Ray keeps, and with ``debug`` everything reaches standard error. A command that
+    is called by another one in the same process uses the terminal and the log of that one.
 
     Args:
         folder: of the logs; None for a command that needs no log.
@@ -115,49 +105,38 @@ def terminal(folder: Path | None, command: str, debug: bool = False) -> Iterator
     Yields:
         The log; None where there is none, or its folder cannot be written.
     """
+    if _ENTERED:
+        yield _ENTERED[0]
+        return
     log = None
     if folder is not None and not debug and "RAY_JOB_ID" not in os.environ:
         with contextlib.suppress(OSError):
             log = LogFile(folder, command)
+    _ENTERED.append(log)
     try:
-        with _own_stream(log) as stream:
-            console = Console(file=stream, soft_wrap=True, highlight=False)
-            display: Display = Bars(console) if console.is_terminal else Lines()
+        with own_stream(None if log is None else log.file) as stream:
+            console = _Console(file=stream, soft_wrap=True, highlight=False)
             handlers: list[logging.Handler] = [_ConsoleHandler(console)]
+            display = display_on(console)
             if log is not None:
-                handlers.append(_file_handler(log.file))
+                handlers.append(log.handler())
+                display = _NamingDisplay(display, log)
             with _handled_by(handlers, logging.DEBUG if debug else logging.INFO), shown_by(display):
-                yield log
+                try:
+                    yield log
+                finally:
+                    if log is not None and log.written:
+                        log.name()
     finally:
+        _ENTERED.clear()
         if log is not None:
             log.close()
 
 
-@contextmanager
-def _own_stream(log: LogFile | None) -> Iterator[TextIO]:
-    """Standard error as it is for us; as long as the context is entered, its descriptor is the log file for others."""
-    if log is None or not _is_descriptor(sys.stderr):
-        yield sys.stderr
-        return
-    sys.stderr.flush()
-    descriptor = sys.stderr.fileno()
-    kept = os.dup(descriptor)
-    os.dup2(log.file.fileno(), descriptor)
-    own = open(kept, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)
-    try:
-        yield own
-    finally:
-        own.flush()
-        sys.stderr.flush()
-        os.dup2(kept, descriptor)
-        own.close()
-
-
-def _is_descriptor(stream: TextIO) -> bool:
-    try:
-        return stream.fileno() == 2
-    except (OSError, ValueError):  # replaced, by a test for example
-        return False
+def display_on(console: Console) -> Display:
+    """Bars where they can be drawn again and again; elsewhere, as in a pipe whose colours are forced, lines."""
+    animated = console.is_terminal and console.is_interactive and not console.is_dumb_terminal
+    return Bars(console) if animated and console.file.isatty() else Lines()
 
 
 @contextmanager
@@ -178,6 +157,12 @@ def _handled_by(handlers: list[logging.Handler], level: int) -> Iterator[None]:
         logger.setLevel(before)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise as for any other stream that is gone; rich would exit, and close standard output."""
+        raise BrokenPipeError("standard error is closed")
+
+
 class _ConsoleHandler(logging.Handler):
     """Writes messages as they are, above the bars where there are any; warnings and errors coloured on a terminal."""
 
@@ -193,9 +178,3 @@ class _ConsoleHandler(logging.Handler):
             self._console.print(Text(self.format(record), style=style))
         except Exception:  # a closed terminal must not end the work; logging reports it where it can
             self.handleError(record)
-
-
-def _file_handler(file: TextIO) -> logging.Handler:
-    handler = logging.StreamHandler(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    return handler

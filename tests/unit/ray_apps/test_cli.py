@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,59 @@ def test_a_fault_of_ours_exits_with_1_and_names_the_log_with_its_traceback(
     (log,) = (workspace / "logs").glob("*-embed-*.log")
     assert said == ["error: ValueError: shapes differ", "  Its traceback is in the log.", f"log: {log}"]
     assert "Traceback" in log.read_text() and "and more" in log.read_text()
+
+
+BENCH = """
+import dataclasses, os, sys
+from ray_apps.cli import main
+from ray_apps.commands import COMMANDS
+
+def noisy(arguments):
+    os.write(2, b"noise of Ray\\n")
+    return {"rows": [], "files": [], "not_measured": {}}
+
+COMMANDS["bench"] = dataclasses.replace(COMMANDS["bench"], unplanned=noisy)
+sys.exit(main(["bench", "--json"]))
+"""
+
+
+def test_a_command_without_a_run_logs_to_the_temporary_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BENCH],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        check=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    (log,) = tmp_path.glob("catena-*/logs/*-bench-*.log")
+    assert done.stderr == f"log: {log}\n" and log.read_text().startswith("noise of Ray\n")
+
+
+def test_bench_without_a_temporary_folder_has_no_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> str:
+        raise FileNotFoundError("No usable temporary directory found")  # as tempfile does on a full disk
+
+    monkeypatch.setattr("tempfile.gettempdir", full)
+    assert main(["bench", "embde"]) == 2
+    assert capsys.readouterr().err.startswith("error: unknown benchmark 'embde'")
+
+
+def test_a_command_within_another_logs_each_line_once(
+    run_file: Path, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nested(plan: object, arguments: object) -> dict[str, object]:
+        assert main(["search", str(run_file), " "]) == 2
+        return {}
+
+    monkeypatch.setitem(COMMANDS, "embed", dataclasses.replace(COMMANDS["embed"], call=nested, show=str))
+    assert main(["embed", str(run_file)]) == 0
+    (log,) = (workspace / "logs").glob("*.log")
+    said = capsys.readouterr().err
+    assert said.count("is blank") == 1 and log.read_text().count("ERROR error: catena search") == 1
+    assert said.endswith(f"log: {log}\n") and said.count("log: ") == 1
 
 
 def test_interruption_exits_with_130(

@@ -2,13 +2,12 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from ray_apps.terminal import KEPT_LOGS, LogFile
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 WORK = """
@@ -29,6 +28,21 @@ with terminal(Path(sys.argv[1]), "embed", debug="--debug" in sys.argv) as log:
 os.write(2, b"after\\n")
 """
 
+WITH_A_BAR = """
+import logging, sys, time, warnings
+from pathlib import Path
+from data.progress import Lines, progress
+from ray_apps.terminal import terminal
+
+Lines.__init__.__defaults__ = (0.0,)
+with terminal(Path(sys.argv[1]), "embed"), progress("embed", 10, "passages") as counted:
+    print("printed beside a bar")
+    print("from a library", file=sys.stderr)
+    warnings.warn("a warning of a library")
+    counted.advance(5, rate=2.0)
+    time.sleep(0.3)  # bars are drawn ten times a second
+"""
+
 
 def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", WORK, str(folder), *words]
@@ -37,10 +51,10 @@ def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedPr
     )
 
 
-def on_a_terminal(folder: Path, **environment: str) -> str:
-    """What a terminal shows of the work's standard error."""
+def on_a_terminal(folder: Path, work: str = WORK, **environment: str) -> tuple[str, str]:
+    """What a terminal shows of the work's standard error, and its standard output."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", WORK, str(folder)]
+    command = [sys.executable, "-c", work, str(folder)]
     variables = {**os.environ, "TERM": "xterm", **environment}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, cwd=REPOSITORY, env=variables) as process:
         os.close(theirs)
@@ -50,15 +64,17 @@ def on_a_terminal(folder: Path, **environment: str) -> str:
                 shown += part
         except OSError:  # the other end is closed
             pass
-        process.wait()
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        assert process.wait() == 0
     os.close(ours)
-    return shown.decode()
+    return shown.decode(), printed.decode()
 
 
 def test_noise_goes_to_the_log_and_messages_to_both(tmp_path: Path) -> None:
     done = run(tmp_path)
-    assert done.stdout == "the result\n" and done.stderr == "a message\nafter\n"
     (log,) = tmp_path.glob("*-embed-*.log")
+    assert done.stdout == "the result\n" and done.stderr == f"log: {log}\na message\nlog: {log}\nafter\n"
     text = log.read_text()
     assert "noise of a library\n" in text and "a warning of Python\n" in text and "WARNING a message\n" in text
     assert "a detail" not in text
@@ -74,13 +90,13 @@ def test_with_debug_and_in_a_job_everything_reaches_standard_error(
 
 
 def test_on_a_terminal_a_bar_is_drawn_with_rate_and_remaining_time(tmp_path: Path) -> None:
-    shown = on_a_terminal(tmp_path)
+    shown, _ = on_a_terminal(tmp_path)
     assert "5/10" in shown and "2 passages/s" in shown and "2 s left" in shown
     assert "\x1b[33ma message" in shown and "noise" not in shown.partition("after")[0]
 
 
 def test_no_color_is_obeyed(tmp_path: Path) -> None:
-    assert "\x1b[33m" not in on_a_terminal(tmp_path, NO_COLOR="1")
+    assert "\x1b[33m" not in on_a_terminal(tmp_path, NO_COLOR="1")[0]
 
 
 def test_a_log_folder_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
@@ -88,10 +104,70 @@ def test_a_log_folder_that_cannot_be_written_is_done_without(tmp_path: Path) -> 
     assert "a message" in run(tmp_path / "file").stderr
 
 
-def test_empty_logs_and_old_ones_are_removed(tmp_path: Path) -> None:
-    for number in range(KEPT_LOGS + 5):
-        (tmp_path / f"2026-{number:03d}.log").write_text("old")
-    log = LogFile(tmp_path, "encoder check")
-    assert "encoder-check" in log.path.name and len(list(tmp_path.glob("*.log"))) == KEPT_LOGS
-    log.close()
-    assert not log.path.exists() and not (tmp_path / "2026-005.log").exists() and (tmp_path / "2026-024.log").exists()
+def test_what_is_written_beside_a_bar_goes_where_it_belongs(tmp_path: Path) -> None:
+    shown, printed = on_a_terminal(tmp_path, WITH_A_BAR)
+    assert printed == "printed beside a bar\n"
+    assert "5/10" in shown and "library" not in shown and "printed" not in shown
+    text = next(tmp_path.glob("*.log")).read_text()
+    assert "from a library\n" in text and "a warning of a library" in text
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"FORCE_COLOR": ""}, {"TTY_INTERACTIVE": "0"}])
+def test_a_terminal_that_cannot_redraw_shows_lines(environment: dict[str, str], tmp_path: Path) -> None:
+    shown, _ = on_a_terminal(tmp_path, WITH_A_BAR, **environment)
+    assert "embed: 5 of 10 passages, 2 passages/s, 2 s left" in shown and "5/10" not in shown
+
+
+@pytest.mark.parametrize("environment", [{"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}, {"TTY_INTERACTIVE": "1"}])
+def test_a_pipe_shows_lines_even_where_colours_are_forced(environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITH_A_BAR, str(tmp_path)]
+    variables = {**os.environ, "TERM": "xterm", **environment}
+    shown = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True, env=variables).stderr
+    assert "embed: 5 of 10 passages" in shown and "5/10" not in shown and "\x1b[?25l" not in shown
+
+
+def test_a_crash_shows_its_stack_and_the_log_is_named(tmp_path: Path) -> None:
+    crash = WITH_A_BAR + "    import os, signal\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", crash, str(tmp_path)], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    (log,) = tmp_path.glob("*.log")
+    assert done.returncode == -signal.SIGSEGV
+    assert f"log: {log}\n" in done.stderr and "Fatal Python error: Segmentation fault" in done.stderr
+    assert "in <module>" in done.stderr and "library" not in done.stderr
+
+
+def test_a_standard_error_that_is_gone_does_not_end_the_work(tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-c", WORK, str(tmp_path)], stdout=subprocess.PIPE, stderr=writes, cwd=REPOSITORY, check=False
+    )
+    os.close(writes)
+    assert done.stdout == b"the result\n"
+    assert "a message" in next(tmp_path.glob("*.log")).read_text()
+
+
+@pytest.mark.parametrize("words", ["", "--debug"])
+def test_a_closed_standard_error_is_done_without(words: str, tmp_path: Path) -> None:
+    work = "\n".join(line for line in WORK.splitlines() if "os.write" not in line and "stderr" not in line)
+    command = ["sh", "-c", 'exec "$0" -c "$1" "$2" $3 2>&-', sys.executable, work, str(tmp_path), words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the result\n", "")
+
+
+def test_a_terminal_within_another_is_the_same_one(tmp_path: Path) -> None:
+    nested = (
+        WITH_A_BAR
+        + """
+    with terminal(Path(sys.argv[1]) / "inner", "chunk") as inner:
+        logging.getLogger("catena").warning("said once")
+        print("noise of the inner one", file=sys.stderr)
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", nested, str(tmp_path)], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    text = next(tmp_path.glob("*-embed-*.log")).read_text()
+    assert done.stderr.count("said once") == text.count("said once") == text.count("noise of the inner one") == 1
+    assert "noise" not in done.stderr and not (tmp_path / "inner").exists()
