@@ -1,25 +1,25 @@
-"""Tables, sources, encoders, embedding, indexes and graphs: everything between a corpus and the models on top of it.
+"""Tables, sources, encoders, embedding and graphs: everything between a corpus and the models on top of it.
 
-Follow a document through these modules in this order:
+Folders, in the order in which a document passes through them:
 
-``schema``      the Arrow tables every corpus is turned into
-``sources``     one reader a format; a reader yields good rows and rejected ones
-``ingest``      runs the readers on Ray Data; ``resolve`` looks at ids and links over all of a corpus
-``steps``       steps of the user's own, ``document_steps`` runs them on documents
-``chunking``    documents to passages; ``chunkers`` has the ways to cut
-``encoders``    passages to vectors; ``batching`` cuts the batches, ``vectors`` is the table they are
-                written to, ``vector_store`` how it is read
-``embed``       runs it on Ray Data: ``embed_pool`` of actors, ``embed_actor`` what each does, ``embed_metrics`` and
-                ``embed_progress`` what they tell
-``sampling``    some passages of a table, for what is fitted or measured on a sample
-``reduce``      vectors in fewer dimensions (``reduction``) or fewer bytes (``quantise``)
-``late``        passages to the vectors of their tokens; ``maxsim`` scores them
+``sources/``    readers, one per format, and ``ingest``, which writes the tables
+``passages/``   custom steps on documents, and chunking of documents to passages
+``encoders/``   texts to vectors
+``cache/``      vectors that were computed before: in process, in Redis, in earlier artifacts
+``embedding/``  passages to vectors on many workers; then fewer dimensions or bytes, and vectors of tokens
+``vectors/``    the table of vectors: written, read, quantised, projected
+``graph/``      links to a graph and its splits, with words and vectors of the documents
+
+Modules that all folders use and that import none of them:
+
+``schema``      Arrow schemas of the tables; ``partitions`` finds, reads and writes their files
+``artifacts``   where every stage keeps its output
+``files``       writes files and folders that are complete or absent; ``locks`` excludes other processes
+``spread``      shares work on many items among workers, on Ray or in this process
+``errors``      errors that the user can correct; ``failures`` finds them behind exceptions of Ray
+``progress``    how far a stage is; ``measuring`` keeps a failure to report from ending the work
 ``words``       text to words, by UAX 29; ``lexical`` makes terms and BM25 weights of them
-``index``       vectors and weights to a searchable index; ``retrieval`` asks it; ``coalescing`` joins askers
-``tfidf``       documents as the rare words they hold
-``graph``       links to a graph and its splits; ``pair_features`` describes a pair of documents by its neighbourhood
-``cache``       vectors that were computed before: in process, in Redis, in earlier artifacts
-``artifacts``   where every stage keeps its output; ``errors`` how a user's mistake is told;
-                ``locks`` keeps two processes off one file; ``imports`` finds and identifies code of the user's own;
-                ``labels`` says what a document is called where people read of it
+``batching``    batches of texts by padded area; ``matrices`` unit rows and orthonormal matrices
+``imports``     finds and identifies user code by its import path
+``labels``      names of documents for people; ``metadata``, ``missing`` and ``surrogates`` are about single values
 """

@@ -19,7 +19,7 @@ from data.locks import only_one
 
 logger = logging.getLogger("catena")
 
-FORMAT = 2  # of every artifact's folder; part of its identity, so that one of another format is made anew
+FORMAT = 2  # of every artifact's folder; part of its identity, so that one of another format is made again
 
 
 class StageResult(BaseModel):

@@ -22,11 +22,11 @@ def token_batches(lengths: npt.NDArray[np.integer], max_tokens: int, max_items: 
 
     Args:
         lengths: tokens of each of N texts, integers of shape (N,).
-        max_tokens: largest padded area, at least 1. A text longer than that is a batch of its own.
+        max_tokens: largest padded area, at least 1. A longer text is a batch by itself.
         max_items: most texts in a batch; no bound where None.
 
     Returns:
-        Batches as int64 positions in ``lengths``; each position stands in exactly one. Texts of equal length keep their
+        Batches as int64 positions in ``lengths``; each position is in exactly one. Texts of equal length keep their
         order, so the same lengths give the same batches.
 
     Raises:

@@ -1,11 +1,11 @@
-"""How a mistake that the user can mend is told."""
+"""Errors that the user can correct, and how they are worded."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """Something the user gave is wrong and can be mended: a file, a line, a key, a value.
+    """Something the user gave is wrong and can be corrected: a file, a line, a key, a value.
 
     The command line prints it without a traceback and exits with code 2.
 
@@ -24,7 +24,7 @@ class InputError(Exception):
 
 
 class TextRefused(InputError):
-    """A text cannot be encoded; whoever gave it can say where it comes from.
+    """A text cannot be encoded; the caller can add where it comes from.
 
     Args:
         problem: as of ``InputError``.
@@ -40,12 +40,12 @@ class TextRefused(InputError):
 class EncoderUnavailable(InputError):
     """An encoder that is configured well is unavailable now: it does not answer, or its device is not there.
 
-    It is told like a mistake where nothing can be done about it; a chain of encoders goes on with the next.
+    Without another encoder it is reported like any InputError; a chain of encoders goes on with the next one.
     """
 
 
 class StageAbsent(InputError):
-    """A run has no such stage: its file does not ask for it, or its corpus gives no occasion for it."""
+    """A run has no such stage: its file does not ask for it, or its corpus has no data for it."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which mistake of the user stands behind an exception that came through Ray."""
+"""The cause of an exception that came through Ray."""
 
 import re
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt): .+$", 
 
 
 def input_error(error: BaseException) -> InputError | None:
-    """The InputError that caused ``error``, however often Ray wrapped it; None where the user made no mistake."""
+    """The InputError that caused ``error``, however often Ray wrapped it; None where there is none."""
     for cause in _causes(error, seen=set()):
         if isinstance(cause, InputError) and not hasattr(
             cause, "cause"
         ):  # RayTaskError(InputError) has the plain one inside
             return type(cause)(cause.problem, cause.remedy)
-    told = list(IN_TEXT.finditer(str(error))) if type(error).__module__.startswith("ray.") else []
-    if not told:
+    in_text = list(IN_TEXT.finditer(str(error))) if type(error).__module__.startswith("ray.") else []
+    if not in_text:
         return None
-    found = told[-1]  # the one that was raised; what it was raised from stands before it
+    found = in_text[-1]  # the one that was raised; its own causes come before it
     kind = EncoderUnavailable if found["kind"] == "EncoderUnavailable" else InputError
     return kind(found["problem"], found["remedy"])
 
 
 def first_cause(error: BaseException) -> str:
-    """The exception that ``error`` came of, in one line: where Ray sends a traceback as text, the first one in it."""
+    """The exception that caused ``error``, in one line; where Ray sends a traceback as text, the first one in it."""
     found = RAISED.search(str(error)) if type(error).__module__.startswith("ray.") else None
     if found:
         return found[0]
@@ -37,9 +37,9 @@ def first_cause(error: BaseException) -> str:
 
 
 def unavailable(error: BaseException) -> EncoderUnavailable | None:
-    """The failure of an encoder behind ``error``, if it is one that another encoder could stand in for.
+    """The failure of an encoder that caused ``error``, if another encoder could be used instead; None otherwise.
 
-    Besides what says so itself: a device that ran out of memory or was lost, as torch tells it.
+    That is an EncoderUnavailable, or torch's error of a device that ran out of memory or was lost.
     """
     mistake = input_error(error)
     if isinstance(mistake, EncoderUnavailable):
@@ -52,7 +52,7 @@ def unavailable(error: BaseException) -> EncoderUnavailable | None:
 
 
 def _causes(error: BaseException, seen: set[int]) -> Iterator[BaseException]:
-    """The exception and everything it names as its reason, Python's way and Ray's."""
+    """The exception and all of its causes, as Python and as Ray record them."""
     if id(error) in seen:
         return
     seen.add(id(error))

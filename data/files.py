@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name whole or not at all, and what a full disk does to the writer.
+"""Files and folders that are complete or absent, and one error for a full disk.
 
 They are written under a hidden name, ``.NAME.PROCESS.unfinished``, and renamed when all is written.
 """

@@ -1,8 +1,8 @@
-"""Code of the user's own, named by an import path such as ``my_package.corpora:load``: how it is found and identified.
+"""User code, named by an import path such as ``my_package.corpora:load``: how it is found and identified.
 
 Modules of the folder that Catena is started in can be imported, on a worker and in a submitted job as well. Code is
-identified by what its source files say, not by where they lie or when they were written: a cluster to which the same
-code was sent finds what was made on a laptop.
+identified by the content of its source files, not by their place or time: a cluster to which the same code was sent
+finds the artifacts that were made on a laptop.
 """
 
 import ast
@@ -23,7 +23,7 @@ from data.errors import InputError, in_one_line, nearest
 IMPORT_PATH = r"^[\w.]+:\w+$"
 CATENA = frozenset(
     {"data", "retrieval", "evaluation", "training", "discovery", "serving", "ray_apps", "benchmarks"}
-)  # what these packages say is no part of the user's code
+)  # these packages are not part of the user's code
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 REMEDY = "Install its package, put its folder on PYTHONPATH, or start from the folder that holds it."
 
@@ -37,7 +37,7 @@ def load(key: str, path: str) -> Callable[..., Any]:
     """The function or class at an import path.
 
     Args:
-        key: of the run file where the path stands, for the message.
+        key: of the run file that holds the path, for the message.
         path: the import path.
 
     Raises:
@@ -47,7 +47,7 @@ def load(key: str, path: str) -> Callable[..., Any]:
     with_current_folder()
     try:
         imported = importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # a module of the user's may raise anything when it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything when it is imported
         raise InputError(f"{key}: {path}: {module} cannot be imported: {in_one_line(error)}", REMEDY) from error
     found = getattr(imported, name, None)
     if not callable(found):
@@ -67,13 +67,13 @@ def with_current_folder() -> None:
 
 
 def code_digest(key: str, path: str) -> str:
-    """What tells the code behind an import path from any other; nothing but namespaces is imported.
+    """A digest of the code behind an import path; nothing but namespaces is imported.
 
     Of the user's own code, all Python files of the package (or the one file of a module outside of any) count, and
     those of the user's other packages and modules that they import. Of an installed package, name and version count.
 
     Args:
-        key: of the run file where the path stands, for the message.
+        key: of the run file that holds the path, for the message.
         path: the import path.
 
     Raises:
@@ -116,7 +116,7 @@ class _Unit:
         return sorted(self.path.rglob("*.py")) if self.path.is_dir() else [self.path]
 
     def place(self, file: Path) -> str:
-        """Where a file stands in it, the same on every machine."""
+        """Path of a file within it, the same on every machine."""
         return file.relative_to(self.path).as_posix() if file != self.path else ""
 
 

@@ -1,4 +1,4 @@
-"""What a document is called where people read of it: its title, its id, or both."""
+"""Names of documents for people: title, id, or both."""
 
 from collections import Counter
 from collections.abc import Sequence

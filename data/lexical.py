@@ -112,7 +112,7 @@ class BM25:
         tokenizer: the same for passages and queries.
         mean_length: mean number of terms of the collection's passages.
         k1: how soon more occurrences stop counting.
-        b: how much a long passage is held to account, 0 to 1.
+        b: how much the length of a passage lowers its weights, 0 to 1.
     """
 
     tokenizer: Tokenizer

@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file that the kernel frees when its holder dies, however it dies."""
+"""One process at a time: a lock on a file that the kernel frees when its holder ends in any way."""
 
 import errno
 import logging
@@ -24,7 +24,7 @@ def try_lock(path: Path) -> IO[str] | None:
         another process holds the lock.
 
     Raises:
-        OSError: if the file cannot be written, or its file system has no locks (``has_no_locks`` tells which).
+        OSError: if the file cannot be written, or its file system has no locks (``has_no_locks`` says which).
     """
     import fcntl
 
@@ -43,9 +43,9 @@ def try_lock(path: Path) -> IO[str] | None:
 
 @contextmanager
 def only_one(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock on ``path``; where another process has it, say whose turn it is and wait.
+    """Hold the lock on ``path``; where another process holds it, log which one and wait.
 
-    A file system without locks is said once and gone on with: there nothing keeps two processes apart.
+    A file system without locks is logged once, and work goes on: there two processes may do the same work at once.
 
     Args:
         path: the lock's file, in a folder that exists.
@@ -69,14 +69,14 @@ def has_no_locks(error: OSError) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock, as its holder wrote it."""
+    """Host and process of the lock's holder, as the holder wrote them."""
     return path.read_text(encoding="utf-8").strip() or "another process"
 
 
 def _wait(path: Path, what: str) -> IO[str]:
     import fcntl
 
-    logger.info("%s: in the hands of %s; waiting until it ends", what, holder(path))
+    logger.info("%s: %s is working on it; waiting until it ends", what, holder(path))
     file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""What measures the work must not end it: a figure that cannot be reported is logged once, and the work goes on."""
+"""Reporting of figures must not end the work: a failure to report is logged once, and the work goes on."""
 
 import logging
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ logger = logging.getLogger("catena")
 
 
 class Reporting:
-    """Guards what reports figures: metrics, progress.
+    """Guards code that reports figures: metrics, progress.
 
     Args:
         what: what is reported, for the log.
@@ -20,7 +20,7 @@ class Reporting:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Log the first exception of what reports as a warning, the others as debug output; raise none of them."""
+        """Log the first exception of the reporting code as a warning, later ones as debug output; raise none."""
         try:
             yield
         except Exception as error:  # a metrics library or a closed terminal may raise anything

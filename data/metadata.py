@@ -12,7 +12,7 @@ time                        ``"10:00:00"``
 duration, interval          ``"P1DT2H3M4.5S"``, ISO 8601
 decimal                     ``"12.50"``, its plain digits
 UUID                        ``"12345678-1234-5678-1234-567812345678"``
-dictionary                  the value it stands for
+dictionary                  the value it encodes
 struct, map                 object; keys that are not strings are written as strings
 list, array                 list
 null, NaN, NaT, ``""``      left out, as are lists and objects with nothing in them
@@ -52,7 +52,7 @@ def metadata_value(value: object, path: Path, depth: int = 0) -> Value | None:  
     Args:
         value: from a reader or a function: JSON, pyarrow's Python values, numpy's scalars and arrays.
         path: the keys that lead to it, for the message.
-        depth: of the objects and lists it stands in.
+        depth: how many objects and lists it is nested in.
 
     Raises:
         BadMetadata: if it cannot be written.
@@ -123,7 +123,7 @@ def metadata_object(pairs: Iterable[tuple[Any, Any]], path: Path = (), depth: in
 
 
 def write_metadata(metadata: Mapping[str, Any]) -> str | None:
-    """The cell of the column ``metadata``; None where there is nothing to hold.
+    """The cell of the column ``metadata``; None where it is empty.
 
     Args:
         metadata: as ``metadata_object`` makes it.
@@ -156,7 +156,7 @@ def _leaves(value: Value, path: Path) -> Iterator[tuple[Path, Scalar]]:
 
 
 def path_text(path: Path) -> str:
-    """A path as people write it: ``author.name``; a key with a dot, a quote or an operator in it stands in quotes."""
+    """A path as people write it: ``author.name``; a key with a dot, a quote or an operator in it is quoted."""
     return ".".join(_key_text(key) for key in path)
 
 

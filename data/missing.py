@@ -1,4 +1,4 @@
-"""What counts as no value, in every reader and every column."""
+"""Missing values, the same in every reader and every column."""
 
 import math
 from decimal import Decimal
@@ -9,7 +9,7 @@ MISSING_TYPES = frozenset({"NaTType", "NAType", "MaskedConstant"})  # of pandas 
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell holds nothing: None, or the NaN, NaT or NA of any library."""
+    """Whether a cell is missing: None, or the NaN, NaT or NA of any library."""
     if value is None:
         return True
     if isinstance(value, str):

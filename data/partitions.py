@@ -45,9 +45,9 @@ def read_qrels(folder: Path) -> dict[str, dict[str, int]]:
 
 
 def left_to_do(table: Path, folder: Path) -> list[Path]:
-    """Partitions of a table that a folder has none of the same name for: what a job that makes one of each begins with.
+    """Partitions of a table without a partition of the same name in a folder: the work that is left for a job.
 
-    The folder is made where there is none, and what a killed job left unfinished in it is removed.
+    The folder is made if it does not exist, and unfinished files of killed jobs in it are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
@@ -67,10 +67,10 @@ def count_rows(folder: Path) -> int:
 
 
 def write_partition(table: pa.Table, path: Path, **layout: Any) -> None:  # noqa: ANN401 - options of pq.write_table
-    """Write one Parquet partition so that it is either whole or absent under its name.
+    """Write one Parquet partition; it is complete or absent.
 
     Raises:
-        InputError: if the disk is full; nothing of the partition is left behind.
+        InputError: if the disk is full; nothing of the partition is left.
     """
     with whole_or_absent(path) as unfinished:
         pq.write_table(table, unfinished, compression="zstd", **layout)

@@ -26,7 +26,7 @@ class State:
         total: units in all.
         unit: what is counted, such as "passages".
         rate: units of this run a second, 0 before anything is done.
-        note: what else is to be said, such as a second rate; empty where nothing.
+        note: further text, such as a second rate; may be empty.
     """
 
     what: str
@@ -53,7 +53,7 @@ class Display(Protocol):
     """Shows pieces of work while they go on."""
 
     def show(self, state: State) -> None:
-        """Show a piece of work, or show it anew; called as often as something is done."""
+        """Show a piece of work, or update it; called whenever units are done."""
 
     def close(self, state: State) -> None:
         """Stop showing it."""
@@ -80,7 +80,7 @@ class Lines:
             logger.info("%s", ", ".join([head, *filter(None, figures)]))
 
     def close(self, state: State) -> None:
-        """Forget the work."""
+        """Stop tracking the work."""
         self._shown_at.pop(state.what, None)
 
 
@@ -119,7 +119,7 @@ class Progress:
         Args:
             count: how many.
             rate: units a second where the caller knows better than the clock since the beginning.
-            note: what else is to be said.
+            note: further text to show.
         """
         done = self.state.done + count
         seconds = max(time.monotonic() - self._began_at, 1e-9)

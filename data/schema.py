@@ -43,7 +43,7 @@ QRELS = pa.schema(
 REJECTS = pa.schema(
     [
         pa.field("table", pa.string(), nullable=False),  # the table the row was meant for
-        pa.field("source", pa.string(), nullable=False),  # the file it stands in
+        pa.field("source", pa.string(), nullable=False),  # the file that the row is in
         pa.field("place", pa.string(), nullable=False),  # where in the file: "line 12", "row 3"
         pa.field("reason", pa.string(), nullable=False),
         pa.field("content", pa.string(), nullable=False),  # the row itself, cut to 500 characters

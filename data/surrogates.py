@@ -1,6 +1,6 @@
 """Lone surrogates: halves of a character that JSON escapes and undecodable bytes can put into a string.
 
-UTF-8 cannot hold them, so no file, index, tokenizer or server takes them.
+UTF-8 cannot hold them, so files, indexes, tokenizers and servers refuse them.
 """
 
 import re

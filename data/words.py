@@ -1,4 +1,4 @@
-"""Words of a text by the Unicode standard, case-folded: the one way that text becomes words here.
+"""Words of a text by the Unicode standard, case-folded; all of the project splits words with it.
 
 Word breaks are those of UAX 29 as ``regex`` finds them in its WORD mode; default-ignorable characters are removed first
 (UTR 36), and compatibility forms become plain ones (NFKC). Four places differ from the defaults of UAX 29, each because
@@ -6,8 +6,9 @@ search is better for it:
 
 - Scripts without spaces between words (Han, Hiragana, Thai and its kind) give overlapping pairs of characters instead
   of single ones. Katakana words stay whole.
-- ``_``, and ``.`` and ``:`` before anything but a digit, part words: ``numpy.linalg`` and ``lu_factor`` are two each.
-- An apostrophe before a vowel parts words, so that ``l'homme`` is found by ``homme`` (the tailoring for French and
+- ``_`` separates words, and so do ``.`` and ``:`` unless a digit follows: ``numpy.linalg`` and ``lu_factor`` are two
+  words each.
+- An apostrophe before a vowel separates words, so that ``l'homme`` is found by ``homme`` (the tailoring for French and
   Italian that UAX 29 describes); ``don't`` stays whole.
 - Subscript digits belong to their word: ``CO₂`` is ``co2``. Superscripts do not: they are footnotes and powers.
 """
@@ -20,19 +21,19 @@ import numpy as np
 import numpy.typing as npt
 import regex
 
-VERSION = 2  # grows whenever a text gives other words than before: whatever was counted in the old ones is void
+VERSION = 2  # raised when a text gives other words than before: counts made with the old words are invalid
 
 # UAX 29 breaks between all characters of these; the second class is Thai, Lao, Khmer, Myanmar and their relatives.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Line_Break=Complex_Context}"
 KATAKANA = r"\p{Word_Break=Katakana}"
 
-# Symbols and numbers that NFKC would melt into their neighbours: ™ ℃ ㎏ ① ½ ¹. UAX 29 sets each apart.
+# Symbols and numbers that NFKC would join to their neighbours: ™ ℃ ㎏ ① ½ ¹. UAX 29 sets each apart.
 # A power or a footnote of several digits is one number, subscripts stay with their word.
 _SET_APART = regex.compile(
     r"[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+|[[\p{So}\p{Sm}\p{Sk}\p{No}]--[\u2080-\u2089]--\p{ASCII}]", regex.V1
 )
-# What is not shown (but for the zero-width space, which parts words), what only stretches a word, and the points of
-# Hebrew and vowel signs of Arabic, which readers leave out of a query.
+# Invisible characters (except the zero-width space, which separates words), characters that only stretch a word, and
+# the points of Hebrew and vowel signs of Arabic, which people leave out of a query.
 _REMOVED = regex.compile(
     r"[[\p{Default_Ignorable_Code_Point}\p{Word_Break=Format}\u0640\u07fa"
     r"\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0610-\u061A\u064B-\u065F\u0670]--\u200b]",
@@ -61,7 +62,7 @@ def words(text: str, turkish: bool = False) -> list[str]:
 
 
 def fold(text: str, turkish: bool = False) -> str:
-    """The text as its words are read: without what is not shown, in plain forms, in lower case, parted by spaces."""
+    """The text before splitting: without invisible characters, in plain forms, in lower case, separated by spaces."""
     plain = unicodedata.normalize("NFKC", text)
     if plain != text:
         plain = unicodedata.normalize("NFKC", _SET_APART.sub(r" \g<0> ", text))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from data.encoders import Encoder, Vectors
-from data.encoders.forms import EXACT, loss_rank
+from data.encoders.forms import REFERENCE, loss_rank
 from data.errors import InputError
 from data.passages.sampling import PassageSample
 from evaluation.ranking import evaluate_ranking
@@ -97,18 +97,18 @@ def measure_forms(
     vectors = {name: encoder.encode(passages.texts) for name, encoder in forms.items()}
     asked = {name: encoder.encode_queries(list(questions.texts.values())) for name, encoder in forms.items()}
     figures: dict[str, FormFigures] = {}
-    exact_ndcg = _ndcg(vectors[EXACT], asked[EXACT], passages.documents, questions)
+    exact_ndcg = _ndcg(vectors[REFERENCE], asked[REFERENCE], passages.documents, questions)
     for name in sorted(forms, key=loss_rank):  # each is judged against all that lose less
         if not (np.isfinite(vectors[name]).all() and np.isfinite(asked[name]).all()):
             figures[name] = FormFigures(form=name, accepted=False, reason="gives vectors that are no numbers")
             continue
-        same = [(vectors[name] * vectors[EXACT]).sum(axis=1), (asked[name] * asked[EXACT]).sum(axis=1)]
+        same = [(vectors[name] * vectors[REFERENCE]).sum(axis=1), (asked[name] * asked[REFERENCE]).sum(axis=1)]
         cosine = np.concatenate(same)
         ndcg = _ndcg(vectors[name], asked[name], passages.documents, questions)
         measured = FormFigures(
             form=name,
             documents_per_s=round(speeds[name], 2),
-            speedup=round(speeds[name] / speeds[EXACT], 3),
+            speedup=round(speeds[name] / speeds[REFERENCE], 3),
             cosine_min=round(float(cosine.min()), 6),
             cosine_mean=round(float(cosine.mean()), 6),
             ndcg_at_10=None if ndcg is None else round(ndcg, 5),
@@ -145,7 +145,7 @@ def refusal(verdict: FormFigures, tolerance: float) -> InputError:
 
 def _judge(measured: FormFigures, tolerance: float, accepted: Sequence[FormFigures]) -> tuple[bool, str]:
     """Whether a form may be used, and why."""
-    if measured.form == EXACT:
+    if measured.form == REFERENCE:
         return True, "the measure of the others"
     if measured.ndcg_loss is not None:
         if measured.ndcg_loss > tolerance:

@@ -7,10 +7,11 @@ from data.artifacts import StageConfig, StageResult
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
 from data.encoders.config import EncoderConfig
-from data.encoders.exact import exact_form
 from data.encoders.files import contents
+from data.encoders.reference import reference_form
 from data.errors import StageAbsent
 from data.passages.config import ChunkConfig
+from data.spread import Runner, on_ray
 from ray_apps.plan import Inputs, Plan, Stage
 
 
@@ -52,14 +53,22 @@ class ChunkResult(StageResult):
     parents: int | None = None
 
 
-def _embed_sentences(config: SentencesConfig, inputs: Inputs, out: Path) -> SentencesResult:
+def embed_sentences(config: SentencesConfig, inputs: Inputs, out: Path, runner: Runner = on_ray) -> SentencesResult:
+    """Write the sentences of every document and embed them; the stage ``sentences``.
+
+    Args:
+        config: how documents are cut, and the encoder.
+        inputs: ``documents``.
+        out: the artifact's folder.
+        runner: spreads the work.
+    """
     from data.embedding.fallback import embed_chain
     from data.passages.chunk_semantic import write_sentences
 
     count = write_sentences(inputs["documents"].path / "documents", config.chunk, out)
     if not count:
         return SentencesResult(sentences=0)
-    made: dict[str, Any] = embed_chain(out / "passages", config.encoder, config.embed, out, config.cache)
+    made: dict[str, Any] = embed_chain(out / "passages", config.encoder, config.embed, out, config.cache, runner)
     kept = {key: made[key] for key in ("encoder", "link", "fallbacks")}
     return SentencesResult(sentences=count, copied_sentences=made.get("copied_passages", 0), **kept)
 
@@ -97,15 +106,15 @@ def _needs(plan: Plan) -> dict[str, str]:
 
 def _sentences_config(plan: Plan) -> SentencesConfig:
     embed = plan.run.embed.model_copy(update={"storage": "float32"})  # rounded vectors are neither kept nor cut by
-    cache = plan.run.cache.at(plan.run.workspace)
-    return SentencesConfig(chunk=plan.run.chunk, encoder=exact_form(plan.run.encoder), embed=embed, cache=cache)
+    cache = plan.run.cache.in_workspace(plan.run.workspace)
+    return SentencesConfig(chunk=plan.run.chunk, encoder=reference_form(plan.run.encoder), embed=embed, cache=cache)
 
 
 SENTENCES = Stage(
     name="sentences",
     result=SentencesResult,
     config=_sentences_config,
-    make=_embed_sentences,
+    make=embed_sentences,
     needs=lambda plan: {"documents": plan.documents},
     wanted=lambda plan: plan.run.chunk.strategy == "semantic",
     absent=_not_semantic,
@@ -117,7 +126,7 @@ CHUNK = Stage(
     name="chunk",
     result=ChunkResult,
     config=lambda plan: CutConfig(
-        chunk=plan.run.chunk, encoder=exact_form(plan.run.encoder) if plan.run.chunk.strategy == "fixed" else None
+        chunk=plan.run.chunk, encoder=reference_form(plan.run.encoder) if plan.run.chunk.strategy == "fixed" else None
     ),
     make=_cut,
     needs=_needs,

@@ -62,7 +62,9 @@ def _needs(plan: Plan) -> Mapping[str, str]:
 
 
 def _config(plan: Plan) -> VectorsConfig:
-    return VectorsConfig(encoder=plan.encoder, embed=plan.run.embed, cache=plan.run.cache.at(plan.run.workspace))
+    return VectorsConfig(
+        encoder=plan.encoder, embed=plan.run.embed, cache=plan.run.cache.in_workspace(plan.run.workspace)
+    )
 
 
 def _check(config: VectorsConfig) -> None:

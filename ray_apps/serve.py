@@ -52,7 +52,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         discovered=proposals.path / "links" if proposals.done else None,
         encoder=usable_encoder(plan),
         serve=run.serve,
-        cache=run.cache.at(run.workspace),
+        cache=run.cache.in_workspace(run.workspace),
     )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     name, stopped = f"catena-{run.name}", threading.Event()

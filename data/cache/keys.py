@@ -1,4 +1,4 @@
-"""What a vector is kept under: the encoder's fingerprint and a hash of the text."""
+"""Keys of cached vectors: the encoder's fingerprint and a hash of the text."""
 
 import hashlib
 import unicodedata
@@ -28,7 +28,7 @@ def normalise(text: str, fold_case: bool = False) -> str:
 
 
 def text_hashes(texts: Sequence[str]) -> Hashes:
-    """BLAKE2b of each text as it stands, uint8 of shape (n, 16); lone surrogates are hashed like other characters."""
+    """BLAKE2b of each text, unchanged, uint8 of shape (n, 16); lone surrogates are hashed like other characters."""
     digests = [
         hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest() for text in texts
     ]
@@ -36,7 +36,7 @@ def text_hashes(texts: Sequence[str]) -> Hashes:
 
 
 def cache_keys(kind: Kind, fingerprint: str, hashes: Hashes) -> list[bytes]:
-    """Keys of texts: another encoder, or a new version of one, finds nothing of what the former left.
+    """Keys of texts: they differ for another encoder, or a new version of one.
 
     Args:
         kind: queries and documents are kept apart: they differ in lifetime and in precision.

@@ -16,14 +16,14 @@ ENTRY_BYTES = 320  # measured: key, its place in the order, number of the row, t
 class MemoryTier:
     """Keeps what was used last within a bound in bytes; each key costs the same, however full it is (LRU, O(1)).
 
-    Vectors stand in one array, so that a batch is one copy. Pages of it that nothing was written to take no memory.
+    All vectors are in one array, so that a batch is one copy. Pages of it that nothing was written to use no memory.
 
     Args:
         megabytes: bound, vectors and what is kept beside them together.
         dim: of the vectors.
         ttl_s: how long an entry lives, in seconds.
         dtype: float32 or float16.
-        clock: tells the time in seconds.
+        clock: returns the time in seconds.
     """
 
     name = "memory"
@@ -77,7 +77,7 @@ class MemoryTier:
             self._ends[rows] = self._clock() + self._ttl_s
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all entries."""
         with self._lock:
             for key in list(self._rows):
                 self._drop(key)

@@ -1,4 +1,4 @@
-"""What the tiers did, as Ray's metrics: ``ray_catena_cache_lookups`` and its like on the dashboard."""
+"""Counts of the cache's tiers, as Ray's metrics: ``ray_catena_cache_lookups`` and its like on the dashboard."""
 
 import sys
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class CacheMetrics:
         for tier, counted in counts.items():
             for what, keys in counted:
                 if what not in self._counters:
-                    name, told = f"catena_cache_{what}", f"vectors: {what} of a tier of the cache"
-                    self._counters[what] = Counter(name, description=told, tag_keys=("tier", "kind"))
+                    name, description = f"catena_cache_{what}", f"vectors: {what} of a tier of the cache"
+                    self._counters[what] = Counter(name, description=description, tag_keys=("tier", "kind"))
                 if keys:
                     self._counters[what].inc(keys, tags={"tier": tier, "kind": self._kind})

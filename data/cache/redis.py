@@ -1,4 +1,4 @@
-"""The tier in Redis: vectors as raw bytes, asked and sent in batches, done without when it is down or slow."""
+"""The tier in Redis: vectors as raw bytes, read and written in batches, skipped when Redis is down or slow."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ class Breaker:
     one request is tried.
 
     Args:
-        clock: tells the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,7 +58,7 @@ class RedisTier:
     """Vectors on a Redis server.
 
     A value is 14 bytes of header (version, bytes a number, dim, tokens read, tokens cut off; little-endian) and the
-    vector's numbers. A value of another form is taken for absent.
+    vector's numbers. A value in another form counts as absent.
 
     Args:
         client: connected by ``connect``.
@@ -160,7 +160,7 @@ def connect(url: str, timeout_ms: int) -> "Redis":
 
 
 def check(url: str, timeout_ms: int) -> None:
-    """Ask a server once before a job begins: one that is down is done without, one that refuses is a user's mistake.
+    """Ask a server once before a job begins: one that is down is skipped, one that refuses the password is an error.
 
     Raises:
         InputError: if it refuses the password, or wants one.

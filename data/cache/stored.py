@@ -26,7 +26,6 @@ Numbers = npt.NDArray[np.uint64]
 FOLDER = "text_hashes"
 _FILES = ("head", "tail", "place")  # first and last 8 bytes of the hash; partition << 32 | row
 _BUCKET_BITS = 12
-_CHUNK = 2**20
 
 
 def write_index(out: Path) -> None:
@@ -82,7 +81,7 @@ class HashIndex:
 
 
 def open_indexes(artifacts: Sequence[Path]) -> list[HashIndex]:
-    """The indexes of those artifacts that are still there; the others are told of."""
+    """The indexes of those artifacts that still exist; a missing one is logged."""
     opened = []
     for artifact in artifacts:
         try:
@@ -95,7 +94,7 @@ def open_indexes(artifacts: Sequence[Path]) -> list[HashIndex]:
 class StoredTier:
     """Copies vectors out of earlier artifacts; nothing is written to them.
 
-    What of an artifact cannot be read any more, all of it or a partition, is done without, and counted.
+    An artifact or a partition that cannot be read any more is skipped and counted.
 
     Only float32 of the encoder's own dimension is taken: what was reduced or rounded is not the encoder's vector.
 
@@ -130,7 +129,7 @@ class StoredTier:
                 whole.vectors[rows], whole.tokens[rows], found[rows] = entries.vectors, entries.tokens, True
         if not self._all:
             self.counts.degraded += int(np.count_nonzero(~found))
-        return whole.at(found), found
+        return whole.select(found), found
 
     def put_many(self, keys: Sequence[bytes], entries: Entries) -> None:
         """Nothing: a finished artifact does not change."""
@@ -210,7 +209,7 @@ def _create(artifact: Path, name: str, rows: int) -> "np.memmap[tuple[int], np.d
     """A file of its whole size on disk: where a map has no block for a page, writing to it is a bus error.
 
     Raises:
-        OSError: if the disk has no room for it, where the system can tell beforehand.
+        OSError: if the disk has no room for it and the system reports that beforehand.
     """
     path = _file(artifact, name)
     opened = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint64, shape=(rows,))

@@ -1,1 +1,1 @@
-"""Passages to vectors on Ray Data: actors, their pool, fallbacks, reduction, token vectors."""
+"""Passages to vectors: workers, their pool, fallbacks, reduction, token vectors."""

@@ -1,8 +1,7 @@
-"""One actor of the embedding: it holds an encoder and turns partitions of passages into partitions of vectors."""
+"""One worker of the embedding: it holds an encoder and turns partitions of passages into partitions of vectors."""
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from data.vectors.table import Partition, describe, write_vectors
 
 
 class Embedded(BaseModel):
-    """A partition that an actor made: what stands in it, and what it took."""
+    """A partition of vectors that a worker made: its contents, and what making it took."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,13 +29,13 @@ class Embedded(BaseModel):
     padding_share: float
     oom_retries: int
     cache: dict[str, TierCounts]  # by tier
-    ready_at: float  # when the actor's encoder was loaded; seconds since the epoch, as the next two
+    ready_at: float  # when the worker's encoder was loaded; seconds since the epoch, as the next two
     started_at: float
     finished_at: float
 
 
 class EmbedPartition:
-    """One actor of the pool: loads the encoder once, then embeds partitions.
+    """One worker of the pool: loads the encoder once, then embeds partitions.
 
     The encoder is loaded by the first partition rather than by the constructor: an actor that is killed while it loads
     is then replaced like any other, and a fault of the encoder is reported once.
@@ -73,16 +72,12 @@ class EmbedPartition:
     def _encoder(self) -> Encoder:
         encoder = load_encoder(self._config, self._batch_tokens, self._cores)
         self._ready_at = time.time()
-        return self._cache.around(encoder) if self._cache else encoder
+        return self._cache.wrap(encoder) if self._cache else encoder
 
-    def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Embed the partitions at some paths; returns one JSON document for each."""
-        return {"embedded": [self.embed(Path(path)).model_dump_json() for path in batch["path"]]}
+    def __call__(self, passages: Path) -> Embedded:
+        """Embed one partition of passages and write its vectors, unless they exist.
 
-    def embed(self, passages: Path) -> Embedded:
-        """Embed one partition of passages and write its vectors, unless they are there already.
-
-        They are where an actor died after it wrote and before its answer arrived.
+        They exist where an actor died after writing them and before its answer arrived.
         """
         encoder = self._encoder
         started_at = time.time()

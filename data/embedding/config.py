@@ -8,7 +8,7 @@ from data.artifacts import StageConfig
 from data.encoders.config import BATCH_TOKENS
 from data.vectors.quantise import Storage
 
-CORES_PER_ACTOR = 8  # beyond that, Python between the matrix products holds the cores up
+CORES_PER_ACTOR = 8  # with more, Python code between the matrix products leaves cores idle
 TOKEN_PROJECTION = "token_projection.safetensors"  # its name in the late stage's artifact, and in the index's
 
 

@@ -1,7 +1,7 @@
-"""Passages to vectors on Ray Data: a pool of actors, each with an encoder, takes partitions until all are done.
+"""Passages to vectors: a pool of workers, each with an encoder, takes partitions until all are done.
 
-The ledger of the work is the folder itself: a partition of vectors bears the name of its partition of passages and
-appears under it whole or not at all. A job that was killed finds what is done by name and goes on with the rest.
+The folder itself records the progress: a partition of vectors has the name of its partition of passages and is
+complete or absent. A job that was killed finds finished partitions by name and continues with the rest.
 """
 
 import logging
@@ -13,15 +13,16 @@ from typing import Any
 from data.cache import CacheConfig, sum_counts
 from data.cache.job import document_cache, report
 from data.cache.stored import write_index
-from data.embedding import pool
 from data.embedding.actor import Embedded
 from data.embedding.config import EmbedConfig
+from data.embedding.pool import embed_partitions
 from data.embedding.progress import tracked_partitions
 from data.encoders import check_model
 from data.encoders.config import SingleEncoder
 from data.encoders.transformer.token_fit import token_fit
 from data.partitions import count_rows, left_to_do, partitions
 from data.passages.sampling import sampled_texts
+from data.spread import Runner, on_ray
 from data.vectors.table import Partition, count_documents, describe, write_manifest
 
 logger = logging.getLogger("catena")
@@ -30,9 +31,14 @@ NO_CACHE = CacheConfig(memory_mb=0)
 
 
 def embed(
-    passages: Path, encoder: SingleEncoder, config: EmbedConfig, out: Path, cache: CacheConfig = NO_CACHE
+    passages: Path,
+    encoder: SingleEncoder,
+    config: EmbedConfig,
+    out: Path,
+    cache: CacheConfig = NO_CACHE,
+    runner: Runner = on_ray,
 ) -> dict[str, Any]:
-    """Embed every passage; partitions that are done are kept. Ray is connected by the caller.
+    """Embed every passage; partitions that are done are kept.
 
     Args:
         passages: the passages table.
@@ -42,6 +48,7 @@ def embed(
             ``vector`` as a list of ``dim`` floats of unit length, ``tokens``, ``dropped``, ``text_hash``), an index of
             the hashes, and ``manifest.json``, last.
         cache: whether vectors may come from elsewhere than the encoder.
+        runner: spreads the work.
 
     Returns:
         ``documents``, ``passages``, ``tokens``, ``truncated`` (passages longer than the encoder reads),
@@ -68,7 +75,8 @@ def embed(
     if 0 < before < total:
         logger.info("embed: %d of %d passages are done, going on with the rest", before, total)
     with document_cache(cache, out) as shared:
-        for done in tracked_partitions(pool.run(todo, encoder, config, vectors, shared), total, before):
+        embedded = embed_partitions(todo, encoder, config, vectors, shared, runner)
+        for done in tracked_partitions(embedded, total, before):
             if not made and not kept:
                 logger.info("embed: %s", _computed_in(done.partition))
             made.append(done)

@@ -1,10 +1,10 @@
-"""Passages to the vectors of their tokens, on Ray Data; resumed by its files, as ``data.embedding.embed`` is."""
+"""Passages to the vectors of their tokens; resumed by its files, as ``data.embedding.embed`` is."""
 
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.embedding.config import TOKEN_PROJECTION, EmbedConfig, LateConfig
-from data.embedding.pool import over_partitions, reserve
+from data.embedding.pool import reserve
 from data.encoders import load_encoder
 from data.encoders.chain import encoder_of_vectors
 from data.encoders.config import EncoderConfig, SingleEncoder
@@ -22,6 +22,7 @@ from data.errors import InputError
 from data.partitions import count_rows, left_to_do, partitions
 from data.passages.sampling import sample_passages
 from data.passages.text import passage_texts
+from data.spread import Pool, Runner, on_ray
 from data.vectors.multivectors import multivector_table, write_multivectors
 from data.vectors.projection import Projection, fit_pca, random_projection
 from data.vectors.quantise import check_dim
@@ -32,7 +33,7 @@ WINDOW = 512  # passages sorted by length and held at once: their token vectors 
 
 
 class LatePartition:
-    """One actor of the pool: loads encoder and projection with its first partition, then makes multivectors.
+    """One worker of the pool: loads encoder and projection with its first partition, then makes multivectors.
 
     Args:
         encoder: which encoder, of the fingerprint that made the run's vectors.
@@ -52,13 +53,8 @@ class LatePartition:
         loaded = load_encoder(self._encoder, self._batch_tokens, self._cores)
         return TokenEncoder(loaded, self._config.max_tokens, Projection.load(self._out / TOKEN_PROJECTION))
 
-    def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-        """Make the partitions at some paths; returns the passages of each, and how often memory ran out over it."""
-        passages, retries = zip(*(self.embed(Path(path)) for path in batch["path"]), strict=True)
-        return {"passages": list(passages), "oom_retries": list(retries)}
-
-    def embed(self, passages: Path) -> tuple[int, int]:
-        """Make one partition, unless it is there already: its number of passages, and how often memory ran out."""
+    def __call__(self, passages: Path) -> tuple[int, int]:
+        """Make one partition, unless it exists; returns its number of passages, and how often memory ran out."""
         self._retries = 0
         rows = pq.read_table(passages, columns=["id", "document_id", "title", "text"])
         path = self._out / "multivectors" / passages.name
@@ -74,9 +70,15 @@ class LatePartition:
 
 
 def embed_tokens(
-    passages: Path, embedded: Path, encoder: EncoderConfig, config: LateConfig, spread: EmbedConfig, out: Path
+    passages: Path,
+    embedded: Path,
+    encoder: EncoderConfig,
+    config: LateConfig,
+    spread: EmbedConfig,
+    out: Path,
+    runner: Runner = on_ray,
 ) -> dict[str, Any]:
-    """Make the multivectors of every passage; partitions that are done are kept. Ray is connected by the caller.
+    """Make the multivectors of every passage; partitions that are done are kept.
 
     Args:
         passages: the passages table.
@@ -86,6 +88,7 @@ def embed_tokens(
         spread: how the work is spread, as the embedding's.
         out: the artifact's folder: gets ``token_projection.safetensors``, ``multivectors/``, partitioned like the
             passages, and ``manifest.json``, last.
+        runner: spreads the work.
 
     Returns:
         ``passages``, ``kept_passages``, ``tokens``, ``oom_retries`` (batches of this run that did not fit in
@@ -103,7 +106,7 @@ def embed_tokens(
     todo = left_to_do(passages, folder)
     kept = count_rows(folder)
     started = time.perf_counter()
-    made, retries = _run(todo, made_by, config, spread, out)
+    made, retries = _run(todo, made_by, config, spread, out, runner)
     seconds = time.perf_counter() - started
     files = partitions(folder)
     rows = count_rows(folder)
@@ -122,26 +125,27 @@ def embed_tokens(
 
 
 def _run(
-    todo: Sequence[Path], encoder: SingleEncoder, config: LateConfig, spread: EmbedConfig, out: Path
+    todo: Sequence[Path], encoder: SingleEncoder, config: LateConfig, spread: EmbedConfig, out: Path, runner: Runner
 ) -> tuple[int, int]:
-    """Fit the projection where it is missing, then make partitions on Ray Data.
+    """Fit the projection where it is missing, then make partitions.
 
     Returns:
         passages, and how often memory ran out over them.
     """
     if not todo:
         return 0, 0
-    import ray
-
-    pool, encoder = reserve(encoder, spread, len(todo))
-    if not (out / TOKEN_PROJECTION).exists():
-        fit = ray.remote(fit_projection).options(num_cpus=pool.cores, num_gpus=pool.gpus)
-        ray.get(fit.remote(todo[0].parent, encoder, config, spread.batch_tokens, pool.cores, out))
-    made = retries = 0
+    pool, encoder = reserve(encoder, spread, len(todo), runner)
     arguments = (encoder, config, spread.batch_tokens, pool.cores, out)
-    for row in over_partitions(todo, LatePartition, arguments, pool, spread.queued):
-        made += int(row["passages"])
-        retries += int(row["oom_retries"])
+    if not (out / TOKEN_PROJECTION).exists():
+        fit = partial(fit_projection, todo[0].parent, *arguments)
+        for _ in runner.run([out], lambda: lambda _: fit(), "FitProjection", Pool(1, 1, pool.cores, pool.gpus)):
+            pass
+    made = retries = 0
+    for passages, ran_out in runner.run(
+        todo, partial(LatePartition, *arguments), LatePartition.__name__, pool, spread.queued
+    ):
+        made += passages
+        retries += ran_out
         logger.info("late: %d passages", made)
     return made, retries
 

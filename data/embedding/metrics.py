@@ -1,4 +1,4 @@
-"""What the embedding actors report to Ray's metrics, and so to its dashboard and to Prometheus."""
+"""Metrics of the embedding workers, for Ray's dashboard and Prometheus."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # upper bounds of the 
 class EmbedMetrics:
     """Passages, tokens, seconds and padding of one actor.
 
-    Ray puts ``ray_`` before the names and says by its own tags which node and worker a figure is from. Where no Ray
-    runs, what is recorded goes nowhere. A metric that fails is logged once and never ends the embedding.
+    Ray puts ``ray_`` before the names and adds tags for node and worker. Without Ray nothing is recorded. A metric that
+    fails is logged once and never ends the embedding.
     """
 
     def __init__(self) -> None:

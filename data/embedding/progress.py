@@ -9,8 +9,8 @@ from data.progress import progress
 class Rates:
     """Passages and tokens per second of this run.
 
-    They count from the first partition begun to the last one ended, so that neither the start of the actors slows them
-    nor the time that Ray Data takes to hand a partition over.
+    They are measured from the start of the first partition to the end of the last one, without the start of the
+    workers and the time that Ray Data takes to hand partitions over.
     """
 
     def __init__(self) -> None:

@@ -1,12 +1,11 @@
-"""Vectors to smaller ones on Ray Data, partition by partition: fewer dimensions, fewer bytes, and what that loses.
+"""Vectors to smaller ones, partition by partition: fewer dimensions, fewer bytes, and what that loses.
 
-The ledger is the folder, as it is for ``embed``: a partition is whole under its name or not there. The projection is
-fitted once and kept beside them.
+The folder records the progress, as for ``embed``: a partition is complete or absent. The projection is fitted once
+and kept beside them.
 """
 
 import json
-import logging
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,25 @@ from data.embedding.config import ReduceConfig
 from data.encoders.chain import copy_record
 from data.errors import InputError
 from data.partitions import left_to_do, partitions
+from data.spread import Runner, on_ray
 from data.vectors.exact_search import overlap, rescore, search
 from data.vectors.projection import PROJECTION, Projection, fit_pca, random_projection, sampled, truncation
 from data.vectors.quantise import Storage, bytes_per_vector, check_dim, encode
 from data.vectors.read import matrix
 from data.vectors.table import describe, vector_column, write_manifest, write_table
 
-logger = logging.getLogger("catena")
-
 _JUDGED, _ASKED, _NEAREST = 10_000, 200, 10  # rows and questions that recall is measured on, and neighbours of each
 
 
-def reduce(embedded: Path, config: ReduceConfig, out: Path) -> dict[str, Any]:
-    """Reduce every vector of an embedding; partitions that are done are kept. Ray is connected by the caller.
+def reduce(embedded: Path, config: ReduceConfig, out: Path, runner: Runner = on_ray) -> dict[str, Any]:
+    """Reduce every vector of an embedding; partitions that are done are kept.
 
     Args:
         embedded: the embedding stage's folder: ``vectors/`` and ``manifest.json``.
         config: dimensions and storage.
         out: gets ``projection.safetensors`` where dimensions are lost, ``vectors/`` with the rows of the embedding, and
             ``manifest.json``, last. The fingerprint is the encoder's, or the projection's where there is one.
+        runner: spreads the work.
 
     Returns:
         ``passages``, ``kept_passages``, ``method``, ``dim``, ``storage``, ``bytes_per_vector`` (before compression),
@@ -59,7 +58,9 @@ def reduce(embedded: Path, config: ReduceConfig, out: Path) -> dict[str, Any]:
     vectors = out / "vectors"
     todo = left_to_do(embedded / "vectors", vectors)
     kept = sum(pq.read_metadata(path).num_rows for path in partitions(vectors))
-    _run(todo, projection, config.storage, vectors)
+    worker = ReducePartition(projection, config.storage, vectors)
+    for _ in runner.run(todo, lambda: worker, ReducePartition.__name__):
+        pass
     whole = [describe(path) for path in partitions(vectors)]
     copy_record(embedded, out)
     write_manifest(whole, out)
@@ -77,7 +78,7 @@ def reduce(embedded: Path, config: ReduceConfig, out: Path) -> dict[str, Any]:
 
 
 def _projection(vectors: Path, manifest: dict[str, Any], config: ReduceConfig, path: Path) -> Projection | None:
-    """The one that an interrupted run left, or a new one, saved; None where dimensions stay as they are."""
+    """The projection of an interrupted run, or a new one, saved; None where the dimensions stay."""
     if config.dim is None:
         return None
     if not path.exists():
@@ -92,35 +93,34 @@ def _projection(vectors: Path, manifest: dict[str, Any], config: ReduceConfig, p
     return Projection.load(path)
 
 
-def _run(todo: Sequence[Path], projection: Projection | None, storage: Storage, vectors: Path) -> None:
-    if not todo:
-        return
-    import ray
+@dataclass(frozen=True)
+class ReducePartition:
+    """One worker: copies partitions with smaller vectors; every other column and the encoder's figures stay.
 
-    def work(batch: dict[str, Any]) -> dict[str, Any]:
-        for path in batch["path"]:
-            reduce_partition(Path(path), projection, storage, vectors / Path(path).name)
-        return batch
+    Args:
+        projection: to fewer dimensions; None where they stay.
+        storage: of the smaller vectors.
+        vectors: folder that partitions are written to.
+    """
 
-    paths = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo))
-    for _ in paths.map_batches(work, batch_size=1).iter_rows():
-        pass
+    projection: Projection | None
+    storage: Storage
+    vectors: Path
 
-
-def reduce_partition(source: Path, projection: Projection | None, storage: Storage, out: Path) -> None:
-    """Write one partition anew with smaller vectors; every other column and the encoder's figures stay."""
-    table = pq.read_table(source)
-    full = matrix(table)
-    field, column = vector_column(full if projection is None else projection(full), storage)
-    made_by = dict(table.schema.metadata or {})
-    if projection is not None:
-        made_by[b"encoder"] = projection.fingerprint.encode()
-    smaller = table.set_column(table.schema.get_field_index("vector"), field, column)
-    write_table(smaller.replace_schema_metadata(made_by), out)
+    def __call__(self, source: Path) -> None:
+        """Write one partition under the name that it has in the embedding."""
+        table = pq.read_table(source)
+        full = matrix(table)
+        field, column = vector_column(full if self.projection is None else self.projection(full), self.storage)
+        made_by = dict(table.schema.metadata or {})
+        if self.projection is not None:
+            made_by[b"encoder"] = self.projection.fingerprint.encode()
+        smaller = table.set_column(table.schema.get_field_index("vector"), field, column)
+        write_table(smaller.replace_schema_metadata(made_by), self.vectors / source.name)
 
 
 def _recall(vectors: Path, projection: Projection | None, config: ReduceConfig) -> dict[str, float]:
-    """Share of the nearest passages that smaller vectors find too; nothing where there are too few of them."""
+    """Share of the nearest passages that smaller vectors find too; empty where there are too few of them."""
     full = np.concatenate(list(sampled(vectors, _JUDGED, config.seed)) or [np.empty((0, 1), np.float32)])
     asked, searched = full[:_ASKED], full[_ASKED:]
     if len(searched) <= _NEAREST:

@@ -1,8 +1,8 @@
-"""Text to vectors, the same in batch and online: ``load_encoder`` is the one way in.
+"""Text to vectors, the same in batch and online: ``load_encoder`` loads every kind of encoder.
 
-``transformer`` runs sentence-transformers models on batches by padded token area, ``onnx`` runs what is exported of
-one, ``endpoint`` asks a server, ``hashed`` needs no model, ``plugin`` takes an encoder of the user's own. ``ensemble``
-makes one encoder of several, ``chain`` goes on with the next where one is unavailable. ``config`` has the keys of all.
+``transformer`` runs sentence-transformers models on batches by padded token area, ``onnx`` runs exported models,
+``endpoint`` calls a server, ``hashed`` needs no model, ``plugin`` wraps a custom encoder. ``ensemble`` makes one
+encoder of several, ``chain`` uses the next encoder where one is unavailable. ``config`` has the keys of all.
 """
 
 import logging
@@ -44,7 +44,7 @@ class Encoded:
         tokens: int32 of shape (n,), tokens read of each text, special tokens included.
         padding_share: share of the computed token positions that were padding.
         dropped: int32 of shape (n,), tokens cut off each text that was longer than the model reads, estimated for
-            texts far beyond that; empty where the encoder does not tell.
+            texts far beyond that; empty where the encoder does not count them.
         oom_retries: how many times a batch did not fit in memory and was computed in halves, or on the CPU.
     """
 
@@ -81,7 +81,7 @@ class Encoder(Protocol):
 
 
 def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, threads: int | None = None) -> Encoder:
-    """Load the encoder of a run; says in one line which precision it chose and why.
+    """Load the encoder of a run; logs in one line which precision it chose and why.
 
     Args:
         config: which encoder; of a chain the first alternative that is available is loaded.
@@ -92,7 +92,7 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
         InputError: if there is no such model or device, bf16 or fp16 is asked for and fails its check, our vectors are
             not those of the model's own ``encode``, or another fingerprint is expected.
         EncoderUnavailable: if a server does not answer, none of the chain's encoders is available, or the precision of
-            vectors that are there is not as good as fp32 here.
+            existing vectors is not as good as fp32 here.
     """
     if isinstance(config, ChainConfig):
         from data.encoders.chain import load_first
@@ -103,7 +103,7 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
         raise InputError(
             f"{config.label} is the encoder {encoder.fingerprint}, and {config.fingerprint} is expected: "
             "their vectors cannot be compared",
-            "Use the encoder, model file and precision that made the vectors, or embed anew.",
+            "Use the encoder, model file and precision that made the vectors, or embed again.",
         )
     return encoder
 
@@ -158,7 +158,7 @@ def check_model(config: EncoderConfig) -> None:
                 from data.encoders.transformer.models import find_model
 
                 if not Path(find_model(encoder.model)).is_dir():
-                    logger.info("encoder: %s is no folder here; the Hugging Face hub is asked for it", encoder.model)
+                    logger.info("encoder: %s is not a folder; it is looked up on the Hugging Face hub", encoder.model)
 
 
 def _check_file(key: str, file: Path | None, command: str) -> None:

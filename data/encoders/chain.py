@@ -1,7 +1,7 @@
 """A chain of encoders: which of its alternatives is available, and which one an index or vectors belong to.
 
 Vectors of two encoders are never mixed. So a chain is a choice at the start; once there are vectors, only the encoder
-that made them may go on, on whatever device, and an index is asked by the encoder that built it alone.
+that made them may continue, on any device, and only the encoder that built an index may query it.
 """
 
 import json
@@ -53,14 +53,14 @@ def load_first(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, threads:
 
 
 def load_again(config: EncoderConfig, fingerprint: str, precision: str, made_by: int = 0) -> Encoder:
-    """Load the encoder that built an index, whatever else is available.
+    """Load the encoder that built an index, and no other.
 
     Args:
         config: the encoder with its alternatives.
         fingerprint: of the encoder that made the vectors.
         precision: what it computed in, for alternatives that leave the choice.
-        made_by: its place among the alternatives when it made them; the others are tried after it, for run files
-            get edited.
+        made_by: its position among the alternatives when it made them; the others are tried after it, as the run file
+            may have been edited.
 
     Raises:
         InputError: if no alternative made the vectors.
@@ -90,7 +90,7 @@ def load_again(config: EncoderConfig, fingerprint: str, precision: str, made_by:
 
 
 def encoder_of_vectors(embedded: Path, config: EncoderConfig) -> SingleEncoder:
-    """The alternative that made an embedding's vectors, computing as it did, with the fingerprint that it must have.
+    """The alternative that made an embedding's vectors, with their precision and the fingerprint that it must have.
 
     Args:
         embedded: the embedding stage's folder.
@@ -103,20 +103,20 @@ def encoder_of_vectors(embedded: Path, config: EncoderConfig) -> SingleEncoder:
 
 
 def computing_as(config: SingleEncoder, precision: str) -> SingleEncoder:
-    """The encoder bound to the precision of vectors that were made, where it leaves the choice.
+    """The encoder with the precision of existing vectors, where its config leaves the precision open.
 
-    Being slower than fp32 does not keep it from going on with them; being another encoder does.
+    It keeps that precision even where fp32 would be faster here.
 
     Args:
         config: one alternative.
-        precision: what the vectors say: one word, or one for each member of an ensemble, joined by ``+``.
+        precision: of the vectors: one word, or one for each member of an ensemble, joined by ``+``.
     """
     bound: SingleEncoder = config.with_precision_of(iter(precision.split("+")))
     return bound
 
 
 def same_encoder_elsewhere(chain: Sequence[SingleEncoder], failed: Sequence[int], precision: str) -> int | None:
-    """Place of the alternative that may go on with vectors which the last of ``failed`` began; None without one.
+    """Position of an alternative that may continue the vectors of the last of ``failed``; None where there is none.
 
     It is the same encoder on another device, or another server of the same model.
     """
@@ -126,7 +126,7 @@ def same_encoder_elsewhere(chain: Sequence[SingleEncoder], failed: Sequence[int]
 
 
 def all_unavailable(reasons: Sequence[InputError]) -> EncoderUnavailable:
-    """The error where every alternative has failed, with the reason of each."""
+    """The error to raise when every alternative has failed, with the reason of each."""
     return EncoderUnavailable(
         "; ".join(error.problem for error in reasons),
         reasons[-1].remedy if len(reasons) == 1 else "Repair one of them.",
@@ -134,13 +134,13 @@ def all_unavailable(reasons: Sequence[InputError]) -> EncoderUnavailable:
 
 
 def recorded_alternative(embedded: Path) -> int:
-    """Place of the alternative whose vectors lie in an embedding's folder; 0 where nothing is recorded."""
+    """Position of the alternative that made the vectors in an embedding's folder; 0 where nothing is recorded."""
     record = embedded / _RECORD
     return int(json.loads(record.read_text())["link"]) if record.is_file() else 0
 
 
 def copy_record(embedded: Path, out: Path) -> None:
-    """Copy the record to a folder whose vectors are made of those of another."""
+    """Copy the record of one folder to another whose vectors are derived from it."""
     if (embedded / _RECORD).is_file():
         shutil.copyfile(embedded / _RECORD, out / _RECORD)
 

@@ -1,7 +1,7 @@
-"""What turns text to vectors, as a run file says it: one of several kinds of encoder, with ``kind`` as discriminator.
+"""The encoder in a run file: one of several kinds, with ``kind`` as discriminator.
 
-A run file need not name the kind: its keys do. ``endpoint``, ``hashed`` and ``ensemble`` are sections of kinds of
-their own, ``fallback`` makes a chain of the encoder and those in the list, ``backend: onnx`` a model on ONNX Runtime,
+A run file need not name the kind: its keys do. ``endpoint``, ``hashed`` and ``ensemble`` are sections of one kind
+each, ``fallback`` makes a chain of the encoder and those in the list, ``backend: onnx`` a model on ONNX Runtime,
 an import path in ``model`` a plug-in, and everything else a sentence-transformers model in torch.
 """
 
@@ -56,7 +56,7 @@ class EndpointEncoderConfig(OneEncoder):
         return f"{self.endpoint.model} at {self.endpoint.base_url}"
 
     def for_questions(self, timeout_s: float) -> Self:
-        """The server without retries: somebody waits for each question, and the next one is a retry in itself."""
+        """The server without retries: a user waits for each question, and the next question is a retry anyway."""
         limits = {
             key: min(timeout_s, getattr(self.endpoint, key)) for key in ("connect_timeout_s", "request_timeout_s")
         }
@@ -138,7 +138,7 @@ class EnsembleConfig(StageConfig):
     def _members_have_no_fallback(cls, keys: Any) -> Any:  # noqa: ANN401 - whatever is given
         members = keys.get("members") if isinstance(keys, Mapping) else None
         if isinstance(members, Sequence) and any(isinstance(one, Mapping) and one.get("fallback") for one in members):
-            raise ValueError("a member has no fallback of its own: give the whole ensemble one")
+            raise ValueError("a member cannot have a fallback: give the whole ensemble one")
         return keys
 
     @model_validator(mode="after")
@@ -151,7 +151,7 @@ class EnsembleConfig(StageConfig):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """As of every config, with the file's content in the place of its name."""
+        """As of every config, with the file's content instead of its name."""
         return {**super().identity(), "attention": digest(self.attention)}
 
 
@@ -176,11 +176,11 @@ class EnsembleEncoderConfig(OneEncoder):
         return self._of(member.on_cpu() for member in self.ensemble.members)
 
     def in_fp32(self) -> Self:
-        """Every member in its exact form."""
+        """Every member in its reference form."""
         return super().in_fp32()._of(member.in_fp32() for member in self.ensemble.members)
 
     def with_precision_of(self, vectors: Iterator[str]) -> Self:
-        """Every member as it computed, in their order."""
+        """Every member with its precision, in order."""
         return self._of([member.with_precision_of(vectors) for member in self.ensemble.members])
 
     def for_questions(self, timeout_s: float) -> Self:
@@ -188,7 +188,7 @@ class EnsembleEncoderConfig(OneEncoder):
         return self._of(member.for_questions(timeout_s) for member in self.ensemble.members)
 
     def files(self) -> Iterator[Path]:
-        """The learned attention; what the members read is theirs."""
+        """The file of the learned attention; members name their own files."""
         if self.ensemble.attention is not None:
             yield self.ensemble.attention
 
@@ -212,9 +212,9 @@ SingleEncoder = Annotated[
 
 
 class ChainConfig(StageConfig):
-    """An encoder and those that take its place where it is unavailable.
+    """An encoder and those that are used instead where it is unavailable.
 
-    In a run file the first one's keys stand beside ``fallback``, and so they do when this is written.
+    In a run file the keys of the first one are beside ``fallback``; this is also how a chain is written.
     """
 
     execution: ClassVar[frozenset[str]] = frozenset({"on_fallback"})
@@ -240,7 +240,7 @@ class ChainConfig(StageConfig):
     def _one_list(cls, keys: Any) -> Any:  # noqa: ANN401 - whatever is given
         chained = keys.get("fallback") if isinstance(keys, Mapping) else None
         if isinstance(chained, Sequence) and any(isinstance(one, Mapping) and one.get("fallback") for one in chained):
-            raise ValueError("fallbacks stand in one list: none has a fallback of its own")
+            raise ValueError("fallbacks are one list: none of them can have a fallback")
         return keys
 
     @model_validator(mode="after")
@@ -259,7 +259,7 @@ class ChainConfig(StageConfig):
         return {"kind": self.kind, "alternatives": [one.identity() for one in alternatives(self)]}
 
     def in_fp32(self) -> Self:
-        """Every encoder of the chain in its exact form."""
+        """Every encoder of the chain in its reference form."""
         return self.model_copy(
             update={"first": (self.first[0].in_fp32(),), "fallback": tuple(one.in_fp32() for one in self.fallback)}
         )

@@ -1,4 +1,4 @@
-"""What stands in the files that an encoder's config names: models in folders, and what `catena encoder` has written."""
+"""Digests of the files that an encoder's config names: folders of models, and files written by `catena encoder`."""
 
 import hashlib
 from pathlib import Path
@@ -10,10 +10,10 @@ BLOCKS, BLOCK = 64, 16_384  # of a file that is read in part: weights of other v
 
 
 def contents(config: EncoderConfig) -> dict[str, str]:
-    """A digest of each file or folder that an encoder and all in it name and that is there, and of code of the user's.
+    """A digest of each existing file or folder that an encoder and its parts name, and of the code of custom encoders.
 
-    An artifact is known by it: other weights under the same path make other vectors. Of a large file 64 blocks spread
-    over it are read, and its size, so that a model of gigabytes costs no time.
+    It is part of an artifact's identity: other weights under the same path make other vectors. Of a large file, 64
+    blocks spread over it and its size are read, so that a model of gigabytes costs little time.
     """
     encoders = [*encoders_in(config)]
     named = {path for encoder in encoders for path in encoder.files() if path.exists()}

@@ -16,7 +16,7 @@ from data.encoders.config import (
     TransformerConfig,
     alternatives,
 )
-from data.encoders.exact import exact_form
+from data.encoders.reference import reference_form
 from data.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("catena")
 
-EXACT = "torch fp32"
+REFERENCE = "torch fp32"
 NO_FORMS = "has no forms to compare or export"
 LOSSES = {"fp32": 0, "fp16": 1, "bf16": 1, "int8": 2}
 
 
 def loss_rank(form: str) -> int:
-    """How much accuracy a form may lose, 0 for fp32: one that may lose more has to be faster than those that lose less.
+    """Rank by how much accuracy a form may lose, 0 for fp32: a form of higher rank has to be faster than those below.
 
     Args:
         form: runtime and precision.
@@ -46,25 +46,25 @@ def form_of(config: ModelConfig) -> str:
 
 
 def model_of(config: EncoderConfig) -> TransformerConfig | OnnxConfig | None:
-    """The sentence-transformers model that an encoder is, of a chain its first; None where it is none."""
+    """The sentence-transformers model of an encoder, in a chain that of its first; None for other kinds."""
     first = alternatives(config)[0]
     return first if isinstance(first, TransformerConfig | OnnxConfig) else None
 
 
 def need_model(config: EncoderConfig, otherwise: str) -> TransformerConfig | OnnxConfig:
-    """The sentence-transformers model that an encoder is, of a chain its first.
+    """The sentence-transformers model of an encoder, in a chain that of its first.
 
     Args:
         config: the run's encoder.
-        otherwise: what the message says of one that is none.
+        otherwise: the message about an encoder that is not such a model.
 
     Raises:
-        InputError: if the encoder is one of the user's own, or no model at all.
+        InputError: if the encoder is a custom one, or not a model at all.
     """
     model, first = model_of(config), alternatives(config)[0]
     if model is None:
         key = "model" if isinstance(first, PluginConfig) else first.kind
-        what = f"{first.label} is an encoder of your own: it" if key == "model" else first.label
+        what = f"{first.label} is a custom encoder: it" if key == "model" else first.label
         raise InputError(f"encoder.{key}: {what} {otherwise}", "Name a sentence-transformers model in encoder.model.")
     return model
 
@@ -94,12 +94,12 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     """The forms this machine can compute, those that lose least first.
 
     Raises:
-        InputError: if the encoder is one of the user's own, or no model at all.
+        InputError: if the encoder is a custom one, or not a model at all.
     """
     from data.encoders.transformer.precision import bf16_in_hardware
 
     device = device_of(need_model(config, NO_FORMS))
-    forms = [EXACT]
+    forms = [REFERENCE]
     if bf16_in_hardware(device):
         forms.append("torch bf16")
     if device.startswith("cuda"):
@@ -111,7 +111,7 @@ def available_forms(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(sorted(forms, key=loss_rank))
 
 
-def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
+def reference_encoder(config: EncoderConfig) -> "SentenceEncoder":
     """The encoder by itself loaded in fp32, in torch, on a CPU.
 
     Raises:
@@ -119,6 +119,6 @@ def exact_encoder(config: EncoderConfig) -> "SentenceEncoder":
     """
     from data.encoders.transformer.encoder import SentenceEncoder
 
-    encoder = load_encoder(alternatives(exact_form(config))[0].on_cpu())
+    encoder = load_encoder(alternatives(reference_form(config))[0].on_cpu())
     assert isinstance(encoder, SentenceEncoder)
     return encoder

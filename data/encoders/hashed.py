@@ -54,7 +54,7 @@ class Idf:
         return cls(terms, weights, float(1 + np.log(1 + count)))
 
     def save(self, path: Path, language: str) -> None:
-        """Write as safetensors, whole or not at all."""
+        """Write as safetensors; the file is complete or absent."""
         from safetensors.numpy import save_file
 
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class Idf:
             raise InputError(
                 f"encoder.hashed.idf: {path} was fitted for language {counted_in.get('language')}, words "
                 f"{counted_in.get('words', 1)}; the encoder has language {language}, words {VERSION}",
-                "Make it anew with `catena encoder idf RUN.yaml`.",
+                "Make it again with `catena encoder idf RUN.yaml`.",
             )
         return read
 
@@ -95,7 +95,7 @@ class Idf:
 
 
 def _counted_in(language: str) -> dict[str, str]:
-    """What decides the terms that a text has, as the file says it."""
+    """Properties that decide the terms of a text, as the file records them."""
     return {"language": language, "words": str(VERSION)}
 
 

@@ -1,4 +1,4 @@
-"""Encoders that are models on this machine: in torch, on ONNX Runtime, or made by a function of the user's own."""
+"""Encoders that are models on this machine: in torch, on ONNX Runtime, or made by a user-defined function."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ Short = Literal["fp32", "bf16", "fp16"]
 
 
 class OneEncoder(StageConfig):
-    """What every kind of encoder has."""
+    """Keys and methods of every kind of encoder."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"fingerprint"})
 
@@ -31,29 +31,29 @@ class OneEncoder(StageConfig):
         return "cpu"
 
     def on_cpu(self) -> Self:
-        """The encoder kept off the GPUs."""
+        """The encoder on the CPU."""
         return self
 
     def in_fp32(self) -> Self:
-        """The encoder in its exact form, what every other form of it is measured against: fp32, in torch."""
+        """The encoder in its reference form, fp32 in torch, which every other form is compared with."""
         return self.model_copy(update={"fingerprint": None})
 
     def with_precision_of(self, vectors: Iterator[str]) -> Self:
-        """The encoder computing as it did when it made some vectors, where it leaves the choice.
+        """The encoder with the precision of existing vectors, where its config leaves the precision open.
 
         Args:
-            vectors: what they say: a precision for each model in the encoder; as many are taken as it has.
+            vectors: their precisions, one for each model in the encoder; it takes as many as it has models.
         """
         next(vectors, None)
         return self
 
     def for_questions(self, timeout_s: float) -> Self:
-        """The encoder as a service asks it: not retried, within a time. Vectors and identity stay what they are."""
+        """The encoder for questions of a service: without retries, with a time limit; of the same identity."""
         del timeout_s
         return self
 
     def files(self) -> Iterator[Path]:
-        """The files and folders that it reads, there or not."""
+        """The files and folders that it reads, whether they exist or not."""
         yield from ()
 
 
@@ -68,7 +68,7 @@ class ModelConfig(OneEncoder):
         "all-MiniLM-L6-v2",
         min_length=1,
         description="a sentence-transformers model: a folder, or a name on the Hugging Face hub (the default comes "
-        "with the installation); or an encoder of your own as an import path, my_package.encoders:load",
+        "with the installation); or a custom encoder as an import path, my_package.encoders:load",
     )
     max_length: int | None = Field(
         None, ge=3, description="tokens of a text that are read, the rest is cut; the model's own limit where unset"
@@ -127,23 +127,23 @@ class TorchConfig(ModelConfig):
     compile: bool = Field(
         False, description="torch.compile the model: up to a minute more at start; on a CPU it needs a C++ compiler"
     )
-    # Set by Catena where the user leaves the precision open, never in a run file: by the gate's verdict, or by vectors
-    # that are there, which outweigh the gate.
+    # Set by Catena where the user leaves the precision open, never in a run file: by the gate's verdict, or by existing
+    # vectors, which take precedence over the gate.
     gate_precision: CliSuppress[Short | None] = Field(None, exclude=True)
     vectors_precision: CliSuppress[Short | None] = Field(None, exclude=True)
 
     @property
     def settled_precision(self) -> str:
-        """What to compute in: the user's precision, or what settles it where that is ``auto``."""
+        """The precision to compute in: the user's, or what was decided where that is ``auto``."""
         return self.precision if self.precision != "auto" else self.vectors_precision or self.gate_precision or "auto"
 
     @property
     def bound_to_vectors(self) -> bool:
-        """Whether the precision is that of vectors which are there, and no user's wish."""
+        """Whether the precision is that of existing vectors, and not the user's choice."""
         return self.precision == "auto" and self.vectors_precision is not None
 
     def identity(self) -> dict[str, Any]:
-        """As of every config, with the precision that is settled."""
+        """As of every config, with the precision that was decided."""
         return {**super().identity(), "precision": self.settled_precision}
 
     def in_fp32(self) -> Self:
@@ -151,7 +151,7 @@ class TorchConfig(ModelConfig):
         return super().in_fp32().model_copy(update={"precision": "fp32"})
 
     def with_precision_of(self, vectors: Iterator[str]) -> Self:
-        """The model bound to the precision of vectors that are there."""
+        """The model with the precision of existing vectors."""
         precision = next(vectors, "")
         return self.model_copy(update={"vectors_precision": precision}) if precision in get_args(Short) else self
 
@@ -165,20 +165,20 @@ class TransformerConfig(TorchConfig):
     )
 
 
-PLUGIN_KEY = "encoder.model"  # where the import path stands in a run file
+PLUGIN_KEY = "encoder.model"  # of the import path in a run file
 
 
 class PluginConfig(TorchConfig):
-    """An encoder of the user's own, made by a function that an import path names and that is handed this config."""
+    """A custom encoder, made by a function that is named by its import path and called with this config."""
 
     kind: Literal["plugin"] = "plugin"
 
     def files(self) -> Iterator[Path]:
-        """None: the function may read what it likes."""
+        """None: what the function reads is not known."""
         yield from ()
 
     def code(self) -> str:
-        """What tells its code from any other.
+        """A digest of its code.
 
         Raises:
             InputError: if there is no such module.
@@ -201,7 +201,7 @@ class OnnxConfig(ModelConfig):
         return TransformerConfig(**_shared(self), precision="fp32")
 
     def with_precision_of(self, vectors: Iterator[str]) -> Self:
-        """Itself: it leaves no choice."""
+        """Itself: its precision is fixed."""
         next(vectors, None)
         return self
 
@@ -215,7 +215,7 @@ class OnnxConfig(ModelConfig):
 def in_form(
     model: TransformerConfig | OnnxConfig, form: str, exported: Path | None = None
 ) -> TransformerConfig | OnnxConfig:
-    """A model in another form, whatever its fingerprint.
+    """A model in another form; an expected fingerprint is dropped.
 
     Args:
         model: in any form.

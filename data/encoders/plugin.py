@@ -1,4 +1,4 @@
-"""Encoders of the user's own, named by an import path."""
+"""Custom encoders, named by an import path."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,13 +16,13 @@ from data.words import count_words
 
 
 class PluginEncoder:
-    """Puts what a user's encoder may leave out beside what it has: unit length, counts, a fingerprint.
+    """Adds to a custom encoder what it may leave out: unit length, counts, a fingerprint.
 
     Args:
         name: its import path.
         encoder: has ``dim`` and ``encode(texts) -> (n, dim)``; may have ``encode_queries``,
             ``fingerprint``, ``precision``, ``cosine_to_fp32`` and ``count_tokens(texts) -> (n,)``.
-        code: digest of its code; with the name it is the fingerprint of an encoder that brings none.
+        code: digest of its code; with the name it is the fingerprint of an encoder that has none.
     """
 
     def __init__(self, name: str, encoder: Any, code: str = "") -> None:  # noqa: ANN401 - whatever the user's function returns

@@ -32,10 +32,10 @@ class EndpointConfig(StageConfig):
         }
     )
 
-    base_url: str = Field(description="what stands before /embeddings, such as https://api.example.com/v1")
+    base_url: str = Field(description="URL without /embeddings, such as https://api.example.com/v1")
     model: str = Field(min_length=1, description="the model's name, as the server knows it")
     revision: str = Field(
-        "", description="anything that tells one model of this name from another: vectors of two are never compared"
+        "", description="any text that differs between models of the same name: their vectors are never compared"
     )
     dimensions: int | None = Field(
         None, ge=1, description="dimensions to ask the server for; the model's own where unset"
@@ -51,14 +51,14 @@ class EndpointConfig(StageConfig):
     )
     batch_texts: int = Field(64, ge=1, le=2048, description="most texts in a request")
     in_flight: int = Field(4, ge=1, le=64, description="requests at once, of one process")
-    connect_timeout_s: float = Field(5.0, gt=0, description="until a connection stands, in seconds")
-    request_timeout_s: float = Field(60.0, gt=0, description="until an answer is whole, in seconds")
+    connect_timeout_s: float = Field(5.0, gt=0, description="until a connection is made, in seconds")
+    request_timeout_s: float = Field(60.0, gt=0, description="until the whole answer has arrived, in seconds")
     retries: int = Field(4, ge=0, le=20, description="further tries of a request that failed")
     backoff_s: float = Field(
         0.5, gt=0, description="the wait before retry n is drawn from 0 to backoff_s * 2^n, in seconds"
     )
     longest_wait_s: float = Field(
-        30.0, gt=0, description="longest wait before a retry, in seconds; a server that asks for more is given up"
+        30.0, gt=0, description="longest wait before a retry, in seconds; a server that asks for more is unavailable"
     )
 
     @field_validator("base_url")
@@ -89,7 +89,7 @@ class HashedConfig(StageConfig):
     )
 
     def identity(self) -> dict[str, Any]:
-        """As of every config, with the file's content in the place of its name, and the version of the words."""
+        """As of every config, with the file's content instead of its name, and the version of the words."""
         return {**super().identity(), "idf": digest(self.idf), "words": VERSION}
 
 

@@ -1,1 +1,1 @@
-"""Documents and links as a graph in compressed rows, with the words that tell documents apart."""
+"""Documents and links as a graph in compressed rows, with the words of the documents."""

@@ -77,7 +77,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class GraphArtifact:
-    """What the graph stage wrote, opened for reading; node number = row of ``ids``, ``titles`` and ``vectors``.
+    """The output of the graph stage, opened for reading; node number = row of ``ids``, ``titles`` and ``vectors``.
 
     Shapes:
         vectors: float32 (n, dim), unit length, memory-mapped. pairs: int64 (m, 2). split, relation: int8, int32 (m,).
@@ -105,12 +105,12 @@ class GraphArtifact:
 
     @cached_property
     def known_graph(self) -> Graph:
-        """Graph of every known link, whatever its split: to filter ranks, and to name what proposed pairs share."""
+        """Graph of every known link, of all splits: to filter ranks, and to name what proposed pairs share."""
         return Graph.from_pairs(self.pairs[:, 0], self.pairs[:, 1], num_nodes=len(self.ids))
 
     @cached_property
     def labels(self) -> Labels:
-        """What the documents are called where people read of them."""
+        """Names of the documents for people."""
         return Labels(self.ids, self.titles)
 
 

@@ -1,4 +1,4 @@
-"""Which links are for training, validation and test: dealt out once, before anything learns from them."""
+"""Which links are for training, validation and test: split once, before anything learns from them."""
 
 from pathlib import Path
 from typing import Literal
@@ -32,7 +32,7 @@ class SplitConfig(StageConfig):
 def split_links(
     sources: np.ndarray, targets: np.ndarray, config: SplitConfig, time_us: np.ndarray | None = None
 ) -> np.ndarray:
-    """Deal links to train (0), validation (1) and test (2) so that the two directions of a pair stay together.
+    """Assign links to train (0), validation (1) and test (2) so that the two directions of a pair stay together.
 
     Args:
         sources: node numbers, int64 (m,).

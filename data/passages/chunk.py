@@ -1,4 +1,4 @@
-"""Documents to passages: stretches of text, told by their offsets, that an encoder can read whole."""
+"""Documents to passages: spans of text that an encoder can read whole."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def chunk_text(text: str, config: ChunkConfig) -> list[Span]:
 
 
 def cutter(config: ChunkConfig, token_starts: TokenStarts) -> Cutter:
-    """The function that cuts as configured; ``token_starts`` is asked by strategy fixed only."""
+    """The function that cuts as configured; only strategy fixed uses ``token_starts``."""
 
     def recursive(text: str) -> list[Cut]:
         return [
@@ -67,7 +67,7 @@ def _words(texts: Sequence[str]) -> list[Starts]:
 
 
 def _children(text: str, parent: Span, max_chars: int, overlap_chars: int) -> list[Cut]:
-    """The passages within a parent; one that is all of it has none."""
+    """The passages within a parent; a passage that is the whole parent has no parent."""
     start, end = parent
     spans = cut_recursive(text[start:end], max_chars, overlap_chars)
     if len(spans) == 1:

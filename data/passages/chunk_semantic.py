@@ -20,7 +20,7 @@ Embedded = tuple[str, list[Span], npt.NDArray[np.float32]]
 
 
 def chunk_semantic(documents: Path, sentences: Path, config: ChunkConfig, out: Path) -> dict[str, Any]:
-    """Cut every document where its sentences part, and write passages in partitions.
+    """Cut every document where adjacent sentences differ most, and write passages in partitions.
 
     Args:
         documents: the table's folder.
@@ -51,9 +51,9 @@ def chunk_semantic(documents: Path, sentences: Path, config: ChunkConfig, out: P
 
 
 def write_sentences(documents: Path, config: ChunkConfig, folder: Path) -> int:
-    """Write the sentences of every document that has a choice of where to be cut, as a passages table.
+    """Write the sentences of every document that can be cut in more than one way, as a passages table.
 
-    Titles are left out: every sentence would be a little nearer to the next for them.
+    Titles are left out: with them, all sentences would be closer to each other.
 
     Returns:
         Number of sentences.
@@ -86,7 +86,7 @@ def _rows(sentences: Path, vectors: Path) -> Iterator[tuple[str, Span, npt.NDArr
 
 
 def _stripped(text: str) -> Span:
-    """All of a text but white space at its ends."""
+    """The span of a text without white space at its ends."""
     whole = text.strip()
     begin = len(text) - len(text.lstrip()) if whole else 0
     return begin, begin + len(whole)

@@ -25,8 +25,8 @@ class ChunkConfig(StageConfig):
 
     strategy: Strategy = Field(
         "recursive",
-        description="recursive cuts at paragraphs, sentences, lines, words; fixed after as many tokens; semantic where "
-        "adjacent sentences part; hierarchical like recursive, but search answers with the larger stretch around",
+        description="recursive cuts at paragraphs, sentences, lines, words; fixed after a number of tokens; semantic "
+        "where adjacent sentences differ most; hierarchical like recursive, but search returns the larger passage",
     )
     max_chars: int | None = Field(
         1000,
@@ -39,12 +39,15 @@ class ChunkConfig(StageConfig):
         200, ge=8, description="fixed: longest passage, in the encoder's tokens (or words, where it has no tokenizer)"
     )
     overlap_tokens: int = Field(20, ge=0, description="fixed: tokens that a passage repeats of the one before, at most")
-    min_chars: int = Field(200, ge=1, description="semantic: shortest passage that a parting of sentences ends")
+    min_chars: int = Field(200, ge=1, description="semantic: shortest passage that may end at such a distance")
     percentile: float = Field(
-        90.0, ge=0, le=100, description="semantic: sentences part where their distance is above this of the document's"
+        90.0,
+        ge=0,
+        le=100,
+        description="semantic: passages end where the distance of two sentences is above this percentile",
     )
     parent_chars: int = Field(
-        4000, ge=100, description="hierarchical: longest stretch that search answers with, in characters"
+        4000, ge=100, description="hierarchical: longest passage that search returns, in characters"
     )
     with_title: bool = Field(True, description="whether the document's title is embedded with each of its passages")
     partition_rows: int = Field(
@@ -69,11 +72,6 @@ class ChunkConfig(StageConfig):
         if self.strategy == "hierarchical" and self.parent_chars < (self.max_chars or 0):
             raise ValueError(f"parent_chars is at least max_chars ({self.max_chars}), got {self.parent_chars}")
         return self
-
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether where to cut depends on the run's encoder."""
-        return self.strategy in ("fixed", "semantic")
 
     def identity(self) -> dict[str, Any]:
         """The strategy and the keys that it reads: another's keys do not change what comes out."""

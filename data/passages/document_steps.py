@@ -1,8 +1,8 @@
-"""A run's own steps on its documents: the documents table again, every text as the steps left it."""
+"""A run's custom steps applied to its documents: they give a documents table with the changed texts."""
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from data.metadata import BadMetadata, Metadata, metadata_object, read_metadata,
 from data.partitions import left_to_do, partitions, write_partition
 from data.passages.steps import FailedItem, Step, StepConfig
 from data.schema import DOCUMENTS
+from data.spread import Pool, Runner, on_ray
 from data.surrogates import replace_surrogates
-
-logger = logging.getLogger("catena")
 
 Document = dict[str, Any]
 
@@ -26,28 +25,23 @@ class StepPartitions:
 
     Args:
         steps: the run's steps, in order.
-        out: folder of the new table; a partition appears there whole or not at all.
+        out: folder of the new table; a partition is complete or absent there.
     """
 
     def __init__(self, steps: Sequence[StepConfig], out: Path) -> None:
         self._steps = [(config.path, Step(config)) for config in steps]
         self._out = out
 
-    def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Apply the steps to the partitions at some paths; returns problem and remedy of each, empty where none."""
-        problems, remedies = [], []
-        for path in batch["path"]:
-            problem, remedy = "", ""
-            try:
-                self.apply(Path(path))
-            except InputError as error:  # as a value: Ray would wrap an exception in its own, with a long traceback
-                problem, remedy = error.problem, error.remedy
-            problems.append(problem)
-            remedies.append(remedy)
-        return {"problem": problems, "remedy": remedies}
+    def __call__(self, path: Path) -> InputError | None:
+        """Apply the steps to one partition; returns an error of theirs, as Ray would wrap one that is raised."""
+        try:
+            self.apply(path)
+        except InputError as error:
+            return error
+        return None
 
     def apply(self, path: Path) -> None:
-        """Apply the steps to one partition and write it under its name, unless it is there already.
+        """Apply the steps to one partition and write it under its name, unless it exists.
 
         Raises:
             InputError: if a step fails; it names the step and the document.
@@ -63,22 +57,23 @@ class StepPartitions:
                 where = f"document {ids[failed.position]!r}" if failed.position is not None else f"a batch in {path}"
                 raise InputError(
                     f"step {name} failed on {where}: {failed.reason}",
-                    "Mend the step and run again; partitions of documents that are done are kept.",
+                    "Correct the step and run again; partitions of documents that are done are kept.",
                 ) from failed
         rows = [{**document, "metadata": write_metadata(document["metadata"])} for document in documents]
         write_partition(pa.Table.from_pylist(rows, DOCUMENTS), self._out / path.name)
 
 
-def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path) -> dict[str, Any]:
-    """Apply steps to every document on a pool of Ray actors. Ray is connected by the caller.
+def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path, runner: Runner = on_ray) -> dict[str, Any]:
+    """Apply steps to every document.
 
-    A partition of documents in is a partition out, of the same name and in the same order; one that stands is not made
-    again, so a job that was killed goes on.
+    Each partition of documents gives a partition of the same name, in the same order. One that exists is not made
+    again, so a killed job continues where it stopped.
 
     Args:
         documents: the table's folder.
         steps: at least one, in the order of their work.
         out: the artifact's folder; the new table goes to ``documents/`` in it.
+        runner: spreads the work.
 
     Returns:
         ``documents``, and ``partitions`` that were made now.
@@ -88,35 +83,26 @@ def run_steps(documents: Path, steps: Sequence[StepConfig], out: Path) -> dict[s
     """
     folder = out / "documents"
     todo = left_to_do(documents, folder)
-    for done in _run(todo, steps, folder):
-        if done["problem"]:
-            raise InputError(done["problem"], done["remedy"])
+    make, pool = partial(StepPartitions, steps, folder), _pool(steps, len(todo), runner)
+    for error in runner.run(todo, make, StepPartitions.__name__, pool):
+        if error is not None:
+            raise error
     count = sum(pq.read_metadata(path).num_rows for path in partitions(folder))
     return {"documents": count, "partitions": len(todo)}
 
 
-def _run(todo: Sequence[Path], steps: Sequence[StepConfig], folder: Path) -> Iterator[dict[str, str]]:
-    if not todo:
-        return
-    import ray
-
-    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    workers = min([cores, len(todo), *(step.workers for step in steps if step.workers is not None)])
-    dataset = ray.data.from_items([{"path": str(path)} for path in todo], override_num_blocks=len(todo)).map_batches(
-        StepPartitions,
-        fn_constructor_args=(steps, folder),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=1,
-    )
-    yield from dataset.iter_rows()
+def _pool(steps: Sequence[StepConfig], partitions: int, runner: Runner) -> Pool:
+    """A worker for each core, if there are as many partitions and no step allows fewer."""
+    cores = max(1, int(runner.resources().cores))
+    workers = min([cores, partitions, *(step.workers for step in steps if step.workers is not None)])
+    return Pool(workers, workers)
 
 
 def _checked(position: int, ids: Sequence[str], made: object) -> Document:
-    """What a step returned for a document, if it is one.
+    """Check what a step returned for a document, and fill in defaults.
 
     Raises:
-        FailedItem: if it is none; it says what is wrong.
+        FailedItem: if it is not a document; with the reason.
     """
     if not isinstance(made, Mapping):
         forgot = ": does it end with `return document`?" if made is None else ""

@@ -1,4 +1,4 @@
-"""Windows of as many tokens each, cut between words where there is a gap in reach."""
+"""Windows of a fixed number of tokens, cut between words where possible."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence

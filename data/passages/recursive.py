@@ -1,4 +1,4 @@
-"""Cutting at the best boundary in reach, in one pass from left to right.
+"""Cutting at the best boundary within the allowed size, in one pass from left to right.
 
 A cut depends on the characters around it and on where its passage began, and on nothing else. So after a change the old
 and the new cuts soon meet again: a paragraph that ends in the windows of both is where both cut.
@@ -30,7 +30,7 @@ BOUNDARIES = (
     re.compile(r"\n"),
     re.compile(r"[\s\u200b]+"),
 )
-# Where there is no space in reach: between words by UAX 29, or else between what readers see as characters.
+# Where there is no space near enough: between words by UAX 29, or else between what readers see as characters.
 _WITHIN_LINES = (regex.compile(r"\b(?=.)", regex.WORD | regex.DOTALL), regex.compile(r"\X"))
 _VISIBLE = re.compile(r"\S")
 

@@ -19,7 +19,7 @@ class PassageSample:
 
     Attributes:
         documents: id of each passage's document.
-        texts: what is embedded for each.
+        texts: the text that is embedded for each.
         of: passages in the whole table.
     """
 

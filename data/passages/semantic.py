@@ -1,4 +1,4 @@
-"""Cutting where adjacent sentences part: the further apart their vectors, the better the place.
+"""Cutting where adjacent sentences differ in meaning: the further apart their vectors, the better the place.
 
 The threshold is a percentile of the document's own distances, so that the passages of a document do not depend on what
 else is in the corpus. The method is Kamradt's ("5 Levels Of Text Splitting", 2023), with bounds of size added.

@@ -1,4 +1,4 @@
-"""What a corpus is made of: tokens of its passages, and the scripts its letters belong to."""
+"""Statistics of a corpus: tokens of its passages, and scripts of its letters."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
-"""Steps of the user's own: think singular, run batch.
+"""Custom steps: written for one item, run in batches.
 
 A step is a function, or a class whose objects are called, of one item or of a list of items, and either may be async.
-``Step`` makes all of these one thing: a call from a list of items to as many results in the same order.
-``document_steps`` applies a run's steps to its documents on Ray Data.
+``Step`` calls all of them in one way: a list of items gives as many results in the same order.
+``document_steps`` applies a run's steps to its documents on many workers.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def batched(step: Marked) -> Marked:
 
 
 class FailedItem(Exception):
-    """A step raised on an item, or returned what it may not.
+    """A step raised an exception on an item, or returned an invalid result.
 
     Args:
         position: of the item in the list that the step was called with; None where no single one makes it fail.
@@ -103,7 +103,7 @@ class Step:
         except Exception as error:  # the user's constructor may raise anything
             raise InputError(
                 f"step {self._config.path} cannot be constructed: {in_one_line(error)}",
-                "Mend the class, or its arguments.",
+                "Correct the class, or its arguments.",
             ) from error
         self._takes_list = takes_list(found)
         if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004
@@ -154,8 +154,8 @@ class Step:
         if not self._takes_list:
             return [result]
         if not isinstance(result, list | tuple) or len(result) != len(batch):
-            told = f"{len(result)} results" if isinstance(result, list | tuple) else type(result).__name__
-            raise FailedItem(None, f"it was given a list of {len(batch)} and returned {told}")
+            returned = f"{len(result)} results" if isinstance(result, list | tuple) else type(result).__name__
+            raise FailedItem(None, f"it was given a list of {len(batch)} and returned {returned}")
         return list(result)
 
 
@@ -174,7 +174,7 @@ def takes_list(step: Callable[..., Any]) -> bool:
 
 
 def code_stamp(config: StepConfig) -> str:
-    """What tells the code of a step from any other: where it changes, the step may do something else.
+    """A digest of a step's code: where it changes, the step may return something else.
 
     Raises:
         InputError: if there is no such step.

@@ -5,11 +5,11 @@ import pyarrow.compute as pc
 
 
 def passage_text(title: str, text: str) -> str:
-    """What is embedded, and weighed by BM25, for a passage."""
+    """The text that is embedded and indexed by BM25 for a passage."""
     return f"{title}\n{text}" if title and text else title or text
 
 
 def passage_texts(titles: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What ``passage_text`` gives for each of n passages, strings of shape (n,)."""
+    """``passage_text`` of n passages, strings of shape (n,)."""
     both = pc.and_(pc.not_equal(titles, ""), pc.not_equal(texts, ""))
     return pc.binary_join_element_wise(titles, texts, pc.if_else(both, "\n", ""))

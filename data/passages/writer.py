@@ -1,4 +1,4 @@
-"""The tables that cutting reads and writes."""
+"""The tables that chunking reads and writes."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ class PassageWriter:
         self._longest = 0
 
     def add(self, document_id: str, title: str, text: str, cuts: Sequence[Cut]) -> None:
-        """Put the passages of a document in line."""
+        """Add the passages of a document."""
         self._documents += 1
         shown = title if self._with_title or not text else ""
         written = None

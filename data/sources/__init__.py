@@ -6,14 +6,14 @@ tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know n
 ``paths``     expands ``$CATENA_DATA`` and finds files     ``remote``   files by URL, fetched ahead of their reader
 ``records``   records of a file in any format              ``lines``    lines of text, plain or gzip
 ``delimited`` CSV and TSV                                  ``parquet``  rows of Parquet
-``cells``     what one cell is: text, number, moment       ``fields``   records to rows, and what is wrong with one
+``cells``     one cell as text, number or moment           ``fields``   records to rows, and why one is rejected
 ``rows``      the types of what is read
 ``files``     JSON Lines, Parquet, CSV, TSV                ``beir``     BEIR folders
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
-``pydocs``    the built-in corpus: documented libraries    ``function`` a function of the user's own
+``pydocs``    the built-in corpus: documented libraries    ``function`` a user-defined function
 ``landing``   rows of one task to Parquet, as they come
 
-``pydocs`` runs ``docstrings`` as a script in a process of its own and reads links with ``see_also``.
+``pydocs`` runs ``docstrings`` as a script in a child process and reads links with ``see_also``.
 """
 
 import textwrap
@@ -39,7 +39,7 @@ READERS = ("files", "beir", "bible", "triples", "pydocs", "function")
 
 
 class SourceConfig(StageConfig):
-    """The corpus of a run: exactly one reader, and what holds for all of them."""
+    """The corpus of a run: exactly one reader, and the keys that all readers share."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"strict", "where"})
 
@@ -68,7 +68,7 @@ class SourceConfig(StageConfig):
 
 
 def fingerprint(config: SourceConfig) -> dict[str, str]:
-    """What the corpus is made of: size and time of each file, version of each package, digest of a function's code.
+    """Fingerprint of the corpus: size and time of each file, version of each package, digest of a function's code.
 
     Raises:
         InputError: if something of it is missing; the remedy is the run file's own word on where to get it.

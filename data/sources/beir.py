@@ -17,7 +17,7 @@ from data.sources.rows import Qrel, Query, Reading, ReadTask, Skipped
 
 
 class BeirSource(StageConfig):
-    """A folder in BEIR's layout, its files plain or gzipped; links are no part of it and may stand beside it."""
+    """A folder in BEIR's layout, its files plain or gzipped; links are not part of it and may be beside it."""
 
     folder: str = Field(description="the folder, or its URL; environment variables are replaced")
     split: str = Field("test", description="which judgments: the name of a file in qrels/")
@@ -61,7 +61,7 @@ class BeirSource(StageConfig):
 def judged(queries: ReadTask, judgments: list[ReadTask]) -> Reading:
     """The questions that have a judgment; the others are left out.
 
-    A test collection's questions of all splits stand in one file; a mean over those without judgments means nothing.
+    A test collection has the questions of all splits in one file; a mean over those without judgments means nothing.
     """
     wanted = {row.query_id for task in judgments for _, row in task.read() if isinstance(row, Qrel)}
     if not wanted:

@@ -1,4 +1,4 @@
-"""What one cell of a record is, the same in every format: a text, a number, a moment, or missing.
+"""Conversion of one cell of a record, the same in every format: to a text, a number, a moment, or missing.
 
 CSV and TSV bring text, JSON brings numbers, Parquet and Python functions bring times, decimals and the NaN and NaT of
 pandas. Each conversion takes any of them and raises only ``BadCell``.
@@ -27,7 +27,7 @@ _SECONDS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 class BadCell(ValueError):
-    """A cell that is not what its column needs; the message continues the name of the column."""
+    """A cell that its column cannot hold; the message follows the name of the column."""
 
 
 def text(value: object) -> str:
@@ -55,7 +55,7 @@ def text(value: object) -> str:
 
 
 def number(value: object) -> float | None:
-    """A cell as a finite number; None where a text says that there is none, as ``nan`` and ``null`` do.
+    """A cell as a finite number; None for texts that mean a missing value, such as ``nan`` and ``null``.
 
     Raises:
         BadCell: if it is no number, infinite, or too large for a float.
@@ -158,7 +158,7 @@ def shortened(value: object) -> str:
     """A value as an error message quotes it: its first 50 characters."""
     try:
         return repr(str(value)[:50])
-    except Exception as error:  # an object of the user's own may raise anything; a long int raises ValueError
+    except Exception as error:  # a user-defined object may raise anything; a long int raises ValueError
         return f"{type(value).__name__} ({type(error).__name__} when printed)"
 
 

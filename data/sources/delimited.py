@@ -1,7 +1,7 @@
 """CSV and TSV: one reader for the header and the rows, and for every table.
 
 Fields in quotes follow RFC 4180: a quote within one is doubled, and it may hold line ends. A record that breaks the
-rules, or whose quote is open at the end of the file, is rejected line by line: no line is lost without a word.
+rules, or whose quote is open at the end of the file, is rejected line by line: no line is lost silently.
 """
 
 import csv
@@ -14,8 +14,8 @@ from data.errors import InputError
 from data.sources.lines import Broken, Line, Records, lines
 from data.sources.remote import FIRST, RemoteFile, SourceFile
 
-LONGEST_FIELD = 2**28  # characters: what an open quote may gather before it is an error
-SAMPLE = 2**20  # characters of a local TSV file that tell whether its fields stand in quotes
+LONGEST_FIELD = 2**28  # most characters of one field: beyond that an open quote is an error
+SAMPLE = 2**20  # characters of a local TSV file that are read to find whether its fields are quoted
 REMOTE_SAMPLE = FIRST // 2
 
 Fields = list[str]
@@ -32,7 +32,7 @@ def delimited(
         file: the file.
         format_: comma or tab between fields.
         columns: names of the fields of a file without a header; the first record is the header where not given.
-        quoted: whether fields may stand in quotes; CSV yes, TSV as ``has_quotes`` finds where not given.
+        quoted: whether fields may be quoted; where None, CSV yes, TSV as ``has_quotes`` finds.
     """
     for position, fields in _fields(file, format_, quoted):
         if isinstance(fields, Broken):
@@ -59,11 +59,11 @@ def header(file: SourceFile, format_: Literal["csv", "tsv"], quoted: bool | None
 
 
 def has_quotes(file: SourceFile) -> bool:
-    """Whether the fields of a TSV file stand in quotes, told by its beginning.
+    """Whether the fields of a TSV file are quoted, judged by its beginning.
 
-    They do where a field that holds a quote is always quoted as in CSV, at least one is, and all records then have
-    as many fields. Where a quoted field holds a tab or a line end though the lines without regard to quotes have the
-    same number of fields each, the quotes are part of the text.
+    They are if at least one field is quoted, every field that holds a quote is quoted as in CSV, and all records read
+    that way have the same number of fields. If a quoted field would then hold a tab or a line end, but lines split
+    without regard to quotes also have the same number of fields each, the quotes are part of the text.
     """
     sample, _, whole = _sampled(lines(file), REMOTE_SAMPLE if isinstance(file, RemoteFile) else SAMPLE)
     return _in_quotes([line.text for line in sample], whole)
@@ -116,7 +116,7 @@ class _Feed:
         self._source = source
 
     def begin(self) -> None:
-        """Forget the lines of the record before."""
+        """Clear the lines of the previous record."""
         self.record = []
         self.problem = ""
 

@@ -1,4 +1,4 @@
-"""Records to rows: which field of a record is the id, the text, the target, and what is wrong with a bad value."""
+"""Records to rows: which field of a record is the id, the text, the target, and why a bad value is rejected."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -107,7 +107,7 @@ def time_of(record: Record, field: str | None) -> datetime | None:
 def metadata_of(record: Record, fields: list[str]) -> Metadata:
     """Fields as metadata, each with its type and under its own name; those that are missing are left out.
 
-    The members of an object called ``metadata``, as BEIR's corpora have it, stand beside the other fields.
+    The members of an object called ``metadata``, as BEIR's corpora have it, are read like the other fields.
 
     Raises:
         BadField: if a value cannot be kept, or a member of ``metadata`` has the name of another field.
@@ -123,7 +123,7 @@ def metadata_of(record: Record, fields: list[str]) -> Metadata:
 
 
 def need_columns(file: SourceFile, found: list[str], needed: list[str]) -> None:
-    """Check a header.
+    """Check that a header has the needed columns.
 
     Raises:
         InputError: naming the missing columns and those that are there, or the positions of two of one name.
@@ -141,7 +141,7 @@ def need_columns(file: SourceFile, found: list[str], needed: list[str]) -> None:
 
 
 def rows(table: str, found: Callable[[], Records], build: Callable[[Record], Row]) -> Reading:
-    """A row of every record, or a reject that says why there is none.
+    """A row of every record, or a reject with the reason.
 
     Args:
         table: the table that the rows are for.
@@ -153,7 +153,7 @@ def rows(table: str, found: Callable[[], Records], build: Callable[[Record], Row
 
 
 def row_or_reject(table: str, record: Record | Broken, build: Callable[[Record], Row]) -> Row | Reject:
-    """A row of one record, or a reject that says why there is none."""
+    """A row of one record, or a reject with the reason."""
     if isinstance(record, Broken):
         return Reject(table, record.reason, record.content)
     try:
@@ -163,7 +163,7 @@ def row_or_reject(table: str, record: Record | Broken, build: Callable[[Record],
 
 
 def shown(record: Record) -> str:
-    """A record as it stands in the rejects table: JSON, cut to 500 characters."""
+    """A record as the rejects table shows it: JSON, cut to 500 characters."""
     try:
         return json.dumps(record, ensure_ascii=True, default=cells.described)[:500]
     except (TypeError, ValueError, RecursionError):  # keys that are no text, circles, very long numbers

@@ -38,9 +38,9 @@ class TableFiles(StageConfig):
     """Files that hold one table, and what their columns are called."""
 
     path: str = Field(description=PATH)
-    format: Format | None = Field(None, description="jsonl, csv, tsv or parquet; told by the file's name where unset")
+    format: Format | None = Field(None, description="jsonl, csv, tsv or parquet; by the file's name where unset")
     quoted: bool | None = Field(
-        None, description="whether fields may stand in quotes; where unset CSV yes, TSV if its fields are so written"
+        None, description="whether fields may be quoted; where unset, CSV yes, TSV if its first fields are"
     )
 
     def needed(self, found: Collection[str] = ()) -> list[str]:
@@ -105,7 +105,7 @@ class DocumentFiles(TableFiles):
 class LinkFiles(TableFiles):
     """Files of links."""
 
-    source: str = Field("source", description="column of the document the link stands in")
+    source: str = Field("source", description="column of the document that the link is from")
     target: str = Field("target", description="column of the document it points to")
     relation: str | None = Field(None, description="column of the relation")
     relation_name: str = Field("related", description="relation of links without a column for it")
@@ -209,12 +209,12 @@ def _file_tasks(table: str, files: TableFiles, file: SourceFile) -> list[ReadTas
 
 
 def quoting(file: SourceFile, format_: Format, wanted: bool | None = None) -> tuple[bool, str]:
-    """Whether the fields of a file stand in quotes, and what to say of it.
+    """Whether the fields of a file are quoted, and a note about it.
 
     Args:
         file: the file.
         format_: its format.
-        wanted: what the run file says; None lets a TSV file tell.
+        wanted: the run file's choice; where None, a TSV file is looked at.
     """
     if wanted is not None or format_ != "tsv":
         return format_ == "csv" if wanted is None else wanted, ""

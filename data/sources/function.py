@@ -1,4 +1,4 @@
-"""Any other source: a function of the user's own, named by its import path."""
+"""Any other source: a user-defined function, named by its import path."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -30,7 +30,7 @@ class FunctionSource(StageConfig):
     """A function that yields documents and links.
 
     It yields mappings. One with ``source`` and ``target`` is a link, one with ``query_id`` a judgment, any other a
-    document; a key ``table`` (``documents``, ``links``, ``queries``, ``qrels``) says it outright. The keys are the
+    document; a key ``table`` (``documents``, ``links``, ``queries``, ``qrels``) names the table. The keys are the
     columns of the tables.
     """
 
@@ -38,7 +38,7 @@ class FunctionSource(StageConfig):
     arguments: dict[str, Any] = Field({}, description="keyword arguments it is called with")
 
     def versions(self) -> dict[str, str]:
-        """What its code says, so that changed code is a new corpus.
+        """A digest of its code, so that changed code is a new corpus.
 
         Raises:
             InputError: if there is no such module.
@@ -65,7 +65,7 @@ def called(path: str, arguments: Mapping[str, Any]) -> Reading:
         raise
     except Exception as error:
         raise InputError(
-            f"{KEY}: {path} failed after {position} rows: {in_one_line(error)}", "Mend the function."
+            f"{KEY}: {path} failed after {position} rows: {in_one_line(error)}", "Correct the function."
         ) from error
 
 
@@ -80,7 +80,7 @@ def _row(item: object) -> Row | Reject:
         else:
             return Reject("documents", f"not a mapping: {type(item).__name__}", ascii(item)[:500])
         return _of_table(table, record)
-    except Exception as error:  # a value of the user's own class may raise anything when it is looked at
+    except Exception as error:  # a value of a user-defined class may raise anything when it is inspected
         return Reject("documents", f"{type(error).__name__}: {shortened(error)}", type(item).__name__)
 
 

@@ -1,4 +1,4 @@
-"""A corpus to tables: readers run on Ray Data, then ids and links are resolved over all of it."""
+"""A corpus to tables: readers run on many workers, then ids and links are resolved over all of it."""
 
 import logging
 import re
@@ -15,19 +15,21 @@ from data.sources import SourceConfig, read_tasks
 from data.sources.landing import counts_path, land
 from data.sources.resolve import Resolution, strict_error
 from data.sources.rows import TABLE_OF, ReadTask
+from data.spread import Runner, on_ray
 
 logger = logging.getLogger("catena")
 
 
-def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
+def ingest(config: SourceConfig, out: Path, runner: Runner = on_ray) -> dict[str, Any]:
     """Read a corpus into the tables documents, links, queries, qrels and rejects.
 
-    Every task runs on a Ray worker, writes what it reads as it comes and sends back only counts. A task that finished
-    before an interruption is not run again. Ray must be initialised.
+    Every task runs on a worker, writes rows as it reads them and returns only counts. A task that finished before an
+    interruption is not run again.
 
     Args:
         config: the corpus.
         out: the artifact's folder, on storage that all workers share.
+        runner: spreads the work.
 
     Returns:
         Rows of each table, ``reject_reasons`` (their number by kind), ``duplicate_links`` and ``self_links`` that were
@@ -46,10 +48,8 @@ def ingest(config: SourceConfig, out: Path) -> dict[str, Any]:
     notes = list(dict.fromkeys(task.note for task in tasks if task.note))
     for note in notes:
         logger.warning("ingest: %s", note)
-    done = _run(tasks, landed, config.strict)
+    done = _run(tasks, landed, config.strict, runner)
     for counts in done:
-        if "problem" in counts:
-            raise InputError(counts["problem"], counts["remedy"])
         if "first_reject" in counts:
             raise strict_error(counts["first_reject"])
         skipped.update(counts["skipped"])
@@ -87,7 +87,7 @@ def _refuse_empty_mapping(config: SourceConfig, documents: int) -> None:
 
 
 def check_mapping(counts: Sequence[Mapping[str, Any]]) -> None:
-    """Check that the columns of each table are where the run file says.
+    """Check that the columns that the run file names exist.
 
     Args:
         counts: what ``land`` returned for every task of the corpus.
@@ -104,29 +104,26 @@ def check_mapping(counts: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _run(tasks: list[ReadTask], landed: Path, strict: bool) -> list[dict[str, Any]]:
+def _run(tasks: list[ReadTask], landed: Path, strict: bool, runner: Runner) -> list[dict[str, Any]]:
     """Counts of every task, those done before an interruption included."""
-    import ray.data
-
-    open_tasks = [{"number": n} for n in range(len(tasks)) if not counts_path(landed, n).exists()]
+    left = [number for number in range(len(tasks)) if not counts_path(landed, number).exists()]
     done = [land(task, n, landed, strict) for n, task in enumerate(tasks) if counts_path(landed, n).exists()]
 
-    def read(row: dict[str, Any]) -> dict[str, Any]:
-        number = int(row["number"])
+    def read(number: int) -> dict[str, Any] | InputError:
         try:
-            return {"counts": land(tasks[number], number, landed, strict)}
-        except InputError as error:  # as a value: Ray would wrap an exception in its own, with a long traceback
-            return {"counts": {"problem": error.problem, "remedy": error.remedy}}
+            return land(tasks[number], number, landed, strict)
+        except InputError as error:  # returned, as Ray would wrap it in its own with a long traceback
+            return error
 
-    if open_tasks:
-        dataset = ray.data.from_items(open_tasks, override_num_blocks=len(open_tasks)).map(read)
-        rows = tracked(dataset.iter_rows(), "ingest", len(open_tasks), "tasks")
-        done += [row["counts"] for row in rows]
+    for counts in tracked(runner.run(left, lambda: read, "read"), "ingest", len(left), "tasks"):
+        if isinstance(counts, InputError):
+            raise counts
+        done.append(counts)
     return done
 
 
 def reject_reasons(rejects: Path) -> dict[str, int]:
-    """How many rows were rejected for each kind of reason, most first; what names the single row is left out."""
+    """How many rows were rejected for each kind of reason, most first; details of single rows are left out."""
     kinds: Counter[str] = Counter()
     for batch in read_batches(rejects, columns=["reason"]):
         kinds.update(
@@ -136,7 +133,7 @@ def reject_reasons(rejects: Path) -> dict[str, int]:
 
 
 def first_reject(rejects: Path) -> str:
-    """The first rejected row in words."""
+    """The first rejected row, as one line of text."""
     row = next(read_batches(rejects, rows=1)).to_pylist()[0]
     return f"{row['source']}, {row['place']}: {row['reason']}"
 

@@ -1,7 +1,7 @@
 """Rows of one read task, written to Parquet as they come; ids and links are looked at later, over all tasks.
 
 A task's partitions have names made of its number, so a task that was killed and runs again overwrites what it had
-written; a file of counts, written last, says that it is done.
+written; a file of counts, written last, marks it as done.
 """
 
 import json
@@ -27,7 +27,7 @@ PLACES = pa.schema([pa.field("position", pa.int64(), nullable=False)])
 
 
 def counts_path(folder: Path, number: int) -> Path:
-    """The file that says that a task is done, and what it read."""
+    """The file of counts that marks a task as done."""
     return folder / f"task-{number:05d}.json"
 
 

@@ -1,4 +1,4 @@
-"""Lines of a text file, plain or gzip, with their numbers; what is no UTF-8 is marked, not raised.
+"""Lines of a text file, plain or gzip, with their numbers; bytes that are not UTF-8 are replaced, not raised.
 
 Memory does not depend on the length of the file: one line at a time. A line ends with LF, CR LF, or CR alone.
 """
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
     Args:
         number: from 1.
-        text: what it says, a replacement character for each byte that is no UTF-8.
+        text: of the line, with a replacement character for each byte that is not UTF-8.
         problem: why it cannot be used; empty where it can.
     """
 
@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
 
 def lines(file: SourceFile) -> Iterator[Line]:
-    """The lines of a text file; gzip is told by its first bytes.
+    """The lines of a text file; gzip is recognised by its first bytes.
 
     Raises:
         InputError: if the file is a damaged gzip.

@@ -19,7 +19,7 @@ def without_binary(
     Args:
         file: a Parquet file.
         columns: columns to read; all where None.
-        used: columns that are not metadata; these are read whatever they are.
+        used: columns that are not metadata; these are read whatever their type is.
         named: columns of metadata that the run file names.
 
     Returns:

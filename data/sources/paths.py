@@ -1,4 +1,4 @@
-"""Where files of a corpus lie, here or remote: the one place that expands ``$CATENA_DATA`` and says what is missing."""
+"""Paths of a corpus's files, here or remote: the one place that expands ``$CATENA_DATA`` and reports missing files."""
 
 import glob
 import os
@@ -57,7 +57,7 @@ def within(folder: str, name: str) -> str:
 def find(path: str) -> list[SourceFile]:
     """The files that a path of a run file means, sorted by name, absolute.
 
-    A link keeps its own name, which tells the format: what it points to may be called anything.
+    A symbolic link keeps its own name, which gives the format: its target may have any name.
 
     Args:
         path: a file or URL, or a pattern such as ``part-*.jsonl.gz``.
@@ -95,7 +95,7 @@ def _what_is_there(path: str, expanded: Path) -> str:
 
 
 def stamp(file: SourceFile) -> str:
-    """Size and modification time, or what remote storage tells in its place: changes whenever the file does."""
+    """Size and modification time, or the checksum that remote storage gives: changes whenever the file does."""
     if isinstance(file, RemoteFile):
         return file.stamp()
     status = file.stat()

@@ -1,4 +1,4 @@
-"""Records of a file in the format that its name tells: JSON Lines, CSV, TSV, Parquet."""
+"""Records of a file, in the format of its file name extension: JSON Lines, CSV, TSV, Parquet."""
 
 import json
 from pathlib import Path
@@ -22,10 +22,10 @@ class RepeatedKey(ValueError):
 
 
 def format_of(file: SourceFile) -> Format:
-    """The format that a file's name tells.
+    """The format of a file by its name.
 
     Raises:
-        InputError: if it tells none.
+        InputError: if the name has no known extension.
     """
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     if suffix not in SUFFIXES:
@@ -70,7 +70,7 @@ def _parse_json(line: str) -> Record | Broken:
 
 
 def columns_of(file: SourceFile, format_: Format, quoted: bool | None = None) -> list[str] | None:
-    """Names of the columns where the format has a header; None for JSON Lines, whose every line brings its own.
+    """Names of the columns where the format has a header; None for JSON Lines, where each line has its own.
 
     Raises:
         InputError: if a CSV or TSV file has no readable header, or a Parquet file is not one.

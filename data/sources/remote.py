@@ -37,7 +37,7 @@ CHANGES_WITH_CONTENT = (
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that a URL names; stands where a ``Path`` of a source file may."""
+    """A file that a URL names; can be used where a ``Path`` of a source file can."""
 
     url: str
 
@@ -46,7 +46,7 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The last part of its path, which tells the format."""
+        """The last part of its path, which gives the format."""
         return self.url.partition("::")[0].partition("?")[0].rpartition("/")[2]
 
     def open(self, mode: str = "rb") -> BinaryIO:
@@ -65,7 +65,7 @@ class RemoteFile:
             InputError: if the server answers no requests for a part of a file.
         """
         fs, path = _storage(self.url)
-        with _told(self.url):
+        with _as_os_error(self.url):
             size = _info(self.url).get("size")
             if _is_async(fs) and not (size and _serves_ranges(fs, path)):
                 raise InputError(
@@ -75,10 +75,10 @@ class RemoteFile:
             return cast("BinaryIO", fs.open(path, "rb"))
 
     def stamp(self) -> str:
-        """Size and what else the storage tells that changes with the content."""
+        """Size, and other properties from the storage that change with the content."""
         info = _info(self.url)
-        told = [f"{key} {info[key]}" for key in CHANGES_WITH_CONTENT if info.get(key) is not None]
-        return ", ".join([f"{info.get('size')} bytes", *told])
+        others = [f"{key} {info[key]}" for key in CHANGES_WITH_CONTENT if info.get(key) is not None]
+        return ", ".join([f"{info.get('size')} bytes", *others])
 
 
 SourceFile = Path | RemoteFile
@@ -102,7 +102,7 @@ def find_remote(url: str) -> list[RemoteFile]:
         if "*" not in inner and "[" not in inner:
             _info(url)
             return [RemoteFile(url)]
-        with _told(url):
+        with _as_os_error(url):
             found = sorted(match for match in fs.glob(path) if fs.isfile(match))
     except FileNotFoundError as error:
         found, why = [], error.strerror or ""
@@ -124,15 +124,15 @@ def find_remote(url: str) -> list[RemoteFile]:
 def remote_exists(url: str) -> bool:
     """Whether there is a file, or a folder that can be listed, at a URL."""
     fs, path = _storage(url)
-    with _told(url):
+    with _as_os_error(url):
         return bool(fs.exists(path) or fs.isdir(path))
 
 
 @lru_cache(maxsize=4096)
 def _info(url: str) -> dict[str, Any]:
-    """What the storage says of a file; asked once a process, so that all stages agree on what the corpus is."""
+    """Properties of a file from its storage; asked once per process, so that all stages agree on the corpus."""
     fs, path = _storage(url)
-    with _told(url):
+    with _as_os_error(url):
         return dict(fs.info(path))
 
 
@@ -162,8 +162,8 @@ def _storage(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
-    """Any failure of a storage package as an OSError that names the URL; each package has exceptions of its own."""
+def _as_os_error(url: str) -> Iterator[None]:
+    """Any failure of a storage package as an OSError that names the URL; each package has different exceptions."""
     try:
         yield
     except InputError:
@@ -177,7 +177,7 @@ def _told(url: str) -> Iterator[None]:
             status = getattr(why, "status", None)
             if why is None or isinstance(why, FileNotFoundError) or status in (404, 410):
                 raise FileNotFoundError(errno.ENOENT, text, url) from error
-            if status is None:  # fsspec tells a server that does not answer as a file that is not there
+            if status is None:  # fsspec reports a server that does not answer as a missing file
                 raise ConnectionError(errno.EHOSTUNREACH, text, url) from error
             raise OSError(errno.EIO, text, url) from error
         number = getattr(error, "errno", None) or errno.EIO
@@ -197,7 +197,7 @@ class _Stream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         if not self._rest:
-            with _told(self._url):
+            with _as_os_error(self._url):
                 self._rest = memoryview(next(self._blocks, b""))
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
@@ -224,7 +224,7 @@ def _blocks(url: str) -> Generator[bytes]:
 
 
 def _ahead(reads: Iterator[Callable[[], bytes]], threads: int) -> Iterator[bytes]:
-    """What the reads give, in their order, up to the first that gives nothing; begins to hurry at the second block."""
+    """Results of the reads, in order, up to the first empty one; from the second on, several run ahead."""
     waiting: deque[Future[bytes]] = deque()
     wanted = 1
     pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
@@ -241,13 +241,13 @@ def _ahead(reads: Iterator[Callable[[], bytes]], threads: int) -> Iterator[bytes
 
 
 def _fetch(fs: Any, path: str, start: int, end: int) -> bytes:  # noqa: ANN401 - fsspec is untyped
-    """One block, tried again where the storage falters."""
+    """One block, with retries."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             block: bytes = fs.cat_file(path, start=start, end=end)
             if len(block) == end - start:
                 return block
-            raise OSError(errno.EIO, f"{len(block)} bytes came of {end - start}")
+            raise OSError(errno.EIO, f"{len(block)} bytes arrived instead of {end - start}")
         except FileNotFoundError:
             raise
         except Exception:
@@ -264,7 +264,7 @@ def _is_async(fs: Any) -> bool:  # noqa: ANN401 - fsspec is untyped
 
 
 def _serves_ranges(fs: Any, path: str) -> bool:  # noqa: ANN401 - fsspec is untyped
-    """Whether one byte out of the middle can be had: a web server may ignore what is asked and send everything."""
+    """Whether the storage serves ranges: a web server may ignore the range and send the whole file."""
     try:
         with fs.open(path, "rb", cache_type="none") as file:
             file.seek(1)

@@ -1,4 +1,4 @@
-"""Ids over all of a corpus: duplicate documents, links that lead nowhere, links told twice.
+"""Ids over all of a corpus: duplicate documents, links to unknown documents, duplicate links.
 
 Everything is done on columns, partition by partition. Memory holds the ids of the documents and a few numbers a link.
 """
@@ -63,9 +63,9 @@ class Resolution:
         return ids.filter(pa.array(first))
 
     def _qrels(self, documents: pa.ChunkedArray, queries: pa.ChunkedArray) -> None:
-        """Keep judgments whose question is there.
+        """Keep judgments whose question exists.
 
-        A judged document that is not there stays in the ideal ranking, as in trec_eval: figures stay comparable.
+        A judged document that does not exist stays in the ideal ranking, as in trec_eval: figures stay comparable.
         """
         asked = self._column("qrels", "query_id")
         known = _in(asked, queries)
@@ -94,7 +94,7 @@ class Resolution:
             self._write("links", 0, SCHEMAS["links"].empty_table())
 
     def _keys(self, window: list[Path], documents: pa.ChunkedArray, relations: dict[str, int]) -> np.ndarray:
-        """One number for each link's relation and ends, the same for links that are told twice; -1 where it is no link.
+        """One number for each link's relation and ends, the same for duplicate links; -1 where it is no link.
 
         Rejects links to unknown documents and counts links of a document to itself.
         """
@@ -202,8 +202,10 @@ class Resolution:
 
 
 def strict_error(reject: str) -> InputError:
-    """The error that a reject is in a strict run."""
-    return InputError(f"rejected: {reject}", "Mend it, or run without source.strict to put such rows aside and go on.")
+    """The error to raise for a reject in a strict run."""
+    return InputError(
+        f"rejected: {reject}", "Correct it, or run without source.strict: such rows go to the rejects table."
+    )
 
 
 def _codes(ids: pa.ChunkedArray) -> np.ndarray:
@@ -212,7 +214,7 @@ def _codes(ids: pa.ChunkedArray) -> np.ndarray:
 
 
 def _first_of_each(keys: np.ndarray) -> np.ndarray:
-    """Bool (n,): whether a key stands for the first time."""
+    """Bool (n,): whether a key occurs for the first time."""
     first = np.zeros(len(keys), bool)
     first[np.unique(keys, return_index=True)[1]] = True
     return first

@@ -12,7 +12,7 @@ class Document(NamedTuple):
     id: str
     title: str
     text: str
-    metadata: Mapping[str, Any] = {}  # see data/metadata.py for what values may be
+    metadata: Mapping[str, Any] = {}  # values as of data/metadata.py
     time: datetime | None = None
 
 
@@ -44,7 +44,7 @@ class Qrel(NamedTuple):
 class Reject(NamedTuple):
     """A row that cannot be used: it goes to the ``rejects`` table with its place.
 
-    ``misfit`` says that the record has no such column at all: where every record is like it, the mapping is wrong.
+    ``misfit``: the record lacks a needed column; where every record does, the mapping is wrong.
     """
 
     table: str
@@ -60,7 +60,7 @@ class Skipped(NamedTuple):
 
 
 Row = Document | Link | Query | Qrel
-Reading = Iterator[tuple[int, Row | Reject | Skipped]]  # 1-based position in the source, and what stands there
+Reading = Iterator[tuple[int, Row | Reject | Skipped]]  # 1-based position in the source, and what was read there
 
 TABLE_OF: Mapping[type, str] = {Document: "documents", Link: "links", Query: "queries", Qrel: "qrels"}
 

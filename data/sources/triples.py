@@ -1,4 +1,4 @@
-"""Typed triples: ``head relation tail`` by tabs, with the text of each entity in a file of its own."""
+"""Typed triples: ``head relation tail`` by tabs, with the text of each entity in a second file."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from data.sources.rows import Document, Link, ReadTask
 
 
 class TriplesSource(StageConfig):
-    """A knowledge graph as link-prediction benchmarks ship it."""
+    """A knowledge graph in the format of link-prediction benchmarks."""
 
     triples: list[str] = Field(min_length=1, description="files of head, relation, tail without a header")
     texts: str = Field(description="file of entity and text without a header; an entity is a document")

@@ -15,7 +15,7 @@ def search(questions: Floats, codes: Codes, storage: Storage, k: int) -> tuple[F
     """The rows most similar to each question, by comparing it with every row.
 
     int8 multiplies integers, question and row both coded; binary counts unequal bits; float16 and float8 are compared
-    with the question as it is.
+    with the question in float32.
 
     Args:
         questions: float32 (q, dim), unit length.
@@ -25,7 +25,8 @@ def search(questions: Floats, codes: Codes, storage: Storage, k: int) -> tuple[F
 
     Returns:
         Similarities, float32 (q, k), best first: cosines, or with binary 1 - 2 * unequal / dim; and the rows, int64
-        (q, k). Equal similarities stand by row number; which of those equal at the k-th place are in is left open.
+        (q, k). Rows of equal similarity are in order of their number; which of several equal ones are left out at
+        the k-th place is not defined.
     """
     k = min(k, len(codes))
     best: Floats = np.empty((len(questions), 0), np.float32)
@@ -60,7 +61,7 @@ def _words(bits: Codes) -> Codes:
 
 
 def rescore(questions: Floats, rows: Rows, vectors: Floats, k: int) -> tuple[Floats, Rows]:
-    """Order what a search over codes found by the vectors themselves.
+    """Reorder the results of a search over codes by the full vectors.
 
     Args:
         questions: float32 (q, dim), unit length, as the vectors are.
@@ -78,6 +79,6 @@ def rescore(questions: Floats, rows: Rows, vectors: Floats, k: int) -> tuple[Flo
 
 
 def overlap(found: Rows, exact: Rows) -> float:
-    """Mean share of each question's rows in ``exact``, (q, k), that stand in its row of ``found`` too: recall at k."""
+    """Mean share of each question's rows in ``exact``, (q, k), that are in its row of ``found`` too: recall at k."""
     shared = [len(np.intersect1d(some, true)) for some, true in zip(found, exact, strict=True)]
     return round(float(np.mean(shared) / exact.shape[1]), 4)

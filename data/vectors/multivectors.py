@@ -65,7 +65,7 @@ def multivector_table(
 
 
 def write_multivectors(tables: Iterable[pa.Table], path: Path) -> None:
-    """Write one partition, a table at a time, at least one; it appears whole or not at all.
+    """Write one partition, a table at a time, at least one; it is complete or absent.
 
     Raises:
         InputError: if the disk is full; nothing of the partition is left behind.

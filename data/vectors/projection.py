@@ -30,7 +30,7 @@ PROJECTION = "projection.safetensors"  # its name in the artifact of a reduction
 
 @dataclass(frozen=True)
 class Projection:
-    """How vectors of one encoder lose dimensions.
+    """A projection of one encoder's vectors to fewer dimensions.
 
     Args:
         method: how the matrix was found.
@@ -62,7 +62,7 @@ class Projection:
         return unit_rows(reduced, out=reduced)
 
     def save(self, path: Path) -> None:
-        """Write it as safetensors; the file is whole or absent under its name."""
+        """Write it as safetensors; the file is complete or absent."""
         from safetensors.numpy import save_file
 
         # One entry: safetensors writes several in any order, and the file would differ each time.
@@ -86,7 +86,7 @@ class Projection:
         except (OSError, SafetensorError, KeyError) as error:
             raise InputError(
                 f"no projection of vectors can be read from {path}: {error}",
-                "Delete the artifact it stands in and run again.",
+                "Delete the artifact that holds it and run again.",
             ) from error
 
 
@@ -116,7 +116,7 @@ class ReducedEncoder:
         return self._projection(self._encoder.encode_queries(texts))
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
-        """Reduced vectors with what they took."""
+        """Reduced vectors with tokens and padding."""
         encoded = self._encoder.encode_counted(texts)
         return replace(encoded, vectors=self._projection(encoded.vectors))
 
@@ -126,8 +126,8 @@ def fit_pca(sample: Iterable[Floats], encoder: str, dim: int, seed: int = 0) -> 
 
     The mean is not taken off: similarities are products of whole vectors, and of all projections to so many dimensions
     this one changes them least on the sample (Eckart and Young, Psychometrika 1, 1936). What is left is rotated at
-    random, which changes no product but spreads the length over all dimensions: a bit for each says far more then (Gong
-    and Lazebnik, Iterative Quantization, 2011).
+    random, which changes no product but spreads the length over all dimensions, so that one bit for each carries more
+    (Gong and Lazebnik, Iterative Quantization, 2011).
 
     Args:
         sample: blocks of vectors, float32 (rows, encoder's dim); what is kept of them is one matrix.

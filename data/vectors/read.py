@@ -2,8 +2,8 @@
 
 Parquet is compressed, so reading one decodes it once into Arrow's memory. From there nothing is copied where the
 vectors are in one piece: a record batch, a row group. A table of many pieces is copied once by ``codes``.
-``read_codes`` reads many partitions into one array without holding them twice. Arrow's memory is read-only, and so is
-what is made of it. ``matrix`` is the one way to float32, whatever the storage.
+``read_codes`` reads many partitions into one array without holding them twice. Arrow's memory is read-only, and so are
+arrays over it. ``matrix`` converts every storage to float32.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from data.vectors.table import storage_of
 
 
 def matrix(rows: pa.Table | pa.RecordBatch) -> Floats:
-    """Vectors of some rows as float32 (n, dim), whatever their storage; float32 in one piece is not copied."""
+    """Vectors of some rows as float32 (n, dim), from every storage; float32 in one piece is not copied."""
     return decode(codes(rows), storage_of(rows.schema)[0])
 
 

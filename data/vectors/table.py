@@ -1,4 +1,4 @@
-"""The table of vectors: what stands in its partitions, and the manifest that completes it.
+"""The table of vectors: the contents of its partitions, and the manifest that completes it.
 
 A vector is a list of float32 or float16, which any reader of Parquet understands, or its codes, bytes of one
 width: Parquet has no small integers, and would keep each in four bytes. ``read`` reads it.
@@ -24,7 +24,7 @@ from data.files import whole_or_absent
 from data.partitions import write_partition
 from data.vectors.quantise import STORAGES, Floats, Storage, encode, width
 
-ROW_GROUP = 512  # vectors that are read for the sake of one; of 384 float32 dimensions 0.8 MB
+ROW_GROUP = 512  # vectors that are read to get one; with 384 float32 dimensions 0.8 MB
 # Bytes of floats sorted by their place in the float compress by 15% instead of 8% and are read half as fast again.
 _LAYOUT: dict[str, Any] = {
     "row_group_size": ROW_GROUP,
@@ -34,7 +34,7 @@ _LAYOUT: dict[str, Any] = {
 
 
 class Partition(BaseModel):
-    """What stands in a partition of vectors, and when it was made if it was made by this run."""
+    """Contents of a partition of vectors: its encoder, its rows, and a checksum."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,7 +72,7 @@ def write_vectors(
         hashes: of the texts that were embedded, uint8 of shape (n, 16): by them a later job finds vectors it can copy.
         encoded: their vectors and tokens.
         encoder: what made them.
-        path: the partition, which appears whole or not at all.
+        path: of the partition.
         storage: form of the vectors.
 
     Raises:
@@ -124,7 +124,7 @@ def storage_of(schema: pa.Schema) -> tuple[Storage, int]:
 
 
 def describe(path: Path) -> Partition:
-    """What stands in a partition of vectors, read from its file."""
+    """Read the contents of a partition of vectors from its file."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         rows = file.read(columns=["document_id", "tokens", "dropped"])

@@ -11,8 +11,8 @@ from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig, OnnxConfig, TransformerConfig
 from data.encoders.files import contents
 from data.encoders.forms import (
-    EXACT,
     NO_FORMS,
+    REFERENCE,
     available_forms,
     device_of,
     exported_folder,
@@ -24,7 +24,7 @@ from data.encoders.forms import (
 from data.encoders.model_config import in_form
 from data.errors import InputError
 from ray_apps.command import Command
-from ray_apps.encoder.export import exact_model
+from ray_apps.encoder.export import reference_model
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.tables import forms
 
@@ -63,7 +63,7 @@ class GateResult(StageResult):
 def _config(plan: Plan) -> GateConfig:
     run = plan.run
     return GateConfig(
-        encoder=exact_model(plan),
+        encoder=reference_model(plan),
         exported=exported_folder(run.encoder),
         forms=available_forms(run.encoder),
         tolerance=need_model(run.encoder, NO_FORMS).tolerance,
@@ -128,7 +128,7 @@ def _load(config: GateConfig, inputs: Inputs) -> tuple[dict[str, "Encoder"], dic
         try:
             loaded[form] = load_encoder(in_form(config.encoder, form, exported), config.batch_tokens)
         except InputError as error:
-            if form == EXACT:
+            if form == REFERENCE:
                 raise
             refused[form] = FormFigures(form=form, accepted=False, reason=error.problem)
     return loaded, refused
@@ -222,7 +222,7 @@ def judged_encoder(plan: Plan) -> EncoderConfig:
     form = f"torch {short_form(device_of(model)) if model.precision == 'auto' else model.precision}"
     gate = plan.artifact("gate")
     verdict = _verdict(gate, form) if gate.done else None
-    if form == EXACT or verdict is None or verdict.accepted:
+    if form == REFERENCE or verdict is None or verdict.accepted:
         return config
     if model.precision != "auto":
         allowed(gate, form, model.tolerance)

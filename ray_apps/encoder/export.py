@@ -10,7 +10,7 @@ import numpy as np
 from data.artifacts import StageConfig, StageResult
 from data.encoders.config import OnnxConfig, TransformerConfig
 from data.encoders.files import contents
-from data.encoders.forms import NO_FORMS, exact_encoder, exported_folder, form_of, model_of, need_model
+from data.encoders.forms import NO_FORMS, exported_folder, form_of, model_of, need_model, reference_encoder
 from data.errors import InputError
 from ray_apps.command import Command, Parser
 from ray_apps.plan import Inputs, Plan, Stage
@@ -46,7 +46,7 @@ class CalibrationConfig(ExportConfig):
     seed: int
 
 
-def exact_model(plan: Plan) -> TransformerConfig:
+def reference_model(plan: Plan) -> TransformerConfig:
     """The run's own model in fp32, in torch: what its exported forms are made from and measured against.
 
     Raises:
@@ -68,7 +68,7 @@ def _export(config: ExportConfig, inputs: Inputs, out: Path) -> OnnxResult:
     from data.encoders.transformer.models import open_model
 
     model = open_model(config.encoder.model, "cpu", config.encoder.max_length)
-    made = export_model(model, exact_encoder(config.encoder).fingerprint, out)
+    made = export_model(model, reference_encoder(config.encoder).fingerprint, out)
     return OnnxResult.model_validate(made.model_dump())
 
 
@@ -78,7 +78,7 @@ def _calibrate(config: CalibrationConfig, inputs: Inputs, out: Path) -> OnnxResu
     from data.passages.sampling import sample_passages
 
     sample = sample_passages(inputs["passages"].path / "passages", config.passages, config.seed)
-    feeds = list(batches_of(exact_encoder(config.encoder), sorted(sample.texts, key=len)))
+    feeds = list(batches_of(reference_encoder(config.encoder), sorted(sample.texts, key=len)))
     made = quantise(inputs["exported"].path, feeds, len(sample.texts), out)
     return OnnxResult.model_validate(made.model_dump())
 
@@ -91,7 +91,7 @@ def _wanted(plan: Plan) -> bool:
 ONNX = Stage(
     name="onnx",
     result=OnnxResult,
-    config=lambda plan: ExportConfig(encoder=exact_model(plan)),
+    config=lambda plan: ExportConfig(encoder=reference_model(plan)),
     make=_export,
     wanted=_wanted,
     stamps=lambda config: {"files": contents(config.encoder)},
@@ -100,7 +100,7 @@ ONNX = Stage(
 ONNX_INT8 = Stage(
     name="onnx_int8",
     result=OnnxResult,
-    config=lambda plan: CalibrationConfig(encoder=exact_model(plan), seed=plan.run.evaluate.seed),
+    config=lambda plan: CalibrationConfig(encoder=reference_model(plan), seed=plan.run.evaluate.seed),
     make=_calibrate,
     needs=lambda plan: {"exported": "onnx", "passages": "chunk"},
     wanted=lambda plan: _wanted(plan) and form_of(need_model(plan.run.encoder, NO_FORMS)) == "onnx int8",
@@ -129,7 +129,7 @@ def export(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     described = read_export(exported)
     place = write_repository(exported / MODEL, model_name(config.model, precision), described.dim, arguments.triton)
     served = read_repository(place)
-    cosine = _cosine_to_torch(exact_encoder(config), place / "1" / MODEL, served.output)
+    cosine = _cosine_to_torch(reference_encoder(config), place / "1" / MODEL, served.output)
     if precision == "fp32" and not cosine >= SMALLEST_COSINE:
         raise InputError(
             f"{place}: vectors are not the model's: smallest cosine {cosine:.5f}, needed {SMALLEST_COSINE}",

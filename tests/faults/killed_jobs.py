@@ -1,8 +1,8 @@
 """Steps, chunks, embeds and reduces a corpus once for each commit point, killed there and started again; a script.
 
 ``python tests/faults/killed_jobs.py FOLDER POINT...`` prints a JSON object: for each point how the killed job ended,
-what the second one kept, and the checksums at the end. Ray is not used: the partitions are made by the
-same actors and functions in the job's own process, so that a kill meets every commit of the job.
+what the second one kept, and the checksums of the files at the end. The stages run in this process, not on Ray: so a
+kill meets every commit of the job.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,56 +23,31 @@ import ray.util.metrics  # noqa: F401 - the same
 
 from data.artifacts import StageConfig, locate, materialise
 from data.cache import CacheConfig
-from data.cache.encoder import DocumentCache
-from data.embedding import pool as embed_pool
-from data.embedding import reduce
-from data.embedding.actor import Embedded, EmbedPartition
-from data.embedding.config import EmbedConfig
+from data.embedding.config import EmbedConfig, ReduceConfig
 from data.embedding.fallback import embed_chain
-from data.encoders.config import EncoderConfig, PluginConfig
+from data.embedding.reduce import reduce
+from data.encoders.config import PluginConfig
 from data.partitions import partition_name, write_partition
-from data.passages import document_steps
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
+from data.passages.document_steps import run_steps
 from data.passages.steps import StepConfig
 from data.schema import DOCUMENTS
-from data.vectors.projection import Projection
-from data.vectors.quantise import Storage
+from data.spread import here
 from tests.results import AnyResult
 
 STUB = PluginConfig(model="benchmarks.embed.stub_encoder:load")
 STEPS = [StepConfig(path="tests.ray.own_steps:shout")]
 CHUNK = ChunkConfig(partition_rows=10)
 COPYING = CacheConfig(stored=True)
-REDUCE = reduce.ReduceConfig(method="random", dim=8, storage="int8")
-
-
-def embedded_here(
-    todo: Sequence[Path], encoder: EncoderConfig, config: EmbedConfig, vectors: Path, cache: DocumentCache
-) -> Iterator[Embedded]:
-    """What ``embed_pool.run`` does, without a pool."""
-    actor = EmbedPartition(encoder, config.batch_tokens, 1, vectors, cache)
-    yield from map(actor.embed, todo)
-
-
-def stepped_here(todo: Sequence[Path], steps: Sequence[StepConfig], folder: Path) -> Iterator[dict[str, str]]:
-    """What the stage ``steps`` does on Ray."""
-    for path in todo:
-        document_steps.StepPartitions(steps, folder).apply(path)
-        yield {"problem": "", "remedy": ""}
-
-
-def reduced_here(todo: Sequence[Path], projection: Projection | None, storage: Storage, vectors: Path) -> None:
-    """What the stage ``reduce`` does on Ray."""
-    for path in todo:
-        reduce.reduce_partition(path, projection, storage, vectors / path.name)
+REDUCE = ReduceConfig(method="random", dim=8, storage="int8")
 
 
 def job(documents: Path, workspace: Path) -> None:
     """The stages, as the commands run them."""
     identity = StageConfig().identity()
     stepped = materialise(
-        locate(workspace, "steps", identity), lambda out: AnyResult(**document_steps.run_steps(documents, STEPS, out))
+        locate(workspace, "steps", identity), lambda out: AnyResult(**run_steps(documents, STEPS, out, here))
     )
     made = materialise(
         locate(workspace, "chunk", identity, {"documents": stepped}),
@@ -80,11 +55,11 @@ def job(documents: Path, workspace: Path) -> None:
     )
     vectors = materialise(
         locate(workspace, "embed", STUB.identity(), {"passages": made}),
-        lambda out: AnyResult(**embed_chain(made.path / "passages", STUB, EmbedConfig(), out, COPYING)),
+        lambda out: AnyResult(**embed_chain(made.path / "passages", STUB, EmbedConfig(), out, COPYING, here)),
     )
     materialise(
         locate(workspace, "reduce", REDUCE.identity(), {"embedded": vectors}),
-        lambda out: AnyResult(**reduce.reduce(vectors.path, REDUCE, out)),
+        lambda out: AnyResult(**reduce(vectors.path, REDUCE, out, here)),
     )
 
 
@@ -140,7 +115,6 @@ def committed(workspace: Path) -> dict[Path, int]:
 
 def main(folder: Path, points: Sequence[str]) -> int:
     """Kill and start again at every point; no thread has been started yet where it forks."""
-    embed_pool.run, document_steps._run, reduce._run = embedded_here, stepped_here, reduced_here
     documents = folder / "documents"
     documents.mkdir()
     if (child := os.fork()) == 0:

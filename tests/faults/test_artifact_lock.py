@@ -69,7 +69,7 @@ def test_the_second_waits_says_for_whom_and_keeps_what_the_first_made(start: Sta
     second = start("second")
     assert second.stderr is not None
     said = second.stderr.readline()
-    assert f"embed: in the hands of process {first.pid} on {os.uname().nodename}; waiting" in said
+    assert f"embed: process {first.pid} on {os.uname().nodename} is working on it; waiting" in said
     (tmp_path / "go").touch()
     out, said = second.communicate(timeout=60)
     assert out == "first\n"
@@ -81,7 +81,7 @@ def test_a_killed_holder_frees_it_and_the_one_who_waits_does_the_work(start: Sta
     first = start("first")
     wait_for_rows(tmp_path, "first begins\n")
     second = start("second")
-    assert second.stderr is not None and "in the hands of" in second.stderr.readline()
+    assert second.stderr is not None and "is working on it" in second.stderr.readline()
     first.send_signal(signal.SIGKILL)
     assert second.communicate(timeout=60)[0] == "second\n"
     wait_for_rows(tmp_path, "first begins\nsecond begins\nsecond ends\n")

@@ -81,7 +81,7 @@ def undisturbed(passages: Path, folder: Path) -> dict[str, str]:
         PluginConfig(model="benchmarks.embed.stub_encoder:load"), EmbedConfig().batch_tokens, 2, folder / "vectors"
     )
     for path in partitions(passages):
-        actor.embed(path)
+        actor(path)
     return finished(folder)
 
 

@@ -127,7 +127,7 @@ def test_restart_discards_what_is_done_and_embeds_all_with_the_next(
 ) -> None:
     endpoint.always = well_for(4, then=status(503))
     code, result, said = catena("embed", "--encoder.on-fallback", "restart")
-    assert code == 0 and "embedding all anew with hashed TF-IDF" in said
+    assert code == 0 and "embedding everything again with hashed TF-IDF" in said
     assert len(made(workspace)) == PARTITIONS
     assert encoders(workspace) == {load_encoder(read_encoder(HASHED)).fingerprint}
     (folder,) = workspace.glob("embed/*")

@@ -14,8 +14,6 @@ import pytest
 
 from data.artifacts import locate, materialise
 from data.cache.stored import FOLDER, _create
-from data.embedding import pool as embed_pool
-from data.embedding.actor import Embedded, EmbedPartition
 from data.encoders.transformer.token_vectors import TokenVectors
 from data.errors import InputError
 from data.files import report_full_disk
@@ -72,23 +70,18 @@ def test_whatever_a_stage_writes_is_told_alike_and_the_stage_is_not_done(tmp_pat
 
 
 def test_embedding_stops_with_one_message_and_goes_on_when_there_is_space(
-    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     documents, run_file = tmp_path / "documents.jsonl", tmp_path / "run.yaml"
-    rows = [{"id": f"d{n}", "title": "", "text": f"text {n}"} for n in range(40)]
+    full = tmp_path / "full"
+    full.touch()
+    rows = [{"id": f"d{n}", "title": "", "text": str(full) if n == 25 else f"text {n}"} for n in range(40)]
     documents.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run_file.write_text(
         f"name: full\nworkspace: {tmp_path}/workspace\nsource: {{files: {{documents: {{path: {documents}}}}}}}\n"
-        "chunk: {partition_rows: 10}\nencoder: {model: 'benchmarks.embed.stub_encoder:load'}\n"
+        "chunk: {partition_rows: 10}\nencoder: {model: 'tests.faults.full_disk_encoder:load'}\n"
     )
 
-    class OnAFullDisk(EmbedPartition):
-        def embed(self, passages: Path) -> Embedded:
-            if passages.name == partition_name(2):
-                (self._vectors / f".{passages.name}.{os.getpid()}.unfinished").symlink_to("/dev/full")
-            return super().embed(passages)
-
-    monkeypatch.setattr(embed_pool, "EmbedPartition", OnAFullDisk)
     assert main(["embed", str(run_file)]) == 2
     said = capsys.readouterr().err
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
@@ -98,7 +91,7 @@ def test_embedding_stops_with_one_message_and_goes_on_when_there_is_space(
     assert not (vectors / partition_name(2)).exists() and not (vectors.parent / "_SUCCESS").exists()
     done = {path: path.stat().st_mtime_ns for path in vectors.glob("part-*")}
 
-    monkeypatch.undo()
+    full.unlink()
     assert main(["embed", str(run_file), "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])["embed"]
     assert result["kept_passages"] == 10 * len(done) and result["passages"] == 40

@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_partition(pa.Table.from_pylist(rows, DOCUMENTS), root / "documents" / partition_name(0))
     chunk(root / "documents", ChunkConfig(partition_rows=16), root)
     actor = EmbedPartition(ENCODER, SPREAD.batch_tokens, 2, root / "vectors")  # in this process: not what is tested
-    write_manifest([actor.embed(path).partition for path in partitions(root / "passages")], root)
+    write_manifest([actor(path).partition for path in partitions(root / "passages")], root)
     embed_tokens(root / "passages", root, ENCODER, LATE, SPREAD, root / "late")
     return root
 

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         PluginConfig(model="benchmarks.embed.stub_encoder:load"), 1, 1, folder / "undisturbed/vectors"
     )
     for path in partitions(folder / "passages"):
-        actor.embed(path)
+        actor(path)
     return folder
 
 

@@ -16,21 +16,21 @@ import numpy.typing as npt
 
 from data.encoders import Encoded, Vectors
 from data.encoders.config import EndpointConfig
-from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
+from data.encoders.endpoint.retrying import RequestFailed, Retryable, retry, seconds_until
 from data.errors import EncoderUnavailable, InputError, TextRefused
 from data.matrices import unit_rows
 from data.surrogates import replace_surrogates
 from data.words import count_words
 
-_TOLD = 200  # characters of a server's own words that are passed on
+_MESSAGE_CHARS = 200  # of a server's error message that are shown
 
 
 class EndpointEncoder:
-    """Sends texts in batches, several at once, and checks every answer before it is believed.
+    """Sends texts in batches, several at once, and checks every answer.
 
-    What the user has to mend (401, 404, other dimensions than asked for) is an ``InputError`` at once. What may pass
-    (429, 5xx, no connection, no answer in time, half an answer, an answer of nonsense) is tried again, and in the end
-    ``EncoderUnavailable``. The first request is sent when the encoder is made: it tells the dimension.
+    Errors that the user has to correct (401, 404, other dimensions than asked for) raise ``InputError`` at once. Errors
+    that may pass (429, 5xx, no connection, no answer in time, half an answer, an invalid one) are retried and then
+    raise ``EncoderUnavailable``. The first request is sent when the encoder is made: it gives the dimension.
 
     Args:
         config: where the server is, which model, how patient to be.
@@ -66,11 +66,11 @@ class EndpointEncoder:
         """Vectors with the tokens that the server counted, shared out by length; words where it counted none.
 
         What ``max_chars`` cuts off a text is estimated in tokens from the part that was sent; what the server itself
-        cuts off, it does not tell.
+        cuts off is not known.
 
         Raises:
             InputError: if the server refuses the key, the model or the texts, or answers with other dimensions.
-            EncoderUnavailable: if it does not answer, or with nonsense, however often it is asked.
+            EncoderUnavailable: if it does not answer, or answers are invalid, after all retries.
         """
         sent = [_readable(text, self._config.max_chars) for text in texts]
         size = self._config.batch_texts
@@ -87,7 +87,7 @@ class EndpointEncoder:
         config = self._config
         try:
             return retry(lambda: self._ask(texts), config.retries, config.backoff_s, config.longest_wait_s)
-        except GivenUp as error:
+        except RequestFailed as error:
             begins = texts[0][:40].encode("ascii", "backslashreplace").decode()
             asked = asking or f"batch of {len(texts)} texts that begins with {begins!r}"
             raise EncoderUnavailable(
@@ -137,20 +137,20 @@ class EndpointEncoder:
 
     def _refuse(self, status: int, headers: httpx.Headers, content: bytes, texts: Sequence[str]) -> None:
         """Raise what a status other than 200 means."""
-        said = " ".join(content.decode("utf-8", "replace").split())[:_TOLD]
-        problem = f"the encoder {self._config.model} at {self._config.base_url} answers {status}: {said}"
+        message = " ".join(content.decode("utf-8", "replace").split())[:_MESSAGE_CHARS]
+        problem = f"the encoder {self._config.model} at {self._config.base_url} answers {status}: {message}"
         if status in (408, 409, 425, 429) or status >= 500:
-            raise Retryable(f"it answers {status}: {said}", seconds_until(headers.get("Retry-After")))
+            raise Retryable(f"it answers {status}: {message}", seconds_until(headers.get("Retry-After")))
         if status in (401, 403):
             raise InputError(problem, f"Put a key that is valid there into {self._config.api_key_variable}.")
         if status == 404:
             raise InputError(
-                problem, "Check encoder.endpoint.base_url (what stands before /embeddings) and encoder.endpoint.model."
+                problem, "Check encoder.endpoint.base_url (the URL without /embeddings) and encoder.endpoint.model."
             )
         if 300 <= status < 400:
             raise InputError(problem, f"Set encoder.endpoint.base_url to where it leads: {headers.get('Location')}.")
         remedy = "Check encoder.endpoint: model, dimensions, batch_texts and max_chars."
-        if status in (400, 413, 422):  # it is said of no text in particular where there are several
+        if status in (400, 413, 422):  # it names no text where there are several
             raise TextRefused(problem, remedy, texts[0] if len(texts) == 1 else "")
         raise InputError(problem, remedy)
 
@@ -200,7 +200,7 @@ def _numbers(embedding: str | list[float]) -> npt.NDArray[np.float32]:
 
 
 def _tokens(usage: object, texts: Sequence[str]) -> npt.NDArray[np.int32]:
-    """Tokens of each text, int32: the server's total shared out by length; words where it counts none, or nonsense."""
+    """Tokens of each text, int32: the server's total divided by length; words where its count is missing or invalid."""
     total = usage.get("prompt_tokens") if isinstance(usage, dict) else None
     if not isinstance(total, int | float) or isinstance(total, bool) or not 0 < total <= np.iinfo(np.int32).max:
         return count_words(texts)

@@ -15,7 +15,7 @@ class Retryable(Exception):
 
     Args:
         reason: what happened, in a few words.
-        after_s: seconds that the server asks to be left alone; None where it asks for nothing.
+        after_s: seconds that the server asks to wait; None where it asks for nothing.
     """
 
     def __init__(self, reason: str, after_s: float | None = None) -> None:
@@ -24,8 +24,8 @@ class Retryable(Exception):
         self.after_s = after_s
 
 
-class GivenUp(Exception):
-    """A request that failed for good; its text says how often it was tried and how it failed last."""
+class RequestFailed(Exception):
+    """A request that failed and is not retried; the text says how often it was tried and how it failed last."""
 
 
 def retry(
@@ -44,11 +44,11 @@ def retry(
         ask: one try.
         retries: further tries after the first.
         backoff_s: scale of the waits, in seconds.
-        longest_wait_s: no wait is longer; a server that asks for more is given up at once.
+        longest_wait_s: no wait is longer; where a server asks for a longer one, there is no further try.
         sleep: waits for some seconds.
 
     Raises:
-        GivenUp: if the last try failed too, or the server asks for a longer wait.
+        RequestFailed: if the last try failed too, or the server asks for a longer wait.
     """
     attempt = 0
     while True:
@@ -56,17 +56,17 @@ def retry(
             return ask()
         except Retryable as error:
             if error.after_s is not None and error.after_s > longest_wait_s:
-                raise GivenUp(f"{error.reason}; it asks to be left alone for {error.after_s:.0f} s") from error
+                raise RequestFailed(f"{error.reason}; it asks to wait {error.after_s:.0f} s") from error
             if attempt == retries:
                 tries = "once" if attempt == 0 else f"{attempt + 1} times"
-                raise GivenUp(f"{error.reason} (tried {tries})") from error
+                raise RequestFailed(f"{error.reason} (tried {tries})") from error
             drawn = random.uniform(0, min(longest_wait_s, backoff_s * 2**attempt))
             sleep(max(drawn, error.after_s or 0.0))
         attempt += 1
 
 
 def seconds_until(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number of them, or a date; None where it says neither."""
+    """Seconds that a Retry-After header asks for: a number of them, or a date; None where it is neither."""
     if header is None:
         return None
     if header.strip().isdecimal():

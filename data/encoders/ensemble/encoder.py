@@ -20,7 +20,7 @@ class EnsembleEncoder:
     Args:
         members: the encoders.
         fusion: makes one vector of theirs.
-        rule: what decides the fusion beside the members, for the fingerprint.
+        rule: parameters of the fusion, for the fingerprint.
     """
 
     def __init__(self, members: Sequence[Encoder], fusion: Fusion, rule: str) -> None:
@@ -44,8 +44,8 @@ class EnsembleEncoder:
         """Vectors with the tokens and the padding of the first member, and the most that any member cut off a text."""
         encoded = [member.encode_counted(texts) for member in self._members]
         fused = self._fusion([each.vectors for each in encoded])
-        told = [each.dropped for each in encoded if len(each.dropped)]
-        dropped = np.max(told, axis=0) if told else np.zeros(0, np.int32)
+        counted = [each.dropped for each in encoded if len(each.dropped)]
+        dropped = np.max(counted, axis=0) if counted else np.zeros(0, np.int32)
         retries = sum(each.oom_retries for each in encoded)
         return Encoded(fused, encoded[0].tokens, encoded[0].padding_share, dropped, retries)
 

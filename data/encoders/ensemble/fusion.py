@@ -114,7 +114,7 @@ class Attention:
         return unit_rows(np.concatenate([weights[:, [i]] * v for i, v in enumerate(members)], axis=1))
 
     def save(self, path: Path, fingerprints: Sequence[str]) -> None:
-        """Write as safetensors, whole or not at all, with the fingerprints of the members it was learned on."""
+        """Write as safetensors with the fingerprints of the members it was learned on; complete or absent."""
         from safetensors.numpy import save_file
 
         tensors = {"biases": self.biases, **{f"scorer.{i}": scorer for i, scorer in enumerate(self.scorers)}}
@@ -131,16 +131,16 @@ class Attention:
         """
         from safetensors import SafetensorError, safe_open
 
-        remedy = "Learn it anew with `catena encoder fuse RUN.yaml`."
+        remedy = "Learn it again with `catena encoder fuse RUN.yaml`."
         try:
             with safe_open(path, framework="np") as file:
-                said = file.metadata() or {}
+                recorded = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except (OSError, SafetensorError) as error:
             raise InputError(f"encoder.ensemble.attention: {path} cannot be read: {error}", remedy) from None
-        if said.get("format") != FORMAT:
+        if recorded.get("format") != FORMAT:
             raise InputError(f"encoder.ensemble.attention: {path} is no attention fusion", remedy)
-        learned_on = said["members"].split()
+        learned_on = recorded["members"].split()
         if learned_on != list(fingerprints):
             raise InputError(
                 f"encoder.ensemble.attention: {path} was learned on the encoders {', '.join(learned_on)}; "

@@ -68,7 +68,7 @@ class OnnxModel:
         for name, tensor in held.items():
             binding.bind_input(name, "cuda", index, np.int64, tuple(tensor.shape), tensor.data_ptr())
         binding.bind_output(OUTPUT, "cuda", index, np.float32, tuple(vectors.shape), vectors.data_ptr())
-        torch.cuda.current_stream(device).synchronize()  # ONNX Runtime computes on a stream of its own
+        torch.cuda.current_stream(device).synchronize()  # ONNX Runtime computes on another stream
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
         return vectors
@@ -103,23 +103,24 @@ class OnnxEncoder:
                 "Start it through a run, which exports the model, or name a folder that a run has made.",
             )
         described = read_export(config.exported)
-        exact = SentenceEncoder.load(config.in_fp32(), batch_tokens, threads)
-        if not exact.model.pools_prompts:
+        reference = SentenceEncoder.load(config.in_fp32(), batch_tokens, threads)
+        if not reference.model.pools_prompts:
             raise InputError(
                 f"encoder.backend: onnx: pooling of {config.model} leaves the prompt out, which its graph cannot",
                 "Use backend: torch.",
             )
         wanted = "fp32" if config.precision == "auto" else config.precision
-        if (described.model, described.precision) != (exact.fingerprint, wanted):
+        if (described.model, described.precision) != (reference.fingerprint, wanted):
             raise InputError(
                 f"encoder.exported: {config.exported} holds model {described.model} in {described.precision}; "
-                f"{config.model} is {exact.fingerprint}, in {wanted}",
+                f"{config.model} is {reference.fingerprint}, in {wanted}",
                 "Leave encoder.exported out: the run exports the model that it names.",
             )
-        session = open_session(config.exported / MODEL, exact.device.type)
-        in_torch = None if exact.device.type == "cpu" else exact.model  # on a CPU the session alone has the weights
-        batches = exact.batches.with_model(OnnxModel(session, wanted, in_torch, exact.dim, exact.device))
-        cosine = float((exact.encode_here(TEXTS) * batches.here(TEXTS)).sum(axis=1).min())
+        session = open_session(config.exported / MODEL, reference.device.type)
+        on_cpu = reference.device.type == "cpu"
+        in_torch = None if on_cpu else reference.model  # on a CPU only the session holds the weights
+        batches = reference.batches.with_model(OnnxModel(session, wanted, in_torch, reference.dim, reference.device))
+        cosine = float((reference.encode_here(TEXTS) * batches.here(TEXTS)).sum(axis=1).min())
         if wanted == "fp32" and not cosine >= SMALLEST_COSINE:
             raise InputError(
                 f"encoder.backend: onnx: vectors are not the model's: smallest cosine {cosine:.5f}, "

@@ -1,4 +1,4 @@
-"""A sentence-transformers model as one ONNX graph, from token numbers to unit vectors, in a folder that tells of it.
+"""A sentence-transformers model as one ONNX graph, from token numbers to unit vectors, in a folder with a description.
 
 The graph on disk is the exporter's own: ONNX Runtime fuses it when a session opens, for the processor it opens on.
 Opset 20 has GELU and layer normalisation as operators, and eager attention leaves 5 operators a layer where the
@@ -33,7 +33,7 @@ MISSING = "Install what exports and runs ONNX models: pip install 'catena[onnx]'
 
 
 class Export(BaseModel):
-    """What stands in a folder of an exported model; its presence says that the folder is whole."""
+    """Description of an exported model; written last, so that its presence means that the folder is complete."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,10 +82,10 @@ def write_export(folder: Path, described: Export, write_model: Callable[[Path], 
 
 
 def read_export(folder: Path) -> Export:
-    """What stands in a folder, its model's bytes compared.
+    """Read the description of an exported model and check the model's bytes.
 
     Raises:
-        InputError: if no exported model stands there, or a damaged one.
+        InputError: if the folder has no exported model, or a damaged one.
     """
     path = folder / DESCRIPTION
     try:
@@ -141,7 +141,7 @@ def trace(model: "SentenceTransformer") -> Any:  # noqa: ANN401 - an onnx.ModelP
 def batches_of(
     encoder: "SentenceEncoder", texts: Sequence[str], size: int = 8
 ) -> Iterator[dict[str, npt.NDArray[np.int64]]]:
-    """What an exported model reads of some documents, int64 (texts, longest) each.
+    """Inputs of an exported model for some documents, int64 (texts, longest) each.
 
     Args:
         encoder: of the model, in torch on a CPU.

@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass
 class _Input:
-    """An input that one or several weight matrices are multiplied with: what calibration saw of it."""
+    """An input that one or several weight matrices are multiplied with: and its range on the calibration passages."""
 
     weights: dict[str, Floats]  # name -> (K, N)
     largest_K: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -90,7 +90,7 @@ def quantise(
     require("onnx", "onnxruntime")
     import onnx
 
-    exact = read_export(exported)
+    original = read_export(exported)
     graph = onnx.load(exported / MODEL)
     inputs = _weighted_inputs(graph)
     _calibrate(graph, inputs, feeds)
@@ -112,7 +112,7 @@ def quantise(
             f"encoder.precision: int8: every matrix product errs by more than {LARGEST_ERROR:.0%} in int8",
             "Use precision: auto or fp32.",
         )
-    described = exact.model_copy(
+    described = original.model_copy(
         update={
             "precision": "int8",
             "calibration_passages": passages,
@@ -185,7 +185,7 @@ def _move(graph: Any, name: str, found: _Input, exponent: float) -> tuple[str, f
 
 
 def _write_int8(graph: Any, ranges: Mapping[str, Any], products: Sequence[str], path: Path) -> None:  # noqa: ANN401
-    """Hand the graph and the ranges to ONNX Runtime's quantiser; it takes ranges from a file of its own form."""
+    """Hand the graph and the ranges to ONNX Runtime's quantiser; it reads ranges from a file in its own format."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 

@@ -100,11 +100,11 @@ def write_repository(model: Path, name: str, dim: int, folder: Path) -> Path:
 
 
 def read_repository(place: Path) -> TritonModel:
-    """What a model's ``config.pbtxt`` says, read strictly.
+    """Read a model's ``config.pbtxt`` strictly.
 
     Raises:
-        InputError: if it is missing, not protobuf text, has other fields than those written here, or says something
-            that the encoder's model is not.
+        InputError: if it is missing, not protobuf text, has other fields than those written here, or values
+            that do not fit the encoder's model.
     """
     from google.protobuf import text_format
 

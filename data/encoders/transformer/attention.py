@@ -4,7 +4,7 @@ torch's fused kernel multiplies blocks of a few dozen rows and takes exponential
 AVX512-BF16 but no AMX, that is half the speed of whole products and bf16 exponentials, a few texts at a time so that
 their scores stay in the cache. Softmax needs each row's largest score taken off before scores are rounded to bf16, or
 large ones lose their differences; here the first product finds it, and a second one takes it off in fp32, by two
-columns that stand beside queries and keys.
+columns that are appended to queries and keys.
 """
 
 import math
@@ -22,7 +22,7 @@ _NOT_HERE = ("position_bias", "softcap", "s_aux", "cache", "sliding_window")
 
 
 def use(model: torch.nn.Module) -> None:
-    """Let a transformers model compute its attention so; one that cannot be told stays as it is."""
+    """Make a transformers model compute its attention this way; one without the setting is left unchanged."""
     can = getattr(model, "_can_set_attn_implementation", None)
     if can is not None and can():
         AttentionInterface.register(NAME, _forward)
@@ -92,7 +92,7 @@ def _forward(
     is_causal: bool | None = None,
     **kwargs: Any,  # noqa: ANN401 - transformers' interface
 ) -> tuple[torch.Tensor, None]:
-    """What transformers calls in each layer; whatever is no plain attention goes to torch's kernel."""
+    """Called by transformers in each layer; anything but plain attention goes to torch's kernel."""
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     per_key = attention_mask is None or attention_mask.dim() == 2
     alike = query.shape == key.shape == value.shape and query.dtype == torch.bfloat16

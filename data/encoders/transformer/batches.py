@@ -194,6 +194,6 @@ class TextBatches:
                 f"encoder: in {self.model.precision} the model gives values that are not finite for {len(bad)} of a "
                 f"batch of {len(batch)} texts: {', '.join(map(str, sorted(bad)[:10]))}; text {bad[0]} begins "
                 f"{texts[int(bad[0])][:60]!r}",
-                "Try encoder.precision: fp32. If that gives the same, leave the text out, or mend the model.",
+                "Try encoder.precision: fp32. If that gives the same, leave the text out, or correct the model.",
                 texts[int(bad[0])],
             )

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def single_core_threads(count: int) -> ThreadPoolExecutor:
-    """Threads that each compute on one core; the number of cores the rest of the process uses stays as it was.
+    """Threads that each compute on one core; the number of cores that the rest of the process uses is not changed.
 
-    Torch keeps that number for each thread, and a default that a thread takes over when it first asks for it and when
-    it first computes. So every thread does both here, before the default is put back.
+    Torch keeps that number per thread. A thread takes the default when it first reads the number and when it first
+    computes, so every thread does both here before the default is restored.
     """
     import torch
 

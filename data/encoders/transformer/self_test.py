@@ -1,4 +1,4 @@
-"""Whether our vectors are the model's own: held against its ``encode`` at load, on this machine, on fixed texts."""
+"""Whether our vectors equal those of the model's ``encode``: compared at load, on this machine, on fixed texts."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ def own_vectors(model: "SentenceTransformer", prompt: str) -> Vectors:
 
 
 def check_against_model(ours: Callable[[Sequence[str]], Vectors], theirs: Vectors, name: str) -> None:
-    """Refuse a model that computes something which our batches leave out, rather than embed a corpus wrongly.
+    """Refuse a model whose vectors differ from ours, rather than embed a corpus wrongly.
 
     Args:
         ours: encodes texts, unit length.
@@ -39,5 +39,5 @@ def check_against_model(ours: Callable[[Sequence[str]], Vectors], theirs: Vector
         raise InputError(
             f"encoder.model: vectors of {name} are not those of SentenceTransformer.encode: smallest cosine "
             f"{cosine[worst]:.5f}, needed {SMALLEST_COSINE}; mean {cosine.mean():.5f} over {len(TEXTS)} fixed texts",
-            "Give an import path to an encoder of your own that wraps the model, such as my_package.encoders:load.",
+            "Give an import path to a custom encoder that wraps the model, such as my_package.encoders:load.",
         )

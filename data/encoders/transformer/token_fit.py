@@ -1,7 +1,7 @@
 """Whether a model's tokenizer knows the scripts of a corpus: an English model on Hebrew passages embeds letters.
 
 A model reads a script whose words its vocabulary holds in pieces of several letters. Where nearly every token is a
-single character, or unknown, its vectors say little of what the words mean, and nothing else would tell.
+single character, or unknown, its vectors carry little of what the words mean, and nothing else would show that.
 """
 
 import logging
@@ -55,7 +55,7 @@ class ScriptFit(BaseModel):
     single_share: float  # tokens of one character that are not unknown, likewise
 
     def known(self, script: str) -> bool:
-        """Whether the vocabulary holds the script's words; true of scripts that are too rare to tell."""
+        """Whether the vocabulary holds the script's words; true for scripts that are too rare to judge."""
         if self.letters_share < LEAST_SHARE or self.letters < LEAST_LETTERS:
             return True
         if script in _CHARACTERS:

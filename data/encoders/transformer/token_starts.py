@@ -23,16 +23,16 @@ STRETCHES = 16
 
 
 def token_starts(encoder: EncoderConfig) -> Callable[[Sequence[str]], list[Starts]]:
-    """The function that tells where the tokens of texts begin, special tokens left out.
+    """The function that finds where the tokens of texts begin, special tokens left out.
 
-    Where the encoder is no model here, or one of the user's own, or its tokenizer tells no offsets, words are counted.
+    Words are counted where the encoder is not a model here, is a custom one, or has a tokenizer without offsets.
 
     Raises:
         InputError: if the model has no tokenizer that can be read.
     """
     tokenizer = tokenizer_of(encoder)
     if tokenizer is None:
-        logger.info("chunk: %s has no tokenizer that tells offsets, so words are counted for tokens", encoder.label)
+        logger.info("chunk: %s has no tokenizer with offsets, so words are counted as tokens", encoder.label)
         return lambda texts: [word_starts(text) for text in texts]
     return lambda texts: _starts(tokenizer, texts)
 

@@ -1,4 +1,4 @@
-"""Vectors of a text's tokens: what a transformer says of each token before pooling, for late interaction."""
+"""Vectors of a text's tokens: the output of a transformer before pooling, for late interaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class TokenEncoder:
         projection: what the vectors lose dimensions by.
 
     Raises:
-        InputError: if the encoder shows no tokens, or the projection was made for another one.
+        InputError: if the encoder gives no token vectors, or the projection was made for another one.
     """
 
     def __init__(self, encoder: Encoder, max_tokens: int | None = None, projection: Projection | None = None) -> None:
@@ -146,9 +146,9 @@ class TokenEncoder:
 
 
 def refuse_without_tokens(config: EncoderConfig) -> None:
-    """Tell before anything is started that an encoder, or a fallback of it, has no token vectors to give.
+    """Refuse, before any work starts, an encoder or a fallback of it that has no token vectors.
 
-    An encoder of the user's own is known when it is loaded: one that is a SentenceTransformer has them.
+    A custom encoder is checked when it is loaded: a SentenceTransformer has them.
 
     Raises:
         InputError: names the key of the encoder, and what is allowed.

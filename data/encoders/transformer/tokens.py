@@ -93,7 +93,7 @@ class Tokeniser:
 
         Args:
             tokenised: some texts.
-            positions: where each stands among those the caller gave.
+            positions: of each among those the caller gave.
             texts: those the caller gave.
 
         Raises:

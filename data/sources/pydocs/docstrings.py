@@ -1,4 +1,4 @@
-"""Docstrings of packages as JSON lines on standard output. Run as a script, in a process of its own, by ``pydocs``.
+"""Docstrings of packages as JSON lines on standard output. Run as a script, in a child process, by ``pydocs``.
 
 Importing a package runs its code, so this process may not open a connection, start a program or remove a file while it
 does; what a module prints goes nowhere. Only the standard library is imported besides the packages that are asked for.
@@ -42,7 +42,7 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
 
 
 class Found:
-    """Documented objects under all of their public names, told apart by identity."""
+    """Documented objects under all of their public names, distinguished by identity."""
 
     def __init__(self) -> None:
         self.names: dict[int, list[tuple[int, int, str]]] = {}
@@ -53,7 +53,7 @@ class Found:
         """Note a name of an object and its rank: how properly it is called that, PROPER first.
 
         Objects with one last name and one docstring are the same thing to a reader, such as methods that a class
-        makes anew for each of its subclasses.
+        makes again for each of its subclasses.
         """
         doc = _doc(thing)
         key = (

@@ -20,7 +20,7 @@ SHORT = {"np.": "numpy.", "pd.": "pandas.", "nx.": "networkx.", "pl.": "polars."
 
 
 def cut_see_also(doc: str) -> tuple[str, list[str]]:
-    """A docstring without its See Also sections, and the names that stood in them.
+    """A docstring without its See Also sections, and the names in them.
 
     The section has to go before the text is embedded, or the text would give its links away.
     """

@@ -62,7 +62,7 @@ class PydocsSource(StageConfig):
 
 
 def read_packages(packages: Sequence[str], max_documents: int | None, min_chars: int) -> Reading:
-    """Documents and links of packages. A link's name that means no document is passed on as it stands, to be rejected.
+    """Documents and links of packages. A link to a name that is no document is passed on unchanged, to be rejected.
 
     Raises:
         InputError: if a package cannot be imported.
@@ -74,7 +74,7 @@ def read_packages(packages: Sequence[str], max_documents: int | None, min_chars:
         if "failed" in record:
             if record["module"] in packages:
                 raise InputError(
-                    f"{record['module']} cannot be imported: {record['failed']}", "Mend it or take it out."
+                    f"{record['module']} cannot be imported: {record['failed']}", "Correct it or take it out."
                 )
             yield 0, Reject("documents", f"module not imported: {record['failed']}", record["module"])
             continue
@@ -131,7 +131,7 @@ def _breadth_first(start: str, neighbours: Mapping[str, set[str]]) -> list[str]:
 
 
 def docstrings(packages: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The records of ``docstrings.py``, run in a process of its own: whatever an import does, it cannot hurt this one.
+    """The records of ``docstrings.py``, run in a child process: an import that crashes cannot affect this one.
 
     Raises:
         InputError: if the process dies or takes longer than TIMEOUT_S.
@@ -159,5 +159,5 @@ def docstrings(packages: Sequence[str]) -> Iterator[dict[str, Any]]:
     if child.returncode != 0:
         raise InputError(
             f"reading the docstrings of {', '.join(packages)} ended with exit code {child.returncode}",
-            "Import each in a Python of its own to see why; leave out the one that fails (source.pydocs.packages).",
+            "Import each in a separate Python to see why; leave out the one that fails (source.pydocs.packages).",
         )

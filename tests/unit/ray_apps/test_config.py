@@ -168,8 +168,12 @@ def test_every_key_is_described_and_no_section_but_the_source_must_be_given() ->
 def test_the_cache_is_no_part_of_what_a_run_makes(run_file: Path, tmp_path: Path) -> None:
     run_file.write_text(RUN.replace("json", "numpy") + "cache: {redis: embedded, stored: true}\n")
     run = load_run(run_file, ["--cache.memory-mb", "7", "--workspace", str(tmp_path)])
-    assert (run.cache.memory_mb, run.cache.stored, run.cache.at(run.workspace).folder) == (7, True, tmp_path / "cache")
-    assert run.cache.at(tmp_path / "x").at(tmp_path).folder == tmp_path / "x" / "cache"
+    assert (run.cache.memory_mb, run.cache.stored, run.cache.in_workspace(run.workspace).folder) == (
+        7,
+        True,
+        tmp_path / "cache",
+    )
+    assert run.cache.in_workspace(tmp_path / "x").in_workspace(tmp_path).folder == tmp_path / "x" / "cache"
     plain = load_run(run_file, ["--cache.redis", "none", "--cache.stored", "false", "--workspace", str(tmp_path)])
     cached, uncached = Plan(run), Plan(plain)
     assert {stage: cached.artifact(stage).key for stage in cached.names()} == {

@@ -210,7 +210,7 @@ def test_a_triton_repository_is_written_and_its_model_gives_torchs_vectors(run: 
 def test_what_cannot_be_asked_for_is_told(run: RunConfig, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="required: --triton"):
         call("export", run)
-    with pytest.raises(InputError, match="encoder of your own: it has no forms"):
+    with pytest.raises(InputError, match="custom encoder: it has no forms"):
         call("check", with_encoder(run, model="benchmarks.embed.stub_encoder:load"))
     assert main(["encoder", "chek", "x.yaml"]) == 2
     assert "unknown command 'encoder chek'; did you mean 'check'?" in capsys.readouterr().err

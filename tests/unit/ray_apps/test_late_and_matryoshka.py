@@ -46,7 +46,7 @@ def test_the_command_late_needs_its_section(run_file: Path) -> None:
 
 
 def test_an_encoder_of_ones_own_is_not_tuned(run_file: Path) -> None:
-    with pytest.raises(InputError, match=r"encoder.model: benchmarks.* is an encoder of your own: it cannot be fine-t"):
+    with pytest.raises(InputError, match=r"encoder.model: benchmarks.* is a custom encoder: it cannot be fine-t"):
         Plan(load_run(run_file, ["--encoder.model", "benchmarks.embed.stub_encoder:load"])).bring("matryoshka")
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from qdrant_client import QdrantClient
 
-from data.embedding.reduce import reduce_partition
+from data.embedding.reduce import ReducePartition
 from data.encoders import load_encoder
 from data.encoders.config import HashedConfig, HashedEncoderConfig
 from data.errors import InputError
@@ -174,7 +174,7 @@ def write_run(root: Path, fewer: bool) -> Path:
         field, column = vector_column(vectors, "float16")
         made = pa.table([table["id"], column], pa.schema([pa.field("id", pa.string()), field]))
         write_table(made.replace_schema_metadata({"encoder": encoder.fingerprint}), root / "vectors" / path.name)
-        reduce_partition(root / "vectors" / path.name, projection, "binary", root / "reduced" / "vectors" / path.name)
+        ReducePartition(projection, "binary", root / "reduced" / "vectors")(root / "vectors" / path.name)
     described = {"dim": encoder.dim, "fingerprint": encoder.fingerprint, "precision": encoder.precision}
     (root / "manifest.json").write_text(json.dumps(described))
     if projection is not None:

@@ -72,11 +72,11 @@ def test_queries_of_one_text_have_one_vector_and_it_is_that_of_the_normalised_te
 def test_a_config_without_tiers_leaves_the_encoder_alone() -> None:
     counting = Counting()
     assert cached_queries(counting, CacheConfig(memory_mb=0)) is counting
-    assert DocumentCache(CacheConfig()).around(counting) is counting
+    assert DocumentCache(CacheConfig()).wrap(counting) is counting
 
 
 def test_redis_gives_the_same_float16_to_everyone_and_another_encoder_nothing(tmp_path: Path) -> None:
-    config = CacheConfig(redis="embedded", timeout_ms=SLOW_MS).at(tmp_path)
+    config = CacheConfig(redis="embedded", timeout_ms=SLOW_MS).in_workspace(tmp_path)
     one, two, other = Counting(), Counting(), Counting("a new version")
     first = cached_queries(one, config)
     computed = first.encode(["moon", "sea"])
@@ -94,9 +94,9 @@ def test_documents_in_redis_keep_every_bit_and_fill_the_nearer_tier(tmp_path: Pa
         shared = DocumentCache(CacheConfig(documents=True, timeout_ms=SLOW_MS), server.url)
         texts = [str(number) for number in range(300)]
         expected = Counting().encode(texts)
-        shared.around(Counting()).encode(texts)
+        shared.wrap(Counting()).encode(texts)
         counting = Counting()
-        cached = shared.around(counting)
+        cached = shared.wrap(counting)
         for _ in range(2):
             np.testing.assert_array_equal(cached.encode(texts), expected)
         assert counting.asked == []

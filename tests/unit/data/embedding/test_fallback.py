@@ -1,7 +1,8 @@
 """What becomes of vectors when their encoder fails: the ledger's real files and real encoders, in this process."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,8 @@ import pyarrow as pa
 import pytest
 
 from data.artifacts import materialise
-from data.cache.encoder import DocumentCache
-from data.embedding import pool as embed_pool
-from data.embedding.actor import Embedded, EmbedPartition
 from data.embedding.config import EmbedConfig
-from data.embedding.fallback import _spread, embed_chain
+from data.embedding.fallback import _without_unused_gpu, embed_chain
 from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig, alternatives, read_encoder
 from data.encoders.transformer.precision import Check
@@ -22,9 +20,12 @@ from data.partitions import partition_name, partitions, write_partition
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
 from data.schema import DOCUMENTS
+from data.spread import here
 from data.vectors.table import describe
+from ray_apps.chunk import SENTENCES, embed_sentences
 from ray_apps.config import RunConfig
 from ray_apps.plan import Plan
+from ray_apps.stages import STAGES
 from tests.endpoint_server import Answer, Handler, Server, answer_well, status
 from tests.results import AnyResult
 
@@ -33,27 +34,7 @@ ROWS, PARTITIONS = 4, 6
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> list[EncoderConfig]:
-    """Partitions are embedded one after another in this process, without Ray; the encoders that do so."""
-    used: list[EncoderConfig] = []
-
-    def one_by_one(
-        todo: Sequence[Path],
-        encoder: EncoderConfig,
-        config: EmbedConfig,
-        out: Path,
-        cache: DocumentCache | None = None,
-    ) -> Iterator[Embedded]:
-        used.append(encoder)
-        actor = EmbedPartition(encoder, config.batch_tokens, 1, out)
-        yield from map(actor.embed, todo)
-
-    monkeypatch.setattr(embed_pool, "run", one_by_one)
-    return used
-
-
-@pytest.fixture
-def passages(tmp_path: Path, here: list[EncoderConfig]) -> Path:
+def passages(tmp_path: Path) -> Path:
     """Six partitions."""
     documents = [{"id": f"d{n}", "title": f"Title {n}", "text": f"moon sea w{n}"} for n in range(ROWS * PARTITIONS)]
     (tmp_path / "documents").mkdir()
@@ -89,7 +70,7 @@ def of(config: object) -> str:
 
 
 def embed(passages: Path, encoder: EncoderConfig, out: Path) -> dict[str, Any]:
-    return embed_chain(passages, encoder, EmbedConfig(), out)
+    return embed_chain(passages, encoder, EmbedConfig(), out, runner=here)
 
 
 def test_down_at_the_start_the_next_is_used_and_goes_on_although_the_first_is_back(
@@ -197,12 +178,10 @@ def test_a_share_of_a_gpu_is_not_asked_for_by_links_that_compute_on_none() -> No
         EmbedConfig(gpus_per_actor=0.5),
         alternatives(read_encoder({"fallback": [{"device": "cpu"}]})),
     )
-    assert [_spread(shared, chained, link).gpus_per_actor for link in (0, 1)] == [0.5, 0]
+    assert [_without_unused_gpu(shared, chained, link).gpus_per_actor for link in (0, 1)] == [0.5, 0]
 
 
-def test_semantic_cuts_do_not_depend_on_the_form_of_the_encoder(
-    tmp_path: Path, here: list[EncoderConfig], small_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_semantic_cuts_do_not_depend_on_the_form_of_the_encoder(tmp_path: Path, small_model: Path) -> None:
     def run(**form: object) -> RunConfig:
         return RunConfig.model_validate(
             {
@@ -224,7 +203,9 @@ def test_semantic_cuts_do_not_depend_on_the_form_of_the_encoder(
         return AnyResult(rejects=0)
 
     materialise(Plan(by_onnx).artifact("ingest"), read)
-    monkeypatch.setattr("ray_apps.cluster.connect", lambda _: None)
-    assert Plan(by_onnx).bring("chunk").result["passages"] > 1
-    assert [(used.backend, used.precision) for used in here] == [("torch", "fp32")]
+    in_this_process = replace(SENTENCES, make=partial(embed_sentences, runner=here), on_ray=False)
+    plan = Plan(by_onnx, {**STAGES, "sentences": in_this_process})
+    assert plan.bring("chunk").result["passages"] > 1
+    (made_by,) = {describe(path).precision for path in partitions(plan.artifact("sentences").path / "vectors")}
+    assert made_by == "fp32" and plan.artifact("sentences").identity["config"]["encoder"]["backend"] == "torch"
     assert Plan(run(precision="bf16")).artifact("chunk").path == Plan(by_onnx).artifact("chunk").path

@@ -57,7 +57,7 @@ def test_a_partition_whose_server_counts_no_tokens_is_embedded_and_words_are_cou
     (tmp_path / "vectors").mkdir()
     with serving() as server:
         server.always = counting(usage)
-        made = EmbedPartition(server.config(), 1000, 1, tmp_path / "vectors").embed(passages)
+        made = EmbedPartition(server.config(), 1000, 1, tmp_path / "vectors")(passages)
     assert made.partition.rows == 2 and made.partition.tokens == 3 + 4
     assert describe(tmp_path / "vectors" / passages.name) == made.partition
     assert "reported" not in caplog.text

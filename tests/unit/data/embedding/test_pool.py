@@ -3,15 +3,17 @@
 import pytest
 
 from data.embedding.config import EmbedConfig
-from data.embedding.pool import Pool, plan_pool
+from data.embedding.pool import plan_pool
 from data.encoders.config import TransformerConfig
 from data.errors import InputError
+from data.spread import Pool, Resources
 
 
 def planned(
     cluster: dict[str, float], device: str = "auto", partitions: int = 100, cores: int = 4, **config: object
 ) -> Pool:
-    return plan_pool(TransformerConfig(device=device), EmbedConfig.model_validate(config), partitions, cluster, cores)
+    resources = Resources(cluster.get("CPU", 0), cluster.get("GPU", 0), cores)
+    return plan_pool(TransformerConfig(device=device), EmbedConfig.model_validate(config), partitions, resources)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from data.cache.keys import text_hashes
 from data.embedding.config import ReduceConfig
-from data.embedding.reduce import reduce_partition
+from data.embedding.reduce import ReducePartition
 from data.encoders import Encoded
 from data.errors import InputError
 from data.partitions import partition_name, read_table
@@ -47,7 +47,7 @@ def test_a_partition_keeps_everything_but_the_size_of_its_vectors(
     (tmp_path / "out").mkdir()
     out = tmp_path / "out" / source.name
     projection = None if dim is None else truncation("made", DIM, dim)
-    reduce_partition(source, projection, storage, out)
+    ReducePartition(projection, storage, out.parent)(source)
     before, after = (read_table(path.parent) for path in (source, out))
     assert after.drop_columns("vector").equals(before.drop_columns("vector"))
     assert after.schema.names == before.schema.names
@@ -58,7 +58,7 @@ def test_a_partition_keeps_everything_but_the_size_of_its_vectors(
     assert described.fingerprint == ("made" if projection is None else projection.fingerprint)
     assert (described.precision, described.cosine_to_fp32, described.tokens) == ("bf16", 0.9997, 36)
     first = out.read_bytes()
-    reduce_partition(source, projection, storage, out)
+    ReducePartition(projection, storage, out.parent)(source)
     assert out.read_bytes() == first
 
 

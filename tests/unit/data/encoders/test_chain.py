@@ -161,6 +161,6 @@ def test_which_link_began_is_written_down(tmp_path: Path) -> None:
     assert recorded_alternative(tmp_path) == 2
 
 
-def test_fallbacks_stand_in_one_list() -> None:
-    with pytest.raises(ValidationError, match="fallbacks stand in one list"):
+def test_fallbacks_are_one_list() -> None:
+    with pytest.raises(ValidationError, match="fallbacks are one list"):
         chain({}, {**HASHED, "fallback": [HASHED]})

@@ -210,7 +210,7 @@ def test_a_short_form_that_fails_its_check_is_refused_with_figures(asked: str, c
         decide(asked, "cpu", lambda precision: check)
 
 
-@pytest.mark.parametrize(("bound_to_vectors", "said"), [(False, []), (True, ["as the vectors that are there"])])
+@pytest.mark.parametrize(("bound_to_vectors", "said"), [(False, []), (True, ["as the existing vectors"])])
 def test_fp32_is_told_only_where_it_is_no_wish(
     bound_to_vectors: bool, said: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -223,7 +223,7 @@ def test_vectors_that_are_there_need_the_cosine_and_not_the_speed(caplog: pytest
     caplog.set_level(logging.INFO, "catena")
     slow, other = Check(0.9995, 0.3), Check(0.9985, 2.0)
     assert decide("bf16", "cpu", lambda precision: slow, bound_to_vectors=True) == ("bf16", 0.9995)
-    assert f"bf16 on cpu, as the vectors that are there ({slow})" in caplog.text
+    assert f"bf16 on cpu, as the existing vectors ({slow})" in caplog.text
     for check in (other, Check(float("nan"), 2.0)):
         with pytest.raises(EncoderUnavailable, match="were computed in bf16, which does not pass its check on cpu"):
             decide("bf16", "cpu", lambda precision, check=check: check, bound_to_vectors=True)  # type: ignore[misc]

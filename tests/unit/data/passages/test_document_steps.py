@@ -136,7 +136,5 @@ def test_what_is_no_document_is_told(partition: Path, name: str, message: str) -
 def test_the_document_that_fails_is_named(partition: Path) -> None:
     with pytest.raises(InputError, match="failed on document 'b': ValueError: not this one"):
         apply(partition, "raises")
-    answer = StepPartitions([StepConfig(path="own_document_steps:raises")], partition.parents[1] / "out")(
-        {"path": [str(partition)]}
-    )
-    assert "document 'b'" in answer["problem"][0]
+    worker = StepPartitions([StepConfig(path="own_document_steps:raises")], partition.parents[1] / "out")
+    assert "document 'b'" in str(worker(partition))

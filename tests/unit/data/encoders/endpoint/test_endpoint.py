@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from data.encoders import load_encoder
 from data.encoders.config import read_encoder
-from data.encoders.endpoint.retrying import GivenUp, Retryable, retry, seconds_until
+from data.encoders.endpoint.retrying import RequestFailed, Retryable, retry, seconds_until
 from data.errors import EncoderUnavailable, InputError
 from tests.endpoint_server import DIM, Answer, Handler, Server, answer_well, body_of, status, vectors_of
 
@@ -238,7 +238,7 @@ def test_waits_grow_have_jitter_and_respect_retry_after() -> None:
 
     assert retry(ask, retries=4, backoff_s=1, longest_wait_s=10, sleep=waits.append) == "done"
     assert all(0 <= wait <= 2**n for n, wait in enumerate(waits[:3])) and 7 <= waits[3] <= 8
-    with pytest.raises(GivenUp, match=r"busy; it asks to be left alone for 60 s"):
+    with pytest.raises(RequestFailed, match=r"busy; it asks to wait 60 s"):
         asked[:] = [60.0]
         retry(ask, retries=4, backoff_s=1, longest_wait_s=10, sleep=waits.append)
     drawn: list[float] = []
@@ -263,6 +263,6 @@ def test_a_server_that_asks_for_time_gets_it(endpoint: Server) -> None:
     encoder.encode(TEXTS)
     assert time.monotonic() - began >= 1.0
     endpoint.script = [status(503, Retry_After="3600")]
-    with pytest.raises(EncoderUnavailable, match="asks to be left alone for 3600 s"):
+    with pytest.raises(EncoderUnavailable, match="asks to wait 3600 s"):
         encoder.encode(TEXTS)
     assert endpoint.always is answer_well

@@ -154,7 +154,7 @@ def test_a_member_that_is_down_takes_the_ensemble_with_it(endpoint: Server) -> N
         ({"members": [LARGE, SMALL], "weights": [1, 0]}, "one number above 0 for each of 2 members"),
         ({"members": [LARGE, SMALL], "fusion": "attention"}, "fusion 'attention' needs `attention`"),
         ({"members": [LARGE, SMALL], "attention": "file"}, "no other fusion takes one"),
-        ({"members": [LARGE, {**SMALL, "fallback": [LARGE]}]}, "a member has no fallback of its own"),
+        ({"members": [LARGE, {**SMALL, "fallback": [LARGE]}]}, "a member cannot have a fallback"),
         ({"members": [LARGE, {"hashed": {}, "model": "mine"}]}, "hashed does not go with model"),
         ({"members": [LARGE, {"hased": {}}]}, "Extra inputs are not permitted"),
     ],

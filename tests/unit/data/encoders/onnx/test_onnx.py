@@ -11,7 +11,7 @@ import torch
 
 from data.encoders import load_encoder
 from data.encoders.config import OnnxConfig, TransformerConfig, read_encoder
-from data.encoders.forms import exact_encoder
+from data.encoders.forms import reference_encoder
 from data.encoders.model_config import in_form
 from data.encoders.onnx.encoder import fingerprint_of, open_session
 from data.encoders.onnx.export import DESCRIPTION, MODEL, batches_of, export_model, read_export, trace
@@ -36,7 +36,7 @@ def exported(small_model: Path, exact: TransformerConfig, tmp_path_factory: pyte
 @pytest.fixture(scope="module")
 def quantised(exact: TransformerConfig, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("int8")
-    quantise(exported, list(batches_of(exact_encoder(exact), TEXTS, size=4)), len(TEXTS), folder)
+    quantise(exported, list(batches_of(reference_encoder(exact), TEXTS, size=4)), len(TEXTS), folder)
     return folder
 
 
@@ -63,7 +63,7 @@ def test_int8_is_near_and_bears_a_fingerprint_of_its_calibration(
     cosine = (encoder.encode(TEXTS) * load_encoder(exact).encode(TEXTS)).sum(axis=1)
     assert 0.99 < cosine.min() < 0.99999
     assert encoder.cosine_to_fp32 == pytest.approx(cosine.min(), abs=1e-3)
-    other = quantise(exported, list(batches_of(exact_encoder(exact), ["moon", "a sparse matrix"])), 2, tmp_path)
+    other = quantise(exported, list(batches_of(reference_encoder(exact), ["moon", "a sparse matrix"])), 2, tmp_path)
     assert len({encoder.fingerprint, fingerprint_of(other), other.model}) == 3
 
 
@@ -87,7 +87,7 @@ def test_moving_size_into_the_weights_makes_the_error_smaller(exact: Transformer
 
     graph = onnx.load(exported / MODEL)
     inputs = _weighted_inputs(graph)
-    _calibrate(graph, inputs, list(batches_of(exact_encoder(exact), TEXTS)))
+    _calibrate(graph, inputs, list(batches_of(reference_encoder(exact), TEXTS)))
     large = max(inputs.values(), key=lambda found: found.largest_K.max() / np.median(found.largest_K))
     assert large.error(large.scales(0.5)) < 0.5 * large.error(large.scales(0.0))
 
