@@ -121,7 +121,7 @@ def _links(report: Report) -> list[str]:
     )
     metrics = [name for name in next(iter(figures.values())) if name == "mrr" or name.startswith("hit@")]
     curves = {NAMES.get(name, name): points for name, points in details["curves"].items()}
-    chart = charts.curves(curves, "k", "share of held-out links found within k", NAMES["model"], True, NARROW)
+    chart = charts.curves(curves, "k", "share found within k", NAMES["model"], True, NARROW)
     parts = [
         page.prose(sentence),
         page.panel(_table("method", figures, metrics, "model")),

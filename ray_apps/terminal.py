@@ -203,9 +203,10 @@ def _wrapped(message: str, width: int) -> str:
     """A message wrapped at words, below its own indent; a word that is longer, such as a path, stays whole."""
     lines = []
     for line in message.split("\n"):
-        indent = line[: len(line) - len(line.lstrip())]
-        wrapped = textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-        lines += wrapped or [""]
+        text = line.lstrip()
+        indent = line[: len(line) - len(text)]
+        wrapper = textwrap.TextWrapper(width, indent, indent, break_long_words=False, break_on_hyphens=False)
+        lines += wrapper.wrap(text) or [""]
     return "\n".join(lines)
 
 
