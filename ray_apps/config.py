@@ -185,8 +185,9 @@ def _command_line(run: type[RunConfig]) -> CliSettingsSource[Any]:
 def _check_yaml(path: Path) -> None:
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("runs")
-        close = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.yaml")], n=1)
-        remedy = f"Did you mean {folder / close[0]}?" if close else "Check the path."
+        names = [found.name for found in folder.glob("*.yaml")]
+        close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)  # the ending alone makes up for half
+        remedy = f"Did you mean {folder / close[0]}?" if close else "Check the path; run files are in runs/."
         raise InputError(f"run file not found: {path}", remedy)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
