@@ -174,7 +174,7 @@ def describe_sections(names: Sequence[str] | None = None) -> dict[str, str]:
         field = RunConfig.model_fields[name]
         models = [model for model in models_of(field.annotation) if model.__doc__]
         first = models[0].__doc__.strip().splitlines()[0] if models and models[0].__doc__ else ""
-        described[name] = field.description or first
+        described[name] = (field.description or first).replace("``", "`")
     return described
 
 
