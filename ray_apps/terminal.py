@@ -8,6 +8,7 @@ in the log as well, with its time.
 import contextlib
 import logging
 import os
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,6 +176,20 @@ class _ConsoleHandler(logging.Handler):
         """Write one message."""
         style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
         try:
-            self._console.print(Text(self.format(record), style=style))
+            message = self.format(record)
+            if self._console.file.isatty():
+                message = _wrapped(message, self._console.width)
+            self._console.print(Text(message, style=style))
         except Exception:  # a closed terminal must not end the work; logging reports it where it can
             self.handleError(record)
+
+
+def _wrapped(message: str, width: int) -> str:
+    """A message wrapped at words, below its own indent; a word that is longer, such as a path, stays whole."""
+    lines = []
+    for line in message.split("\n"):
+        text = line.lstrip()
+        indent = line[: len(line) - len(text)]
+        wrapper = textwrap.TextWrapper(width, indent, indent, break_long_words=False, break_on_hyphens=False)
+        lines += wrapper.wrap(text) or [""]
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ with terminal(Path(sys.argv[1]), "embed", debug="--debug" in sys.argv) as log:
     with progress("embed", 10, "passages") as counted:
         counted.advance(5, rate=2.0)
         time.sleep(0.3)  # bars are drawn ten times a second
-        logging.getLogger("catena").warning("a message")
+        logging.getLogger("catena").warning(os.environ.get("MESSAGE", "a message"))
     logging.getLogger("catena").debug("a detail")
     print("the result")
 os.write(2, b"after\\n")
@@ -69,6 +70,19 @@ def on_a_terminal(folder: Path, work: str = WORK, **environment: str) -> tuple[s
         assert process.wait() == 0
     os.close(ours)
     return shown.decode(), printed.decode()
+
+
+def test_a_long_message_is_wrapped_at_words_and_a_path_stays_whole(tmp_path: Path) -> None:
+    path = "/a/path/that/is/longer/than/the/terminal/is/wide/part-00000.parquet"
+    message = f"error: the first line is long enough to be wrapped here\n  {path} is below"
+    shown = on_a_terminal(tmp_path, COLUMNS="40", MESSAGE=message)[0].replace("\r", "")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert f"error: the first line is long enough to\nbe wrapped here\n  {path}\n  is below\n" in plain
+
+
+def test_a_message_in_a_pipe_is_not_wrapped_even_where_colours_are_forced(tmp_path: Path) -> None:
+    message = "a message of many words, " * 10 + "and its end"
+    assert message in run(tmp_path, COLUMNS="40", MESSAGE=message, FORCE_COLOR="1").stderr
 
 
 def test_noise_goes_to_the_log_and_messages_to_both(tmp_path: Path) -> None:
