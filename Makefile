@@ -18,7 +18,7 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## make .venv with everything in it; does nothing the second time
 
-# torch first, from the constraints: else pip may fetch a newer one with several GB of CUDA packages beside it.
+# torch first, from the constraints: else pip may fetch a newer one together with several GB of CUDA packages.
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Catena needs Python 3.11 or newer: install one, or run make PYTHON=/path/to/python3" >&2; exit 2; }
 	@echo "installing into $(VENV): about 180 packages, 3 GB, one to three minutes" >&2
@@ -47,7 +47,7 @@ type: setup  ## types
 serve: setup  ## search and links of RUN over HTTP on 127.0.0.1:8000 (default runs/demo.yaml)
 	$(BIN)/catena serve $(RUN)
 
-bench: setup  ## the figures tables: ours beside its peers
+bench: setup  ## measure Catena beside other tools
 	$(BIN)/catena bench
 
 submit: setup  ## embed RUN as a job on the Ray cluster at RAY_ADDRESS

@@ -140,9 +140,10 @@ def _work(artifact: Artifact, work: Callable[[Path], StageResult]) -> Artifact:
 @contextmanager
 def _workspace_errors(artifact: Artifact) -> Iterator[None]:
     try:
-        yield
+        with report_full_disk(artifact.path):
+            yield
     except OSError as error:
         raise InputError(
             f"the workspace cannot be written: {artifact.path}: {error.strerror}",
-            "Make the folder writable, free some space, or choose another with --workspace.",
+            "Make the folder writable, or choose another with --workspace.",
         ) from error

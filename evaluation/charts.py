@@ -106,7 +106,7 @@ def curves(
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             axes.minorticks_off()
         else:
-            axes.locator_params(axis="x", integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.set_ylim(bottom=0)
@@ -117,7 +117,7 @@ def curves(
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> str:
-    """Promised probability against observed share; on the diagonal every promise is kept."""
+    """Predicted probability against observed share; on the diagonal they are equal."""
 
     def draw(axes: "Axes") -> None:
         end = 1.08 * max([row[key] for row in bins for key in ("promised", "observed")] + [1e-6])
@@ -127,7 +127,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> str:
         axes.errorbar(promised, observed, yerr=spread, fmt="o", markersize=5, color=ACCENT, elinewidth=1.2)
         axes.set_xlim(0, end)
         axes.set_ylim(0, end)
-        axes.set_xlabel("promised probability")
+        axes.set_xlabel("predicted probability")
         axes.set_ylabel("share that were links")
         axes.set_aspect("equal")
         axes.locator_params(nbins=5)

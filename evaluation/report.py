@@ -93,8 +93,8 @@ def _search(report: Report) -> list[str]:
         return [page.prose(_missing(report, "retrieval"))]
     details = report["details"]["retrieval"]
     sentence = (
-        f"{details['queries']:,} questions whose answers are known were asked. nDCG@10 judges the order of the first "
-        "ten documents by their grades, Recall@100 how many of the relevant ones are among the first hundred, Hit@k "
+        f"{details['queries']:,} questions with known answers were asked. nDCG@10 measures the order of the first ten "
+        "documents by their grades, Recall@100 how many of the relevant ones are among the first hundred, Hit@k "
         "whether one is among the first k."
     )
     notes = [_compared("Hybrid", NAMES[name], "nDCG@10", row) for name, row in details["comparisons"].items()]
@@ -119,13 +119,13 @@ def _links(report: Report) -> list[str]:
         return [page.prose(_missing(report, "links"))]
     details = report["details"]["links"]
     sentence = (
-        f"{details['test_links']:,} links were hidden from everyone. From either end of each, all "
+        f"{details['test_links']:,} links were held out of all training. From either end of each, all "
         f"{details['documents']:,} documents were ranked; known links do not compete, ties count half. MRR is the mean "
         "of 1 / rank, Hit@k the share found among the first k. Lines at the bars are 95% bootstrap intervals."
     )
     metrics = [name for name in next(iter(figures.values())) if name == "mrr" or name.startswith("hit@")]
     curves = {NAMES.get(name, name): points for name, points in details["curves"].items()}
-    chart = charts.curves(curves, "k", "share of hidden links found within k", NAMES["model"], True, NARROW)
+    chart = charts.curves(curves, "k", "share found within k", NAMES["model"], True, NARROW)
     parts = [
         page.prose(sentence),
         page.panel(_table("method", figures, metrics, "model")),
@@ -142,9 +142,10 @@ def _training(report: Report) -> list[str]:
     if not history:
         return [page.prose(_missing(report, "train"))]
     best = max(history, key=lambda epoch: epoch["valid_mrr"])
+    epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
     sentence = (
-        f"{len(history)} epochs in {_duration(sum(epoch['seconds'] for epoch in history))}; the model of epoch "
-        f"{best['epoch']} was kept, which ranked the validation links best (MRR {best['valid_mrr']:.3f})."
+        f"{epochs} in {_duration(sum(epoch['seconds'] for epoch in history))}; the model of epoch {best['epoch']:.0f} "
+        f"was kept, which ranked the validation links best (MRR {best['valid_mrr']:.3f})."
     )
     panels = [
         page.panel(
@@ -162,27 +163,27 @@ def _discovery(report: Report) -> list[str]:
     calibration = result["calibration"]
     sentence = (
         f"Of {result['candidates']:,} candidate pairs, near in text, near in the model or two steps apart, the "
-        f"{result['kept']:,} likeliest that are not yet linked were kept. A probability of 0.30 means: of the pairs "
-        "found this promising, 30 in 100 were links that people had made and that had been hidden. Pairs that "
-        "nobody has linked yet count as failures even where they deserve a link, so the figures lean towards caution."
+        f"{result['kept']:,} most probable that are not yet linked were kept. A probability of 0.30 means: of the "
+        "pairs with this score, 30 in 100 were held-out links that people had made. Pairs that nobody has linked yet "
+        "count as failures even where they deserve a link, so the probabilities are rather too low than too high."
     )
     parts = [page.prose(sentence)]
     if "top" in calibration:
         top = calibration["top"]
         note = (
-            f"Measured on {calibration['measured_on']:,} candidates that the calibration had not seen: expected "
-            f"calibration error {calibration['ece']:.5f}, Brier score {calibration['brier']:.5f} (base rate alone: "
-            f"{calibration['brier_of_base_rate']:.5f}). Among the {top['cases']:,} most promising of them "
-            f"{top['promised']:.3f} was promised and {top['observed']:.3f} came true. On the dashed line every promise "
-            "is kept; bars are 95% intervals."
+            f"Measured on {calibration['measured_on']:,} candidates that were not used for the calibration: "
+            f"expected calibration error {calibration['ece']:.5f}, Brier score {calibration['brier']:.5f} (base rate "
+            f"alone: {calibration['brier_of_base_rate']:.5f}). For the {top['cases']:,} most probable of them the mean "
+            f"predicted probability was {top['promised']:.3f}, and a share of {top['observed']:.3f} were links. On the "
+            "dashed line predicted and observed are equal; bars are 95% intervals."
         )
-        chart = page.panel(charts.reliability_diagram(top["reliability"]), "Promised and observed")
+        chart = page.panel(charts.reliability_diagram(top["reliability"]), "Predicted and observed")
         parts.append(page.columns(chart, page.prose(note, note=True)))
     shown = [
         (row["probability"], row["source_label"], row["target_label"], row["relation"], row["reason"])
         for row in report.get("proposals", [])[:PROPOSALS_SHOWN]
     ]
-    return [*parts, page.panel(page.link_list(shown), "The most likely ones")] if shown else parts
+    return [*parts, page.panel(page.link_list(shown), "The most probable links")] if shown else parts
 
 
 def _corpus(report: Report) -> list[str]:
@@ -195,12 +196,13 @@ def _corpus(report: Report) -> list[str]:
     if degrees:
         chart = charts.histogram(list(degrees), list(degrees.values()), "links of a document", "documents", NARROW)
         panels.append(page.panel(chart, "How many links documents have"))
-    sentence = "What the corpus looks like and what each stage took."
+    sentence = "What the corpus looks like, and the time that each stage took."
     if degrees:
         graph = report["graph"]
         sentence += (
-            f" A document has {graph['degree_mean']:.1f} links in the mean and {graph['degree_median']:.0f} in the "
-            f"median; {graph['isolated']:,} have none; {graph['largest_component']:,} hang together in one component."
+            f" A document has {graph['degree_mean']:.1f} links on average, and the median is "
+            f"{graph['degree_median']:.0f}; {graph['isolated']:,} have none; the largest connected component has "
+            f"{graph['largest_component']:,} documents."
         )
     return [page.prose(sentence), page.columns(*panels)] if panels else [page.prose("No stage has finished yet.")]
 

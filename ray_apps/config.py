@@ -174,7 +174,7 @@ def describe_sections(names: Sequence[str] | None = None) -> dict[str, str]:
         field = RunConfig.model_fields[name]
         models = [model for model in models_of(field.annotation) if model.__doc__]
         first = models[0].__doc__.strip().splitlines()[0] if models and models[0].__doc__ else ""
-        described[name] = field.description or first
+        described[name] = (field.description or first).replace("``", "`")
     return described
 
 
@@ -185,8 +185,9 @@ def _command_line(run: type[RunConfig]) -> CliSettingsSource[Any]:
 def _check_yaml(path: Path) -> None:
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("runs")
-        close = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.yaml")], n=1)
-        remedy = f"Did you mean {folder / close[0]}?" if close else "Check the path."
+        names = [found.name for found in folder.glob("*.yaml")]
+        close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)  # the ending alone makes up for half
+        remedy = f"Did you mean {folder / close[0]}?" if close else "Check the path; run files are in runs/."
         raise InputError(f"run file not found: {path}", remedy)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -53,17 +53,17 @@ class JudgedResult(StageResult):
 
 
 def no_questions(plan: Plan) -> StageAbsent | None:
-    """Why search cannot be judged on the run's corpus; None where it can, or the corpus has not been read yet."""
+    """Why search cannot be evaluated on the run's corpus; None where it can, or the corpus has not been read yet."""
     tables = plan.result(INGEST)
     if tables is None:
         return None
-    reason = "The corpus brings no questions with known answers (queries and qrels), so search was not judged."
+    reason = "The corpus has no questions with known answers (queries and qrels), so search was not evaluated."
     if tables.queries and tables.qrels:
         from evaluation.questions import has_answers
 
         if has_answers(plan.artifact("ingest").path):
             return None
-        reason = "None of the corpus's questions has a relevant document, so search was not judged."
+        reason = "None of the corpus's questions has a relevant document, so search was not evaluated."
     return StageAbsent(reason, "Give the source queries and qrels that judge documents relevant; search needs none.")
 
 

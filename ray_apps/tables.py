@@ -1,8 +1,10 @@
 """Results as short tables that a person reads."""
 
 import io
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -14,14 +16,18 @@ from rich.text import Text
 from data.labels import label
 
 WIDE = 1000  # columns of what is no terminal: nothing is wrapped in a file
+SHOWN_CHARS = 200  # of the text of a hit
+INDENT = " " * 5  # of what is below a numbered line
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Rows under a header as text for standard output: as wide as its terminal, numbers to the right.
 
-    Colour and weight are used on a terminal only, and not where ``NO_COLOR`` is set.
+    Colour and weight are used on a terminal only, and not where ``NO_COLOR`` is set. Numbers of a column have the same
+    number of decimals.
     """
-    cells = [[_cell(value) for value in row] for row in rows]
+    columns = [_column(values) for values in zip(*rows, strict=True)]
+    cells = list(zip(*columns, strict=True))
     drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, name in enumerate(header):
         numeric = bool(cells) and all(_is_number(row[number]) for row in cells)
@@ -35,9 +41,17 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def _cell(value: object) -> str:
+def _column(values: Sequence[object]) -> list[str]:
+    """The cells of a column; where all are numbers, the largest decides how many decimals they have."""
+    numbers = [value for value in values if isinstance(value, float)]
+    alike = all(isinstance(value, int | float) or value == "" for value in values)
+    return [_cell(value, max(map(abs, numbers), default=0.0) if alike else None) for value in values]
+
+
+def _cell(value: object, largest: float | None = None) -> str:
     if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4f}"
+        size = abs(value) if largest is None else largest
+        return f"{value:,.{1 if size >= 100 else 2 if size >= 10 else 4}f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
@@ -88,7 +102,8 @@ def hits(result: Mapping[str, Any]) -> str:
         text = " ".join(hit["text"].split())
         id_, name = hit["document_id"], label(hit["document_id"], hit["title"])
         named = name if name == id_ else f"{name}  [{id_}]"
-        blocks.append(f"{number:>3}. {named}  {hit['score']:.4f}\n     {text[:200]}")
+        text = text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS].rsplit(" ", 1)[0] + " …"
+        blocks.append(f"{number:>3}. {named}  {hit['score']:.4f}\n{_indented(text)}")
     return "\n".join(blocks)
 
 
@@ -99,8 +114,14 @@ def proposals(result: Mapping[str, Any]) -> str:
     blocks = []
     for number, link in enumerate(result["proposals"], start=1):
         head = f"{number:>3}. {link['probability']:.3f}  {link['source_label']} -> {link['target_label']}"
-        blocks.append(f"{head}  ({link['relation']})\n     {link['reason']}")
+        blocks.append(f"{head}  ({link['relation']})\n{_indented(link['reason'])}")
     return "\n".join(blocks)
+
+
+def _indented(text: str) -> str:
+    """A text below a numbered line; wrapped at words on a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else max(WIDE, len(text) + len(INDENT))
+    return textwrap.fill(text, width, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False)
 
 
 def bench_rows(result: Mapping[str, Any]) -> str:
@@ -116,16 +137,16 @@ def bench_rows(result: Mapping[str, Any]) -> str:
 def forms(result: Mapping[str, Any]) -> str:
     """The gate's table, and what it picked."""
     checked = result["encoder"]
-    columns = ("form", "documents_per_s", "speedup", "cosine_min", "cosine_mean", "ndcg_at_10", "ndcg_loss")
+    shown = ("form", "documents_per_s", "speedup", "cosine_min", "cosine_mean", "ndcg_at_10", "ndcg_loss")
     rows = [
-        [*("" if line[column] is None else line[column] for column in columns), _verdict(line)]
+        [*("" if line[column] is None else line[column] for column in shown), _verdict(line)]
         for line in checked["forms"]
     ]
     decided = (
         f"{checked['questions']} questions" if checked["questions"] else "no questions: cosine and speed alone decide"
     )
     sample = f"{checked['passages']:,} of {checked['of_passages']:,} passages, {decided}; picked: {checked['picked']}"
-    return f"{table((*columns, 'verdict'), rows)}\n{sample}\n{result['artifact']}"
+    return f"{table((*shown, 'verdict'), rows)}\n{sample}\n{result['artifact']}"
 
 
 def _verdict(line: Mapping[str, Any]) -> str:

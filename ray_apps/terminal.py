@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator
@@ -190,9 +191,23 @@ class _ConsoleHandler(logging.Handler):
         """Write one message."""
         style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
         try:
-            self._console.print(Text(self.format(record), style=style))
+            message = self.format(record)
+            if self._console.is_terminal:
+                message = _wrapped(message, self._console.width)
+            self._console.print(Text(message, style=style))
         except Exception:  # a closed terminal must not end the work; logging reports it where it can
             self.handleError(record)
+
+
+def _wrapped(message: str, width: int) -> str:
+    """A message wrapped at words, below its own indent; a word that is longer, such as a path, stays whole."""
+    lines = []
+    for line in message.split("\n"):
+        text = line.lstrip()
+        indent = line[: len(line) - len(text)]
+        wrapper = textwrap.TextWrapper(width, indent, indent, break_long_words=False, break_on_hyphens=False)
+        lines += wrapper.wrap(text) or [""]
+    return "\n".join(lines)
 
 
 def _file_handler(file: TextIO) -> logging.Handler:

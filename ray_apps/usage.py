@@ -1,5 +1,7 @@
 """The words of the command line: which belong to the command and which are keys, and the help texts."""
 
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from data.errors import InputError, nearest
@@ -53,8 +55,7 @@ def find_command(words: Sequence[str], commands: Mapping[str, Command]) -> tuple
 def overview(commands: Mapping[str, Command], head: str | None = None) -> str:
     """What `catena --help` shows, or `catena HEAD --help` for nested commands."""
     listed = {name: command for name, command in commands.items() if head is None or name.split()[0] == head}
-    width = max(map(len, listed))
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in listed.items()]
+    lines = _two_columns({name: command.summary for name, command in listed.items()})
     return "\n".join(
         [
             f"usage: catena {f'{head} ' if head else ''}COMMAND RUN.yaml "
@@ -79,8 +80,7 @@ def command_help(command: Command) -> str:
     from ray_apps.config import describe_sections
 
     chosen = describe_sections(command.sections or None)
-    width = max(map(len, chosen))
-    lines = [f"  {section:<{width}}  {what}" for section, what in chosen.items()]
+    lines = _two_columns(chosen)
     return "\n".join(
         [
             text.rstrip(),
@@ -93,3 +93,13 @@ def command_help(command: Command) -> str:
             "",
         ]
     )
+
+
+def _two_columns(explained: Mapping[str, str]) -> list[str]:
+    """Names with what they are beside them, wrapped at words to the terminal's width."""
+    indent = max(map(len, explained)) + 4
+    width = max(shutil.get_terminal_size().columns, indent + 30)
+    return [
+        textwrap.fill(what, width, initial_indent=f"  {name}".ljust(indent), subsequent_indent=" " * indent)
+        for name, what in explained.items()
+    ]

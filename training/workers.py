@@ -73,7 +73,7 @@ def _reported(out: Path, counted: Progress) -> Iterator[None]:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
         for line in lines[known:]:
             row = json.loads(line)
-            logger.info("%s", ", ".join(f"{name} {value:g}" for name, value in row.items()))
+            logger.info("train: %s", ", ".join(f"{name} {value:g}" for name, value in row.items()))
             counted.advance()
         known = len(lines)
 

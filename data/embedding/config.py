@@ -40,13 +40,13 @@ class EmbedConfig(StageConfig):
     actors: int | None = Field(
         None,
         ge=1,
-        description="most processes that hold an encoder; as many as the GPUs or cores of now allow where unset: "
+        description="most processes that hold an encoder; as many as the present GPUs or cores allow where unset: "
         "set it on a cluster that grows",
     )
     min_actors: int | None = Field(
         None,
         ge=1,
-        description="processes to begin with, where the pool is to grow up to `actors` while partitions wait and to "
+        description="processes to begin with, where the pool may grow up to `actors` while partitions wait and "
         "shrink again; all of them at once where unset",
     )
     cores_per_actor: int | None = Field(

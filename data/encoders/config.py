@@ -48,7 +48,7 @@ class EndpointEncoderConfig(OneEncoder):
     """An OpenAI-compatible server of embeddings."""
 
     kind: Literal["endpoint"] = "endpoint"
-    endpoint: EndpointConfig = Field(description="in the place of a model: a server of embeddings")
+    endpoint: EndpointConfig = Field(description="instead of a model: a server of embeddings")
 
     @property
     def label(self) -> str:
@@ -67,7 +67,7 @@ class HashedEncoderConfig(OneEncoder):
     """Hashed TF-IDF."""
 
     kind: Literal["hashed"] = "hashed"
-    hashed: HashedConfig = Field(HashedConfig(), description="in the place of a model: hashed TF-IDF, which needs none")
+    hashed: HashedConfig = Field(HashedConfig(), description="instead of a model: hashed TF-IDF, which needs none")
 
     @property
     def label(self) -> str:
@@ -159,7 +159,7 @@ class EnsembleEncoderConfig(OneEncoder):
     """Several encoders as one."""
 
     kind: Literal["ensemble"] = "ensemble"
-    ensemble: EnsembleConfig = Field(description="in the place of a model: several encoders as one")
+    ensemble: EnsembleConfig = Field(description="instead of a model: several encoders as one")
 
     @property
     def label(self) -> str:
@@ -222,12 +222,12 @@ class ChainConfig(StageConfig):
     kind: Literal["chain"] = "chain"
     first: CliSuppress[tuple[SingleEncoder]]
     fallback: tuple[SingleEncoder, ...] = Field(
-        (), description="encoders to go on with, in this order, where this one is unavailable"
+        (), description="encoders to use instead, in this order, where this one is unavailable"
     )
     on_fallback: Literal["pause", "restart"] = Field(
         "pause",
         description="when vectors are already made and only another encoder is available: stop and keep them, or "
-        "discard them and embed all with the next",
+        "discard them and embed everything with the next",
     )
 
     @property

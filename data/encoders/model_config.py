@@ -18,7 +18,7 @@ class OneEncoder(StageConfig):
 
     execution: ClassVar[frozenset[str]] = frozenset({"fingerprint"})
 
-    fingerprint: str | None = Field(None, description="of the encoder that is expected; another is refused")
+    fingerprint: str | None = Field(None, description="of the expected encoder; another one is refused")
 
     @property
     def label(self) -> str:
@@ -161,7 +161,7 @@ class TransformerConfig(TorchConfig):
 
     kind: Literal["transformer"] = Field(
         "transformer",
-        description="transformer, plugin, onnx, endpoint, hashed, ensemble or chain; the other keys say it already",
+        description="transformer, plugin, onnx, endpoint, hashed, ensemble or chain; the other keys imply it",
     )
 
 

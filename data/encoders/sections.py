@@ -47,7 +47,9 @@ class EndpointConfig(StageConfig):
         API_KEY_VARIABLE, min_length=1, description="environment variable with the key; none is sent where it is unset"
     )
     encoding_format: str = Field(
-        "float", pattern="^(float|base64)$", description="how vectors travel: float (JSON numbers) or base64"
+        "float",
+        pattern="^(float|base64)$",
+        description="encoding of vectors in answers: float (JSON numbers) or base64",
     )
     batch_texts: int = Field(64, ge=1, le=2048, description="most texts in a request")
     in_flight: int = Field(4, ge=1, le=64, description="requests at once, of one process")
@@ -82,7 +84,7 @@ class EndpointConfig(StageConfig):
 class HashedConfig(StageConfig):
     """Words, stemmed and hashed to the dimensions of a vector, weighed by TF-IDF. Needs no model."""
 
-    dim: int = Field(2048, ge=16, le=65_536, description="dimensions; more keep more words apart")
+    dim: int = Field(2048, ge=16, le=65_536, description="dimensions; with more, fewer words share one")
     language: Language = Field("english", description="Snowball stemmer (english, german, …), or 'none'")
     idf: Path | None = Field(
         None, description="file that `catena encoder idf RUN` writes; without one all words weigh the same"

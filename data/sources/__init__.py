@@ -51,7 +51,9 @@ class SourceConfig(StageConfig):
     function: FunctionSource | None = Field(None, description="a function of your own that yields documents and links")
     undirected: bool = Field(True, description="count a link and its reverse of the same relation as one")
     strict: bool = Field(False, description="stop with an error at the first rejected row")
-    where: str | None = Field(None, description="where the corpus is published and what goes where; shown if missing")
+    where: str | None = Field(
+        None, description="where the corpus is published and where its files go; shown if they are missing"
+    )
 
     @model_validator(mode="after")
     def _one_reader(self) -> "SourceConfig":

@@ -69,6 +69,16 @@ def test_whatever_a_stage_writes_is_told_alike_and_the_stage_is_not_done(tmp_pat
     assert materialise(artifact, lambda out: AnyResult(rows=1)).result["rows"] == 1
 
 
+@pytest.mark.parametrize("name", ["config.json", "result.json"])
+def test_a_disk_that_is_full_at_the_first_or_the_last_file_is_the_same_error(tmp_path: Path, name: str) -> None:
+    artifact = locate(tmp_path, "embed", {})
+    artifact.path.mkdir(parents=True)
+    (artifact.path / name).symlink_to(FULL)
+    with pytest.raises(InputError, match="the disk is full"):
+        materialise(artifact, lambda out: AnyResult(rows=1))
+    assert not artifact.done
+
+
 def test_embedding_stops_with_one_message_and_goes_on_when_there_is_space(
     tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,8 +63,8 @@ def test_one_worker_leaves_models_figures_and_an_mlflow_run(
     out, store = tmp_path / "train", tmp_path / "mlflow.db"
     out.mkdir()
     result = train_links(graph, SMALL, "small", store, out)
-    logged = [record.message for record in caplog.records if record.message.startswith("epoch ")]
-    assert [line.split(",")[0] for line in logged] == ["epoch 1", "epoch 2"] and "valid_mrr" in logged[1]
+    logged = [record.message for record in caplog.records if record.message.startswith("train: epoch ")]
+    assert [line.split(",")[0] for line in logged] == ["train: epoch 1", "train: epoch 2"] and "valid_mrr" in logged[1]
     names = {"model.safetensors", "model.json", "node_vectors.npy"}
     assert {path.name for path in out.iterdir()} == names, "the checkpoints of a finished training stay behind"
     assert result["epochs"] == len(result["history"]) == 2 and result["best_epoch"] in (1, 2)

@@ -1,5 +1,6 @@
 """The documents say what is true: links resolve, commands exist, the run file shown is one that loads."""
 
+import ast
 import json
 import re
 import shlex
@@ -176,6 +177,23 @@ def test_run_files_shown_in_the_documents_load(document: Path, shown: str, tmp_p
     path = tmp_path / "shown.yaml"
     path.write_text(yaml.safe_dump({"name": "shown", "source": {"pydocs": {}}} | yaml.safe_load(shown)))
     assert load_run(path).name
+
+
+def test_messages_explained_in_operations_are_ones_that_the_code_has() -> None:
+    """Between the ``…`` that stand for values, each message is in a string of the code."""
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text.partition("## When something goes wrong\n")[2]
+    messages = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert len(messages) >= 11
+    strings = " ".join(
+        part.value
+        for package in ("data", "retrieval", "serving", "ray_apps")
+        for module in sorted((REPOSITORY / package).rglob("*.py"))
+        for part in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    )
+    pieces = {piece.strip() for message in messages for piece in message.split("…")}
+    assert {piece for piece in pieces if piece not in strings} == set()
 
 
 def test_the_walk_through_the_architecture_enters_each_room_once() -> None:

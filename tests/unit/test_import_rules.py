@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "ray_apps": {*ORDER, "benchmarks"},
     "benchmarks": {*ORDER, "ray_apps"},
 }
-# Whoever fetches a command's help or checks a run file waits for none of these.
+# Help and the check of a run file import none of these.
 HEAVY = ("torch", "ray", "faiss", "qdrant_edge", "mlflow", "sentence_transformers", "matplotlib", "sklearn")
 
 

@@ -32,7 +32,7 @@ class PydocsSource(StageConfig):
     """Documented Python libraries."""
 
     packages: tuple[str, ...] = Field(
-        PACKAGES, min_length=1, description="import names of installed packages; they are imported, in a process apart"
+        PACKAGES, min_length=1, description="import names of installed packages; they are imported, in a child process"
     )
     max_documents: int | None = Field(
         None, ge=2, description="keep at most so many documents: the largest connected parts, always the same"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ray_apps.commands import COMMANDS
 from ray_apps.config import RunConfig
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
+from ray_apps.stages import STAGES
 from tests.results import AnyResult
 
 WORDS = "moon sea harbour sparse matrix inverse verse kernel graph pilot almanac column wind".split()
@@ -124,9 +126,9 @@ def test_a_refused_form_is_refused_with_its_figures_wherever_it_is_asked_for(
     ):
         usable(asked)
     assert beside == set(available_forms(asked.encoder))  # it has to be faster than all that lose less
-    monkeypatch.setattr("ray_apps.cluster.connect", lambda _: None)
+    without_ray = {**STAGES, "embed": replace(STAGES["embed"], on_ray=False)}
     with pytest.raises(InputError, match="onnx int8 is refused"):
-        Plan(asked).bring("embed")
+        Plan(asked, without_ray).bring("embed")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """Results as tables."""
 
+import sys
+
+import pytest
+
 from ray_apps.tables import hits, proposals, summary_text, table
 
 
@@ -10,6 +14,13 @@ def test_columns_are_aligned_and_numbers_stand_right() -> None:
         "cosine        0.0361",
         "adamic_adar   0.1370",
     ]
+
+
+def test_numbers_of_a_column_have_as_many_decimals_as_fit_the_largest() -> None:
+    assert table(("rank",), [(10.4572,), (426.31,), (3.0,)]).splitlines()[2:] == [" 10.5", "426.3", "  3.0"]
+    assert table(("s",), [(9.346,), (25.806,), ("",)]).splitlines()[2:4] == [" 9.35", "25.81"]
+    mixed = table(("", ""), [("seconds", 9.345), ("passages", 1200), ("precision", "bf16"), ("share", 0.0104)])
+    assert "9.3450" in mixed and "1,200" in mixed and "0.0104" in mixed
 
 
 def test_table_without_rows_has_its_header() -> None:
@@ -43,3 +54,16 @@ def test_hits_show_title_identity_score_and_text_on_one_line() -> None:
 def test_proposals_show_the_labels_of_both_documents() -> None:
     link = {"probability": 0.5, "source_label": "d1", "target_label": "Inverse [d2]", "relation": "r", "reason": "Why."}
     assert proposals({"proposals": [link]}) == "  1. 0.500  d1 -> Inverse [d2]  (r)\n     Why."
+
+
+def test_a_long_text_is_cut_between_words_and_wrapped_below_its_number_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hit = {"document_id": "d1", "title": "", "text": "whales and ships " * 20, "score": 0.5}
+    head, text = hits({"hits": [hit]}).splitlines()
+    assert text.endswith("whales and …") and len(text) <= 5 + 202
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    first, *lines = hits({"hits": [hit]}).splitlines()
+    assert first == head and len(lines) == 4 and all(len(line) <= 60 for line in lines)
+    assert [line[:5] for line in lines] == [" " * 5] * 4 and " ".join(line.strip() for line in lines) == text.strip()

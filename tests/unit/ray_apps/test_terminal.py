@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ with terminal(Path(sys.argv[1]), "embed", debug="--debug" in sys.argv) as log:
     with progress("embed", 10, "passages") as counted:
         counted.advance(5, rate=2.0)
         time.sleep(0.3)  # bars are drawn ten times a second
-        logging.getLogger("catena").warning("a message")
+        logging.getLogger("catena").warning(os.environ.get("MESSAGE", "a message"))
     logging.getLogger("catena").debug("a detail")
     print("the result")
 os.write(2, b"after\\n")
@@ -53,6 +54,14 @@ def on_a_terminal(folder: Path, **environment: str) -> str:
         process.wait()
     os.close(ours)
     return shown.decode()
+
+
+def test_a_long_message_is_wrapped_at_words_and_a_path_stays_whole(tmp_path: Path) -> None:
+    path = "/a/path/that/is/longer/than/the/terminal/is/wide/part-00000.parquet"
+    message = f"error: the first line is long enough to be wrapped here\n  {path} is below"
+    shown = on_a_terminal(tmp_path, COLUMNS="40", MESSAGE=message).replace("\r", "")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert f"error: the first line is long enough to\nbe wrapped here\n  {path}\n  is below\n" in plain
 
 
 def test_noise_goes_to_the_log_and_messages_to_both(tmp_path: Path) -> None:
