@@ -75,7 +75,7 @@ class CacheConfig(StageConfig):
 
     @field_validator("redis")
     @classmethod
-    def _a_place_without_password(cls, redis: str) -> str:
+    def _refuse_password(cls, redis: str) -> str:
         if redis in ("none", "embedded"):
             return redis
         if not redis.startswith(_SCHEMES):

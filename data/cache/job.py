@@ -29,7 +29,7 @@ def document_cache(config: CacheConfig, out: Path) -> Iterator[DocumentCache]:
     Raises:
         InputError: if Redis refuses the password, or the embedded one does not start.
     """
-    artifacts = _settled(out) if config.stored else {}
+    artifacts = _artifacts_to_copy(out) if config.stored else {}
     redis, url = open_redis(config) if config.documents else (None, None)
     try:
         yield DocumentCache(config, url, artifacts)
@@ -56,7 +56,7 @@ def report(counts: Mapping[str, TierCounts]) -> dict[str, Any]:
     return {"cache": by_tier, "copied_passages": sum(tier.hits for tier in counts.values())}
 
 
-def _settled(out: Path) -> dict[str, Sequence[Path]]:
+def _artifacts_to_copy(out: Path) -> dict[str, Sequence[Path]]:
     settled = out / "copied_from.json"
     if not settled.exists():
         with whole_or_absent(settled) as unfinished:

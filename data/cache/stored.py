@@ -139,13 +139,13 @@ def earlier_artifacts(out: Path) -> dict[str, list[str]]:
     """Names of finished artifacts beside ``out`` whose vectors can be copied, by the fingerprint of their encoder."""
     names: dict[str, list[str]] = {}
     for artifact in sorted(path.parents[1] for path in out.parent.glob(f"*/{FOLDER}/place.npy")):
-        if artifact.name != out.name and (artifact / "_SUCCESS").exists() and _exact(artifact):
+        if artifact.name != out.name and (artifact / "_SUCCESS").exists() and _in_float32(artifact):
             manifest = json.loads((artifact / "manifest.json").read_text())
             names.setdefault(manifest["fingerprint"], []).append(artifact.name)
     return names
 
 
-def _exact(artifact: Path) -> bool:
+def _in_float32(artifact: Path) -> bool:
     """Whether vectors are stored as they were computed, in float32."""
     paths = partitions(artifact / "vectors")
     if not paths:

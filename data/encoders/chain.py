@@ -27,12 +27,15 @@ _RECORD = "encoder.json"  # in the folder of an embedding: which alternative mad
 
 
 def encoders_in(config: EncoderConfig) -> Iterator[SingleEncoder]:
-    """Each alternative of an encoder, and each member of those that are ensembles, behind the ensemble itself."""
+    """Each alternative of an encoder, and each member of those that are ensembles.
+
+    Members come before their ensemble: its file is learned on theirs, so a missing one of theirs is reported first.
+    """
     for alternative in alternatives(config):
-        yield alternative
         if isinstance(alternative, EnsembleEncoderConfig):
             for member in alternative.ensemble.members:
                 yield from encoders_in(member)
+        yield alternative
 
 
 def load_first(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, threads: int | None = None) -> Encoder:

@@ -75,7 +75,7 @@ def find(path: str) -> list[SourceFile]:
         _absolute(Path(match)) for match in glob.glob(str(expanded), recursive=True) if Path(match).is_file()
     )
     if not matches:
-        raise InputError(f"file not found: {expanded}", _what_is_there(path, expanded))
+        raise InputError(f"file not found: {expanded}", _hint(path, expanded))
     return [*matches]
 
 
@@ -84,7 +84,7 @@ def _absolute(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _what_is_there(path: str, expanded: Path) -> str:
+def _hint(path: str, expanded: Path) -> str:
     if "CATENA_DATA" in path and not expand("$CATENA_DATA").is_dir():
         return f"Set CATENA_DATA to the folder that holds the data; {expand('$CATENA_DATA')} is not there."
     if expanded.is_dir():

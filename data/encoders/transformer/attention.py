@@ -21,7 +21,7 @@ MASKED = -1e5
 _NOT_HERE = ("position_bias", "softcap", "s_aux", "cache", "sliding_window")
 
 
-def use(model: torch.nn.Module) -> None:
+def use_in(model: torch.nn.Module) -> None:
     """Make a transformers model compute its attention this way; one without the setting is left unchanged."""
     can = getattr(model, "_can_set_attn_implementation", None)
     if can is not None and can():

@@ -48,7 +48,7 @@ class TorchModel:
         if precision == "bf16" and whole_products_are_faster(self.device.type):
             from data.encoders.transformer import attention
 
-            attention.use(short.transformer.auto_model)
+            attention.use_in(short.transformer.auto_model)
         return short
 
     def unit(self, features: "dict[str, Any]") -> "torch.Tensor":

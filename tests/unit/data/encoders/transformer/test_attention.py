@@ -5,7 +5,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from data.encoders.transformer import attention as module
-from data.encoders.transformer.attention import NAME, attention, use
+from data.encoders.transformer.attention import NAME, attention, use_in
 
 HEADS, DIM = 3, 32
 
@@ -80,7 +80,7 @@ def test_a_model_that_uses_it_gives_the_vectors_it_gave(padded: bool) -> None:
     with torch.inference_mode():
         expected = model(input_ids=numbers, attention_mask=mask).last_hidden_state[mask.bool()]
         model = model.to(torch.bfloat16)
-        use(model)
+        use_in(model)
         assert model.config._attn_implementation == NAME
         found = model(input_ids=numbers, attention_mask=mask).last_hidden_state[mask.bool()]
     assert torch.nn.functional.cosine_similarity(found.float(), expected, dim=1).min() > 0.999
@@ -88,7 +88,7 @@ def test_a_model_that_uses_it_gives_the_vectors_it_gave(padded: bool) -> None:
 
 def test_fp32_goes_to_torchs_kernel() -> None:
     model, plain = small_bert(), small_bert()
-    use(model)
+    use_in(model)
     numbers, mask = torch.arange(24).view(2, 12), torch.ones(2, 12, dtype=torch.long)
     mask[0, 5:] = 0
     with torch.inference_mode():
@@ -97,4 +97,4 @@ def test_fp32_goes_to_torchs_kernel() -> None:
 
 
 def test_a_model_that_cannot_be_told_stays_as_it_is() -> None:
-    use(torch.nn.Linear(2, 2))
+    use_in(torch.nn.Linear(2, 2))
