@@ -146,16 +146,16 @@ def refusal(verdict: FormFigures, tolerance: float) -> InputError:
 def _judge(measured: FormFigures, tolerance: float, accepted: Sequence[FormFigures]) -> tuple[bool, str]:
     """Whether a form may be used, and why."""
     if measured.form == REFERENCE:
-        return True, "the measure of the others"
+        return True, "the reference"
     if measured.ndcg_loss is not None:
         if measured.ndcg_loss > tolerance:
             return False, f"loses {measured.ndcg_loss:.2%} of nDCG@10, {tolerance:.2%} is allowed"
     elif measured.cosine_min < SMALLEST_COSINE:
-        return False, f"smallest cosine {measured.cosine_min:.5f}, {SMALLEST_COSINE} is needed without a labelled set"
+        return False, f"smallest cosine {measured.cosine_min:.5f}, {SMALLEST_COSINE} is needed without questions"
     for other in accepted:
         if loss_rank(other.form) < loss_rank(measured.form) and other.documents_per_s >= measured.documents_per_s:
             return False, f"not faster than {other.form} ({other.documents_per_s:.1f} documents/s), which loses less"
-    return True, "within the tolerance" if measured.ndcg_loss is not None else "vectors as those of fp32"
+    return True, "within the tolerance" if measured.ndcg_loss is not None else "its vectors are those of fp32"
 
 
 def _speeds(forms: Mapping[str, Encoder], texts: Sequence[str]) -> dict[str, float]:

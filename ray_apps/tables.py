@@ -134,23 +134,34 @@ def bench_rows(result: Mapping[str, Any]) -> str:
     return "\n".join([table(("row", "value", "unit", "bound", "what"), rows), *missing, *result["files"]])
 
 
+FORM_COLUMNS = {  # of the gate's table
+    "form": "form",
+    "documents_per_s": "documents/s",
+    "speedup": "times fp32",
+    "cosine_min": "smallest cosine",
+    "ndcg_at_10": "nDCG@10",
+    "ndcg_loss": "loss",
+}
+
+
 def forms(result: Mapping[str, Any]) -> str:
-    """The gate's table, and what it picked."""
+    """The gate's table, the reason of each verdict, and what the gate picked; no column without a value."""
     checked = result["encoder"]
-    shown = ("form", "documents_per_s", "speedup", "cosine_min", "cosine_mean", "ndcg_at_10", "ndcg_loss")
-    rows = [
-        [*("" if line[column] is None else line[column] for column in shown), _verdict(line)]
-        for line in checked["forms"]
-    ]
+    lines = checked["forms"]
+    shown = {key: name for key, name in FORM_COLUMNS.items() if any(line[key] is not None for line in lines)}
+    rows = [["" if line[key] is None else line[key] for key in shown] + [_verdict(line)] for line in lines]
+    reasons = [f"{line['form']}: {_verdict(line)}, {line['reason']}" for line in lines]
     decided = (
-        f"{checked['questions']} questions" if checked["questions"] else "no questions: cosine and speed alone decide"
+        f"{checked['questions']} questions" if checked["questions"] else "no questions, so cosine and speed decide"
     )
     sample = f"{checked['passages']:,} of {checked['of_passages']:,} passages, {decided}; picked: {checked['picked']}"
-    return f"{table((*shown, 'verdict'), rows)}\n{sample}\n{result['artifact']}"
+    return "\n".join(
+        [table((*shown.values(), "verdict"), rows), "", *reasons, "", sample, result["artifact"]],
+    )
 
 
 def _verdict(line: Mapping[str, Any]) -> str:
-    return f"{'accepted' if line['accepted'] else 'refused'}: {line['reason']}"
+    return "accepted" if line["accepted"] else "refused"
 
 
 def figures(result: Mapping[str, Any]) -> str:

@@ -60,7 +60,7 @@ def test_ranking_decides_where_there_are_questions_and_cosine_where_there_are_no
     assert line.accepted and line.cosine_min < 0.999 and line.ndcg_loss == 0.0 and line.speedup > 2
     alone = measured(NONE, onnx_int8=beside)["onnx int8"]
     assert not alone.accepted and alone.ndcg_at_10 is None
-    assert alone.reason.endswith("0.999 is needed without a labelled set")
+    assert alone.reason.endswith("0.999 is needed without questions")
     assert measured(NONE, onnx_int8=Turned(0.001, 0.0))["onnx int8"].accepted
 
 
@@ -87,7 +87,7 @@ def test_vectors_that_are_no_numbers_never_pass(questions: Questions) -> None:
 
 def test_the_page_holds_every_line_and_says_what_decided() -> None:
     lines = [
-        FormFigures(form="torch fp32", documents_per_s=10, accepted=True, reason="the measure of the others"),
+        FormFigures(form="torch fp32", documents_per_s=10, accepted=True, reason="the reference"),
         FormFigures(form="torch bf16", accepted=False, reason="does not pass its check"),
     ]
     result = {"passages": 5, "of_passages": 9, "questions": 0, "tolerance": 0.005, "picked": "torch fp32"}

@@ -1,10 +1,11 @@
 """Results as tables."""
 
+import re
 import sys
 
 import pytest
 
-from ray_apps.tables import hits, proposals, summary_text, table
+from ray_apps.tables import forms, hits, proposals, summary_text, table
 
 
 def test_columns_are_aligned_and_numbers_stand_right() -> None:
@@ -67,3 +68,20 @@ def test_a_long_text_is_cut_between_words_and_wrapped_below_its_number_on_a_term
     first, *lines = hits({"hits": [hit]}).splitlines()
     assert first == head and len(lines) == 4 and all(len(line) <= 60 for line in lines)
     assert [line[:5] for line in lines] == [" " * 5] * 4 and " ".join(line.strip() for line in lines) == text.strip()
+
+
+def test_the_gate_s_table_fits_a_terminal_and_leaves_out_what_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    line = {"form": "torch fp32", "documents_per_s": 11.234, "speedup": 1.0, "cosine_min": 1.0, "cosine_mean": 1.0}
+    lines = [
+        {**line, "ndcg_at_10": None, "ndcg_loss": None, "accepted": True, "reason": "the reference"},
+        {**line, "form": "onnx int8", "ndcg_at_10": None, "ndcg_loss": None, "accepted": False, "reason": "slow"},
+    ]
+    checked = {"forms": lines, "questions": 0, "passages": 100, "of_passages": 600, "picked": "torch fp32"}
+    head, _, first, second, *rest = forms({"encoder": checked, "artifact": "gate/1"}).splitlines()
+    assert "nDCG@10" not in head and "documents/s" in head
+    assert re.sub(r"\x1b\[[0-9;]*m", "", first).split()[-1] == "accepted" and "refused" in second
+    assert rest[:3] == ["", "torch fp32: accepted, the reference", "onnx int8: refused, slow"]
+    assert rest[-2:] == ["100 of 600 passages, no questions, so cosine and speed decide; picked: torch fp32", "gate/1"]
