@@ -100,6 +100,10 @@ def _search(report: Report) -> list[str]:
     notes = [_compared("Hybrid", NAMES[name], "nDCG@10", row) for name, row in details["comparisons"].items()]
     if details["without_relevant"]:
         notes.append(f"{details['without_relevant']:,} questions without a relevant document were left out.")
+    if details.get("seen_questions"):
+        notes.append(
+            f"{details['seen_questions']:,} questions were left out: the encoder was fine-tuned on answers to them."
+        )
     metrics = list(next(iter(figures.values())))
     return [
         page.prose(sentence),

@@ -8,6 +8,7 @@
 ``terminal``  messages, progress bars and logs; ``tables`` prints results
 ``report``    gathers what the stages measured into the report; ``summary`` for the terminal
 
-Every other module declares a stage, a command or both, and calls the package that does the work. ``encoder`` has the
+Every other module declares a stage, a command or both, and calls the package that does the work on the artifacts
+that the plan hands to it. ``encoder`` has the
 commands of ``catena encoder``.
 """

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+from data import words
 from data.artifacts import StageConfig, StageResult
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
@@ -93,6 +94,12 @@ def _check(config: CutConfig | SentencesConfig) -> None:
         check_model(config.encoder)
 
 
+def _cut_stamps(config: CutConfig) -> dict[str, Any]:
+    if config.encoder is None:
+        return {}
+    return {"files": contents(config.encoder), "words": words.VERSION}  # an encoder without tokens has words counted
+
+
 def _not_semantic(plan: Plan) -> StageAbsent | None:
     if plan.run.chunk.strategy == "semantic":
         return None
@@ -130,6 +137,6 @@ CHUNK = Stage(
     ),
     make=_cut,
     needs=_needs,
-    stamps=lambda config: {"files": contents(config.encoder)} if config.encoder is not None else {},
+    stamps=_cut_stamps,
     check=_check,
 )

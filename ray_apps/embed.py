@@ -14,7 +14,7 @@ from data.embedding.config import EmbedConfig
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
 from ray_apps.command import stage_command
-from ray_apps.encoder.check import encoder_needs, ready_encoder
+from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.plan import Inputs, Plan, Stage
 
 logger = logging.getLogger("catena")
@@ -96,6 +96,7 @@ EMBED = Stage(
     config=_config,
     make=_embed,
     needs=_needs,
+    permits=encoder_permits,
     stamps=lambda config: {"files": contents(config.encoder)},
     check=_check,
     reuse=_log_fallback,

@@ -13,7 +13,7 @@ from data.encoders.files import contents
 from data.errors import StageAbsent
 from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
-from ray_apps.encoder.check import encoder_needs, ready_encoder
+from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.graph import no_links
 from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
@@ -79,35 +79,41 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     tables = inputs["tables"].path
     queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
-    _refuse_seen_answers(config.encoder, inputs["documents"].path / "documents", asked, qrels)
+    seen = _seen_questions(config.encoder, inputs["documents"].path / "documents", asked, qrels)
+    if seen:
+        asked = {q: text for q, text in asked.items() if q not in seen}
+        logger.info("evaluate: %d questions are left out: the encoder was fine-tuned on answers to them", len(seen))
+    if not any(grade > 0 for q in asked for grade in qrels.get(q, {}).values()):
+        raise StageAbsent(
+            "The encoder was fine-tuned on answers to all of the corpus's questions, so search was not judged.",
+            "Judge it by other questions: a source whose qrels it was not fine-tuned on.",
+        )
     retriever = open_retriever(inputs["index"].path, ready_encoder(config.encoder, inputs))
     try:
         modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")
         figures, details = evaluate_retrieval(retriever.search, asked, qrels, config.judging, modes)
     finally:
         retriever.index.close()
-    return JudgedResult(figures=figures, details=details)
+    return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen)})
 
 
-def _refuse_seen_answers(
+def _seen_questions(
     encoder: EncoderConfig, documents: Path, asked: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
-) -> None:
-    """Refuse an encoder that was fine-tuned on answers to the very questions that it would be evaluated on.
+) -> set[str]:
+    """Ids of questions with an answer that the encoder was fine-tuned on: figures on them would mean nothing."""
+    import numpy as np
 
-    Raises:
-        InputError: naming the encoder and how many of the answers it has seen.
-    """
     from training.encoders.examples import Corpus
-    from training.encoders.seen import refuse_seen, seen_by
+    from training.encoders.seen import pair_marks, seen_by
 
-    if not seen_by(encoder):
-        return
+    seen = seen_by(encoder)
+    if not seen:
+        return set()
     relevant = [(q, d) for q in asked for d, grade in qrels.get(q, {}).items() if grade > 0]
     texts = Corpus(documents, documents).texts(d for _, d in relevant)
-    known = [(asked[q], texts[d]) for q, d in relevant if d in texts]
-    questions, answers = [q for q, _ in known], [d for _, d in known]
-    remedy = "Judge it by other questions: a source whose qrels it was not fine-tuned on."
-    refuse_seen(encoder, questions, answers, "answers to questions", remedy)
+    known = [(q, d) for q, d in relevant if d in texts]
+    marks = pair_marks([asked[q] for q, _ in known], [texts[d] for _, d in known])
+    return {known[n][0] for n in np.flatnonzero(np.isin(marks, np.concatenate(list(seen.values()))))}
 
 
 def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
@@ -184,6 +190,7 @@ EVALUATE_SEARCH = Stage(
     make=_judge_search,
     needs=_search_needs,
     absent=no_questions,
+    permits=encoder_permits,
     stamps=lambda config: {"files": contents(config.encoder)},
 )
 EVALUATE_LINKS = Stage(

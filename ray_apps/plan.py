@@ -33,6 +33,8 @@ class Stage(Generic[Config, Result]):
         config: what decides its output, from the plan; with its execution fields, which only say how.
         make: does the work: handed the config, the artifacts of its needs, and the folder to fill.
         needs: the stages whose artifacts it reads, by what they are to it.
+        permits: stages that may forbid the work but do not change its output: made before and handed to ``make`` as
+            well, but not part of the artifact's key.
         wanted: whether ``catena run`` and the list of a run's stages have it.
         absent: why it cannot be made in this run, with the remedy; None where it can. Asked before and after its needs
             are brought, so it may depend on what they measured.
@@ -48,6 +50,7 @@ class Stage(Generic[Config, Result]):
     config: Callable[["Plan"], Config]
     make: Callable[[Config, Inputs, Path], Result]
     needs: Callable[["Plan"], Mapping[str, str]] = lambda plan: {}
+    permits: Callable[["Plan"], Mapping[str, str]] = lambda plan: {}
     wanted: Callable[["Plan"], bool] = lambda plan: True
     absent: Callable[["Plan"], StageAbsent | None] = lambda plan: None
     stamps: Callable[[Config], Mapping[str, Any]] = lambda config: {}
@@ -59,7 +62,7 @@ class Stage(Generic[Config, Result]):
 
 @dataclass(frozen=True)
 class _Step:
-    """A stage in a plan: its config, its inputs and its artifact."""
+    """A stage in a plan: its config, its inputs (``needs`` and ``permits``) and its artifact."""
 
     stage: Stage[Any, Any]
     config: StageConfig
@@ -132,9 +135,7 @@ class Plan:
         step = self._step(name)
         stage, made = step.stage, step.artifact
         if made.done:
-            if name not in self._seen:
-                stage.reuse(step.config, made)
-            self._seen.add(name)
+            self._reuse(name)
             return made
         for need in step.inputs.values():
             self._bring(need)
@@ -145,6 +146,16 @@ class Plan:
             connect(self.run.ray)
         self._seen.add(name)
         return materialise(made, lambda out: stage.make(step.config, self.inputs(name), out))
+
+    def _reuse(self, name: str) -> None:
+        """Call ``reuse`` of a stage that an earlier command made, and before it of those that it was made from."""
+        step = self._step(name)
+        if name in self._seen or not step.artifact.done:
+            return
+        self._seen.add(name)
+        for need in step.inputs.values():
+            self._reuse(need)
+        step.stage.reuse(step.config, step.artifact)
 
     def _check_missing(self, name: str, checked: set[str]) -> None:
         """Look for mistakes in every stage that is to be made, before minutes go into the first of them."""
@@ -165,8 +176,9 @@ class Plan:
     def _step(self, name: str) -> _Step:
         if name not in self._steps:
             stage = self.stages[name]
-            config, needs = stage.config(self), dict(stage.needs(self))
+            config, needs, permits = stage.config(self), dict(stage.needs(self)), dict(stage.permits(self))
             identity = {"version": stage.version, **config.identity(), **stage.stamps(config)}
             inputs = {key: self.artifact(need) for key, need in needs.items()}
-            self._steps[name] = _Step(stage, config, needs, locate(self.run.workspace, name, identity, inputs))
+            artifact = locate(self.run.workspace, name, identity, inputs)
+            self._steps[name] = _Step(stage, config, {**needs, **permits}, artifact)
         return self._steps[name]

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from data import words
 from data.artifacts import StageConfig, StageResult
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
@@ -44,7 +45,7 @@ STATS = Stage(
     make=_count,
     needs=lambda plan: {"passages": "chunk"},
     wanted=lambda plan: False,
-    stamps=lambda config: {"files": contents(config.encoder)},
+    stamps=lambda config: {"files": contents(config.encoder), "words": words.VERSION},
 )
 COMMAND = stage_command(
     "stats",

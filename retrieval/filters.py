@@ -17,6 +17,7 @@ that is called ``not``, is quoted: ``"v1.0"=yes``. ``document_id`` is a key as w
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -27,6 +28,8 @@ from data.surrogates import valid_unicode
 
 Bound = Literal["gt", "gte", "lt", "lte"]
 BOUNDS: tuple[Bound, ...] = get_args(Bound)
+_NOT_EQUAL = re.compile(r'[^"=<>]*!=')
+_BLANKS = re.compile(r'[^"=<>]*(\s[=<>]|[=<>]+\s)')
 _SIGNS: Mapping[str, Bound] = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 _DEPTH = 8  # of filters under `not` in each other
 _SHOWN = '{"year": {"gte": 1990}, "lang": ["en", "de"], "not": {"draft": true}}'
@@ -188,6 +191,10 @@ def _word(text: str, word: str) -> tuple[Path, str, str]:
     """Path, sign and value of a word; without sign and value where any value will do."""
     if not text:
         raise InputError(f"--filter {word}: no key", _EXAMPLES)
+    if _NOT_EQUAL.match(text):
+        raise InputError(f"--filter {word}: != is no sign here", "Write ! before the word, as in !lang=en.")
+    if _BLANKS.match(text):
+        raise InputError(f"--filter {word}: a blank beside the sign", 'Write year>=1990; quote a key such as "year ".')
     path, rest = _read_path(text, stops="=<>")
     sign = next((sign for sign in (*_SIGNS, "=") if rest.startswith(sign)), "")
     value = rest.removeprefix(sign)

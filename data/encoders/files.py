@@ -14,27 +14,36 @@ def contents(config: EncoderConfig) -> dict[str, str]:
 
     It is part of an artifact's identity: other weights under the same path make other vectors. Of a large file, 64
     blocks spread over it and its size are read, so that a model of gigabytes costs little time.
+
+    Returns:
+        Digests by the place of the encoder in its config and of the file in it, such as ``0.1``: the same on another
+        machine, where the paths differ.
     """
     encoders = [*encoders_in(config)]
-    named = {path for encoder in encoders for path in encoder.files() if path.exists()}
-    code = {encoder.model: encoder.code() for encoder in encoders if isinstance(encoder, PluginConfig)}
-    return {str(path): _digest(path) for path in sorted(named)} | code
+    found: dict[str, str] = {}
+    for place, encoder in enumerate(encoders):
+        files = list(encoder.files())
+        found |= {f"{place}.{number}": digest(path) for number, path in enumerate(files) if path.exists()}
+        if isinstance(encoder, PluginConfig):
+            found[f"{place}.code"] = encoder.code()
+    return found
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=8)
+def digest(path: Path) -> str:
+    """A digest of a file, or of all files in a folder and their names; see ``contents``."""
+    hashed = hashlib.blake2b(digest_size=8)
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     for file in files:
         place = file.relative_to(path)
         if file.suffix == ".md" or any(part.startswith(".") for part in place.parts):
             continue  # a model's description, and what version control keeps
         size = file.stat().st_size
-        digest.update(f"{place} {size} ".encode())
+        hashed.update(f"{place} {size} ".encode())
         with file.open("rb") as opened:
             if size <= BLOCKS * BLOCK:
-                digest.update(opened.read())
+                hashed.update(opened.read())
                 continue
             for number in range(BLOCKS):
                 opened.seek(number * (size - BLOCK) // (BLOCKS - 1))
-                digest.update(opened.read(BLOCK))
-    return digest.hexdigest()
+                hashed.update(opened.read(BLOCK))
+    return hashed.hexdigest()

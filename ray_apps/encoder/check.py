@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig, OnnxConfig, TransformerConfig
-from data.encoders.files import contents
+from data.encoders.files import contents, digest
 from data.encoders.forms import (
     NO_FORMS,
     REFERENCE,
@@ -84,7 +84,9 @@ def _needs(plan: Plan) -> Mapping[str, str]:
 def _stamps(config: GateConfig) -> Mapping[str, Any]:
     from evaluation.encoder_gate import describe_machine
 
-    return {"files": contents(config.encoder), "machine": describe_machine(device_of(config.encoder))}
+    exported = None if config.exported is None else digest(config.exported)
+    machine = describe_machine(device_of(config.encoder))
+    return {"files": contents(config.encoder), "exported": exported, "machine": machine}
 
 
 def _measure(config: GateConfig, inputs: Inputs, out: Path) -> GateResult:
@@ -151,12 +153,16 @@ def exported_stage(form: str) -> str:
 
 
 def encoder_needs(plan: Plan) -> Mapping[str, str]:
-    """What a stage that loads the run's encoder needs for it: an exported model, and the gate's verdict on it."""
+    """What a stage that loads the run's encoder needs for it: the exported model of one on ONNX Runtime."""
     model = model_of(plan.run.encoder)
-    if not isinstance(model, OnnxConfig):
+    if not isinstance(model, OnnxConfig) or model.exported is not None:
         return {}
-    needs = {"gate": "gate"}
-    return needs if model.exported is not None else {**needs, "exported": exported_stage(form_of(model))}
+    return {"exported": exported_stage(form_of(model))}
+
+
+def encoder_permits(plan: Plan) -> Mapping[str, str]:
+    """What may forbid a stage to load the run's encoder: the gate, for one on ONNX Runtime."""
+    return {"gate": "gate"} if isinstance(model_of(plan.run.encoder), OnnxConfig) else {}
 
 
 def ready_encoder(config: EncoderConfig, inputs: Mapping[str, Artifact]) -> EncoderConfig:
@@ -164,7 +170,7 @@ def ready_encoder(config: EncoderConfig, inputs: Mapping[str, Artifact]) -> Enco
 
     Args:
         config: the plan's encoder.
-        inputs: artifacts of ``encoder_needs``.
+        inputs: artifacts of ``encoder_needs`` and ``encoder_permits``.
 
     Raises:
         InputError: if the gate refuses the form on this machine.
@@ -184,7 +190,8 @@ def usable_encoder(plan: Plan) -> EncoderConfig:
     Raises:
         InputError: if the gate refuses the form on this machine.
     """
-    return ready_encoder(plan.encoder, {key: plan.bring(need) for key, need in encoder_needs(plan).items()})
+    needs = {**encoder_needs(plan), **encoder_permits(plan)}
+    return ready_encoder(plan.encoder, {key: plan.bring(need) for key, need in needs.items()})
 
 
 def allowed(gate: Artifact, form: str, tolerance: float) -> None:

@@ -66,9 +66,11 @@ def _check(config: ExportConfig) -> None:
 def _export(config: ExportConfig, inputs: Inputs, out: Path) -> OnnxResult:
     from data.encoders.onnx.export import export_model
     from data.encoders.transformer.models import open_model
+    from training.encoders.seen import NONE, keep_marks
 
     model = open_model(config.encoder.model, "cpu", config.encoder.max_length)
     made = export_model(model, reference_encoder(config.encoder).fingerprint, out)
+    keep_marks(NONE, out, made_from=Path(config.encoder.model).expanduser())
     return OnnxResult.model_validate(made.model_dump())
 
 
@@ -76,10 +78,12 @@ def _calibrate(config: CalibrationConfig, inputs: Inputs, out: Path) -> OnnxResu
     from data.encoders.onnx.export import batches_of
     from data.encoders.onnx.int8 import quantise
     from data.passages.sampling import sample_passages
+    from training.encoders.seen import NONE, keep_marks
 
     sample = sample_passages(inputs["passages"].path / "passages", config.passages, config.seed)
     feeds = list(batches_of(reference_encoder(config.encoder), sorted(sample.texts, key=len)))
     made = quantise(inputs["exported"].path, feeds, len(sample.texts), out)
+    keep_marks(NONE, out, made_from=inputs["exported"].path)
     return OnnxResult.model_validate(made.model_dump())
 
 

@@ -54,10 +54,7 @@ def _tune(config: TuneConfig, inputs: Inputs, out: Path) -> TuneResult:
 MATRYOSHKA = Stage(
     name="matryoshka",
     result=TuneResult,
-    config=lambda plan: TuneConfig(
-        encoder=need_model(plan.run.encoder, "cannot be fine-tuned").in_fp32(),
-        matryoshka=plan.run.matryoshka or MatryoshkaConfig(),
-    ),
+    config=_config,
     make=_tune,
     needs=corpus_needs,
     wanted=lambda plan: plan.run.matryoshka is not None and model_of(plan.run.encoder) is not None,

@@ -1,5 +1,6 @@
 """The embedded engine: Qdrant Edge, the server's own storage and search in this process."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -7,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import qdrant_edge as edge
 
+from data.errors import InputError
 from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
@@ -71,7 +73,18 @@ class EdgeIndex:
 
     @classmethod
     def open(cls, folder: Path, config: IndexConfig) -> Self:
-        """A finished index."""
+        """A finished index.
+
+        Qdrant Edge opens its files for writing and touches them; what they hold stays as it is.
+
+        Raises:
+            InputError: if the folder cannot be written.
+        """
+        if not os.access(folder, os.W_OK):
+            raise InputError(
+                f"{folder}: the embedded index cannot be opened: the folder is not writable",
+                "Copy the workspace to a place that is, or keep the index on a Qdrant server (index.engine: server).",
+            )
         return cls(edge.EdgeShard.load(str(folder)), config)
 
     def upsert(self, passages: Sequence[IndexedPassage]) -> None:

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from data.encoders import Vectors, check_model
 from data.encoders.config import BATCH_TOKENS, EnsembleConfig
@@ -15,7 +15,7 @@ from data.errors import InputError
 from training.encoders.config import FuseConfig
 from training.encoders.examples import Corpus, draw, numbered
 from training.encoders.fusion import Examples, judge, learn
-from training.encoders.seen import keep_marks, pair_marks
+from training.encoders.seen import Marks, pair_marks
 
 logger = logging.getLogger("catena")
 
@@ -59,11 +59,10 @@ class FuseExamples:
         asked = vectors if self._of_links else encode_queries(self._questions)
         return Examples(asked, vectors, self.pairs, same=self._of_links)
 
-    def keep_seen(self, file: Path) -> None:
-        """Keep the marks of all pairs, held-out ones among them, beside the file that is learned from them."""
-        left = [self._questions[q] for q in self.pairs[:, 0]]
-        right = [self._documents[d] for d in self.pairs[:, 1]]
-        keep_marks(pair_marks(left, right), file)
+    def seen(self, held_out: npt.NDArray[np.int64]) -> Marks:
+        """Marks of the pairs that are learned from or chosen by: all but those of the questions held out."""
+        pairs = self.pairs[~np.isin(self.pairs[:, 0], held_out)]
+        return pair_marks([self._questions[q] for q in pairs[:, 0]], [self._documents[d] for d in pairs[:, 1]])
 
 
 def fuse_members(examples: FuseExamples, ensemble: EnsembleConfig, config: FuseConfig) -> dict[str, Any]:
@@ -93,8 +92,7 @@ def fuse_members(examples: FuseExamples, ensemble: EnsembleConfig, config: FuseC
     learned = learn(seen, config, ensemble.weights)
     plain = Concatenation(shares(ensemble.weights, len(members)), tuple(member.dim for member in members))
     figures = judge(seen, learned.test, {"concatenation": plain, "attention": learned.fusion})
-    learned.fusion.save(file, [member.fingerprint for member in members])
-    examples.keep_seen(file)
+    learned.fusion.save(file, [member.fingerprint for member in members], examples.seen(learned.test))
     by_name = zip([member.label for member in ensemble.members], list(figures.values())[: len(members)], strict=True)
     return {
         **{f"ndcg@10 {name}": round(figure, 4) for name, figure in by_name},

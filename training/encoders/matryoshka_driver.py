@@ -82,7 +82,8 @@ def tune_worker(settings: dict[str, Any]) -> None:
         with whole_folder_or_absent(out / "model") as unfinished:
             model.save(str(unfinished), create_model_card=False)
             pairs = pq.read_table(out / "pairs.parquet", columns=["anchor", "positive"])
-            keep_marks(pair_marks(pairs["anchor"].to_pylist(), pairs["positive"].to_pylist()), unfinished)
+            marks = pair_marks(pairs["anchor"].to_pylist(), pairs["positive"].to_pylist())
+            keep_marks(marks, unfinished, made_from=Path(settings["model"]).expanduser())
         (out / "progress.json").write_text(json.dumps(vars(progress), indent=2))
 
 

@@ -14,6 +14,7 @@ from data.files import whole_or_absent
 from data.matrices import orthonormal_columns, unit_rows
 
 FORMAT = "catena attention fusion 1"
+SEEN = "seen_pairs"  # the tensor of what it was learned on
 
 
 class Fusion(Protocol):
@@ -113,11 +114,21 @@ class Attention:
         weights /= weights.sum(axis=1, keepdims=True)
         return unit_rows(np.concatenate([weights[:, [i]] * v for i, v in enumerate(members)], axis=1))
 
-    def save(self, path: Path, fingerprints: Sequence[str]) -> None:
-        """Write as safetensors with the fingerprints of the members it was learned on; complete or absent."""
+    def save(self, path: Path, fingerprints: Sequence[str], seen: npt.NDArray[np.uint64]) -> None:
+        """Write as safetensors with what it was learned on; complete or absent.
+
+        Args:
+            path: the file.
+            fingerprints: of the members.
+            seen: marks of the pairs of texts (``training.encoders.seen``), uint64 (P,).
+        """
         from safetensors.numpy import save_file
 
-        tensors = {"biases": self.biases, **{f"scorer.{i}": scorer for i, scorer in enumerate(self.scorers)}}
+        tensors = {
+            "biases": self.biases,
+            **{f"scorer.{i}": scorer for i, scorer in enumerate(self.scorers)},
+            SEEN: seen,
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_or_absent(path) as unfinished:
             save_file(tensors, unfinished, {"format": FORMAT, "members": " ".join(fingerprints)})
@@ -148,6 +159,18 @@ class Attention:
                 remedy,
             )
         return cls(tuple(tensors[f"scorer.{i}"] for i in range(len(learned_on))), tensors["biases"])
+
+
+def seen_pairs(path: Path) -> npt.NDArray[np.uint64]:
+    """Marks of the pairs that a file of ``Attention.save`` was learned on, uint64 (P,); empty in any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            marks: npt.NDArray[np.uint64] = file.get_tensor(SEEN)
+    except SafetensorError:
+        return np.empty(0, np.uint64)
+    return marks
 
 
 def shares(weights: Sequence[float] | None, members: int) -> npt.NDArray[np.float64]:

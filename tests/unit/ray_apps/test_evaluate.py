@@ -19,6 +19,7 @@ from ray_apps.command import Command
 from ray_apps.config import RunConfig
 from ray_apps.discover import COMMAND as DISCOVER
 from ray_apps.evaluate import COMMAND as EVALUATE
+from ray_apps.evaluate import _seen_questions
 from ray_apps.plan import Plan
 from ray_apps.report import report_folder
 from tests.results import AnyResult
@@ -175,6 +176,20 @@ def test_an_encoder_that_has_seen_held_out_links_is_refused(run: RunConfig, tmp_
     (embedded / "_SUCCESS").touch()
     with pytest.raises(InputError, match=r"tuned was fine-tuned on 3 of the [\d,]+ held-out links of this run"):
         Plan(tuned).bring("graph")
+
+
+def test_questions_whose_answers_an_encoder_has_seen_are_told_apart(run: RunConfig, tmp_path: Path) -> None:
+    model = tmp_path / "tuned"
+    model.mkdir()
+    write_tables(run, [])
+    documents = Plan(run).bring("ingest").path / "documents"
+    asked, qrels = (
+        {"q1": "one?", "q2": "two?", "q3": "3?"},
+        {"q1": {"d1": 1}, "q2": {"d2": 1, "d3": 0}, "q3": {"d9": 1}},
+    )
+    keep_marks(pair_marks(["one?", "two?"], ["Document 1\ntext 1", "Document 3\ntext 3"]), model)
+    assert _seen_questions(TransformerConfig(model=str(model)), documents, asked, qrels) == {"q1"}
+    assert _seen_questions(TransformerConfig(), documents, asked, qrels) == set()
 
 
 def checksums(run: RunConfig) -> dict[str, tuple[int, str]]:

@@ -86,6 +86,39 @@ def test_the_key_covers_config_inputs_version_and_stamps(run: RunConfig) -> None
     assert described["config"] == {"number": 100, "version": 1} and set(described["inputs"]) == {"one", "other"}
 
 
+def test_what_permits_a_stage_is_made_before_and_handed_over_but_does_not_change_its_key(run: RunConfig) -> None:
+    log: list[str] = []
+
+    def permitted(gate: int) -> dict[str, Stage[Any, Any]]:
+        def make(config: Number, inputs: Inputs, out: Path) -> Sum:
+            log.append("last")
+            return Sum(total=inputs["gate"].result["total"])
+
+        last: Stage[Number, Sum] = Stage(
+            "last", Sum, lambda plan: Number(), make, permits=lambda plan: {"gate": "gate"}
+        )
+        return {"gate": adding(log, "gate", gate, {}), "last": last}
+
+    assert Plan(run, permitted(7)).bring("last").result["total"] == 7
+    Plan(run, permitted(8)).bring("last")
+    assert log == ["gate", "last"]
+
+
+def test_what_is_done_is_checked_again_with_all_that_it_was_made_from(run: RunConfig) -> None:
+    log: list[str] = []
+    refused: list[str] = []
+
+    def reuse(config: Number, made: Artifact) -> None:
+        refused.append("first")
+        raise InputError("5 rejects", "mend them")
+
+    Plan(run, chain(log)).bring("last")
+    stages = {**chain(log), "first": adding(log, "first", 1, {}, reuse=reuse)}
+    with pytest.raises(InputError, match="5 rejects"):
+        Plan(run, stages).bring("last")
+    assert refused == ["first"] and log == ["first", "second", "last"]
+
+
 def test_stamps_are_taken_once_a_plan(run: RunConfig) -> None:
     taken: list[int] = []
 

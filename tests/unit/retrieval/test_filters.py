@@ -119,3 +119,23 @@ def test_any_path_can_be_written(path: list[str], value: str) -> None:
     assert parse_path(text) == tuple(path)
     assert parse_words([f"{text}={value}"]).conditions == (AnyOf(tuple(path), (value,)),)
     assert parse_words([f"!{text}"]) == parse_filter({text: {"exists": False}})
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("a!=3", "!= is no sign"),
+        ("year = 1990", "a blank beside the sign"),
+        ("year>= 1990", "a blank beside the sign"),
+        ("!year <3", "a blank beside the sign"),
+    ],
+)
+def test_signs_of_other_languages_and_blanks_are_refused(word: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_words([word])
+
+
+def test_a_quoted_key_and_a_value_may_hold_signs_and_blanks() -> None:
+    assert parse_words(['"a = b"=c d', "title=a != b"]) == Filter(
+        (AnyOf(("a = b",), ("c d",)), AnyOf(("title",), ("a != b",)))
+    )

@@ -1,5 +1,6 @@
 """Files that an encoder's config names are part of what an artifact is: other weights under the same path change it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,13 @@ def folder(tmp_path: Path) -> Path:
 def test_a_copy_is_the_same_and_other_weights_are_not(folder: Path) -> None:
     config = TransformerConfig(model=str(folder))
     before = contents(config)
-    assert list(before) == [str(folder)]
+    assert list(before) == ["0.0"]
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes())  # a new time, the same bytes
     (folder / "README.md").write_text("described")
     assert contents(config) == before
+    moved = shutil.copytree(folder, folder.parent / "elsewhere")
+    assert contents(TransformerConfig(model=str(moved))) == before
     weights.write_bytes(np.random.default_rng(1).bytes(3_000_000))
     other = contents(config)
     assert other != before
@@ -41,11 +44,11 @@ def test_files_of_members_and_fallbacks_count_and_names_do_not(tmp_path: Path, f
     idf = tmp_path / "idf.safetensors"
     hashed = {"hashed": {"dim": 64, "idf": str(idf)}}
     config = read_encoder({"ensemble": {"members": [{"model": str(folder)}, {"hashed": {}}]}, "fallback": [hashed]})
-    assert list(contents(config)) == [str(folder)]  # the other file is not there yet
+    assert list(contents(config)) == ["0.0"]  # the other file is not there yet
     idf.write_bytes(b"1")
     one = contents(config)
     idf.write_bytes(b"2")
-    assert set(one) == {str(folder), str(idf)} and contents(config) != one
+    assert set(one) == {"0.0", "3.0"} and contents(config) != one
     assert contents(TransformerConfig()) == {}
 
 

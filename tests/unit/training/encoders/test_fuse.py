@@ -35,6 +35,15 @@ def test_links_learned_from_are_training_links_alone(tmp_path: Path) -> None:
     assert encoded.same and len(encoded.pairs) == len(corpus.linked())
 
 
+def test_pairs_of_held_out_questions_are_not_marked_as_seen(tmp_path: Path) -> None:
+    examples = FuseExamples(write_tables(tmp_path), FuseConfig())
+    everything, held_out = examples.seen(np.empty(0, np.int64)), np.unique(examples.pairs[:, 0])[:10]
+    asked = np.isin(examples.pairs[:, 0], held_out)
+    assert len(everything) == len(examples.pairs) and 0 < asked.sum() < len(asked)
+    assert not np.isin(everything[asked], examples.seen(held_out)).any()
+    assert np.isin(everything[~asked], examples.seen(held_out)).all()
+
+
 def test_questions_come_before_links_and_other_documents_are_drawn_beside_theirs(tmp_path: Path) -> None:
     examples = FuseExamples(write_tables(tmp_path), FuseConfig(max_documents=90))
     encoded = examples.encoded(

@@ -1,6 +1,7 @@
 """No encoder is evaluated on what it has seen: marks of pairs, refusals, and a canary that fails where a link leaks."""
 
 import copy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from data.encoders.config import TransformerConfig, read_encoder
+from data.encoders.ensemble.fusion import Attention
 from data.errors import InputError
 from data.graph.split import SplitConfig, linked_ids, write_split
 from data.partitions import partition_name, write_partition
@@ -20,7 +22,9 @@ from training.encoders.config import MatryoshkaConfig
 from training.encoders.examples import Corpus
 from training.encoders.matryoshka import fit
 from training.encoders.pairs import read_pairs, write_pairs
-from training.encoders.seen import SEEN, keep_marks, pair_marks, refuse_seen, seen_by
+from training.encoders.seen import NONE, SEEN, Pairs, keep_marks, pair_marks, refuse_seen, seen_by
+
+NOTHING: Pairs = ([], [])
 
 
 def test_a_pair_has_one_mark_in_either_direction_and_others_have_others() -> None:
@@ -34,14 +38,48 @@ def test_an_encoder_that_has_seen_a_pair_is_refused_wherever_it_stands_in_a_chai
     model = tmp_path / "model"
     model.mkdir()
     tuned = TransformerConfig(model=str(model))
-    refuse_seen(tuned, ["one"], ["two"], "held-out links", "use another")  # not fine-tuned here
+    refuse_seen(tuned, (["one"], ["two"]), NOTHING)  # not fine-tuned here
     keep_marks(pair_marks(["one", "three"], ["two", "four"]), model)
     assert (model / SEEN).is_file() and list(seen_by(tuned)) == [str(model)]
-    refuse_seen(tuned, ["one"], ["four"], "held-out links", "use another")
+    refuse_seen(tuned, (["one"], ["four"]), NOTHING)
     for config in (tuned, read_encoder({"fallback": [{"model": str(model)}]})):
-        with pytest.raises(InputError, match="was fine-tuned on 1 of the 2 held-out links of this run") as raised:
-            refuse_seen(config, ["two", "five"], ["one", "six"], "held-out links", "use another")
-        assert raised.value.remedy == "use another"
+        with pytest.raises(InputError, match="was fine-tuned on 1 of the 2 held-out links of this run"):
+            refuse_seen(config, (["Two ", "five"], ["one", "six"]), NOTHING)
+
+
+def test_held_out_links_between_copies_of_training_texts_are_no_leak(tmp_path: Path) -> None:
+    keep_marks(pair_marks(["one"], ["two"]), tmp_path)
+    tuned = TransformerConfig(model=str(tmp_path))
+    refuse_seen(tuned, (["one", "five"], ["two", "six"]), (["two"], ["one"]))
+    with pytest.raises(InputError, match="1 of the 2 held-out links"):
+        refuse_seen(tuned, (["one", "five"], ["two", "six"]), (["two"], ["three"]))
+
+
+def test_a_model_inherits_the_marks_of_the_model_that_it_was_made_from(tmp_path: Path) -> None:
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    for folder in (first, second, third):
+        folder.mkdir()
+    keep_marks(pair_marks(["one"], ["two"]), first)
+    keep_marks(pair_marks(["three"], ["four"]), second, made_from=first)
+    seen = seen_by(TransformerConfig(model=str(second)))[str(second)]
+    assert np.isin(pair_marks(["one", "three"], ["two", "four"]), seen).all()
+    keep_marks(NONE, third, made_from=tmp_path / "absent")
+    assert not (third / SEEN).exists()
+
+
+def test_an_exported_model_and_a_learned_attention_carry_their_marks(tmp_path: Path) -> None:
+    marks, plain = pair_marks(["one"], ["two"]), tmp_path / "plain"
+    exported = tmp_path / "exported"
+    exported.mkdir()
+    keep_marks(marks, exported)
+    config = read_encoder({"model": str(plain), "backend": "onnx", "exported": str(exported)})
+    assert seen_by(config)[str(exported)] == marks
+    attention = Attention((np.zeros(2, np.float32),) * 2, np.zeros(2, np.float32))
+    attention.save(tmp_path / "a.safetensors", ["x", "y"], marks)
+    copied = shutil.copy(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    members = [{"hashed": {"dim": 64}}, {"hashed": {"dim": 128}}]
+    ensemble = {"members": members, "fusion": "attention", "attention": str(copied)}
+    assert seen_by(read_encoder({"ensemble": ensemble}))[str(copied)] == marks
 
 
 def noise(root: Path, documents: int = 120, links: int = 600) -> Corpus:

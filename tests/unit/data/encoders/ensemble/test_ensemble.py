@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from data.encoders import Encoded, Encoder, Vectors, check_model, load_encoder
 from data.encoders.config import EncoderConfig, HashedConfig, read_encoder
 from data.encoders.ensemble.encoder import EnsembleEncoder
-from data.encoders.ensemble.fusion import Attention, Concatenation, WeightedMean, shares
+from data.encoders.ensemble.fusion import Attention, Concatenation, WeightedMean, seen_pairs, shares
 from data.encoders.hashed import HashedEncoder
 from data.errors import EncoderUnavailable, InputError
 from data.matrices import orthonormal_columns, unit_rows
@@ -19,6 +19,8 @@ from tests.endpoint_server import Server
 
 TEXTS = ["the moon moves the sea", "moon and sea", "an inverse matrix", "invert the matrix", "still waters", ""]
 LARGE, SMALL = {"hashed": {"dim": 512}}, {"hashed": {"dim": 64, "language": "none"}}
+
+SEEN = np.array([3, 5], np.uint64)  # marks of pairs
 
 
 def ensemble(fusion: str = "concatenation", **settings: object) -> EncoderConfig:
@@ -99,11 +101,12 @@ def test_attention_weighs_each_text_for_itself() -> None:
 
 def test_attention_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "fusion.safetensors"
-    attention().save(path, fingerprints())
+    attention().save(path, fingerprints(), SEEN)
     encoder = load_encoder(ensemble("attention", attention=path))
     np.testing.assert_allclose(encoder.encode(TEXTS), attention()(members()), atol=1e-6)
+    np.testing.assert_array_equal(seen_pairs(path), SEEN)
     before, identity = encoder.fingerprint, ensemble("attention", attention=path).identity()
-    attention(seed=1).save(path, fingerprints())
+    attention(seed=1).save(path, fingerprints(), SEEN)
     assert load_encoder(ensemble("attention", attention=path)).fingerprint != before
     assert ensemble("attention", attention=path).identity() != identity
 
@@ -116,7 +119,7 @@ def test_attention_files_that_do_not_fit_are_told(tmp_path: Path) -> None:
     path.write_bytes(b"something else")
     with pytest.raises(InputError, match="cannot be read"):
         load_encoder(config)
-    attention().save(path, list(reversed(fingerprints())))
+    attention().save(path, list(reversed(fingerprints())), SEEN)
     with pytest.raises(InputError, match="was learned on the encoders"):
         load_encoder(config)
 
