@@ -4,13 +4,17 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 logger = logging.getLogger("catena")
 
 KEPT_LOGS = 20
+NAMED_AFTER_S = 1.0
 
 
 class LogFile:
@@ -27,6 +31,7 @@ class LogFile:
     def __init__(self, folder: Path, command: str) -> None:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime())
         self.path = folder / f"{stamp}-{command.replace(' ', '-')}-{os.getpid()}.log"
+        self._named = False
         self._made = [missing for missing in (folder, *folder.parents) if not missing.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -44,9 +49,31 @@ class LogFile:
             return self.path.stat().st_size > 0
         return False
 
-    def name(self) -> None:
-        """Log where it is."""
-        logger.info("log: %s", self.path)
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Log where the file is, once anything is in it.
+
+        That is within ``NAMED_AFTER_S``, so that the place is known even if the process crashes, and again at the end
+        if a traceback was added.
+        """
+        ended = threading.Event()
+        watch = threading.Thread(target=self._name_when_written, args=(ended,), daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watch.join()
+            self._name()
+
+    def _name_when_written(self, ended: threading.Event) -> None:
+        while not self._named and not ended.wait(NAMED_AFTER_S):
+            self._name()
+
+    def _name(self) -> None:
+        if self.written and not self._named:
+            self._named = True
+            logger.info("log: %s", self.path)
 
     def add_traceback(self, error: BaseException) -> bool:
         """Write where an exception comes from.
@@ -62,6 +89,7 @@ class LogFile:
             self.file.flush()
         except OSError:
             return False
+        self._named = False  # what was named hours ago is worth naming again
         return True
 
     def handler(self) -> logging.Handler:

@@ -62,31 +62,6 @@ class Bars:
             self._progress.stop()
 
 
-class _NamingDisplay:
-    """Names the log when work begins that takes time, so that it is known even if the process crashes.
-
-    Args:
-        display: shows the work.
-        log: is named once.
-    """
-
-    def __init__(self, display: Display, log: LogFile) -> None:
-        self._display = display
-        self._log = log
-        self._named = False
-
-    def show(self, state: State) -> None:
-        """Show a piece of work, or update it."""
-        if not self._named:
-            self._named = True
-            self._log.name()
-        self._display.show(state)
-
-    def close(self, state: State) -> None:
-        """Stop showing it."""
-        self._display.close(state)
-
-
 # Logs of the terminals that are entered. Descriptors and handlers belong to the process, so there is one at most.
 _ENTERED: list[LogFile | None] = []
 
@@ -118,16 +93,11 @@ def terminal(folder: Path | None, command: str, debug: bool = False) -> Iterator
         with own_stream(None if log is None else log.file) as stream:
             console = _Console(file=stream, soft_wrap=True, highlight=False)
             handlers: list[logging.Handler] = [_ConsoleHandler(console)]
-            display = display_on(console)
             if log is not None:
                 handlers.append(log.handler())
-                display = _NamingDisplay(display, log)
-            with _handled_by(handlers, logging.DEBUG if debug else logging.INFO), shown_by(display):
-                try:
+            with _handled_by(handlers, logging.DEBUG if debug else logging.INFO), shown_by(display_on(console)):
+                with contextlib.nullcontext() if log is None else log.named():
                     yield log
-                finally:
-                    if log is not None and log.written:
-                        log.name()
     finally:
         _ENTERED.clear()
         if log is not None:

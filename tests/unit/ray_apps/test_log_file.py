@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,24 @@ def test_a_log_on_a_full_disk_is_closed_and_its_traceback_reported_missing(
     assert not log.add_traceback(ValueError("shapes differ"))
     log.close()
     assert log.file.closed and not (tmp_path / "logs").exists()
+
+
+def test_a_log_is_named_once_something_is_in_it_and_again_with_a_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_apps.log_file.NAMED_AFTER_S", 0.05)
+    log = LogFile(tmp_path, "embed")
+    with caplog.at_level("INFO", "catena"), log.named():
+        time.sleep(0.3)
+        assert not caplog.messages
+        log.file.write("noise\n")
+        time.sleep(0.5)
+        assert caplog.messages == [f"log: {log.path}"]
+    assert len(caplog.messages) == 1
+    with caplog.at_level("INFO", "catena"), log.named():
+        log.add_traceback(ValueError("shapes differ"))
+    assert len(caplog.messages) == 2
+    log.close()
 
 
 def test_empty_logs_and_old_ones_are_removed(tmp_path: Path) -> None:
