@@ -1,5 +1,6 @@
 """The log file of a command: what it keeps and removes, and that a full disk costs no more than its lines."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -59,14 +60,16 @@ def test_a_standard_error_on_a_full_disk_keeps_the_exit_code(words: list[str], t
         assert subprocess.run(command, stderr=full, cwd=REPOSITORY, check=False).returncode == 2
 
 
-def test_a_log_on_a_full_disk_is_closed_and_its_traceback_reported_missing(
-    tmp_path: Path,
+def test_a_log_on_a_full_disk_is_closed_and_says_what_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = LogFile(tmp_path / "logs", "embed")
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, log.file.fileno())
     os.close(full)
     assert not log.add_traceback(ValueError("shapes differ"))
+    log.handler().handle(logging.makeLogRecord({"msg": "a message"}))
+    assert capsys.readouterr().err == ""
     log.close()
     assert log.file.closed and not (tmp_path / "logs").exists()
 

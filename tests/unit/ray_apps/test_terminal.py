@@ -161,6 +161,14 @@ def test_a_crash_shows_its_stack_and_the_log_is_named(tmp_path: Path) -> None:
     assert "in <module>" in done.stderr and "library" not in done.stderr
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_after_the_command_crashes_are_shown_as_before_it(enabled: bool, tmp_path: Path) -> None:
+    work = WORK + "import signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+    command = [sys.executable, *(("-X", "faulthandler") if enabled else ()), "-c", work, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert done.returncode == -signal.SIGSEGV and ("Fatal Python error" in done.stderr) == enabled
+
+
 def test_a_standard_error_that_is_gone_does_not_end_the_work(tmp_path: Path) -> None:
     reads, writes = os.pipe()
     os.close(reads)
