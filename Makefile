@@ -11,7 +11,7 @@ PYTEST ?=
 RAY_ADDRESS ?= http://127.0.0.1:8265
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint type serve bench submit clean
+.PHONY: help setup demo test test-unit test-wheel lint type serve bench submit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: setup  ## the whole job on the built-in corpus, then the table of results
 test: setup  ## every test: those without Ray on all cores, then the rest on one cluster
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
 	$(BIN)/python -m pytest tests/ray tests/serving tests/faults tests/gpu $(PYTEST)
+
+test-wheel: setup  ## build the wheel and import every module from it
+	$(BIN)/python -m pytest tests/packaging $(PYTEST)
 
 test-unit: setup  ## the tests without Ray
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)

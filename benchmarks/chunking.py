@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from benchmarks.embed.texts import sample
 from benchmarks.rows import Row
-from data.encoders import Encoder, Vectors, load_encoder
+from data.encoders import load_encoder
 from data.encoders.config import TransformerConfig
+from data.encoders.protocol import Encoder, Vectors
 from data.encoders.transformer.token_starts import token_starts
 from data.partitions import partition_name, write_partition
 from data.passages.chunk import chunk, chunk_text

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rows import Row
-from data.encoders import Encoder
+from data.encoders.protocol import Encoder
 from data.partitions import read_qrels, read_table
 from data.passages.text import passage_text
 from evaluation.ranking import evaluate_ranking

@@ -1,7 +1,7 @@
 """Errors that the user can correct, and how they are worded."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class InputError(Exception):
@@ -65,3 +65,11 @@ def in_one_line(error: BaseException) -> str:
             place = f" ({file}, line {trace.tb_lineno})"
         trace = trace.tb_next
     return f"{type(error).__name__}{f': {message[0]}' if message else ''}{place}"
+
+
+def all_unavailable(reasons: Sequence[InputError]) -> EncoderUnavailable:
+    """The error to raise when every alternative has failed, with the reason of each."""
+    return EncoderUnavailable(
+        "; ".join(error.problem for error in reasons),
+        reasons[-1].remedy if len(reasons) == 1 else "Repair one of them.",
+    )

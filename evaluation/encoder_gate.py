@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from data.encoders import Encoder, Vectors
 from data.encoders.forms import REFERENCE, loss_rank
+from data.encoders.protocol import Encoder, Vectors
 from data.errors import InputError
 from data.passages.sampling import PassageSample
 from evaluation.ranking import evaluate_ranking

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from data.cache import CacheConfig
 from data.cache.encoder import cached_queries
-from data.encoders import Encoder
 from data.encoders.chain import load_again
 from data.encoders.config import EncoderConfig
+from data.encoders.protocol import Encoder
 from data.encoders.transformer.token_vectors import TokenEncoder
 from data.errors import InputError
 from data.lexical import BM25, Tokenizer

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from data.encoders import Encoded, Encoder, Vectors
+from data.encoders.protocol import Encoded, Encoder, Vectors
 from data.errors import EncoderUnavailable
 
 logger = logging.getLogger("catena")

@@ -16,8 +16,9 @@ import numpy as np
 from benchmarks.embed.infinity_model import lay_out
 from benchmarks.embed.texts import sample
 from benchmarks.rows import Row, median_seconds
-from data.encoders import Vectors, load_encoder
+from data.encoders import load_encoder
 from data.encoders.config import TransformerConfig
+from data.encoders.protocol import Vectors
 from data.encoders.transformer.models import find_model
 from data.errors import InputError
 

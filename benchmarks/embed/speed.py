@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.embed.matrix_rate import flop_of, matrix_rate
 from benchmarks.embed.texts import docstrings, sample
 from benchmarks.rows import Row, median_ratio
-from data.encoders import Vectors, load_encoder
+from data.encoders import load_encoder
 from data.encoders.config import TransformerConfig
+from data.encoders.protocol import Vectors
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.encoders.transformer.models import find_model
 

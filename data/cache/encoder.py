@@ -13,7 +13,7 @@ from data.cache.memory import MemoryTier
 from data.cache.metrics import CacheMetrics
 from data.cache.redis import RedisTier, check, connect
 from data.cache.stored import StoredTier
-from data.encoders import Encoded, Encoder, Vectors
+from data.encoders.protocol import Encoded, Encoder, Vectors
 
 
 class CachedEncoder:

@@ -12,8 +12,9 @@ from data.cache import TierCounts
 from data.cache.encoder import CachedEncoder, DocumentCache
 from data.cache.keys import text_hashes
 from data.embedding.metrics import EmbedMetrics
-from data.encoders import Encoded, Encoder, load_encoder
+from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig
+from data.encoders.protocol import Encoded, Encoder
 from data.errors import EncoderUnavailable, InputError, TextRefused
 from data.passages.text import passage_texts
 from data.vectors.quantise import Storage

@@ -10,14 +10,13 @@ from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import NO_CACHE, embed
 from data.encoders.chain import (
-    all_unavailable,
     computing_as,
     record_alternative,
     recorded_alternative,
     same_encoder_elsewhere,
 )
 from data.encoders.config import ChainConfig, EncoderConfig, SingleEncoder, alternatives
-from data.errors import EncoderUnavailable, InputError
+from data.errors import EncoderUnavailable, InputError, all_unavailable
 from data.failures import unavailable
 from data.partitions import count_rows, partitions
 from data.spread import Runner, on_ray

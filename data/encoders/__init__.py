@@ -6,13 +6,8 @@ encoder of several, ``chain`` uses the next encoder where one is unavailable. ``
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from data.encoders.config import (
     BATCH_TOKENS,
@@ -25,59 +20,15 @@ from data.encoders.config import (
     PluginConfig,
     SingleEncoder,
     TransformerConfig,
+    alternatives,
+    encoders_in,
 )
 from data.encoders.model_config import PLUGIN_KEY
-from data.errors import InputError
+from data.encoders.protocol import Encoder
+from data.errors import EncoderUnavailable, InputError, all_unavailable
 from data.imports import load
 
 logger = logging.getLogger("catena")
-
-Vectors = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Vectors of some texts, and what it took to make them.
-
-    Args:
-        vectors: float32 of shape (n, dim), unit length, in the order of the texts.
-        tokens: int32 of shape (n,), tokens read of each text, special tokens included.
-        padding_share: share of the computed token positions that were padding.
-        dropped: int32 of shape (n,), tokens cut off each text that was longer than the model reads, estimated for
-            texts far beyond that; empty where the encoder does not count them.
-        oom_retries: how many times a batch did not fit in memory and was computed in halves, or on the CPU.
-    """
-
-    vectors: Vectors
-    tokens: npt.NDArray[np.int32]
-    padding_share: float
-    dropped: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-    oom_retries: int = 0
-
-
-class Encoder(Protocol):
-    """Turns texts to unit vectors.
-
-    ``fingerprint`` is equal for encoders whose vectors may be compared; ``precision`` is what it computes in, and
-    ``cosine_to_fp32`` the smallest cosine found between its vectors and those of fp32.
-    """
-
-    fingerprint: str
-    dim: int
-    precision: str
-    cosine_to_fp32: float
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of documents, float32 of shape (n, dim), unit length, in the order of the texts."""
-        ...
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of questions to them: the same but for a model that puts another prompt before questions."""
-        ...
-
-    def encode_counted(self, texts: Sequence[str]) -> Encoded:
-        """Vectors of documents with the tokens and the padding they took."""
-        ...
 
 
 def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, threads: int | None = None) -> Encoder:
@@ -95,9 +46,7 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
             existing vectors is not as good as fp32 here.
     """
     if isinstance(config, ChainConfig):
-        from data.encoders.chain import load_first
-
-        return load_first(config, batch_tokens, threads)
+        return _load_first(config, batch_tokens, threads)
     encoder = _load(config, batch_tokens, threads)
     if config.fingerprint is not None and encoder.fingerprint != config.fingerprint:
         raise InputError(
@@ -106,6 +55,18 @@ def load_encoder(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, thread
             "Use the encoder, model file and precision that made the vectors, or embed again.",
         )
     return encoder
+
+
+def _load_first(config: ChainConfig, batch_tokens: int, threads: int | None) -> Encoder:
+    """The first alternative that is available; a line in the log for each before it."""
+    reasons = []
+    for alternative in alternatives(config):
+        try:
+            return load_encoder(alternative, batch_tokens, threads)
+        except EncoderUnavailable as error:
+            logger.warning("encoder: %s", error.problem)
+            reasons.append(error)
+    raise all_unavailable(reasons)
 
 
 def _load(config: SingleEncoder, batch_tokens: int, threads: int | None) -> Encoder:
@@ -121,7 +82,7 @@ def _load(config: SingleEncoder, batch_tokens: int, threads: int | None) -> Enco
         case EnsembleEncoderConfig():
             from data.encoders.ensemble.encoder import load_ensemble
 
-            return load_ensemble(config.ensemble, batch_tokens, threads)
+            return load_ensemble(config.ensemble, partial(load_encoder, batch_tokens=batch_tokens, threads=threads))
         case PluginConfig():
             from data.encoders.plugin import load_plugin
 
@@ -144,8 +105,6 @@ def check_model(config: EncoderConfig) -> None:
     Raises:
         InputError: if there is no such model folder, import path or file.
     """
-    from data.encoders.chain import encoders_in
-
     for encoder in encoders_in(config):
         match encoder:
             case EnsembleEncoderConfig():

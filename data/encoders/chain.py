@@ -7,52 +7,22 @@ that made them may continue, on any device, and only the encoder that built an i
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from data.encoders import Encoder, load_encoder
+from data.encoders import load_encoder
 from data.encoders.config import (
-    BATCH_TOKENS,
     EncoderConfig,
-    EnsembleEncoderConfig,
     SingleEncoder,
     alternatives,
 )
+from data.encoders.protocol import Encoder
 from data.errors import EncoderUnavailable, InputError
 from data.files import whole_or_absent
 
 logger = logging.getLogger("catena")
 
 _RECORD = "encoder.json"  # in the folder of an embedding: which alternative made it
-
-
-def encoders_in(config: EncoderConfig) -> Iterator[SingleEncoder]:
-    """Each alternative of an encoder, and each member of those that are ensembles.
-
-    Members come before their ensemble: its file is learned on theirs, so a missing one of theirs is reported first.
-    """
-    for alternative in alternatives(config):
-        if isinstance(alternative, EnsembleEncoderConfig):
-            for member in alternative.ensemble.members:
-                yield from encoders_in(member)
-        yield alternative
-
-
-def load_first(config: EncoderConfig, batch_tokens: int = BATCH_TOKENS, threads: int | None = None) -> Encoder:
-    """The first alternative that is available; a line in the log for each before it.
-
-    Raises:
-        InputError: if one that is tried is configured wrongly.
-        EncoderUnavailable: if none is available.
-    """
-    reasons = []
-    for alternative in alternatives(config):
-        try:
-            return load_encoder(alternative, batch_tokens, threads)
-        except EncoderUnavailable as error:
-            logger.warning("encoder: %s", error.problem)
-            reasons.append(error)
-    raise all_unavailable(reasons)
 
 
 def load_again(config: EncoderConfig, fingerprint: str, precision: str, made_by: int = 0) -> Encoder:
@@ -126,14 +96,6 @@ def same_encoder_elsewhere(chain: Sequence[SingleEncoder], failed: Sequence[int]
     begun = computing_as(chain[failed[-1]], precision).identity()
     alike = (n for n, each in enumerate(chain) if n not in failed and computing_as(each, precision).identity() == begun)
     return next(alike, None)
-
-
-def all_unavailable(reasons: Sequence[InputError]) -> EncoderUnavailable:
-    """The error to raise when every alternative has failed, with the reason of each."""
-    return EncoderUnavailable(
-        "; ".join(error.problem for error in reasons),
-        reasons[-1].remedy if len(reasons) == 1 else "Repair one of them.",
-    )
 
 
 def recorded_alternative(embedded: Path) -> int:

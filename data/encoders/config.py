@@ -290,6 +290,18 @@ def alternatives(config: EncoderConfig) -> tuple[SingleEncoder, ...]:
     return (*config.first, *config.fallback) if isinstance(config, ChainConfig) else (config,)
 
 
+def encoders_in(config: EncoderConfig) -> Iterator[SingleEncoder]:
+    """Each alternative of an encoder, and each member of those that are ensembles.
+
+    Members come before their ensemble: its file is learned on theirs, so a missing one of theirs is reported first.
+    """
+    for alternative in alternatives(config):
+        if isinstance(alternative, EnsembleEncoderConfig):
+            for member in alternative.ensemble.members:
+                yield from encoders_in(member)
+        yield alternative
+
+
 def read_encoder(keys: Mapping[str, Any]) -> EncoderConfig:
     """The encoder that some keys of a run file describe.
 

@@ -3,8 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from data.encoders.chain import encoders_in
-from data.encoders.config import EncoderConfig, PluginConfig
+from data.encoders.config import EncoderConfig, PluginConfig, encoders_in
 
 BLOCKS, BLOCK = 64, 16_384  # of a file that is read in part: weights of other values differ in all of them
 

@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders import Encoded, Vectors
 from data.encoders.config import HashedConfig
+from data.encoders.protocol import Encoded, Vectors
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.lexical import Tokenizer

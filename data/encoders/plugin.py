@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from data.encoders import Encoded, Encoder, Vectors
 from data.encoders.config import PluginConfig
 from data.encoders.model_config import PLUGIN_KEY
+from data.encoders.protocol import Encoded, Encoder, Vectors
 from data.errors import InputError
 from data.imports import load
 from data.matrices import unit_rows

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders import Encoded, Encoder
+from data.encoders.protocol import Encoded, Encoder
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.matrices import orthonormal_columns, unit_rows

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from data.cache.keys import Hashes, to_arrow
-from data.encoders import Encoded, Encoder
+from data.encoders.protocol import Encoded, Encoder
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.partitions import write_partition

@@ -29,7 +29,7 @@ from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.tables import forms
 
 if TYPE_CHECKING:
-    from data.encoders import Encoder
+    from data.encoders.protocol import Encoder
     from evaluation.encoder_gate import FormFigures
 
 logger = logging.getLogger("catena")

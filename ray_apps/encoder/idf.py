@@ -9,8 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from data.encoders.chain import encoders_in
-from data.encoders.config import HashedEncoderConfig
+from data.encoders.config import HashedEncoderConfig, encoders_in
 from data.errors import InputError
 from data.partitions import partitions
 from ray_apps.command import Command

@@ -97,7 +97,7 @@ def folder_edges(package: str) -> dict[str, set[str]]:
 
 
 def circle(edges: dict[str, set[str]]) -> list[str]:
-    """The folders of one circle of imports, empty where there is none."""
+    """The folders or modules of one circle of imports, empty where there is none."""
     done: set[str] = set()
 
     def walk(folder: str, path: list[str]) -> list[str]:
@@ -120,6 +120,31 @@ def test_no_two_folders_of_a_package_need_each_other(package: str) -> None:
     assert len(edges) >= 2
     assert circle(edges) == []
     assert "ground" not in edges  # what all folders use needs none of them
+
+
+def module_edges(package: str) -> dict[str, set[str]]:
+    """Modules of a package, and which of its modules each imports, wherever in it the import is."""
+    files = {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (REPOSITORY / package).rglob("*.py")
+    }
+    edges: dict[str, set[str]] = {}
+    for name, path in files.items():
+        found = edges[name] = set[str]()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names if alias.name in files}
+            elif isinstance(node, ast.ImportFrom):
+                named = {f"{node.module}.{alias.name}" for alias in node.names}
+                modules = {node.module or ""} if named - files.keys() else set()  # else it names modules alone
+                found |= (named | modules) & files.keys()
+        found.discard(name)
+    return edges
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_no_two_modules_of_a_package_need_each_other(package: str) -> None:
+    assert circle(module_edges(package)) == []
 
 
 def test_a_circle_is_found() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders import Vectors, check_model
-from data.encoders.config import BATCH_TOKENS, EnsembleConfig
-from data.encoders.ensemble.encoder import load_members
+from data.encoders import check_model, load_encoder
+from data.encoders.config import EnsembleConfig
 from data.encoders.ensemble.fusion import Concatenation, shares
+from data.encoders.protocol import Vectors
 from data.errors import InputError
 from training.encoders.config import FuseConfig
 from training.encoders.examples import Corpus, draw, numbered
@@ -84,7 +84,7 @@ def fuse_members(examples: FuseExamples, ensemble: EnsembleConfig, config: FuseC
     assert file is not None  # the config's own check
     for member in ensemble.members:
         check_model(member)
-    members = load_members(ensemble, BATCH_TOKENS, None)
+    members = [load_encoder(member) for member in ensemble.members]
     seen = examples.encoded(
         lambda texts: [member.encode(texts) for member in members],
         lambda texts: [member.encode_queries(texts) for member in members],

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.encoders import Vectors
 from data.encoders.ensemble.fusion import Attention, Concatenation, Fusion, shares
+from data.encoders.protocol import Vectors
 from data.errors import InputError
 from evaluation.ranking import evaluate_ranking
 from training.encoders.config import FuseConfig

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from data.encoders.chain import encoders_in
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, encoders_in
 from data.encoders.ensemble.fusion import seen_pairs
 from data.errors import InputError
 from data.files import whole_or_absent

@@ -14,9 +14,9 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders import Encoded, Vectors
 from data.encoders.config import EndpointConfig
 from data.encoders.endpoint.retrying import RequestFailed, Retryable, retry, seconds_until
+from data.encoders.protocol import Encoded, Vectors
 from data.errors import EncoderUnavailable, InputError, TextRefused
 from data.matrices import unit_rows
 from data.surrogates import replace_surrogates

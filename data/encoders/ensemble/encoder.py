@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from data.encoders import Encoded, Encoder, Vectors, load_encoder
-from data.encoders.config import EnsembleConfig, digest
+from data.encoders.config import EnsembleConfig, SingleEncoder, digest
 from data.encoders.ensemble.fusion import Attention, Concatenation, Fusion, WeightedMean, shares
+from data.encoders.protocol import Encoded, Encoder, Vectors
 
 
 class EnsembleEncoder:
@@ -50,22 +50,17 @@ class EnsembleEncoder:
         return Encoded(fused, encoded[0].tokens, encoded[0].padding_share, dropped, retries)
 
 
-def load_members(config: EnsembleConfig, batch_tokens: int, threads: int | None) -> list[Encoder]:
-    """The encoders of an ensemble.
-
-    Raises:
-        InputError: as of ``load_encoder``, for each.
-    """
-    return [load_encoder(member, batch_tokens, threads) for member in config.members]
-
-
-def load_ensemble(config: EnsembleConfig, batch_tokens: int, threads: int | None) -> EnsembleEncoder:
+def load_ensemble(config: EnsembleConfig, load: Callable[[SingleEncoder], Encoder]) -> EnsembleEncoder:
     """Load the members and the fusion of a run.
+
+    Args:
+        config: members, and how their vectors become one.
+        load: loads a member.
 
     Raises:
         InputError: if a member cannot be loaded, or the attention was learned on other members.
     """
-    members = load_members(config, batch_tokens, threads)
+    members = [load(member) for member in config.members]
     dims = tuple(member.dim for member in members)
     weights = shares(config.weights, len(members))
     rule = [config.fusion, weights.round(9).tolist()]

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from data.encoders import Vectors
+from data.encoders.protocol import Vectors
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.matrices import orthonormal_columns, unit_rows

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from data.encoders import Encoded, Vectors
 from data.encoders.config import OnnxConfig
 from data.encoders.onnx.export import INPUTS, MODEL, OUTPUT, Export, read_export, require
+from data.encoders.protocol import Encoded, Vectors
 from data.encoders.transformer.batches import BatchModel, TextBatches
 from data.encoders.transformer.encoder import SentenceEncoder, TorchModel
 from data.encoders.transformer.precision import SMALLEST_COSINE, TEXTS

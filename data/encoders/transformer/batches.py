@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 import numpy as np
 
 from data.batching import Positions, padding_share, token_batches
-from data.encoders import Encoded, Vectors
+from data.encoders.protocol import Encoded, Vectors
 from data.encoders.transformer.cores import single_core_threads
 from data.encoders.transformer.memory import Tokens, forward_within_memory
 from data.encoders.transformer.models import Prompts

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
-from data.encoders import Encoded, Vectors
 from data.encoders.config import TorchConfig
+from data.encoders.protocol import Encoded, Vectors
 from data.encoders.transformer.batches import TextBatches
 from data.encoders.transformer.memory import Tokens, on_cpu
 from data.encoders.transformer.models import fingerprint, open_model, prompts_of

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 
-from data.encoders import Vectors
+from data.encoders.protocol import Vectors
 from data.encoders.transformer.memory import Tokens, ran_out_of_memory
 
 IN_FLIGHT = 2  # batches whose vectors are still awaited; more only hold memory

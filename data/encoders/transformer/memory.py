@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from data.encoders import Vectors
+from data.encoders.protocol import Vectors
 from data.errors import InputError
 
 Tokens = Sequence[Sequence[int]]

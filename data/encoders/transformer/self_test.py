@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.encoders import Vectors
+from data.encoders.protocol import Vectors
 from data.encoders.transformer.precision import SMALLEST_COSINE, TEXTS
 from data.errors import InputError
 

@@ -12,8 +12,7 @@ from typing import Any
 import regex
 from pydantic import BaseModel, ConfigDict
 
-from data.encoders.chain import encoders_in
-from data.encoders.config import EncoderConfig, ModelConfig
+from data.encoders.config import EncoderConfig, ModelConfig, encoders_in
 from data.encoders.transformer.token_starts import tokenizer_of
 from data.measuring import Reporting
 

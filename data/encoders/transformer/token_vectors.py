@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data.batching import Positions, token_batches
-from data.encoders import Encoder, Vectors
 from data.encoders.config import EncoderConfig, OnnxConfig, TorchConfig, alternatives
+from data.encoders.protocol import Encoder, Vectors
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.errors import InputError
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from data.encoders import Encoded, Vectors
+from data.encoders.protocol import Encoded, Vectors
 from data.passages.sampling import PassageSample
 from evaluation.encoder_gate import FormFigures, Questions, describe_machine, markdown, measure_forms, pick
 

@@ -10,8 +10,9 @@ from data.cache import CacheConfig, TierCounts, TieredCache
 from data.cache.embedded import EmbeddedRedis
 from data.cache.encoder import CachedEncoder, DocumentCache, cached_queries
 from data.cache.memory import MemoryTier
-from data.encoders import Encoded, Vectors, load_encoder
+from data.encoders import load_encoder
 from data.encoders.config import PluginConfig
+from data.encoders.protocol import Encoded, Vectors
 from data.errors import InputError
 
 SLOW_MS = 5000

@@ -9,7 +9,7 @@ import pytest
 from data.cache.keys import text_hashes
 from data.embedding.config import ReduceConfig
 from data.embedding.reduce import ReducePartition
-from data.encoders import Encoded
+from data.encoders.protocol import Encoded
 from data.errors import InputError
 from data.partitions import partition_name, read_table
 from data.vectors.projection import truncation

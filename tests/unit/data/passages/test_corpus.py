@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.cache.keys import text_hashes
-from data.encoders import Encoder, load_encoder
+from data.encoders import load_encoder
 from data.encoders.config import TransformerConfig
+from data.encoders.protocol import Encoder
 from data.partitions import partition_name, partitions, read_table, write_partition
 from data.passages.chunk import chunk
 from data.passages.chunk_semantic import chunk_semantic, write_sentences

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from sklearn.decomposition import TruncatedSVD
 
-from data.encoders import Encoded
+from data.encoders.protocol import Encoded
 from data.errors import InputError
 from data.partitions import partition_name
 from data.vectors.exact_search import overlap, search

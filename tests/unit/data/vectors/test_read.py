@@ -11,7 +11,7 @@ import pytest
 
 from data.cache.keys import text_hashes
 from data.embedding.embed import EmbedConfig
-from data.encoders import Encoded
+from data.encoders.protocol import Encoded
 from data.partitions import partition_name, partitions, read_batches, read_table
 from data.vectors.quantise import DTYPES, STORAGES, Floats, Storage, decode, encode
 from data.vectors.read import codes, matrix, read_codes

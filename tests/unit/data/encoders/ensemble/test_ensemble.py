@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from data.encoders import Encoded, Encoder, Vectors, check_model, load_encoder
+from data.encoders import check_model, load_encoder
 from data.encoders.config import EncoderConfig, HashedConfig, read_encoder
 from data.encoders.ensemble.encoder import EnsembleEncoder
 from data.encoders.ensemble.fusion import Attention, Concatenation, WeightedMean, seen_pairs, shares
 from data.encoders.hashed import HashedEncoder
+from data.encoders.protocol import Encoded, Encoder, Vectors
 from data.errors import EncoderUnavailable, InputError
 from data.matrices import orthonormal_columns, unit_rows
 from tests.endpoint_server import Server

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.encoders import Vectors, load_encoder
+from data.encoders import load_encoder
 from data.encoders.config import TransformerConfig
+from data.encoders.protocol import Vectors
 from data.encoders.transformer.batches import TextBatches
 from data.encoders.transformer.encoder import SentenceEncoder
 from data.encoders.transformer.memory import forward_within_memory, on_cpu
