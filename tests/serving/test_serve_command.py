@@ -31,6 +31,7 @@ def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.write_text(
         f"name: small\nworkspace: {tmp_path / 'workspace'}\n"
         f"source:\n  files:\n    documents:\n      path: {tmp_path / 'documents.jsonl'}\n"
+        "encoder:\n  hashed:\n    dim: 64\n"
     )
     return run
 
