@@ -42,9 +42,11 @@ def cluster() -> Iterator[None]:
     """One local Ray for the whole session: starting it takes five seconds."""
     import ray
 
-    connect(RayConfig(num_cpus=2, object_store_mb=256))
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # two seconds else, after each short training too
+        connect(RayConfig(num_cpus=2, object_store_mb=256))
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture
