@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("catena")
 
-# At exit Python collects garbage over every object that torch and transformers made, which would take 1.4 s of a search.
+# At exit Python collects garbage over every object that torch and transformers made: 1.4 s of a search.
 atexit.register(gc.freeze)
 
 
