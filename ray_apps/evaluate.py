@@ -83,11 +83,11 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
         logger.info("evaluate: %d questions are left out: the encoder was fine-tuned on answers to them", len(seen))
-    if not any(grade > 0 for q in asked for grade in qrels.get(q, {}).values()):
-        raise StageAbsent(
-            "The encoder was fine-tuned on answers to all of the corpus's questions, so search was not judged.",
-            "Judge it by other questions: a source whose qrels it was not fine-tuned on.",
-        )
+        if not any(grade > 0 for q in asked for grade in qrels.get(q, {}).values()):
+            raise StageAbsent(
+                "The encoder was fine-tuned on answers to all of the corpus's questions, so search was not evaluated.",
+                "Evaluate it by other questions: a source whose qrels it was not fine-tuned on.",
+            )
     retriever = open_retriever(inputs["index"].path, ready_encoder(config.encoder, inputs))
     try:
         modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")

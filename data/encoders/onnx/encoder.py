@@ -1,7 +1,6 @@
 """A sentence-transformers model that ONNX Runtime computes, on the batches of texts that torch computes too."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,8 +8,7 @@ import numpy as np
 
 from data.encoders.config import OnnxConfig
 from data.encoders.onnx.export import INPUTS, MODEL, OUTPUT, Export, read_export, require
-from data.encoders.protocol import Encoded, Vectors
-from data.encoders.transformer.batches import BatchModel, TextBatches
+from data.encoders.transformer.batches import BatchedEncoder, BatchModel, TextBatches
 from data.encoders.transformer.encoder import SentenceEncoder, TorchModel
 from data.encoders.transformer.precision import SMALLEST_COSINE, TEXTS
 from data.errors import InputError
@@ -74,7 +72,7 @@ class OnnxModel:
         return vectors
 
 
-class OnnxEncoder:
+class OnnxEncoder(BatchedEncoder):
     """Batches of texts, tokenised as the model's are, and an exported graph that computes them.
 
     Args:
@@ -84,8 +82,7 @@ class OnnxEncoder:
     """
 
     def __init__(self, batches: TextBatches, fingerprint: str, cosine_to_fp32: float) -> None:
-        self._batches = batches
-        self.dim, self.precision = batches.model.dim, batches.model.precision
+        super().__init__(batches)
         self.fingerprint, self.cosine_to_fp32 = fingerprint, cosine_to_fp32
 
     @classmethod
@@ -128,22 +125,6 @@ class OnnxEncoder:
                 "Use backend: torch.",
             )
         return cls(batches, fingerprint_of(described), cosine)
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of documents, float32 of shape (n, dim), unit length, in the order of the texts."""
-        return self._batches.documents(texts).vectors
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of questions: as ``encode``, behind the prompt for them; one that is too long is always cut."""
-        return self._batches.questions(texts)
-
-    def encode_counted(self, texts: Sequence[str]) -> Encoded:
-        """Vectors of documents with the tokens and the padding they took.
-
-        Raises:
-            TextRefused: if a text is too long and the policy is ``error``, or the model's vectors are not finite.
-        """
-        return self._batches.documents(texts)
 
 
 def open_session(path: Path, device: str) -> Any:  # noqa: ANN401 - onnxruntime has no types

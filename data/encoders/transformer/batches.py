@@ -197,3 +197,31 @@ class TextBatches:
                 "Try encoder.precision: fp32. If that gives the same, leave the text out, or correct the model.",
                 texts[int(bad[0])],
             )
+
+
+class BatchedEncoder:
+    """What every encoder that computes batches does with texts; what computes a batch differs.
+
+    Args:
+        batches: of texts, with the model that computes them.
+    """
+
+    def __init__(self, batches: TextBatches) -> None:
+        self.batches = batches
+        self.dim, self.precision = batches.model.dim, batches.model.precision
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of documents, float32 of shape (n, dim), unit length, in the order of the texts."""
+        return self.batches.documents(texts).vectors
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of questions: as ``encode``, behind the prompt for them; one that is too long is always cut."""
+        return self.batches.questions(texts)
+
+    def encode_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of documents with the tokens and the padding they took.
+
+        Raises:
+            TextRefused: if a text is too long and the policy is ``error``, or the model's vectors are not finite.
+        """
+        return self.batches.documents(texts)

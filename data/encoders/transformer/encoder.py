@@ -6,8 +6,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from data.encoders.config import TorchConfig
-from data.encoders.protocol import Encoded, Vectors
-from data.encoders.transformer.batches import TextBatches
+from data.encoders.protocol import Vectors
+from data.encoders.transformer.batches import BatchedEncoder, TextBatches
 from data.encoders.transformer.memory import Tokens, on_cpu
 from data.encoders.transformer.models import fingerprint, open_model, prompts_of
 from data.encoders.transformer.precision import Check, check_short, decide, whole_products_are_faster
@@ -80,7 +80,7 @@ class TorchModel:
         return twin
 
 
-class SentenceEncoder:
+class SentenceEncoder(BatchedEncoder):
     """Batches of texts, and a model in torch that computes them.
 
     Args:
@@ -89,8 +89,9 @@ class SentenceEncoder:
 
     def __init__(self, batches: TextBatches) -> None:
         assert isinstance(batches.model, TorchModel)
-        self.batches, self.model = batches, batches.model
-        self.dim, self.precision, self.device = self.model.dim, self.model.precision, self.model.device
+        super().__init__(batches)
+        self.model = batches.model
+        self.device = self.model.device
         self.cosine_to_fp32 = 1.0
         self.fingerprint = ""
 
@@ -141,22 +142,6 @@ class SentenceEncoder:
             chosen.model.transformer.auto_model.compile(dynamic=True)
         check_against_model(chosen.encode_cut, theirs, config.model)
         return chosen
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of documents, float32 of shape (n, dim), unit length, in the order of the texts."""
-        return self.batches.documents(texts).vectors
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of questions: as ``encode``, behind the prompt for them; one that is too long is always cut."""
-        return self.batches.questions(texts)
-
-    def encode_counted(self, texts: Sequence[str]) -> Encoded:
-        """Vectors of documents with the tokens and the padding they took.
-
-        Raises:
-            TextRefused: if a text is too long and the policy is ``error``, or the model's vectors are not finite.
-        """
-        return self.batches.documents(texts)
 
     def encode_cut(self, texts: Sequence[str]) -> Vectors:
         """As ``encode``, but texts that are too long are cut under every policy: for the checks at load."""
