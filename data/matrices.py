@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 Float = TypeVar("Float", bound=np.floating)
 
@@ -40,3 +41,25 @@ def orthonormal_columns(rows: int, columns: int, seed: int) -> npt.NDArray[np.fl
     """
     directions, upper = np.linalg.qr(np.random.default_rng(seed).standard_normal((rows, columns)))
     return np.asarray(directions * np.sign(np.diag(upper)))
+
+
+def best_of_rows(
+    matrix: sp.csr_array, count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The largest entries of each row that are above 0, largest first; of equal ones, the lower column first.
+
+    Args:
+        matrix: CSR (S, N).
+        count: most entries of a row.
+
+    Returns:
+        Row, column and 0-based place in its row of each entry, int64 (E,) each.
+    """
+    kept = matrix.data > 0
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[kept]
+    columns, values = matrix.indices[kept], matrix.data[kept]
+    order = np.lexsort((columns, -values, rows))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=matrix.shape[0]))])
+    places = np.arange(len(order)) - starts[rows]  # rows are ascending, before and after
+    best = places < count
+    return rows[best], columns[order[best]].astype(np.int64), places[best]

@@ -141,17 +141,22 @@ def brier(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
 
 
 def reliability(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], bins: int = 15) -> list[dict[str, float]]:
-    """What was promised and what came of it, in bins of equally many cases.
+    """What was promised and what came of it, in bins of about equally many cases.
 
-    Equal counts, because link probabilities crowd near 0: bins of equal width would put all of them in one.
+    Equal counts, because link probabilities crowd near 0: bins of equal width would put all of them in one. Cases of
+    equal probability stay together, or the order in which they came would decide what each bin observes.
 
     Returns:
         For each bin ``promised`` (mean probability), ``observed`` (share of successes) and ``cases``, ascending.
     """
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
-    parts = [part for part in np.array_split(np.argsort(p, kind="stable"), bins) if len(part)]
+    _, group, counts = np.unique(p, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - (counts + 1) / 2  # place of the middle case of each group
+    _, part, cases = np.unique((middle * bins // max(len(p), 1))[group], return_inverse=True, return_counts=True)
+    promised, observed = np.bincount(part, p) / cases, np.bincount(part, y) / cases
     return [
-        {"promised": float(p[part].mean()), "observed": float(y[part].mean()), "cases": len(part)} for part in parts
+        {"promised": float(promised[n]), "observed": float(observed[n]), "cases": int(cases[n])}
+        for n in range(len(cases))
     ]
 
 

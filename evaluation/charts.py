@@ -116,23 +116,70 @@ def curves(
     return _svg("curves", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
 
 
-def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> str:
-    """Predicted probability against observed share; on the diagonal they are equal."""
+def groups(
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    x: str,
+    y: str,
+    highlight: str | None = None,
+    width: float = WIDE,
+) -> str:
+    """Lines over named groups in their order, one line per name; the highlighted one on top and heavier."""
+    colours = dict(zip([name for name in series if name != highlight], cycle(LINES), strict=False))
 
     def draw(axes: "Axes") -> None:
-        end = 1.08 * max([row[key] for row in bins for key in ("promised", "observed")] + [1e-6])
+        for name, values in series.items():
+            main = name == highlight
+            axes.plot(
+                range(len(labels)),
+                values,
+                label=name,
+                color=ACCENT if main else colours[name],
+                linewidth=2.6 if main else 1.6,
+                zorder=3 if main else 2,
+                marker="o",
+                markersize=4.5 if main else 3,
+            )
+        axes.set_xticks(range(len(labels)), labels, rotation=35 if len(labels) > 7 else 0)
+        axes.grid(axis="x", visible=False)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.set_ylim(bottom=0)
+        if len(series) > 1:
+            axes.figure.legend(labelcolor=INK, fontsize=9.5, loc="outside lower center", ncols=2)
+
+    return _svg("groups", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
+
+
+def reliability_diagram(bins: Sequence[Mapping[str, float]], before: Sequence[Mapping[str, float]] = ()) -> str:
+    """Predicted probability against observed share; on the diagonal they are equal.
+
+    Args:
+        bins: ``promised``, ``observed`` and ``cases`` of each bin, with intervals.
+        before: the same before calibration, drawn paler.
+    """
+
+    def draw(axes: "Axes") -> None:
+        rows = [*bins, *before]
+        end = min(1.04, 1.08 * max([row[key] for row in rows for key in ("promised", "observed")] + [1e-6]))
         axes.plot([0, end], [0, end], color=MUTED, linewidth=1.2, linestyle=(0, (4, 4)))
         promised, observed = [row["promised"] for row in bins], [row["observed"] for row in bins]
         spread = [1.96 * np.sqrt(max(o * (1 - o), 0.0) / row["cases"]) for o, row in zip(observed, bins, strict=True)]
-        axes.errorbar(promised, observed, yerr=spread, fmt="o", markersize=5, color=ACCENT, elinewidth=1.2)
+        if before:
+            earlier = [[row[key] for row in before] for key in ("promised", "observed")]
+            axes.plot(*earlier, color=BAR, marker="o", markersize=4, linewidth=1.2, label="before calibration")
+        label = "after calibration" if before else None
+        axes.errorbar(promised, observed, yerr=spread, fmt="o", markersize=5, color=ACCENT, elinewidth=1.2, label=label)
         axes.set_xlim(0, end)
         axes.set_ylim(0, end)
         axes.set_xlabel("predicted probability")
         axes.set_ylabel("share that were links")
         axes.set_aspect("equal")
         axes.locator_params(nbins=5)
+        if before:
+            axes.legend(labelcolor=INK, fontsize=9.5, loc="upper left")
 
-    return _svg("reliability", draw, (NARROW, 3.9))
+    return _svg("reliability_before" if before else "reliability", draw, (NARROW, 3.9))
 
 
 def histogram(lows: Sequence[int], counts: Sequence[int], x: str, y: str, width: float = WIDE) -> str:

@@ -27,6 +27,9 @@ class LinkJudging(StageConfig):
         3000, ge=1, description="held-out links that are ranked, in both directions; a larger test split is sampled"
     )
     cutoffs: tuple[int, ...] = Field((10, 100), min_length=1, description="k of the links' Hit@k")
+    hard_negatives: int = Field(
+        500, ge=0, description="negatives that a link is ranked among which simple methods name; 0 leaves them out"
+    )
     batch_sources: int = Field(256, ge=1, description="link sources scored against all documents at once")
     resamples: int = Field(10_000, ge=100, description="rounds of each bootstrap and each randomisation test")
     seed: int = Field(0, ge=0, description="seed of the sample of test links and of every resampling")

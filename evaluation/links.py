@@ -1,23 +1,70 @@
 """Filtered, tie-aware ranks of held-out links among all documents, and the figures made of them.
 
-Shapes: Q ranked links, S unique sources of a batch, N documents, L unordered links.
+Shapes: Q ranked links, S unique sources of a batch, N documents, L unordered links, P pairs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from data.graph.graph import Graph
-from data.progress import progress
-from evaluation.significance import bootstrap_interval, paired_difference
+from evaluation.blocks import DenseBlock, Nodes, SparseBlock, block_of, ragged
 
-Nodes = npt.NDArray[np.int64]
 Scorer = Callable[[Nodes], npt.NDArray[np.float32]]
 """Scores of each source row against all documents: int64 (S,) -> float32 (S, N)."""
 
+SparseScorer = Callable[[Nodes], sp.csr_array]
+"""The same where most scores are 0: int64 (S,) -> float32 CSR (S, N). Entries that are not stored count as 0."""
+
+PairScorer = Callable[[Nodes, Nodes], npt.NDArray[np.float32]]
+"""Scores of single pairs, comparable between sources: int64 (P,), int64 (P,) -> float32 (P,)."""
+
 CURVE_POINTS = 40
+
+
+@dataclass(frozen=True)
+class LinkScores:
+    """A method of scoring links.
+
+    Args:
+        rows: scores of sources with all documents, dense or sparse.
+        pairs: scores of single pairs; where None, they are taken from the rows of their sources.
+        logits: whether a score is meant as the log odds of a link.
+    """
+
+    rows: Scorer | SparseScorer
+    pairs: PairScorer | None = None
+    logits: bool = False
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """Documents that a method takes for linked most easily, of each of some sources.
+
+    Attributes:
+        sources: int64 (U,) ascending.
+        documents: int64 (U, K), filled up with -1.
+    """
+
+    sources: Nodes
+    documents: Nodes
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """How links stand among other documents.
+
+    Attributes:
+        ranks: float64 (Q,) filtered ranks among all documents, from 1 to N - 1, halves where ties are even.
+        hard_rivals: float64 (Q,) how many hard negatives of the source stand before the target, ties by half; None
+            where none were given.
+    """
+
+    ranks: npt.NDArray[np.float64]
+    hard_rivals: npt.NDArray[np.float64] | None = None
 
 
 def unordered_pairs(sources: Nodes, targets: Nodes) -> tuple[Nodes, Nodes]:
@@ -34,7 +81,7 @@ def unordered_pairs(sources: Nodes, targets: Nodes) -> tuple[Nodes, Nodes]:
 
 
 def link_ranks(
-    score: Scorer,
+    score: Scorer | SparseScorer,
     sources: Nodes,
     targets: Nodes,
     known: Graph,
@@ -63,36 +110,124 @@ def link_ranks(
     Raises:
         ValueError: if a link joins a document to itself, or the scorer returns another shape or NaN.
     """
+    return rank_links(score, sources, targets, known, None, batch_size, ranked).ranks
+
+
+def rank_links(
+    score: Scorer | SparseScorer,
+    sources: Nodes,
+    targets: Nodes,
+    known: Graph,
+    hard: HardNegatives | None,
+    batch_size: int = 256,
+    ranked: Callable[[int], None] = lambda sources: None,
+) -> Ranks:
+    """``link_ranks``, and in the same pass how each target stands among the hard negatives of its source.
+
+    Args:
+        score: as for ``link_ranks``, and so are all others but ``hard``.
+        sources: int64 (Q,).
+        targets: int64 (Q,).
+        known: graph of every known link.
+        hard: negatives of every source; None where only ranks are wanted.
+        batch_size: sources scored at once.
+        ranked: called after each batch with the number of its sources.
+
+    Raises:
+        ValueError: as ``link_ranks``.
+    """
     if bool((sources == targets).any()):
         raise ValueError("a document linked to itself has no rank: remove self links first")
-    num_nodes = known.num_nodes
-    ranks = np.empty(len(sources), np.float64)
+    ranks, before = np.empty(len(sources), np.float64), np.zeros(len(sources), np.float64)
+    for batch, queries, rows in _by_source(sources, batch_size):
+        block = block_of(score(batch), len(batch), known.num_nodes)
+        wanted = block.at(rows, targets[queries])
+        ranks[queries] = _filtered_ranks(block, batch, rows, targets[queries], wanted, known)
+        if hard is not None:
+            before[queries] = _hard_rivals(block, batch, rows, wanted, hard)
+        ranked(len(batch))
+    return Ranks(ranks, None if hard is None else before)
+
+
+def _by_source(sources: Nodes, batch_size: int) -> Iterator[tuple[Nodes, Nodes, Nodes]]:
+    """Batches of distinct sources, ascending: the sources, the places of their links, and the row of each link."""
     order = np.argsort(sources, kind="stable")
     unique, starts = np.unique(sources[order], return_index=True)
-    ends = np.append(starts[1:], len(sources))
+    bounds = np.append(starts, len(sources))
     for first in range(0, len(unique), batch_size):
-        batch = unique[first : first + batch_size]
-        scores = score(batch)
-        if scores.shape != (len(batch), num_nodes) or bool(np.isnan(scores).any()):
-            raise ValueError(f"the scorer must return ({len(batch)}, {num_nodes}) numbers, got {scores.shape} or NaN")
-        for row, source in enumerate(batch):
-            queries = order[starts[first + row] : ends[first + row]]
-            ranks[queries] = _ranks_of_source(scores[row], int(source), targets[queries], known)
-        ranked(len(batch))
-    return ranks
+        last = min(first + batch_size, len(unique))
+        rows = np.repeat(np.arange(last - first), np.diff(bounds[first : last + 1]))
+        yield unique[first:last], order[bounds[first] : bounds[last]], rows
 
 
-def _ranks_of_source(
-    scores: npt.NDArray[np.float32], source: int, targets: Nodes, known: Graph
+def _filtered_ranks(
+    block: DenseBlock | SparseBlock,
+    batch: Nodes,
+    rows: Nodes,
+    targets: Nodes,
+    wanted: npt.NDArray[np.float32],
+    known: Graph,
 ) -> npt.NDArray[np.float64]:
-    wanted = scores[targets]
-    competitors = scores.copy()  # the scorer may have handed out a view of something it keeps
-    competitors[known.indices[known.indptr[source] : known.indptr[source + 1]]] = np.nan  # NaN compares false: no rival
-    competitors[source] = np.nan
-    competitors[targets] = np.nan
-    above = np.array([np.count_nonzero(competitors > score) for score in wanted], np.float64)
-    level = np.array([np.count_nonzero(competitors == score) for score in wanted], np.float64)
+    """Counts the rivals in whole rows, then takes off those that do not compete."""
+    row, place = ragged(known.indptr, batch)
+    filtered = [row * known.num_nodes + known.indices[place], np.arange(len(batch)) * known.num_nodes + batch]
+    codes = np.unique(np.concatenate([*filtered, rows * known.num_nodes + targets]))
+    at_row, column = codes // known.num_nodes, codes % known.num_nodes
+    scores = block.at(at_row, column)
+    query, entry = ragged(np.searchsorted(at_row, np.arange(len(batch) + 1)), rows)
+    above, level = block.rivals(rows, wanted)
+    above -= np.bincount(query[scores[entry] > wanted[query]], minlength=len(rows))
+    level -= np.bincount(query[scores[entry] == wanted[query]], minlength=len(rows))
     return 1.0 + above + level / 2.0
+
+
+def _hard_rivals(
+    block: DenseBlock | SparseBlock, batch: Nodes, rows: Nodes, wanted: npt.NDArray[np.float32], hard: HardNegatives
+) -> npt.NDArray[np.float64]:
+    documents = hard.documents[np.searchsorted(hard.sources, batch)]
+    row = np.repeat(np.arange(len(batch)), documents.shape[1])
+    scores = block.at(row, np.maximum(documents, 0).ravel()).reshape(documents.shape)
+    scores[documents < 0] = -np.inf
+    above, level = scores[rows] > wanted[:, None], scores[rows] == wanted[:, None]
+    return np.asarray(above.sum(axis=1) + level.sum(axis=1) / 2.0)
+
+
+def pair_scores(
+    method: LinkScores, sources: Nodes, targets: Nodes, num_nodes: int, batch_size: int = 256
+) -> npt.NDArray[np.float32]:
+    """Scores of single pairs, the mean of both directions: a link is known without direction.
+
+    Args:
+        method: with a scorer of pairs, or of rows alone, in which case each distinct source costs a row.
+        sources: int64 (P,).
+        targets: int64 (P,).
+        num_nodes: N.
+        batch_size: sources scored at once.
+
+    Returns:
+        float32 (P,).
+
+    Raises:
+        ValueError: if the scorer returns another shape or NaN.
+    """
+    asked, answers = both_directions(sources, targets)
+    if method.pairs is not None:
+        scores = method.pairs(asked, answers)
+    else:
+        scores = row_pairs(method.rows, asked, answers, num_nodes, batch_size)
+    if bool(np.isnan(scores.min(initial=0))):
+        raise ValueError("the scorer of pairs returned NaN")
+    return np.asarray(scores.reshape(2, -1).mean(axis=0))
+
+
+def row_pairs(
+    score: Scorer | SparseScorer, sources: Nodes, targets: Nodes, num_nodes: int, batch_size: int = 256
+) -> npt.NDArray[np.float32]:
+    """Scores of single pairs, float32 (P,), in the direction given, from the rows of their sources."""
+    scores = np.empty(len(sources), np.float32)
+    for batch, queries, rows in _by_source(sources, batch_size):
+        scores[queries] = block_of(score(batch), len(batch), num_nodes).at(rows, targets[queries])
+    return scores
 
 
 def both_directions(sources: Nodes, targets: Nodes) -> tuple[Nodes, Nodes]:
@@ -120,61 +255,3 @@ def hit_curve(ranks: npt.NDArray[np.float64], num_nodes: int) -> list[tuple[int,
     """Hit@k for k spaced evenly on a logarithmic axis from 1 to N, for a chart."""
     ks = np.unique(np.geomspace(1, max(num_nodes - 1, 1), CURVE_POINTS).round().astype(int))
     return [(int(k), float((ranks <= k).mean())) for k in ks]
-
-
-def evaluate_links(
-    scorers: Mapping[str, Scorer],
-    sources: Nodes,
-    targets: Nodes,
-    known: Graph,
-    *,
-    model: str = "model",
-    ablations: Sequence[str] = (),
-    cutoffs: Sequence[int] = (10, 100),
-    batch_size: int = 256,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-    """Judge several scorers on the same held-out links, asked in both directions.
-
-    The two directions of a link are not independent, so intervals and tests resample links, each with the mean of its
-    two reciprocal ranks.
-
-    Args:
-        scorers: by name.
-        sources: int64 (L,) of the held-out links.
-        targets: int64 (L,) of the held-out links.
-        known: graph of every known link of every split.
-        model: the scorer that is tested against the best of the others, where it is among them.
-        ablations: scorers that are parts of the model: in the table, but no baselines.
-        cutoffs: the k of Hit@k.
-        batch_size: sources scored at once.
-        resamples: rounds of each bootstrap and randomisation test.
-        seed: of the resampling.
-
-    Returns:
-        The table, name -> ``link_metrics`` with ``mrr_low`` and ``mrr_high`` (95% bootstrap interval); and the details:
-        how many links, the comparison of the model with the best baseline, and each scorer's Hit@k curve.
-    """
-    asked, answers = both_directions(sources, targets)
-    table: dict[str, dict[str, float]] = {}
-    curves: dict[str, list[tuple[int, float]]] = {}
-    reciprocal: dict[str, npt.NDArray[np.float64]] = {}
-    for name, score in scorers.items():
-        with progress(f"evaluate {name}", len(np.unique(asked)), "documents") as counted:
-            ranks = link_ranks(score, asked, answers, known, batch_size, counted.advance)
-        reciprocal[name] = (1.0 / ranks).reshape(2, -1).mean(axis=0)
-        low, high = bootstrap_interval(reciprocal[name], resamples, seed)
-        table[name] = {**link_metrics(ranks, cutoffs), "mrr_low": low, "mrr_high": high}
-        curves[name] = hit_curve(ranks, known.num_nodes)
-    details: dict[str, Any] = {"test_links": len(sources), "documents": known.num_nodes, "curves": curves}
-    baselines = [name for name in table if name not in (model, *ablations)]
-    if model in table and baselines:
-        best = max(baselines, key=lambda name: table[name]["mrr"])
-        compared = paired_difference(reciprocal[model], reciprocal[best], resamples, seed)
-        details["comparison"] = {
-            "best_baseline": best,
-            "ratio": table[model]["mrr"] / table[best]["mrr"],
-            **compared,
-        }
-    return table, details

@@ -13,6 +13,7 @@ from typing import Any
 
 from data.files import whole_or_absent
 from evaluation import charts, page
+from evaluation.report_links import best_methods, link_parts
 
 NAMES = {
     "model": "link model",
@@ -22,11 +23,25 @@ NAMES = {
     "common_neighbours": "common neighbours",
     "adamic_adar": "Adamic–Adar",
     "resource_allocation": "resource allocation",
+    "random_projection": "random projection of texts",
+    "katz": "Katz",
+    "personalised_pagerank": "personalised PageRank",
+    "node2vec": "node2vec",
     "bm25": "BM25",
     "dense": "dense",
     "hybrid": "hybrid",
 }
-METRICS = {"ndcg@10": "nDCG@10", "recall@100": "Recall@100", "mrr@10": "MRR@10", "map": "MAP", "mrr": "MRR"}
+METRICS = {
+    "auc": "AUC",
+    "ap": "AP",
+    "heart_mrr": "MRR, hard",
+    "ndcg@10": "nDCG@10",
+    "recall@100": "Recall@100",
+    "mrr@10": "MRR@10",
+    "map": "MAP",
+    "mrr": "MRR",
+}
+FURTHER = ("heart_mrr", "auc", "ap")
 PROPOSALS_SHOWN = 25
 NARROW = charts.NARROW  # charts beside another
 
@@ -123,8 +138,16 @@ def _links(report: Report) -> list[str]:
         f"{details['documents']:,} documents were ranked; known links do not compete, ties count half. MRR is the mean "
         "of 1 / rank, Hit@k the share found among the first k. Lines at the bars are 95% bootstrap intervals."
     )
-    metrics = [name for name in next(iter(figures.values())) if name == "mrr" or name.startswith("hit@")]
-    curves = {NAMES.get(name, name): points for name, points in details["curves"].items()}
+    if details.get("hard_negatives"):
+        sentence += (
+            f" MRR, hard: among {details['hard_negatives']:,} negatives of each link that resource allocation, "
+            "personalised PageRank or text similarity name first. AUC and AP: against as many pairs drawn at random "
+            "from those that are not linked."
+        )
+    names = next(iter(figures.values()))
+    metrics = [*(n for n in names if n == "mrr" or n.startswith("hit@")), *(n for n in FURTHER if n in names)]
+    shown = best_methods(figures)
+    curves = {NAMES.get(name, name): points for name, points in details["curves"].items() if name in shown}
     chart = charts.curves(curves, "k", "share found within k", NAMES["model"], True, NARROW)
     parts = [
         page.prose(sentence),
@@ -134,7 +157,7 @@ def _links(report: Report) -> list[str]:
     if "comparison" in details:
         row = details["comparison"]
         parts.append(page.prose(_compared("The link model", NAMES[row["best_baseline"]], "MRR", row), note=True))
-    return parts
+    return [*parts, *link_parts(details, figures, NAMES)]
 
 
 def _training(report: Report) -> list[str]:

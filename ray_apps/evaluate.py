@@ -3,7 +3,7 @@
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,11 @@ from ray_apps.summary import summary
 from ray_apps.tables import summary_text
 
 if TYPE_CHECKING:
-    import numpy as np
+    from data.graph.graph import GraphArtifact
+    from evaluation.link_figures import Judged
+    from evaluation.links import LinkScores
 
-    from evaluation.links import Scorer
+    MakeScores = Callable[[], LinkScores]
 
 logger = logging.getLogger("catena")
 
@@ -116,48 +118,63 @@ def _seen_questions(
     return {known[n][0] for n in np.flatnonzero(np.isin(marks, np.concatenate(list(seen.values()))))}
 
 
-def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
-    from data.graph.graph import load_graph
-    from evaluation.baselines import adamic_adar, common_neighbours, cosine, resource_allocation
-    from evaluation.links import evaluate_links, unordered_pairs
-    from training.links.scoring import LinkScorer
+def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: bool) -> "dict[str, MakeScores]":
+    """What makes each method's scores, by its name, in the order of the table.
 
-    judging, graph_path, baselines = config.judging, inputs["graph"].path, inputs["baselines"].path
-    graph = load_graph(graph_path)
-    sources, targets = _sample(*unordered_pairs(*graph.links("test")), judging)
-    seen = graph.training_graph
-    scorers: dict[str, Scorer] = {
-        "model": LinkScorer.load(inputs["train"].path, graph_path).score,
-        "feature_mlp": LinkScorer.load(baselines, graph_path, "mlp").score,
-        "cosine": cosine(graph.vectors),
-        "common_neighbours": common_neighbours(seen),
-        "adamic_adar": adamic_adar(seen),
-        "resource_allocation": resource_allocation(seen),
+    Args:
+        graph: opened; everything but the trained models looks at its training links alone.
+        folders: of the artifacts ``graph``, ``train`` and ``baselines``.
+        ablation: whether there is a model without views.
+    """
+    from data.matrices import unit_rows
+    from evaluation.baselines import similarity, untrained
+    from evaluation.links import LinkScores
+    from training.links.scoring import LinkScorer
+    from training.structure.node2vec import Node2Vec, node2vec
+
+    def trained(stage: str, name: str = "model") -> "MakeScores":
+        def make() -> LinkScores:
+            scorer = LinkScorer.load(folders[stage], folders["graph"], name)
+            return LinkScores(scorer.score, scorer.score_pairs, logits=True)
+
+        return make
+
+    ablated = {"model_without_views": trained("baselines", "no_views")} if ablation else {}
+    return {
+        "model": trained("train"),
+        "feature_mlp": trained("baselines", "mlp"),
+        **untrained(graph),
+        "node2vec": lambda: similarity(unit_rows(node2vec(graph.training_graph, Node2Vec()))),
+        **ablated,
     }
-    if config.ablation:
-        scorers["model_without_views"] = LinkScorer.load(baselines, graph_path, "no_views").score
-    figures, details = evaluate_links(
-        scorers,
-        sources,
-        targets,
-        graph.known_graph,
-        ablations=("model_without_views",),
-        cutoffs=judging.cutoffs,
-        batch_size=judging.batch_sources,
-        resamples=judging.resamples,
-        seed=judging.seed,
+
+
+def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
+    """Asks the methods side by side where Ray is connected, else one after another."""
+    from data.graph.graph import load_graph
+    from data.spread import Pool, connected_or_here
+    from evaluation.link_figures import compare, judge, save_ranks
+    from evaluation.link_questions import link_questions
+
+    folders = {name: artifact.path for name, artifact in inputs.items()}
+    graph = load_graph(folders["graph"])
+    questions = link_questions(graph, config.judging)
+    names = list(link_methods(graph, folders, config.ablation))
+
+    def worker() -> "Callable[[str], Judged]":
+        opened = load_graph(folders["graph"])
+        methods = link_methods(opened, folders, config.ablation)
+        return lambda name: judge(name, methods[name](), questions, opened.known_graph, config.judging)
+
+    runner = connected_or_here()
+    pool = Pool(1, min(len(names), max(1, int(runner.resources().cores))))
+    judged = {one.name: one for one in runner.run(names, worker, "judge", pool)}
+    ordered = [judged[name] for name in names]
+    save_ranks(ordered, questions, out / "ranks.npz")
+    figures, details = compare(
+        ordered, questions, len(graph.ids), graph.relation_names, config.judging, ablations=("model_without_views",)
     )
     return JudgedResult(figures=figures, details=details)
-
-
-def _sample(sources: "np.ndarray", targets: "np.ndarray", config: LinkJudging) -> "tuple[np.ndarray, np.ndarray]":
-    """At most ``max_test_links`` pairs, drawn with the seed."""
-    import numpy as np
-
-    if len(sources) <= config.max_test_links:
-        return sources, targets
-    chosen = np.random.default_rng(config.seed).choice(len(sources), config.max_test_links, replace=False)
-    return sources[chosen], targets[chosen]
 
 
 def judge(plan: Plan) -> dict[str, Artifact]:
@@ -200,6 +217,7 @@ EVALUATE_LINKS = Stage(
     make=_judge_links,
     needs=lambda plan: {"graph": "graph", "train": "train", "baselines": "baselines"},
     absent=no_links,
+    version=2,
 )
 COMMAND = Command(
     name="evaluate",

@@ -95,3 +95,13 @@ def test_reliability_and_error_of_a_known_case() -> None:
     assert [row["cases"] for row in table] == [50, 50]
     assert expected_calibration_error(probabilities, labels, bins=2) == pytest.approx(0.05)
     assert brier(np.array([0.0, 1.0]), np.array([0, 1])) == 0.0
+
+
+def test_cases_of_equal_probability_stay_together() -> None:
+    """Whatever their order: successes first would else look like bins of nothing but successes."""
+    probabilities = np.array([0.25] * 40 + [0.75] * 40)
+    labels = np.array(([1] * 10 + [0] * 30) + ([1] * 30 + [0] * 10))
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(0)
+    assert [row["cases"] for row in reliability(probabilities, labels)] == [40, 40]
+    assert [row["cases"] for row in reliability(np.arange(30) / 30, np.ones(30))] == [2] * 15
+    assert reliability(np.empty(0), np.empty(0)) == []

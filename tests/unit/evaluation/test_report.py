@@ -10,7 +10,19 @@ import pytest
 
 from evaluation.report import render, write_report
 
-FIGURES = {"mrr": 0.19, "hit@10": 0.4, "hit@100": 0.7, "mean_rank": 900.0, "mrr_low": 0.18, "mrr_high": 0.2}
+FIGURES = {
+    "mrr": 0.19,
+    "hit@10": 0.4,
+    "hit@100": 0.7,
+    "mean_rank": 900.0,
+    "mrr_low": 0.18,
+    "mrr_high": 0.2,
+    "heart_mrr": 0.11,
+    "auc": 0.953,
+    "ap": 0.9612,
+}
+MRR = {"model": 0.19, "adamic_adar": 0.14, "cosine": 0.0361}
+CALIBRATED = {"ece": 0.0123, "brier": 0.08, "reliability": [{"promised": 0.2, "observed": 0.3, "cases": 100}] * 2}
 COMPARED = {"difference": 0.04, "difference_low": 0.03, "difference_high": 0.05, "p_value": 0.0001}
 BIN = {"promised": 0.02, "observed": 0.03, "cases": 100}
 
@@ -44,6 +56,17 @@ def report() -> dict[str, Any]:
                 "test_links": 3000,
                 "documents": 31102,
                 "curves": {name: [[1, 0.1], [10, 0.4], [31101, 1.0]] for name in ("model", "adamic_adar", "cosine")},
+                "hard_negatives": 500,
+                "by_degree": [
+                    {"low": 0, "high": 1, "links": 100, "mrr": MRR},
+                    {"low": 2, "high": 4, "links": 900, "mrr": MRR},
+                    {"low": 64, "high": None, "links": 2000, "mrr": MRR},
+                ],
+                "by_relation": [{"relation": f"<{n}>", "links": 1500, "mrr": MRR} for n in range(2)],
+                "calibration": {
+                    "model": {"before": CALIBRATED, "after": CALIBRATED},
+                    "cosine": {"after": {**CALIBRATED, "ece": 0.0456}},
+                },
                 "comparison": {"best_baseline": "adamic_adar", "ratio": 1.357, **COMPARED},
             },
         },
@@ -106,8 +129,9 @@ class Page(HTMLParser):
 
 def test_the_whole_report(report: dict[str, Any]) -> None:
     page = Page(render(report))
-    assert page.tags["svg"] == 8  # two bars, hit curve, loss, validation, reliability, seconds, degrees
-    assert page.tags["table"] == 2
+    # two bars, hit curve, by degree, reliability, loss, validation, reliability of discovery, seconds, degrees
+    assert page.tags["svg"] == 10
+    assert page.tags["table"] == 4  # search, links, by relation, calibration
     assert page.tags["script"] == page.tags["img"] == page.tags["link"] == page.tags["b"] - 6 == 0  # six cards
     assert [address for address in page.addresses if not address.startswith("#")] == ["report.json"]
     for expected in (
@@ -119,6 +143,12 @@ def test_the_whole_report(report: dict[str, Any]) -> None:
         "<b>בראשית</b>",
         "p < 0.001",
         "A document has 14.4 links",
+        "among 500 negatives of each link",
+        "0.9612",
+        "2–3",
+        "64+",
+        "0.0456",
+        "<1>",
     ):
         assert expected in page.text
     twice = [name for name, count in Counter(page.ids).items() if count > 1]
@@ -160,4 +190,21 @@ def test_any_part_may_be_absent(report: dict[str, Any], part: str) -> None:
 
 def test_a_calibration_that_could_not_be_learnt_has_no_diagram(report: dict[str, Any]) -> None:
     report["discover"]["calibration"] = {"method": "base rate", "measured_on": 3}
-    assert Page(render(report)).tags["svg"] == 7
+    assert Page(render(report)).tags["svg"] == 9
+
+
+def test_links_that_were_judged_by_ranks_alone_have_no_further_parts(report: dict[str, Any]) -> None:
+    for part in ("hard_negatives", "by_degree", "by_relation", "calibration"):
+        del report["details"]["links"][part]
+    page = Page(render(report))
+    assert page.tags["svg"] == 8 and page.tags["table"] == 2
+
+
+def test_charts_show_the_best_methods_alone(report: dict[str, Any]) -> None:
+    for n in range(9):
+        report["links"][f"method {n}"] = {**FIGURES, "mrr": 0.05 + 0.001 * n}
+        report["details"]["links"]["curves"][f"method {n}"] = [[1, 0.1], [31101, 1.0]]
+        for row in (*report["details"]["links"]["by_degree"], *report["details"]["links"]["by_relation"]):
+            row["mrr"] = {**row["mrr"], f"method {n}": 0.05}
+    text = Page(render(report)).text
+    assert text.count("method 8") > text.count("method 2") == 2  # a row and a bar

@@ -146,8 +146,14 @@ def test_model_and_all_baselines_stand_in_one_table_and_proposals_join_the_repor
         "common_neighbours",
         "adamic_adar",
         "resource_allocation",
+        "random_projection",
+        "katz",
+        "personalised_pagerank",
+        "node2vec",
     }
     assert all({"mrr", "hit@10", "hit@100"} <= set(figures) for figures in table.values())
+    assert all({"heart_mrr", "auc", "ap", "ece", "brier"} <= set(figures) for figures in table.values())
+    assert (Plan(run).artifact("evaluate_links").path / "ranks.npz").exists()
     assert table["cosine"]["mrr"] > 0.3  # groups of ten are easy
     assert report(run)["details"]["links"]["test_links"] == 20
     assert report(run)["links"] == table and "proposals" not in report(run)

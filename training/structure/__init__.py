@@ -1,0 +1,1 @@
+"""Vectors of documents from the links alone."""
