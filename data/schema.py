@@ -4,6 +4,9 @@ import hashlib
 
 import pyarrow as pa
 
+SPLITS = ("train", "valid", "test")
+"""What a link is for; by their places where a split is a number."""
+
 DOCUMENTS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -30,6 +33,7 @@ LINKS = pa.schema(
         pa.field("relation", pa.string(), nullable=False),
         pa.field("weight", pa.float32(), nullable=False),
         pa.field("time", pa.timestamp("us", tz="UTC")),
+        pa.field("split", pa.string()),  # train, valid or test, where the corpus itself says so
     ]
 )
 QUERIES = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("text", pa.string(), nullable=False)])

@@ -8,8 +8,9 @@ from data.artifacts import StageConfig, StageResult
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
 from data.errors import StageAbsent
-from data.graph.split import SPLITS, SplitConfig
+from data.graph.split import SplitConfig
 from data.lexical import Language
+from data.schema import SPLITS
 from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
 

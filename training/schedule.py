@@ -36,5 +36,14 @@ def warmup_linear(warmup_fraction: float, total: int) -> Schedule:
     return share
 
 
+def warmup_constant(warmup_fraction: float, total: int) -> Schedule:
+    """Linear rise over the warm-up, then the peak rate to the end; arguments as of ``warmup_cosine``."""
+    rise = _rise(warmup_fraction, total)
+    return lambda step: min(1.0, (step + 1) / rise)
+
+
+SCHEDULES = {"cosine": warmup_cosine, "linear": warmup_linear, "constant": warmup_constant}
+
+
 def _rise(warmup_fraction: float, total: int) -> int:
     return max(1, round(warmup_fraction * total))

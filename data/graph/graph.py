@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from pydantic import Field
 
-from data.graph.split import SPLITS, SplitConfig
+from data.graph.split import SplitConfig
 from data.graph.words import tfidf
 from data.labels import Labels
 from data.lexical import Language
 from data.matrices import unit_rows
 from data.partitions import partitions, read_batches
+from data.schema import SPLITS
 from data.vectors.read import matrix
 from data.vectors.table import storage_of
 
@@ -94,9 +95,17 @@ class GraphArtifact:
     words: sp.csr_matrix | None = None
 
     def links(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target node numbers, int64 (k,), of the links in ``train``, ``valid`` or ``test``."""
-        chosen = self.pairs[self.split == SPLITS.index(split)]
+        """Source and target node numbers, int64 (k,), of the links in ``train``, ``valid`` or ``test``.
+
+        Links of a document to itself, which a source may keep, are left out: only ``triples`` has them.
+        """
+        chosen = self.pairs[(self.split == SPLITS.index(split)) & (self.pairs[:, 0] != self.pairs[:, 1])]
         return chosen[:, 0], chosen[:, 1]
+
+    def triples(self, split: str) -> np.ndarray:
+        """Head, relation and tail as numbers, int64 (k, 3), of the links in ``train``, ``valid`` or ``test``."""
+        chosen = self.split == SPLITS.index(split)
+        return np.column_stack([self.pairs[chosen, 0], self.relation[chosen], self.pairs[chosen, 1]]).astype(np.int64)
 
     @cached_property
     def training_graph(self) -> Graph:

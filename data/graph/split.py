@@ -1,5 +1,6 @@
 """Which links are for training, validation and test: split once, before anything learns from them."""
 
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -12,17 +13,18 @@ from pydantic import Field
 from data.artifacts import StageConfig
 from data.errors import InputError
 from data.partitions import read_table
-from data.schema import LINKS
+from data.schema import LINKS, SPLITS
 
-SPLITS = ("train", "valid", "test")
+logger = logging.getLogger("catena")
 
 
 class SplitConfig(StageConfig):
     """Which links are held out."""
 
-    split: Literal["random", "time"] = Field(
+    split: Literal["random", "time", "given"] = Field(
         "random",
-        description="held-out links: a seeded sample, or the latest ones (links without a time count as oldest)",
+        description="held-out links: a seeded sample, the latest ones (links without a time count as oldest), or those "
+        "that the source itself gives as valid and test",
     )
     valid_fraction: float = Field(0.05, gt=0, lt=0.5, description="share of links held out for validation")
     test_fraction: float = Field(0.10, gt=0, lt=0.5, description="share of links held out for the final test")
@@ -78,7 +80,7 @@ def write_split(documents: Path, links: Path, config: SplitConfig, out: Path) ->
         Number of documents and links, and of the links in each split.
 
     Raises:
-        InputError: if links are to be split by time and none has one.
+        InputError: if links are to be split by time and none has one, or as given and one has no split.
     """
     nodes = read_table(documents, columns=["id", "title"])
     ids = nodes["id"].combine_chunks()
@@ -89,10 +91,17 @@ def write_split(documents: Path, links: Path, config: SplitConfig, out: Path) ->
             "graph.split: 'time' holds out the latest links, but no link of this corpus has a time",
             "Give the links a time, or set graph.split to 'random'.",
         )
+    if config.split == "given":
+        _need_splits(table)
+    elif table["split"].null_count < len(table):
+        logger.warning("split: the source has a split of its own, which graph.split '%s' ignores", config.split)
     sources = pc.index_in(table["source"], ids).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     targets = pc.index_in(table["target"], ids).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     time_us = pc.fill_null(table["time"].cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
-    split = split_links(sources, targets, config, time_us)
+    if config.split == "given":
+        split = pc.index_in(table["split"], pa.array(SPLITS)).to_numpy().astype(np.int8)
+    else:
+        split = split_links(sources, targets, config, time_us)
     columns = {
         "source": sources,
         "target": targets,
@@ -103,6 +112,25 @@ def write_split(documents: Path, links: Path, config: SplitConfig, out: Path) ->
     pq.write_table(pa.table(columns), out / "links.parquet", compression="zstd")
     counts = np.bincount(split, minlength=len(SPLITS))
     return {"documents": len(ids), "links": len(split), **dict(zip(SPLITS, counts.tolist(), strict=True))}
+
+
+def _need_splits(table: pa.Table) -> None:
+    """Check that each link has a split of its own.
+
+    Raises:
+        InputError: naming how many have none, and the first of them.
+    """
+    missing = table["split"].null_count
+    if not missing:
+        return
+    first = table.filter(pc.is_null(table["split"])).slice(0, 1).to_pylist()[0]
+    which = f"{first['source']!r} -> {first['target']!r}"
+    raise InputError(
+        f"graph.split: 'given' takes each link's split from the source, but {missing:,} of {len(table):,} links have "
+        f"none, the first {which}",
+        "Name source.triples.train, valid and test, or the column source.files.links.split; or set graph.split to "
+        "'random'.",
+    )
 
 
 def linked_ids(split: Path, part: str) -> list[tuple[str, str]]:

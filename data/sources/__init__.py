@@ -50,6 +50,9 @@ class SourceConfig(StageConfig):
     pydocs: PydocsSource | None = Field(None, description="docstrings of installed libraries: the built-in corpus")
     function: FunctionSource | None = Field(None, description="a function of your own that yields documents and links")
     undirected: bool = Field(True, description="count a link and its reverse of the same relation as one")
+    self_links: bool = Field(
+        False, description="keep links of a document to itself, which only typed links (train.task) make use of"
+    )
     strict: bool = Field(False, description="stop with an error at the first rejected row")
     where: str | None = Field(
         None, description="where the corpus is published and where its files go; shown if they are missing"

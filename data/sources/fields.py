@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from data.errors import InputError
 from data.metadata import BadMetadata, Metadata, metadata_object
 from data.missing import is_missing
+from data.schema import SPLITS
 from data.sources import cells
 from data.sources.cells import BadCell
 from data.sources.lines import Broken, Record, Records
@@ -102,6 +103,20 @@ def time_of(record: Record, field: str | None) -> datetime | None:
         BadField: if it is neither.
     """
     return cell_of(record, field, cells.moment) if field else None
+
+
+def split_of(record: Record, field: str | None) -> str | None:
+    """A field as the split that a link belongs to: train, valid or test; None where it is empty.
+
+    Raises:
+        BadField: if it is another word.
+    """
+    found = cell_of(record, field, cells.text) if field else None
+    if found == "":
+        return None
+    if found is not None and found not in SPLITS:
+        raise BadField(f"{field!r} is not train, valid or test: {cells.shortened(found)}")
+    return found
 
 
 def metadata_of(record: Record, fields: list[str]) -> Metadata:

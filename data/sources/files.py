@@ -16,6 +16,7 @@ from data.sources.fields import (
     metadata_of,
     need_columns,
     rows,
+    split_of,
     text_of,
     time_of,
     weight_of,
@@ -111,10 +112,11 @@ class LinkFiles(TableFiles):
     relation_name: str = Field("related", description="relation of links without a column for it")
     weight: str | None = Field(None, description="column of the weight; 1 where unset")
     time: str | None = Field(None, description="column of the time: ISO 8601, or seconds since 1970")
+    split: str | None = Field(None, description="column of the official split: train, valid or test; see graph.split")
 
     def needed(self, found: Collection[str] = ()) -> list[str]:
         """Source and target, and what the run file names."""
-        return [self.source, self.target, *self.named("relation", "weight", "time")]
+        return [self.source, self.target, *self.named("relation", "weight", "time", "split")]
 
     def build(self, record: Record) -> Link:
         """A link of a record."""
@@ -124,6 +126,7 @@ class LinkFiles(TableFiles):
             id_of(record, self.relation) if self.relation else self.relation_name,
             weight_of(record, self.weight) if self.weight else 1.0,
             time_of(record, self.time),
+            split_of(record, self.split),
         )
 
 

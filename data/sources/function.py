@@ -20,7 +20,7 @@ KEY = "source.function.path"
 ANY = "-"  # the file mappings below are used for their columns; there is no path
 BUILDERS: Mapping[str, TableFiles] = {
     "documents": DocumentFiles(path=ANY, time="time"),
-    "links": LinkFiles(path=ANY, relation="relation", weight="weight", time="time"),
+    "links": LinkFiles(path=ANY, relation="relation", weight="weight", time="time", split="split"),
     "queries": QueryFiles(path=ANY),
     "qrels": QrelFiles(path=ANY),
 }

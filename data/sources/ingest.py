@@ -54,7 +54,7 @@ def ingest(config: SourceConfig, out: Path, runner: Runner = on_ray) -> dict[str
             raise strict_error(counts["first_reject"])
         skipped.update(counts["skipped"])
     check_mapping(done)
-    result: dict[str, Any] = Resolution(landed, out, tasks, config.undirected, config.strict).run()
+    result: dict[str, Any] = Resolution(landed, out, tasks, config.undirected, config.strict, config.self_links).run()
     reasons = reject_reasons(out / "rejects")
     if not result["documents"]:
         raise InputError(_no_documents(tasks, out / "rejects", result["rejects"]), "Give at least one document.")

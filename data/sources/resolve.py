@@ -36,6 +36,7 @@ class Resolution:
     tasks: list[ReadTask]
     undirected: bool
     strict: bool
+    self_links: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     rejected: list[pa.Table] = field(default_factory=list)
 
@@ -73,7 +74,7 @@ class Resolution:
         self._write_kept("qrels", known, asked, "judgment of unknown query")
 
     def _links(self, documents: pa.ChunkedArray) -> None:
-        """Keep links between different, known documents, the first of each pair and relation."""
+        """Keep links between known documents, the first of each pair and relation; see ``self_links`` for loops."""
         self._folder("links")
         windows = list(self._windows("links"))
         relations: dict[str, int] = {}
@@ -96,11 +97,11 @@ class Resolution:
     def _keys(self, window: list[Path], documents: pa.ChunkedArray, relations: dict[str, int]) -> np.ndarray:
         """One number for each link's relation and ends, the same for duplicate links; -1 where it is no link.
 
-        Rejects links to unknown documents and counts links of a document to itself.
+        Rejects links to unknown documents, and counts links of a document to itself unless they are kept.
         """
         table = self._read("links", window)
         source, target = (_number(table[end], documents) for end in ("source", "target"))
-        unknown, loop = (source < 0) | (target < 0), (source == target) & (source >= 0)
+        unknown, loop = (source < 0) | (target < 0), (source == target) & (source >= 0) & (not self.self_links)
         if unknown.any():
             names = pc.if_else(pa.array(source < 0), table["source"], table["target"])
             self._reject("links", window, unknown, names, "link to unknown document")

@@ -17,13 +17,14 @@ class Document(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A known, typed, directed link."""
+    """A known, typed, directed link; ``split`` (train, valid, test) where the corpus has an official one."""
 
     source: str
     target: str
     relation: str
     weight: float = 1.0
     time: datetime | None = None
+    split: str | None = None
 
 
 class Query(NamedTuple):

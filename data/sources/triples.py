@@ -1,10 +1,12 @@
 """Typed triples: ``head relation tail`` by tabs, with the text of each entity in a second file."""
 
+from collections.abc import Iterator
 from functools import partial
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
+from data.schema import SPLITS
 from data.sources.delimited import delimited
 from data.sources.fields import id_of, rows, text_of
 from data.sources.files import quoting
@@ -13,17 +15,38 @@ from data.sources.paths import find
 from data.sources.remote import SourceFile
 from data.sources.rows import Document, Link, ReadTask
 
+TRIPLES = "files of head, relation, tail without a header"
+
 
 class TriplesSource(StageConfig):
-    """A knowledge graph in the format of link-prediction benchmarks."""
+    """A knowledge graph in the format of link-prediction benchmarks, with its official split or without one."""
 
-    triples: list[str] = Field(min_length=1, description="files of head, relation, tail without a header")
+    triples: list[str] = Field([], description=f"{TRIPLES}, of no split")
+    train: list[str] = Field([], description=f"{TRIPLES}, of the official training split: use with graph.split: given")
+    valid: list[str] = Field([], description=f"{TRIPLES}, of the official validation split")
+    test: list[str] = Field([], description=f"{TRIPLES}, of the official test split")
     texts: str = Field(description="file of entity and text without a header; an entity is a document")
     relations: str | None = Field(None, description="file of relation and its name in words")
 
+    @model_validator(mode="after")
+    def _one_way(self) -> "TriplesSource":
+        given = [split for split in SPLITS if getattr(self, split)]
+        if bool(self.triples) == bool(given):
+            raise ValueError("give either triples, or train, valid and test" + (", not both" if given else ""))
+        if given and len(given) < len(SPLITS):
+            missing = " and ".join(split for split in SPLITS if split not in given)
+            raise ValueError(f"an official split has train, valid and test: {missing} is missing")
+        return self
+
     def files(self) -> list[SourceFile]:
         """Every file it reads."""
-        return [file for path in [self.texts, *self.triples, *filter(None, [self.relations])] for file in find(path)]
+        paths = [self.texts, *(path for path, _ in self._triples()), *filter(None, [self.relations])]
+        return [file for path in paths for file in find(path)]
+
+    def _triples(self) -> Iterator[tuple[str, str | None]]:
+        """Paths of triples, each with its split."""
+        yield from ((path, None) for path in self.triples)
+        yield from ((path, split) for split in SPLITS for path in getattr(self, split))
 
     def tasks(self) -> list[ReadTask]:
         """One a file."""
@@ -33,11 +56,11 @@ class TriplesSource(StageConfig):
             found = partial(delimited, file, "tsv", ["entity", "text"], quoted)
             tasks.append(ReadTask(str(file), "line", partial(rows, "documents", found, entity), note))
         names = relation_names(find(self.relations)) if self.relations else {}
-        for path in self.triples:
+        for path, split in self._triples():
             for file in find(path):
                 quoted, note = quoting(file, "tsv")
                 found = partial(delimited, file, "tsv", ["head", "relation", "tail"], quoted)
-                build = partial(triple, names=names)
+                build = partial(triple, names=names, split=split)
                 tasks.append(ReadTask(str(file), "line", partial(rows, "links", found, build), note))
         return tasks
 
@@ -56,7 +79,8 @@ def entity(record: Record) -> Document:
     return Document(id_, title, definition) if comma and len(title) <= 80 else Document(id_, text[:80], text)
 
 
-def triple(record: Record, names: dict[str, str]) -> Link:
+def triple(record: Record, names: dict[str, str], split: str | None = None) -> Link:
     """A link of a triple."""
     relation = text_of(record, "relation")
-    return Link(id_of(record, "head"), id_of(record, "tail"), names.get(relation, relation))
+    head, tail = id_of(record, "head"), id_of(record, "tail")
+    return Link(head, tail, names.get(relation, relation), split=split)

@@ -53,6 +53,7 @@ def _tune(config: TuneConfig, inputs: Inputs, out: Path) -> TuneResult:
 
 MATRYOSHKA = Stage(
     name="matryoshka",
+    version=2,
     result=TuneResult,
     config=_config,
     make=_tune,

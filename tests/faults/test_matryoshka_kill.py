@@ -17,13 +17,15 @@ from tests.faults.killed_workers import killed_worker
 from tests.tiny_model import tiny_model
 from training.encoders.config import MatryoshkaConfig
 from training.encoders.examples import Corpus
-from training.encoders.matryoshka import fit
+from training.encoders.matryoshka import MatryoshkaTask
 from training.encoders.matryoshka_driver import tune_encoder
 from training.encoders.pairs import read_pairs
 from training.encoders.seen import seen_by
+from training.frame import fit
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 CONFIG = MatryoshkaConfig(dims=(16, 4), epochs=4, batch_pairs=16, learning_rate=1e-3, max_length=16, valid_share=0.2)
+TIMES = ("seconds", "valid_seconds", "pairs_per_s")
 
 
 def write_corpus(root: Path) -> Corpus:
@@ -51,7 +53,7 @@ def write_model(folder: Path) -> str:
 
 def plain(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What does not depend on how busy the machine is."""
-    return [{name: value for name, value in row.items() if name != "pairs_per_s"} for row in history]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in history]
 
 
 def test_a_killed_worker_is_replaced_and_the_model_is_as_if_undisturbed(
@@ -69,7 +71,7 @@ def test_a_killed_worker_is_replaced_and_the_model_is_as_if_undisturbed(
 
     torch.set_num_threads(1)  # as fast with a model this small, and no quarrel over cores
     undisturbed = open_model(model, "cpu", None)
-    progress = fit(undisturbed, read_pairs(out / "pairs.parquet"), CONFIG)
+    progress = fit(MatryoshkaTask(undisturbed, read_pairs(out / "pairs.parquet"), CONFIG), CONFIG.optimizer)
     assert result["best_epoch"] == progress.best_epoch
     for one, other in zip(plain(result["history"]), plain(progress.history), strict=True):
         assert one == pytest.approx(other, rel=0.02)

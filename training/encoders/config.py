@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from data.artifacts import StageConfig
+from training.config import OptimizerConfig
 
 
 class MatryoshkaConfig(StageConfig):
@@ -43,6 +44,13 @@ class MatryoshkaConfig(StageConfig):
         if min(dims) < 1 or list(dims) != sorted(set(dims), reverse=True):
             raise ValueError(f"dims must be at least 1 and fall, got {list(dims)}")
         return dims
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """The keys that every training has; all epochs are trained, since each validates on few pairs."""
+        shared = OptimizerConfig.model_fields.keys() & MatryoshkaConfig.model_fields.keys()
+        given = {name: getattr(self, name) for name in shared}
+        return OptimizerConfig(**given, schedule="linear", patience=self.epochs)
 
 
 class FuseConfig(StageConfig):

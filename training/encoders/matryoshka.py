@@ -4,35 +4,21 @@ Kusupati et al., "Matryoshka Representation Learning", NeurIPS 2022: one loss fo
 """
 
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
 from data.errors import InputError
-from training.checkpoint import load_state, save_state
 from training.encoders.config import MatryoshkaConfig
 from training.encoders.matryoshka_judge import Figures, tokens, validate
 from training.encoders.pairs import Pairs
-from training.schedule import warmup_linear
+from training.task import Task
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-
-@dataclass
-class Progress:
-    """The state of a fine-tuning after an epoch; all of it is in the checkpoint. Epoch 0 is before training."""
-
-    epoch: int = 0
-    best_score: float = -1.0
-    best_epoch: int = 0
-    history: list[Figures] = field(default_factory=list)
 
 
 def matryoshka_loss(
@@ -98,87 +84,57 @@ def freeze_lowest(model: "SentenceTransformer", layers: int) -> None:
             layer.requires_grad_(True)
 
 
-def fit(
-    model: "SentenceTransformer",
-    pairs: Pairs,
-    config: MatryoshkaConfig,
-    resume: Path | None = None,
-    on_epoch: Callable[[Progress, Callable[[Path], None]], None] | None = None,
-    wrap: Callable[[nn.Module], nn.Module] | None = None,
-    device: torch.device | None = None,
-    rank: int = 0,
-    world: int = 1,
-) -> Progress:
-    """Fine-tune a model in place; it ends with its best epoch's weights, which may be those it came with.
+@dataclass(frozen=True)
+class TokenBatch:
+    """B pairs as the model reads them, and which positives are no negatives of an anchor: bool (B, B)."""
+
+    anchors: dict[str, Tensor]
+    positives: dict[str, Tensor]
+    masked_BB: Tensor
+
+    def to(self, device: torch.device) -> "TokenBatch":
+        """The same on a device."""
+        anchors, positives = ({n: t.to(device) for n, t in side.items()} for side in (self.anchors, self.positives))
+        return TokenBatch(anchors, positives, self.masked_BB.to(device))
+
+
+class MatryoshkaTask(Task[TokenBatch]):
+    """Fine-tuning of a model in place; it may end with the weights that it came with.
 
     Args:
-        model: a sentence-transformers model, in fp32.
+        model: a sentence-transformers model, in fp32; its lowest layers are frozen and its texts cut as configured.
         pairs: training and held-out pairs.
-        config: dimensions, loss, optimiser.
-        resume: folder of a saved state to go on from.
-        on_epoch: called after every epoch on every worker, with the progress and a function that saves the state
-            into a folder it is given.
-        wrap: makes the model data-parallel and moves it to its device.
-        device: where batches go; the CPU where None.
+        config: dimensions, loss, what is frozen.
         rank: this worker's number.
         world: number of workers; each takes its share of every epoch.
     """
-    freeze_lowest(model, config.frozen_layers)
-    model.max_seq_length = min(config.max_length, model.max_seq_length or config.max_length)
-    encoder = PairEncoder(model)
-    parallel = wrap(encoder) if wrap is not None else encoder
-    place = device or torch.device("cpu")
-    trained = [weights for weights in encoder.parameters() if weights.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
-    steps = pairs.steps(config.batch_pairs, world)
-    schedule = warmup_linear(config.warmup_fraction, config.epochs * steps)
-    if resume is not None:
-        best, saved = load_state(resume, model, optimizer)
-        progress = Progress(**saved)
-    else:
-        figures = validate(model, pairs, config, place)
-        progress = Progress(best_score=_score(figures), history=[{"epoch": 0, **figures}])
-        best = _copy(model)
-    while progress.epoch < config.epochs:
-        started = time.perf_counter()
-        model.train()
-        # Dropout's draws follow from the epoch, so that a resumed training draws what an undisturbed one would have.
-        torch.manual_seed(config.seed + 1_000_003 * (world * (progress.epoch + 1) + rank))
-        losses = []
-        for step, batch in enumerate(pairs.batches(progress.epoch, config.batch_pairs, config.seed, rank, world)):
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * schedule(progress.epoch * steps + step)
-            anchors_BW, positives_BW = parallel(
-                tokens(model, batch.anchors, place), tokens(model, batch.positives, place)
-            )
-            masked_BB = torch.from_numpy(batch.masked_BB).to(place)
-            loss = matryoshka_loss(anchors_BW, positives_BW, masked_BB, config.dims, config.temperature)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(trained, config.clip_norm)
-            optimizer.step()
-            losses.append(loss.detach())
-        seconds = time.perf_counter() - started
-        figures = validate(model, pairs, config, place)
-        progress.epoch += 1
-        if _score(figures) > progress.best_score:
-            progress.best_score, progress.best_epoch, best = _score(figures), progress.epoch, _copy(model)
-        loss_mean = round(float(torch.stack(losses).mean()), 5)
-        rate = round(steps * config.batch_pairs / seconds, 2)
-        progress.history.append({"epoch": progress.epoch, "loss": loss_mean, **figures, "pairs_per_s": rate})
-        if on_epoch is not None:
-            on_epoch(
-                progress, partial(save_state, model=model, best=best, optimizer=optimizer, progress=vars(progress))
-            )
-    model.load_state_dict(best)
-    model.eval()
-    return progress
 
+    unit, judges_first = "pairs", True
 
-def _score(figures: Figures) -> float:
-    """What an epoch is chosen by: the mean over the dimensions."""
-    return sum(figures.values()) / len(figures)
+    def __init__(
+        self, model: "SentenceTransformer", pairs: Pairs, config: MatryoshkaConfig, rank: int = 0, world: int = 1
+    ) -> None:
+        freeze_lowest(model, config.frozen_layers)
+        model.max_seq_length = min(config.max_length, model.max_seq_length or config.max_length)
+        self.model = PairEncoder(model)
+        self.steps = pairs.steps(config.batch_pairs, world)
+        self.per_step = config.batch_pairs
+        self._pairs, self._config, self._rank, self._world = pairs, config, rank, world
 
+    def batches(self, epoch: int) -> Iterator[TokenBatch]:
+        """Pairs of this worker's share, as tokens."""
+        config, model, cpu = self._config, self.model.model, torch.device("cpu")
+        for batch in self._pairs.batches(epoch, config.batch_pairs, config.seed, self._rank, self._world):
+            anchors, positives = (tokens(model, texts, cpu) for texts in (batch.anchors, batch.positives))
+            yield TokenBatch(anchors, positives, torch.from_numpy(batch.masked_BB))
 
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: weights.detach().clone() for name, weights in model.state_dict().items()}
+    def loss(self, model: nn.Module, batch: TokenBatch) -> Tensor:
+        """The contrastive loss, summed over the dimensions."""
+        anchors_BW, positives_BW = model(batch.anchors, batch.positives)
+        return matryoshka_loss(anchors_BW, positives_BW, batch.masked_BB, self._config.dims, self._config.temperature)
+
+    def judge(self, model: nn.Module) -> Figures:
+        """nDCG@10 of held-out pairs at each dimension; the score is their mean."""
+        encoder = cast(PairEncoder, model).model
+        figures = validate(encoder, self._pairs, self._config, next(encoder.parameters()).device)
+        return {"score": round(sum(figures.values()) / len(figures), 5), **figures}

@@ -16,9 +16,10 @@ from data.errors import InputError
 from data.files import whole_folder_or_absent
 from training.encoders.config import MatryoshkaConfig
 from training.encoders.examples import Corpus
-from training.encoders.matryoshka import fit, freeze_lowest
+from training.encoders.matryoshka import MatryoshkaTask, freeze_lowest
 from training.encoders.pairs import read_pairs, write_pairs
 from training.encoders.seen import keep_marks, pair_marks
+from training.frame import fit
 from training.workers import CHECKPOINTS, report, run_workers, share_cores
 
 
@@ -67,9 +68,8 @@ def tune_worker(settings: dict[str, Any]) -> None:
     wrap = partial(prepare_model, parallel_strategy_kwargs={"find_unused_parameters": True})
     with saved.as_directory() if saved else tempfile.TemporaryDirectory() as folder:
         progress = fit(
-            model,
-            read_pairs(out / "pairs.parquet"),
-            config,
+            MatryoshkaTask(model, read_pairs(out / "pairs.parquet"), config, rank, world),
+            config.optimizer,
             resume=Path(folder) if saved else None,
             on_epoch=partial(report, out=out),
             wrap=wrap,

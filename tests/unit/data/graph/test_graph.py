@@ -139,8 +139,10 @@ def write_corpus(folder: Path, links: list[dict[str, object]]) -> tuple[Path, Pa
     return folder / "documents", folder / "links", folder / "vectors"
 
 
-def link(source: str, target: str, relation: str = "cites", time: datetime | None = None) -> dict[str, object]:
-    return {"source": source, "target": target, "relation": relation, "weight": 1.0, "time": time}
+def link(
+    source: str, target: str, relation: str = "cites", time: datetime | None = None, split: str | None = None
+) -> dict[str, object]:
+    return {"source": source, "target": target, "relation": relation, "weight": 1.0, "time": time, "split": split}
 
 
 def stages(
@@ -195,7 +197,29 @@ def test_links_without_times_cannot_be_split_by_time(tmp_path: Path) -> None:
         stages(tmp_path, [link("a", "b")], GraphConfig(split="time"))
 
 
-@pytest.mark.parametrize("how", ["random", "time"])
+def test_the_graph_stage_by_the_split_that_is_given(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parts = {("b", "a"): "test", ("a", "b"): "train", ("c", "c"): "train", ("d", "e"): "valid"}
+    links = [link(*ends, relation=ends[0], split=part) for ends, part in parts.items()]
+    counts, _ = stages(tmp_path, links, GraphConfig(split="given"))
+    graph = load_graph(tmp_path / "out")
+    assert graph.split.tolist() == [2, 0, 0, 1] and (counts["train"], counts["test"]) == (2, 1)
+    assert graph.triples("train").tolist() == [[0, graph.relation_names.index("a"), 1], [2, graph.relation[2], 2]]
+    assert [end.tolist() for end in graph.links("train")] == [[0], [1]], "a loop is a triple and no link"
+    assert not caplog.records
+
+
+def test_a_split_that_is_given_is_complete_or_refused_and_not_ignored_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    links = [link("a", "b", split="train"), link("c", "d"), link("e", "f", split="test")]
+    with pytest.raises(InputError, match=r"1 of 3 links have none, the first 'c' -> 'd'"):
+        stages(tmp_path, links, GraphConfig(split="given"))
+    (tmp_path / "random").mkdir()
+    stages(tmp_path / "random", links, GraphConfig())
+    assert "graph.split 'random' ignores" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["random", "time", "given"])
 def test_a_corpus_without_links(tmp_path: Path, how: str) -> None:
     config = GraphConfig.model_validate({"split": how})
     _, result = stages(tmp_path, [], config)

@@ -133,6 +133,29 @@ def test_triples(tmp_path: Path) -> None:
     assert rows[3].reason == "2 fields, 3 expected"
 
 
+def test_triples_with_an_official_split(tmp_path: Path) -> None:
+    for name, line in (("t", "a\tis\tb"), ("v", "b\tis\tb"), ("s", "b\tis\ta"), ("e", "a\tx\nb\ty")):
+        (tmp_path / name).write_text(line + "\n")
+    files = {split: [str(tmp_path / name)] for split, name in (("train", "t"), ("valid", "v"), ("test", "s"))}
+    rows = read(triples={**files, "texts": str(tmp_path / "e")})
+    assert [(row.source, row.target, row.split) for row in rows[2:]] == [
+        ("a", "b", "train"), ("b", "b", "valid"), ("b", "a", "test"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({}, "give either triples, or train, valid and test"),
+        ({"triples": ["t"], "train": ["t"]}, "not both"),
+        ({"train": ["t"], "test": ["t"]}, "valid is missing"),
+    ],
+)
+def test_triples_are_given_in_one_way(files: dict[str, list[str]], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        SourceConfig.model_validate({"triples": {**files, "texts": "e"}})
+
+
 def test_the_umls_semantic_network(data_root: Path) -> None:
     folder = data_root / "kg" / "umls"
     triples = [str(folder / f"{split}.tsv") for split in ("train", "dev", "test")]

@@ -151,6 +151,14 @@ def test_links_with_mapped_columns(tmp_path: Path) -> None:
     }
 
 
+def test_links_with_a_split_of_their_own(tmp_path: Path) -> None:
+    documents = {"path": write(tmp_path / "d.jsonl", '{"id": "a", "text": "one"}\n')}
+    content = "source,target,part\na,b,test\na,c,\na,d,dev\n"
+    _, *found = read(documents=documents, links={"path": write(tmp_path / "l.csv", content), "split": "part"})
+    assert [row.split for _, row in found if isinstance(row, Link)] == ["test", None]
+    assert rejects(found) == {"line 4": "'part' is not train, valid or test: 'dev'"}
+
+
 def test_parquet_is_read_by_row_group_with_rows_counted_over_the_file(tmp_path: Path) -> None:
     table = pa.table({"id": [f"d{n}" for n in range(10)], "text": ["text"] * 9 + [None], "extra": list(range(10))})
     pq.write_table(table, tmp_path / "d.parquet", row_group_size=4)

@@ -19,12 +19,14 @@ def yields(rows: list[Row]) -> Reading:
     return iter(list(enumerate(rows, start=1)))
 
 
-def resolve(folder: Path, *files: list[Row], undirected: bool = True, strict: bool = False) -> dict[str, int]:
+def resolve(
+    folder: Path, *files: list[Row], undirected: bool = True, strict: bool = False, self_links: bool = False
+) -> dict[str, int]:
     """Land the rows of each file, then resolve them."""
     tasks = [ReadTask(f"file-{n}", "line", partial(yields, rows)) for n, rows in enumerate(files)]
     for number, task in enumerate(tasks):
         land(task, number, folder / "landed", strict)
-    return Resolution(folder / "landed", folder, tasks, undirected, strict).run()
+    return Resolution(folder / "landed", folder, tasks, undirected, strict, self_links).run()
 
 
 @pytest.fixture
@@ -87,6 +89,12 @@ def test_directed_links_keep_their_reverse(landing: Path) -> None:
     counts = resolve(landing, TOLD_TWICE, undirected=False)
     assert links(landing) == [("a", "b", "r", 5.0), ("b", "a", "r", 6.0), ("a", "b", "other", 1.0)]
     assert (counts["duplicate_links"], counts["self_links"]) == (1, 1)
+
+
+def test_links_of_a_document_to_itself_are_kept_where_they_are_wanted(landing: Path) -> None:
+    counts = resolve(landing, TOLD_TWICE, [Link("c", "c", "r", 9)], self_links=True)
+    assert links(landing)[-1] == ("c", "c", "r", 1.0)
+    assert (counts["duplicate_links"], counts["self_links"]) == (3, 0)
 
 
 def test_judgments_need_their_question(landing: Path) -> None:

@@ -11,11 +11,13 @@ from pydantic import ValidationError
 from data.errors import InputError
 from tests.tiny_model import tiny_model
 from training.encoders.config import MatryoshkaConfig
-from training.encoders.matryoshka import Progress, fit, freeze_lowest, matryoshka_loss
+from training.encoders.matryoshka import MatryoshkaTask, freeze_lowest, matryoshka_loss
 from training.encoders.matryoshka_judge import validate
 from training.encoders.pairs import Pairs
+from training.frame import Progress, fit
 
 CONFIG = MatryoshkaConfig(dims=(16, 4), epochs=2, batch_pairs=8, learning_rate=2e-3, max_length=16)
+TIMES = ("seconds", "valid_seconds", "pairs_per_s")
 
 
 def word_pairs(count: int = 80) -> Pairs:
@@ -48,9 +50,9 @@ def test_the_loss_is_the_naive_one_with_masks() -> None:
 
 def test_short_vectors_learn_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
     model, pairs = tiny_model(tmp_path), word_pairs()
-    config = CONFIG.model_copy(update={"epochs": 3})
-    progress = fit(model, pairs, config)
-    assert len(progress.history) == 4 and progress.history[0]["epoch"] == 0
+    config = CONFIG.model_copy(update={"epochs": 6})
+    progress = fit(MatryoshkaTask(model, pairs, config), config.optimizer)
+    assert len(progress.history) == 7 and progress.history[0]["epoch"] == 0
     assert progress.history[-1]["loss"] < progress.history[1]["loss"]
     first, best = progress.history[0], progress.history[progress.best_epoch]
     assert progress.best_epoch > 0 and all(best[f"ndcg@10[{d}]"] > first[f"ndcg@10[{d}]"] for d in (16, 4))
@@ -69,11 +71,12 @@ def test_it_goes_on_from_a_saved_state_as_if_undisturbed(tmp_path: Path) -> None
         save(folder)
         saved.append(folder)
 
-    whole = fit(tiny_model(tmp_path / "model"), word_pairs(), CONFIG, on_epoch=keep)
-    resumed = fit(tiny_model(tmp_path / "model", seed=7), word_pairs(), CONFIG, resume=saved[0])
+    whole = fit(MatryoshkaTask(tiny_model(tmp_path / "model"), word_pairs(), CONFIG), CONFIG.optimizer, on_epoch=keep)
+    other = MatryoshkaTask(tiny_model(tmp_path / "model", seed=7), word_pairs(), CONFIG)
+    resumed = fit(other, CONFIG.optimizer, resume=saved[0])
     for one, other in zip(whole.history, resumed.history, strict=True):
-        assert {k: v for k, v in one.items() if k != "pairs_per_s"} == pytest.approx(
-            {k: v for k, v in other.items() if k != "pairs_per_s"}, rel=1e-4
+        assert {k: v for k, v in one.items() if k not in TIMES} == pytest.approx(
+            {k: v for k, v in other.items() if k not in TIMES}, rel=1e-4
         )
 
 
@@ -85,7 +88,8 @@ def test_frozen_layers_stay_as_they_are(tmp_path: Path) -> None:
     def compare(progress: Progress, save: object) -> None:
         changed.update(name for name, weights in model.state_dict().items() if not torch.equal(weights, before[name]))
 
-    fit(model, word_pairs(), CONFIG.model_copy(update={"frozen_layers": 1, "epochs": 1}), on_epoch=compare)
+    config = CONFIG.model_copy(update={"frozen_layers": 1, "epochs": 1})
+    fit(MatryoshkaTask(model, word_pairs(), config), config.optimizer, on_epoch=compare)
     assert changed and all("layer.1." in name for name in changed)
     with pytest.raises(InputError, match="frozen_layers: 3, and the model has 2"):
         freeze_lowest(model, 3)
