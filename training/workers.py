@@ -183,7 +183,7 @@ def report(progress: Progress, save: Save, out: Path, every: float = 1) -> None:
     """
     first = ray.train.get_context().get_world_rank() == 0
     row = dict(progress.history[-1]) if not progress.step else {"epoch": progress.epoch, "step": progress.step}
-    lines = [] if progress.step else [row]
+    lines: list[dict[str, Any]] = [] if progress.step else [row]
     checkpoint = None
     if progress.epoch % max(1, int(every)) == 0:
         folder = out.resolve() / CHECKPOINTS / f"epoch_{progress.epoch:04d}_step_{progress.step:07d}"
