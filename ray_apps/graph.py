@@ -16,13 +16,15 @@ from ray_apps.plan import Inputs, Plan, Stage
 
 
 class SplitResult(StageResult):
-    """Documents, links, and the links in each split."""
+    """Documents, links, and the links in each part: ``data.schema.PARTS``."""
 
     documents: int
     links: int
     train: int
     valid: int
     test: int
+    brought: int = 0
+    unused: int = 0
 
 
 class GraphStageConfig(StageConfig):

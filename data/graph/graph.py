@@ -19,7 +19,7 @@ from data.labels import Labels
 from data.lexical import Language
 from data.matrices import unit_rows
 from data.partitions import partitions, read_batches
-from data.schema import FEATURES_FILE, SPLITS
+from data.schema import FEATURES_FILE, PARTS, SPLITS
 from data.vectors.read import matrix
 from data.vectors.table import storage_of
 
@@ -96,11 +96,11 @@ class GraphArtifact:
     words: sp.csr_matrix | None = None
 
     def links(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target node numbers, int64 (k,), of the links in ``train``, ``valid`` or ``test``.
+        """Source and target node numbers, int64 (k,), of the links in one of ``PARTS``.
 
         Links of a document to itself, which a source may keep, are left out: only ``triples`` has them.
         """
-        chosen = self.pairs[(self.split == SPLITS.index(split)) & (self.pairs[:, 0] != self.pairs[:, 1])]
+        chosen = self.pairs[(self.split == PARTS.index(split)) & (self.pairs[:, 0] != self.pairs[:, 1])]
         return chosen[:, 0], chosen[:, 1]
 
     def triples(self, split: str) -> np.ndarray:
@@ -110,8 +110,20 @@ class GraphArtifact:
 
     @cached_property
     def training_graph(self) -> Graph:
-        """Graph of the training links alone: the only one that models and baselines may look at."""
+        """Graph of the training links alone: the only one that anything may learn from."""
         return Graph.from_pairs(*self.links("train"), num_nodes=len(self.ids))
+
+    @cached_property
+    def seen_graph(self) -> Graph:
+        """Graph of the training links and of those that held-out documents bring: what scorers may see when judged.
+
+        With every split but ``unseen`` it is the training graph.
+        """
+        brought = self.split == PARTS.index("brought")
+        if not brought.any():
+            return self.training_graph
+        pairs = self.pairs[brought | (self.split == PARTS.index("train"))]
+        return Graph.from_pairs(pairs[:, 0], pairs[:, 1], num_nodes=len(self.ids))
 
     @cached_property
     def known_graph(self) -> Graph:
