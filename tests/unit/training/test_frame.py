@@ -155,7 +155,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
 
     undisturbed = PointTask()
     fit(undisturbed, CONFIG, on_epoch=keep)
-    assert told[:2] == told[3:] + [None] == [None, None]
+    assert told[:2] == [*told[3:], None] == [None, None]
     assert told[2] is not None and "no checkpoint could be written" in told[2]
     assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "4"}
     resumed = PointTask(seed=1)

@@ -81,7 +81,7 @@ def test_a_store_that_cannot_be_reached_does_not_lose_the_training(
     lost.row(ROW)
     assert lost.end({}) == ""
     assert "the training in MLflow (http://127.0.0.1:9) cannot be reported" in caplog.text
-    with pytest.raises(InputError, match="the registry http://127.0.0.1:9 cannot be reached"):
+    with pytest.raises(InputError, match=r"the registry http://127\.0\.0\.1:9 cannot be reached"):
         Registry("http://127.0.0.1:9", "points").versions()
 
 
@@ -112,7 +112,7 @@ def test_champions_are_made_refused_and_rolled_back(store: str, tmp_path: Path) 
     forced = registry.promote(worse.version, force=True)
     assert forced is not None and forced.lost
     assert registry.rollback() == (2, 3) and registry.rollback() == (3, 1)
-    with pytest.raises(InputError, match="links had no champion before version 1"):
+    with pytest.raises(InputError, match=r"links had no champion before version 1"):
         registry.rollback()
 
     registered(registry, tmp_path / "4", ranks, replace(HERE, split="s2"))
