@@ -1,6 +1,6 @@
 """Arithmetic on matrices that several parts of the project need."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,3 +63,28 @@ def best_of_rows(
     places = np.arange(len(order)) - starts[rows]  # rows are ascending, before and after
     best = places < count
     return rows[best], columns[order[best]].astype(np.int64), places[best]
+
+
+def principal_directions(
+    matrix: npt.NDArray[Any] | sp.csr_array, count: int, seed: int, rounds: int = 4
+) -> npt.NDArray[np.float32]:
+    """Right singular vectors of the largest singular values, by randomised subspace iteration.
+
+    Ten directions more than wanted are iterated (Halko, Martinsson and Tropp, SIAM Review 2011).
+
+    Args:
+        matrix: numbers (n, d), dense or CSR; it is not centred.
+        count: how many directions; at most min(n, d) come back.
+        seed: of the start.
+        rounds: of the iteration.
+
+    Returns:
+        float32 (d, count), orthonormal columns, largest singular value first.
+    """
+    rows, width = matrix.shape
+    kept = min(count, rows, width)
+    basis = np.random.default_rng(seed).standard_normal((width, min(kept + 10, rows, width)))
+    for _ in range(rounds):
+        basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))
+    _, _, right = np.linalg.svd(np.asarray(matrix @ basis), full_matrices=False)
+    return np.asarray((basis @ right.T)[:, :kept], np.float32)

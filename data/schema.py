@@ -7,6 +7,12 @@ import pyarrow as pa
 SPLITS = ("train", "valid", "test")
 """What a link is for; by their places where a split is a number."""
 
+PARTS = (*SPLITS, "brought", "unused")
+"""The same, with links that held-out documents bring when they are judged, and links that are for nothing."""
+
+FEATURES_FILE = "features.npy"
+"""Beside the tables, where a source has features of its documents: float32 (n, dim), rows of unit length or zero."""
+
 DOCUMENTS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),

@@ -184,7 +184,7 @@ def untrained(graph: GraphArtifact) -> dict[str, Callable[[], LinkScores]]:
     """What makes the scores of each method that needs no training, by its name.
 
     Args:
-        graph: its training links and its vectors are looked at; without vectors, texts are not compared.
+        graph: the links that may be seen and the vectors are looked at; without vectors, texts are not compared.
     """
     texts: dict[str, Callable[[], LinkScores]] = {
         "cosine": lambda: similarity(graph.vectors),
@@ -193,7 +193,7 @@ def untrained(graph: GraphArtifact) -> dict[str, Callable[[], LinkScores]]:
     structure = (common_neighbours, adamic_adar, resource_allocation, katz, personalised_pagerank)
     return {
         **(texts if graph.vectors.shape[1] else {}),
-        **{method.__name__: partial(method, graph.training_graph) for method in structure},
+        **{method.__name__: partial(method, graph.seen_graph) for method in structure},
     }
 
 

@@ -102,7 +102,7 @@ def _hard_negatives(graph: GraphArtifact, nodes: Nodes, config: LinkJudging) -> 
     """Half of them for either end of a link."""
     if config.hard_negatives == 0:
         return None
-    seen = graph.training_graph
+    seen = graph.seen_graph
     pagerank = personalised_pagerank(seen, tolerance=HARD_TOLERANCE)
     methods: list[Scorer | SparseScorer] = [resource_allocation(seen).rows, pagerank.rows]
     if graph.vectors.shape[1]:

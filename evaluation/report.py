@@ -147,7 +147,7 @@ def _links(report: Report) -> list[str]:
     names = next(iter(figures.values()))
     metrics = [*(n for n in names if n == "mrr" or n.startswith("hit@")), *(n for n in FURTHER if n in names)]
     shown = best_methods(figures)
-    curves = {NAMES.get(name, name): points for name, points in details["curves"].items() if name in shown}
+    curves = {NAMES.get(name, name): details["curves"][name] for name in shown if name in details["curves"]}
     chart = charts.curves(curves, "k", "share found within k", NAMES["model"], True, NARROW)
     parts = [
         page.prose(sentence),

@@ -5,6 +5,7 @@ from typing import Any
 
 from evaluation import charts, page
 
+IN_TABLE = 4  # methods beside each other in a table of the page's width
 OTHERS_SHOWN = 5  # lines beside the model's in a chart: there are six colours, and more cannot be told apart
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -50,6 +51,7 @@ def _range(low: int, high: int | None) -> str:
 def _by_relation(rows: list[dict[str, Any]], shown: list[str], names: Names) -> list[str]:
     if len(rows) < 2:
         return []
+    shown = shown[:IN_TABLE]
     head = ["relation", "test links", *(names.get(name, name) for name in shown)]
     lines = [(row["relation"], [float(row["links"]), *(row["mrr"][name] for name in shown)]) for row in rows]
     table = page.table(head, lines, ["{:,.0f}", *["{:.3f}"] * len(shown)])
@@ -65,17 +67,17 @@ def _calibration(calibration: Mapping[str, Any], figures: Figures, names: Names)
         cells = [before.get("ece"), after["ece"], before.get("brier"), after["brier"]]
         rows.append((names.get(name, name), cells))
     head = ["method", "ECE before", "ECE after", "Brier before", "Brier after"]
-    table = page.table(head, rows, ["{:.4f}"] * 4, ["low"] * 4, names.get("model", "model"))
+    table = page.table(head, rows, ["{:.4f}"] * 4, ["", "", "low", "low"], names.get("model", "model"))
     note = (
         "Scores as probabilities. Calibrated on validation links, measured on test links, each beside as many random "
         "and as many hard non-links: about one pair in three is a link. ECE is the mean gap between predicted and "
         "observed shares, the Brier score the mean squared error. Before calibration only log odds have a meaning."
     )
-    parts = [page.panel(table, "Calibration"), page.prose(note, note=True)]
     model = calibration.get("model")
+    below = page.prose(note, note=True)
     if model:
         diagram = charts.reliability_diagram(
             model["after"]["reliability"], model.get("before", {}).get("reliability", ())
         )
-        parts.insert(1, page.panel(diagram, "Predicted and observed, link model"))
-    return parts
+        below = page.columns(page.panel(diagram, "Predicted and observed, link model"), below)
+    return [page.panel(table, "Calibration"), below]

@@ -13,6 +13,7 @@ from data.encoders.reference import reference_form
 from data.errors import StageAbsent
 from data.passages.config import ChunkConfig
 from data.spread import Runner, on_ray
+from ray_apps.ingest import no_texts
 from ray_apps.plan import Inputs, Plan, Stage
 
 
@@ -137,6 +138,7 @@ CHUNK = Stage(
     ),
     make=_cut,
     needs=_needs,
+    absent=no_texts,
     stamps=_cut_stamps,
     check=_check,
 )

@@ -15,6 +15,7 @@ from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
 from ray_apps.command import stage_command
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
+from ray_apps.ingest import no_texts
 from ray_apps.plan import Inputs, Plan, Stage
 
 logger = logging.getLogger("catena")
@@ -97,6 +98,7 @@ EMBED = Stage(
     make=_embed,
     needs=_needs,
     permits=encoder_permits,
+    absent=no_texts,
     stamps=lambda config: {"files": contents(config.encoder)},
     check=_check,
     reuse=_log_fallback,

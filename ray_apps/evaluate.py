@@ -144,7 +144,7 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
         "model": trained("train"),
         "feature_mlp": trained("baselines", "mlp"),
         **untrained(graph),
-        "node2vec": lambda: similarity(unit_rows(node2vec(graph.training_graph, Node2Vec()))),
+        "node2vec": lambda: similarity(unit_rows(node2vec(graph.seen_graph, Node2Vec()))),
         **ablated,
     }
 

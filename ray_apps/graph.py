@@ -16,20 +16,22 @@ from ray_apps.plan import Inputs, Plan, Stage
 
 
 class SplitResult(StageResult):
-    """Documents, links, and the links in each split."""
+    """Documents, links, and the links in each part: ``data.schema.PARTS``."""
 
     documents: int
     links: int
     train: int
     valid: int
     test: int
+    brought: int = 0
+    unused: int = 0
 
 
 class GraphStageConfig(StageConfig):
-    """What decides the graph; the encoder, because one that has seen held-out links is refused."""
+    """What decides the graph; the encoder of its texts, because one that has seen held-out links is refused."""
 
     language: Language
-    encoder: EncoderConfig
+    encoder: EncoderConfig | None
 
 
 class GraphResult(StageResult):
@@ -71,12 +73,25 @@ def _split(config: SplitConfig, inputs: Inputs, out: Path) -> SplitResult:
 
 
 def _graph(config: GraphStageConfig, inputs: Inputs, out: Path) -> GraphResult:
-    from data.graph.graph import build_graph
+    from data.graph.graph import build_bare_graph, build_graph
 
     documents, split = inputs["documents"].path / "documents", inputs["split"].path
-    _refuse_seen_links(config.encoder, documents, split)
-    made = build_graph(documents, split, inputs["vectors"].path / "vectors", config.language, out)
+    if config.encoder is None:
+        made = build_bare_graph(split, inputs["features"].path, out)
+    else:
+        _refuse_seen_links(config.encoder, documents, split)
+        made = build_graph(documents, split, inputs["vectors"].path / "vectors", config.language, out)
     return GraphResult.model_validate(made)
+
+
+def _graph_config(plan: Plan) -> GraphStageConfig:
+    encoder = plan.encoder if plan.run.source.has_text else None
+    return GraphStageConfig(language=plan.run.graph.language, encoder=encoder)
+
+
+def _graph_needs(plan: Plan) -> dict[str, str]:
+    vectors = {"vectors": plan.vectors} if plan.run.source.has_text else {"features": "ingest"}
+    return {"documents": plan.documents, "split": "split", **vectors}
 
 
 def _refuse_seen_links(encoder: EncoderConfig, documents: Path, split: Path) -> None:
@@ -110,9 +125,9 @@ SPLIT = Stage(
 GRAPH = Stage(
     name="graph",
     result=GraphResult,
-    config=lambda plan: GraphStageConfig(language=plan.run.graph.language, encoder=plan.encoder),
+    config=_graph_config,
     make=_graph,
-    needs=lambda plan: {"documents": plan.documents, "split": "split", "vectors": plan.vectors},
+    needs=_graph_needs,
     absent=no_links,
-    stamps=lambda config: {"files": contents(config.encoder), "words": words.VERSION},
+    stamps=lambda config: {"files": contents(config.encoder), "words": words.VERSION} if config.encoder else {},
 )

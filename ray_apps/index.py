@@ -7,6 +7,7 @@ from pathlib import Path
 from data import words
 from data.artifacts import StageResult
 from ray_apps.command import stage_command
+from ray_apps.ingest import no_texts
 from ray_apps.plan import Inputs, Plan, Stage
 from retrieval.config import IndexConfig
 
@@ -50,6 +51,7 @@ INDEX = Stage(
     config=lambda plan: plan.run.index,
     make=_index,
     needs=_needs,
+    absent=no_texts,
     stamps=lambda config: {"words": words.VERSION},
 )
 COMMAND = stage_command(

@@ -25,6 +25,7 @@ class IngestResult(StageResult):
     skipped: dict[str, int] = Field(default_factory=dict)
     duplicate_links: int = 0
     self_links: int = 0
+    feature_dim: int = 0
     unknown_judged: int = 0
     without_text: int = 0
     notes: list[str] = Field(default_factory=list)
@@ -62,6 +63,16 @@ def _steps(config: StepsConfig, inputs: Inputs, out: Path) -> StepsResult:
     from data.passages.document_steps import run_steps
 
     return StepsResult.model_validate(run_steps(inputs["tables"].path / "documents", config.steps, out))
+
+
+def no_texts(plan: Plan) -> StageAbsent | None:
+    """Why nothing can be made of the texts of the run's corpus; None where it has texts."""
+    if plan.run.source.has_text:
+        return None
+    return StageAbsent(
+        "The source is a graph without text, so there is nothing to cut, to embed or to search.",
+        "Train, evaluate and discover work on links alone; for search, give documents by source.files.",
+    )
 
 
 def _no_steps(plan: Plan) -> StageAbsent | None:

@@ -34,7 +34,7 @@ def write_run_report(plan: Plan) -> Path:
     report: dict[str, Any] = {
         "run": plan.run.name,
         "counts": {what: count for what, count in counts.items() if count is not None},
-        "encoder": " ".join([embedded.get("encoder", plan.run.encoder.label), embedded.get("precision", "")]).strip(),
+        "encoder": _encoder(plan, embedded),
         "seconds": {stage: result["seconds"] for stage, result in results.items()},
         **{stage: results[stage] for stage in ("embed", "graph", "train", "discover") if stage in results},
         **{part: result.get("figures", {}) for part, result in judged.items()},
@@ -46,6 +46,13 @@ def write_run_report(plan: Plan) -> Path:
     folder = report_folder(plan.run)
     folder.mkdir(parents=True, exist_ok=True)
     return write_report(report, folder)
+
+
+def _encoder(plan: Plan, embedded: dict[str, Any]) -> str:
+    """Name and precision of the encoder; nothing where the source has no text."""
+    if not plan.run.source.has_text:
+        return ""
+    return " ".join([embedded.get("encoder", plan.run.encoder.label), embedded.get("precision", "")]).strip()
 
 
 def _missing(plan: Plan) -> dict[str, str]:

@@ -19,11 +19,14 @@ logger = logging.getLogger("catena")
 def run(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Make every stage and return the run's summary; stages that are done are kept.
 
-    A corpus without links, or with so few that none can be held out, has search but nothing to train on: training and
-    discovery are left out, and the log says so.
+    A graph without text has no search. A corpus without links, or with so few that none can be held out, has search but
+    nothing to train on: training and discovery are left out. The log says so.
     """
     plan.bring("ingest")
-    plan.bring("index")
+    try:
+        plan.bring("index")
+    except StageAbsent as reason:
+        logger.info("No index is made, links are learnt: %s", reason.problem)
     judge(plan)
     try:
         plan.bring("discover")

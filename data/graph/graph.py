@@ -19,7 +19,7 @@ from data.labels import Labels
 from data.lexical import Language
 from data.matrices import unit_rows
 from data.partitions import partitions, read_batches
-from data.schema import SPLITS
+from data.schema import FEATURES_FILE, PARTS, SPLITS
 from data.vectors.read import matrix
 from data.vectors.table import storage_of
 
@@ -81,7 +81,8 @@ class GraphArtifact:
     """The output of the graph stage, opened for reading; node number = row of ``ids``, ``titles`` and ``vectors``.
 
     Shapes:
-        vectors: float32 (n, dim), unit length, memory-mapped. pairs: int64 (m, 2). split, relation: int8, int32 (m,).
+        vectors: float32 (n, dim), unit length, memory-mapped; of texts, or features of a graph without text; dim is 0
+            where there are neither. pairs: int64 (m, 2). split, relation: int8, int32 (m,).
         words: float32 (n, terms), unit TF-IDF rows; None where only vectors are to be compared.
     """
 
@@ -95,11 +96,11 @@ class GraphArtifact:
     words: sp.csr_matrix | None = None
 
     def links(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target node numbers, int64 (k,), of the links in ``train``, ``valid`` or ``test``.
+        """Source and target node numbers, int64 (k,), of the links in one of ``PARTS``.
 
         Links of a document to itself, which a source may keep, are left out: only ``triples`` has them.
         """
-        chosen = self.pairs[(self.split == SPLITS.index(split)) & (self.pairs[:, 0] != self.pairs[:, 1])]
+        chosen = self.pairs[(self.split == PARTS.index(split)) & (self.pairs[:, 0] != self.pairs[:, 1])]
         return chosen[:, 0], chosen[:, 1]
 
     def triples(self, split: str) -> np.ndarray:
@@ -109,8 +110,20 @@ class GraphArtifact:
 
     @cached_property
     def training_graph(self) -> Graph:
-        """Graph of the training links alone: the only one that models and baselines may look at."""
+        """Graph of the training links alone: the only one that anything may learn from."""
         return Graph.from_pairs(*self.links("train"), num_nodes=len(self.ids))
+
+    @cached_property
+    def seen_graph(self) -> Graph:
+        """Graph of the training links and of those that held-out documents bring: what scorers may see when judged.
+
+        With every split but ``unseen`` it is the training graph.
+        """
+        brought = self.split == PARTS.index("brought")
+        if not brought.any():
+            return self.training_graph
+        pairs = self.pairs[brought | (self.split == PARTS.index("train"))]
+        return Graph.from_pairs(pairs[:, 0], pairs[:, 1], num_nodes=len(self.ids))
 
     @cached_property
     def known_graph(self) -> Graph:
@@ -131,13 +144,22 @@ def load_graph(path: Path) -> GraphArtifact:
     return GraphArtifact(
         ids=nodes["id"].to_pylist(),
         titles=nodes["title"].to_pylist(),
-        vectors=np.load(path / "vectors.npy", mmap_mode="r"),
+        vectors=_mapped(path / "vectors.npy"),
         pairs=np.column_stack([links["source"].to_numpy(), links["target"].to_numpy()]),
         split=links["split"].to_numpy(),
         relation=relation.indices.to_numpy(),
         relation_names=relation.dictionary.to_pylist(),
         words=sp.csr_matrix(sp.load_npz(path / "words.npz")),
     )
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """An array of a file, memory-mapped; an empty one, of which nothing can be mapped, in memory."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    array: np.ndarray = np.load(path, mmap_mode=None if 0 in shape else "r")
+    return array
 
 
 def document_vectors(vectors: Path, nodes: pa.Array, out: Path) -> np.ndarray:
@@ -176,11 +198,39 @@ def build_graph(documents: Path, split: Path, vectors: Path, language: Language,
     for name in ("nodes.parquet", "links.parquet"):
         shutil.copyfile(split / name, out / name)
     ids = pq.read_table(out / "nodes.parquet", columns=["id"])["id"].combine_chunks()
-    links = pq.read_table(out / "links.parquet", columns=["source", "target"])
     document_vectors(vectors, ids, out / "vectors.npy")
     sp.save_npz(out / "words.npz", tfidf(documents, language))
-    graph = Graph.from_pairs(links["source"].to_numpy(), links["target"].to_numpy(), len(ids))
-    return {"nodes": len(ids), "links": len(links), **describe(graph)}
+    return _counts(out)
+
+
+def build_bare_graph(split: Path, features: Path, out: Path) -> dict[str, Any]:
+    """The graph of a source without text: its vectors are the features of its nodes, and there are no words.
+
+    Args:
+        split: output folder of the split stage.
+        features: output folder of ingest; ``features.npy`` in it has the vectors, where there are any.
+        out: receives the same files as from ``build_graph``.
+
+    Returns:
+        As ``build_graph``.
+    """
+    for name in ("nodes.parquet", "links.parquet"):
+        shutil.copyfile(split / name, out / name)
+    nodes = pq.read_metadata(out / "nodes.parquet").num_rows
+    if (features / FEATURES_FILE).exists():
+        shutil.copyfile(features / FEATURES_FILE, out / "vectors.npy")
+    else:
+        np.save(out / "vectors.npy", np.zeros((nodes, 0), np.float32))
+    sp.save_npz(out / "words.npz", sp.csr_matrix(np.zeros((nodes, 1), np.float32)))
+    return _counts(out)
+
+
+def _counts(folder: Path) -> dict[str, Any]:
+    """Figures of the graph that a folder holds."""
+    nodes = pq.read_metadata(folder / "nodes.parquet").num_rows
+    links = pq.read_table(folder / "links.parquet", columns=["source", "target"])
+    graph = Graph.from_pairs(links["source"].to_numpy(), links["target"].to_numpy(), nodes)
+    return {"nodes": nodes, "links": len(links), **describe(graph)}
 
 
 def describe(graph: Graph) -> dict[str, Any]:

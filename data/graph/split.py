@@ -1,4 +1,9 @@
-"""Which links are for training, validation and test: split once, before anything learns from them."""
+"""Which links are for training, validation and test: split once, before anything learns from them.
+
+Training links carry messages and are supervision, a batch's own links taken out of the graph that it is scored on.
+Validation and test links are only asked for. Links that held-out documents bring carry messages when these documents
+are judged, and are neither supervision nor asked for.
+"""
 
 import logging
 from pathlib import Path
@@ -13,7 +18,9 @@ from pydantic import Field
 from data.artifacts import StageConfig
 from data.errors import InputError
 from data.partitions import read_table
-from data.schema import LINKS, SPLITS
+from data.schema import LINKS, PARTS, SPLITS
+
+NO_TIME = np.iinfo(np.int64).min  # of a link without a time, which counts as older than all others
 
 logger = logging.getLogger("catena")
 
@@ -21,49 +28,90 @@ logger = logging.getLogger("catena")
 class SplitConfig(StageConfig):
     """Which links are held out."""
 
-    split: Literal["random", "time", "given"] = Field(
+    split: Literal["random", "time", "unseen", "given"] = Field(
         "random",
-        description="held-out links: a seeded sample, the latest ones (links without a time count as oldest), or those "
-        "that the source itself gives as valid and test",
+        description="held-out links: a seeded sample, the latest ones (links without a time count as oldest), all "
+        "links of a seeded sample of documents, or those that the source itself gives as valid and test",
     )
-    valid_fraction: float = Field(0.05, gt=0, lt=0.5, description="share of links held out for validation")
-    test_fraction: float = Field(0.10, gt=0, lt=0.5, description="share of links held out for the final test")
-    seed: int = Field(0, ge=0, description="seed of the random split")
+    valid_fraction: float = Field(
+        0.05, gt=0, lt=0.5, description="share of links held out for validation; with unseen, of linked documents"
+    )
+    test_fraction: float = Field(
+        0.10, gt=0, lt=0.5, description="share of links held out for the final test; with unseen, of linked documents"
+    )
+    embargo_days: float = Field(
+        0, ge=0, description="with time: links of so many days before the first held-out one are not trained on"
+    )
+    brought_fraction: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="with unseen: share of held-out documents' links that scorers may see, though never in training",
+    )
+    seed: int = Field(0, ge=0, description="seed of the split")
+
+
+DAY_US = 86_400_000_000
+TRAIN, VALID, TEST, BROUGHT, UNUSED = range(len(PARTS))
 
 
 def split_links(
     sources: np.ndarray, targets: np.ndarray, config: SplitConfig, time_us: np.ndarray | None = None
 ) -> np.ndarray:
-    """Assign links to train (0), validation (1) and test (2) so that the two directions of a pair stay together.
+    """Assign links to ``PARTS`` so that the two directions of a pair, and its relations, stay together.
 
     Args:
         sources: node numbers, int64 (m,).
         targets: node numbers, int64 (m,).
-        config: fractions, seed, and whether the latest links are held out instead of a random sample.
+        config: fractions and seed, and which links are held out.
         time_us: int64 (m,), microseconds since the epoch; needed for ``split="time"``. A pair linked more than once
             counts from its first link.
 
     Returns:
-        int8 (m,). Of m unordered pairs, ``round(fraction * pairs)`` are held out for each purpose.
+        int8 (m,). Of m unordered pairs, ``round(fraction * pairs)`` are held out for each purpose; with
+        ``split="unseen"``, all pairs of ``round(fraction * linked documents)``.
 
     Raises:
         ValueError: if ``split="time"`` and no times are given.
     """
     low, high = np.minimum(sources, targets).astype(np.int64), np.maximum(sources, targets).astype(np.int64)
-    codes, pair_of_link = np.unique(low * (high.max(initial=0) + 1) + high, return_inverse=True)
-    if config.split == "time":
+    base = high.max(initial=0) + 1
+    codes, pair_of_link = np.unique(low * base + high, return_inverse=True)
+    rng = np.random.default_rng(config.seed)
+    if config.split == "unseen":
+        part = _by_document(codes // base, codes % base, config, rng)
+    elif config.split == "time":
         if time_us is None:
             raise ValueError("split='time' needs the time of each link, none given")
         known_since = np.full(len(codes), np.iinfo(np.int64).max)
         np.minimum.at(known_since, pair_of_link, time_us)
-        latest_first = np.argsort(known_since, kind="stable")[::-1]
+        part = _first_held_out(np.argsort(known_since, kind="stable")[::-1], config)
+        held_out = known_since[part != TRAIN]
+        if config.embargo_days and len(held_out):
+            lately = known_since > held_out.min() - round(config.embargo_days * DAY_US)
+            part[lately & (part == TRAIN) & (known_since > NO_TIME)] = UNUSED
     else:
-        latest_first = np.random.default_rng(config.seed).permutation(len(codes))
-    n_test, n_valid = round(config.test_fraction * len(codes)), round(config.valid_fraction * len(codes))
-    split_of_pair = np.zeros(len(codes), np.int8)
-    split_of_pair[latest_first[:n_test]] = 2
-    split_of_pair[latest_first[n_test : n_test + n_valid]] = 1
-    return split_of_pair[pair_of_link]
+        part = _first_held_out(rng.permutation(len(codes)), config)
+    return part[pair_of_link]
+
+
+def _first_held_out(order: np.ndarray, config: SplitConfig) -> np.ndarray:
+    """The first of an order of things for test, the next for validation, the rest for training; int8."""
+    n_test, n_valid = round(config.test_fraction * len(order)), round(config.valid_fraction * len(order))
+    part = np.zeros(len(order), np.int8)
+    part[order[:n_test]] = TEST
+    part[order[n_test : n_test + n_valid]] = VALID
+    return part
+
+
+def _by_document(low: np.ndarray, high: np.ndarray, config: SplitConfig, rng: np.random.Generator) -> np.ndarray:
+    """Parts of pairs by those of their documents: a pair belongs to that end which is held out more strictly."""
+    linked = np.unique(np.concatenate([low[low != high], high[low != high]]))
+    part_of = np.zeros(int(high.max(initial=-1)) + 1, np.int8)
+    part_of[linked] = _first_held_out(rng.permutation(len(linked)), config)
+    part: np.ndarray = np.maximum(part_of[low], part_of[high])
+    part[(part != TRAIN) & (rng.random(len(part)) < config.brought_fraction)] = BROUGHT
+    return part
 
 
 def write_split(documents: Path, links: Path, config: SplitConfig, out: Path) -> dict[str, int]:
@@ -74,10 +122,10 @@ def write_split(documents: Path, links: Path, config: SplitConfig, out: Path) ->
         links: folder of the links table, every id known to the documents.
         config: how links are split.
         out: receives ``nodes.parquet`` (``id``, ``title``; node number = row) and ``links.parquet`` (``source`` and
-            ``target`` as node numbers, ``relation``, ``weight``, ``split`` as an index into ``SPLITS``).
+            ``target`` as node numbers, ``relation``, ``weight``, ``split`` as an index into ``PARTS``).
 
     Returns:
-        Number of documents and links, and of the links in each split.
+        Number of documents and links, and of the links in each of ``PARTS``.
 
     Raises:
         InputError: if links are to be split by time and none has one, or as given and one has no split.
@@ -97,7 +145,7 @@ def write_split(documents: Path, links: Path, config: SplitConfig, out: Path) ->
         logger.warning("split: the source has a split of its own, which graph.split '%s' ignores", config.split)
     sources = pc.index_in(table["source"], ids).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     targets = pc.index_in(table["target"], ids).combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
-    time_us = pc.fill_null(table["time"].cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
+    time_us = pc.fill_null(table["time"].cast(pa.int64()), NO_TIME).to_numpy()
     if config.split == "given":
         split = pc.index_in(table["split"], pa.array(SPLITS)).to_numpy().astype(np.int8)
     else:
@@ -110,8 +158,8 @@ def write_split(documents: Path, links: Path, config: SplitConfig, out: Path) ->
         "split": split,
     }
     pq.write_table(pa.table(columns), out / "links.parquet", compression="zstd")
-    counts = np.bincount(split, minlength=len(SPLITS))
-    return {"documents": len(ids), "links": len(split), **dict(zip(SPLITS, counts.tolist(), strict=True))}
+    counts = np.bincount(split, minlength=len(PARTS))
+    return {"documents": len(ids), "links": len(split), **dict(zip(PARTS, counts.tolist(), strict=True))}
 
 
 def _need_splits(table: pa.Table) -> None:

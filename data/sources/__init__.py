@@ -10,8 +10,9 @@ tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know n
 ``rows``      the types of what is read
 ``files``     JSON Lines, Parquet, CSV, TSV                ``beir``     BEIR folders
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
+``graph``     graphs without text         ``arrays``   NumPy files of links and features
 ``pydocs``    the built-in corpus: documented libraries    ``function`` a user-defined function
-``landing``   rows of one task to Parquet, as they come
+``landing``   rows of one task to Parquet, as they come             ``features`` features of nodes as vectors
 
 ``pydocs`` runs ``docstrings`` as a script in a child process and reads links with ``see_also``.
 """
@@ -28,14 +29,15 @@ from data.sources.beir import BeirSource
 from data.sources.bible import BibleSource
 from data.sources.files import FilesSource
 from data.sources.function import FunctionSource
+from data.sources.graph import GraphSource
 from data.sources.paths import stamp
 from data.sources.pydocs.source import PydocsSource
 from data.sources.remote import AHEAD
 from data.sources.rows import ReadTask
 from data.sources.triples import TriplesSource
 
-Reader = FilesSource | BeirSource | BibleSource | TriplesSource | PydocsSource | FunctionSource
-READERS = ("files", "beir", "bible", "triples", "pydocs", "function")
+Reader = FilesSource | BeirSource | BibleSource | TriplesSource | GraphSource | PydocsSource | FunctionSource
+READERS = ("files", "beir", "bible", "triples", "graph", "pydocs", "function")
 
 
 class SourceConfig(StageConfig):
@@ -47,6 +49,7 @@ class SourceConfig(StageConfig):
     beir: BeirSource | None = Field(None, description="a folder in BEIR's layout")
     bible: BibleSource | None = Field(None, description="verses and OpenBible.info cross references")
     triples: TriplesSource | None = Field(None, description="head, relation, tail, and entity texts")
+    graph: GraphSource | None = Field(None, description="links and features of a graph without text")
     pydocs: PydocsSource | None = Field(None, description="docstrings of installed libraries: the built-in corpus")
     function: FunctionSource | None = Field(None, description="a function of your own that yields documents and links")
     undirected: bool = Field(True, description="count a link and its reverse of the same relation as one")
@@ -64,6 +67,11 @@ class SourceConfig(StageConfig):
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(READERS)}; given: {', '.join(given) or 'none'}")
         return self
+
+    @property
+    def has_text(self) -> bool:
+        """Whether documents are texts; nodes of a graph are not."""
+        return self.graph is None
 
     @property
     def reader(self) -> Reader:

@@ -12,6 +12,7 @@ from data.errors import InputError
 from data.partitions import read_batches
 from data.progress import tracked
 from data.sources import SourceConfig, read_tasks
+from data.sources.features import write_features
 from data.sources.landing import counts_path, land
 from data.sources.resolve import Resolution, strict_error
 from data.sources.rows import TABLE_OF, ReadTask
@@ -33,9 +34,10 @@ def ingest(config: SourceConfig, out: Path, runner: Runner = on_ray) -> dict[str
 
     Returns:
         Rows of each table, ``reject_reasons`` (their number by kind), ``duplicate_links`` and ``self_links`` that were
-        removed, ``skipped`` (rows that the run's settings leave out, by
-        kind), ``unknown_judged`` (judgments of documents that are not there), ``without_text`` (documents read that
-        have only a title), ``notes`` (how files are read, where a user should know it).
+        removed, ``feature_dim`` (of the vectors of a graph's nodes, 0 where there are none), ``skipped`` (rows that the
+        run's settings leave out, by kind), ``unknown_judged`` (judgments of documents that are not there),
+        ``without_text`` (documents read that have only a title), ``notes`` (how files are read, where a user should
+        know it).
 
     Raises:
         InputError: if the source cannot be read, has no documents, every record of a table lacks a column that it
@@ -56,16 +58,17 @@ def ingest(config: SourceConfig, out: Path, runner: Runner = on_ray) -> dict[str
     check_mapping(done)
     result: dict[str, Any] = Resolution(landed, out, tasks, config.undirected, config.strict, config.self_links).run()
     reasons = reject_reasons(out / "rejects")
+    result["feature_dim"] = write_features(config.graph, result["documents"], out) if config.graph else 0
     if not result["documents"]:
         raise InputError(_no_documents(tasks, out / "rejects", result["rejects"]), "Give at least one document.")
     shutil.rmtree(landed)
     for reason, count in reasons.items():
         logger.warning("ingest: %s rows rejected: %s", f"{count:,}", reason)
     without_text = sum(counts["without_text"] for counts in done)
-    if without_text and without_text == sum(counts["documents"] for counts in done):
+    if config.has_text and without_text and without_text == sum(counts["documents"] for counts in done):
         _refuse_empty_mapping(config, without_text)
         logger.warning("ingest: no document has a text, only titles; the run file maps the column of the text")
-    elif without_text:
+    elif config.has_text and without_text:
         logger.info("ingest: %s documents have a title and no text", f"{without_text:,}")
     more = {"reject_reasons": reasons, "skipped": dict(skipped), "without_text": without_text, "notes": notes}
     return {**result, **more}
