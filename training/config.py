@@ -74,5 +74,5 @@ class TrackingConfig(StageConfig):
     experiment: str = Field("catena", min_length=1, description="MLflow experiment")
     uri: str | None = Field(None, description="MLflow store; SQLite in the workspace where unset")
     register_as: str | None = Field(
-        None, min_length=1, description="name in MLflow's registry that a finished model gets; none where unset"
+        None, min_length=1, description="name of the model in the registry; the run's where unset"
     )

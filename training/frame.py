@@ -25,11 +25,10 @@ from training.finite import FiniteWatch
 from training.recompute import recompute_activations
 from training.replicas import bare, copy_whole, first_decides, mean_of_workers, synchronise
 from training.schedule import SCHEDULES
-from training.task import Batch, Figures, Progress, Task
+from training.task import Batch, Figures, Progress, Save, Task
 
 __all__ = ["Progress", "Report", "Save", "Task", "Wrap", "fit"]
 
-Save = Callable[[Path], None]
 Wrap = Callable[[nn.Module], nn.Module]
 Report = Callable[[Progress, Save], None]
 

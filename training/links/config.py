@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
+from training.config import TrackingConfig
 
 
 class TrainConfig(StageConfig):
@@ -51,3 +52,8 @@ class TrainConfig(StageConfig):
         if len(self.fan_out) != self.layers:
             raise ValueError(f"fan_out needs one number a layer: {self.layers}, not {len(self.fan_out)}")
         return self
+
+    @property
+    def tracking(self) -> TrackingConfig:
+        """Where MLflow keeps the training."""
+        return TrackingConfig(experiment=self.experiment, uri=self.tracking_uri)
