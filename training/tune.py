@@ -168,3 +168,9 @@ def changed(config: StageConfig, study: optuna.Study) -> dict[str, tuple[Any, An
     """The searched keys, each with its value before and in the best trial."""
     before = inner_values(config)
     return {key: (before[key], value) for key, value in study.best_trial.params.items()}
+
+
+def first_value(study: optuna.Study, before: Mapping[str, Any]) -> float | None:
+    """The score with the values of the run file; None where they are not within the space, or that trial failed."""
+    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    return next((trial.value for trial in done if trial.params == dict(before)), None)

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
-from training.config import TrackingConfig
+from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
 
 
 class TrainConfig(StageConfig):
@@ -57,3 +57,14 @@ class TrainConfig(StageConfig):
     def tracking(self) -> TrackingConfig:
         """Where MLflow keeps the training."""
         return TrackingConfig(experiment=self.experiment, uri=self.tracking_uri)
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """The keys that every training has."""
+        shared = OptimizerConfig.model_fields.keys() & TrainConfig.model_fields.keys()
+        return OptimizerConfig(**{name: getattr(self, name) for name in shared})
+
+    @property
+    def spread(self) -> SpreadConfig:
+        """Replicas on each worker."""
+        return SpreadConfig(workers=self.workers, use_gpu=self.use_gpu, max_failures=self.max_failures)
