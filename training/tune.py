@@ -17,7 +17,7 @@ import ray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, HyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from data.artifacts import StageConfig
@@ -145,8 +145,9 @@ def _distribution(allowed: Any) -> BaseDistribution:  # noqa: ANN401 - Range or 
 def _scheduler(tuning: TuneConfig, epochs: int) -> TrialScheduler:
     if tuning.scheduler == "none" or epochs == 1:
         return FIFOScheduler()
-    kind = ASHAScheduler if tuning.scheduler == "asha" else HyperBandScheduler
-    return kind(metric=BEST, mode="max", max_t=epochs, reduction_factor=3)
+    # Both without waiting for other trials: a paused one would have to start again.
+    brackets = 1 if tuning.scheduler == "asha" else 3
+    return ASHAScheduler(metric=BEST, mode="max", max_t=epochs, reduction_factor=3, brackets=brackets)
 
 
 def _concurrent(tuning: TuneConfig, spread: SpreadConfig) -> int:
