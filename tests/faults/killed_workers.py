@@ -18,7 +18,7 @@ History = list[dict[str, Any]]
 
 @contextmanager
 def killed_worker(out: Path) -> Iterator[History]:
-    """Train within it: one worker is killed after the first checkpoint of an epoch; the list gets the history in that one.
+    """Train within it: one worker is killed after an epoch's checkpoint; the list gets the history in that one.
 
     Args:
         out: the training's folder.
