@@ -92,7 +92,7 @@ def search(
         shutil.rmtree(out / TRIALS, ignore_errors=True)
     if not study.get_trials(states=[TrialState.COMPLETE], deepcopy=False):
         raise InputError(
-            f"none of {tuning.trials} trials ended well; the last error: {log.last_error}", "Mend that first."
+            f"none of {tuning.trials} trials ended well; the last error: {log.last_error}", "Correct what it names."
         )
     return study
 

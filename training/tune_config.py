@@ -68,9 +68,9 @@ class TuneConfig(StageConfig):
 
 
 def inner_values(config: StageConfig) -> dict[str, Any]:
-    """The keys of a config that can be searched, inner ones with a dot, and their values."""
+    """The keys that decide what comes out of a config, inner ones with a dot, and their values."""
     values: dict[str, Any] = {}
-    for name in type(config).model_fields:
+    for name in type(config).model_fields.keys() - config.execution:
         value = getattr(config, name)
         if isinstance(value, StageConfig):
             values |= {f"{name}.{key}": inner for key, inner in inner_values(value).items()}
