@@ -6,6 +6,7 @@ file: a search that was killed goes on with it, and repeats only the trials that
 """
 
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -63,6 +64,7 @@ def search(
     Raises:
         InputError: if no trial ends well, with the error of the last.
     """
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # else Ray Tune prints where its own files are, which go away
     storage = optuna.storages.RDBStorage(f"sqlite:///{out / STUDY}")
     space = {key: _distribution(allowed) for key, allowed in tuning.space.items()}
     study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
