@@ -27,9 +27,11 @@ Pairs = tuple[Nodes, Nodes]
 SOURCES = {"text": 1, "model": 2, "two_hop": 4, "words": 8, "walks": 16}
 """How a pair was found, as bits: near in text, near in the model, neighbours of one neighbour, words, walks."""
 
+_BITS = 5  # of SOURCES: they are sorted together with the pairs
+
 PATHS_AT_ONCE = 4_000_000  # two-hop paths expanded at once: bounds the sparse product at about 100 MB
 WALKS_AT_ONCE = 512  # sources of a PageRank
-WALK_TOLERANCE = 1e-3  # the best twenty of a document are far above it
+WALK_TOLERANCE = 3e-3  # the best twenty of a document are far above it
 RARE = 256  # documents that a word is in, at most, if documents are to be found by it
 WORDS_OF_DOCUMENT = 16  # the rarest of each document
 
@@ -119,7 +121,7 @@ class Finder:
         n = self.clues.graph.num_nodes
         codes, bits = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
         for name, way in self._ways.items():
-            found = np.unique(pair_codes(*way(start, end), n))
+            found = pair_codes(*way(start, end), n)
             codes.append(found)
             bits.append(np.full(len(found), SOURCES[name], np.uint8))
         merged, found_by = merge(np.concatenate(codes), np.concatenate(bits))
@@ -129,16 +131,20 @@ class Finder:
 
 def merge(codes: Nodes, bits: npt.NDArray[np.uint8]) -> tuple[Nodes, npt.NDArray[np.uint8]]:
     """Each code once, ascending, with the bits of all its occurrences."""
-    unique, inverse = np.unique(codes, return_inverse=True)
-    merged = np.zeros(len(unique), np.uint8)
-    np.bitwise_or.at(merged, inverse, bits)
-    return unique, merged
+    keys = np.sort((codes << _BITS) | bits)
+    if len(keys) == 0:
+        return codes, bits
+    ascending = keys >> _BITS
+    first = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
+    merged = np.bitwise_or.reduceat((keys & (2**_BITS - 1)).astype(np.uint8), first)
+    return ascending[first], merged
 
 
 def linked(graph: Graph, codes: Nodes) -> npt.NDArray[np.bool_]:
-    """Whether each pair, as a code, is a link of the graph: looks at the rows of the pairs' lower ends alone."""
+    """Whether each of ascending codes is a link of the graph: looks at the rows of the pairs' lower ends alone."""
     n = graph.num_nodes
-    low = np.unique(codes // n)
+    low = codes // n
+    low = low[np.concatenate([[True], low[1:] != low[:-1]])[: len(low)]]
     lengths = graph.indptr[low + 1] - graph.indptr[low]
     offsets = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     known = np.repeat(low, lengths) * n + graph.indices[np.repeat(graph.indptr[low], lengths) + offsets]
@@ -176,6 +182,7 @@ class TwoHop:
         self._links = sp.csr_array(graph.adjacency)
         self._weighted = sp.csr_array(sp.diags_array(worth) @ self._links)
         self._weighted.eliminate_zeros()
+        self._near = self._links + sp.eye_array(graph.num_nodes, dtype=np.float32, format="csr")
         self._paths = np.cumsum(self._links @ (graph.degrees * passable))
 
     def __call__(self, start: int, end: int) -> Pairs:
@@ -185,14 +192,25 @@ class TwoHop:
             done = self._paths[start - 1] if start else 0
             last = max(start + 1, int(np.searchsorted(self._paths, done + PATHS_AT_ONCE, side="right")))
             last = min(last, end)
-            reached = self._links[start:last] @ self._weighted
-            near = self._links[start:last] + sp.eye_array(last - start, reached.shape[1], k=start, dtype=np.float32)
-            reached = sp.csr_array(reached - reached.multiply(near))  # x - x is exactly 0
-            row, other, _ = best_of_rows(reached, self._per_node)
+            reached = sp.csr_array(self._links[start:last] @ self._weighted)
+            row, other, _ = best_of_rows(_without(reached, self._near[start:last]), self._per_node)
             rows.append(row + start)
             others.append(other)
             start = last
         return np.concatenate(rows), np.concatenate(others)
+
+
+def _without(matrix: sp.csr_array, others: sp.csr_array) -> sp.csr_array:
+    """The matrix with 0 where the other one has an entry; both CSR (S, n)."""
+    matrix.sum_duplicates()
+    n = matrix.shape[1]
+    codes, excluded = (
+        np.repeat(np.arange(one.shape[0]), np.diff(one.indptr)) * n + one.indices for one in (matrix, others)
+    )
+    if len(codes):
+        place = np.minimum(np.searchsorted(codes, excluded), len(codes) - 1)
+        matrix.data[place[codes[place] == excluded]] = 0
+    return matrix
 
 
 def rare_words(words: sp.csr_matrix) -> sp.csr_array:
@@ -221,16 +239,14 @@ def _by_words(rare: sp.csr_array, k: int) -> Callable[[int, int], Pairs]:
 def _by_walks(graph: Graph, k: int) -> Callable[[int, int], Pairs]:
     """Documents that walks from a document visit most, as far as they are not linked with it."""
     pagerank = personalised_pagerank(graph, tolerance=WALK_TOLERANCE).rows
+    near = sp.csr_array(graph.adjacency) + sp.eye_array(graph.num_nodes, dtype=np.float32, format="csr")
 
     def find(start: int, end: int) -> Pairs:
         rows, others = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for first in range(start, end, WALKS_AT_ONCE):
             sources = np.arange(first, min(first + WALKS_AT_ONCE, end))
             visits = sp.csr_array(pagerank(sources))
-            row = np.repeat(sources, np.diff(visits.indptr))
-            codes = pair_codes(row, visits.indices.astype(np.int64), graph.num_nodes)
-            visits.data = np.where(linked(graph, codes) | (row == visits.indices), 0, visits.data)
-            best, other, _ = best_of_rows(visits, k)
+            best, other, _ = best_of_rows(_without(visits, near[sources]), k)
             rows.append(best + first)
             others.append(other)
         return np.concatenate(rows), np.concatenate(others)

@@ -27,7 +27,9 @@ class DiscoverConfig(StageConfig):
         1000, ge=2, description="two-hop paths through documents of more links than this are not followed"
     )
     exact_below: int = Field(
-        50_000, ge=1, description="documents up to which nearest neighbours are exact; above, an inverted-file index"
+        20_000,
+        ge=1,
+        description="documents up to which nearest neighbours are exact; above, an inverted file or HNSW finds them",
     )
     keep: int = Field(10_000, ge=1, description="proposals written, best first")
     most_of_one: int = Field(25, ge=1, description="most proposals of one document among them")

@@ -56,7 +56,8 @@ def discover(
     """
     graph = source.graph()
     held = held_pairs(graph, judged_not)
-    files = find_and_score(source, len(graph.ids), config, out / "work", runner)
+    work = out / "work" / f"{config.shard_documents}"  # files of shards of another size do not fit
+    files = find_and_score(source, len(graph.ids), config, work, runner)
     total = sum(len(pairs) for pairs in scored_pairs(files))
     seen = survey(scored_pairs(files), total, held, len(graph.ids), config.keep, config.seed)
     calibrator, calibration = calibrate(seen.sample, config)

@@ -49,7 +49,7 @@ def build_index(vectors: npt.NDArray[np.float32], exact_below: int, path: Path, 
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
         index.cp.niter = 8
         index.nprobe = LISTS_SEARCHED
-        sample = np.sort(rng.choice(n, min(n, 50 * lists), replace=False))
+        sample = np.sort(rng.choice(n, min(n, 40 * lists), replace=False))
     index.train(_unit(vectors[sample]))
     for start in range(0, n, ROWS_AT_ONCE):
         index.add(_unit(vectors[start : start + ROWS_AT_ONCE]))
