@@ -9,37 +9,41 @@ from ray_apps import (
     ingest,
     late,
     reduce,
+    registry,
     run,
     search,
     serve,
     show_config,
     stats,
     train,
+    tune,
 )
 from ray_apps.command import Command
 from ray_apps.encoder import check, export, fuse, idf, matryoshka
 
 COMMANDS: dict[str, Command] = {
-    module.COMMAND.name: module.COMMAND
-    for module in (
-        run,
-        ingest,
-        stats,
-        embed,
-        reduce,
-        late,
-        index,
-        search,
-        train,
-        evaluate,
-        discover,
-        serve,
-        check,
-        export,
-        idf,
-        fuse,
-        matryoshka,
-        bench,
-        show_config,
+    command.name: command
+    for command in (
+        run.COMMAND,
+        ingest.COMMAND,
+        stats.COMMAND,
+        embed.COMMAND,
+        reduce.COMMAND,
+        late.COMMAND,
+        index.COMMAND,
+        search.COMMAND,
+        train.COMMAND,
+        tune.COMMAND,
+        evaluate.COMMAND,
+        discover.COMMAND,
+        serve.COMMAND,
+        check.COMMAND,
+        export.COMMAND,
+        idf.COMMAND,
+        fuse.COMMAND,
+        matryoshka.COMMAND,
+        *registry.COMMANDS,
+        bench.COMMAND,
+        show_config.COMMAND,
     )
 }

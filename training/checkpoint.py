@@ -6,8 +6,9 @@ it is to hold, so that the folder fits one worker, replicas and shards alike. Wh
 """
 
 import json
+import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from data.errors import InputError
-from training.replicas import alone
+from training.replicas import all_well, alone
 
 State = dict[str, Tensor]
 
@@ -59,6 +60,24 @@ def save_checkpoint(
     if alone() or dist.get_rank() == 0:
         save_file({name: tensor.contiguous() for name, tensor in task.items()}, folder / "task.safetensors")
         (folder / "progress.json").write_text(json.dumps(progress))
+
+
+def keep_checkpoint(folder: Path, save: Callable[[Path], None]) -> str | None:
+    """Save a checkpoint, or leave nothing of it where the disk is full; on all workers alike.
+
+    Returns:
+        None, or what kept it from being written: the training can go on, and the last good checkpoint stays.
+    """
+    failure = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save(folder)
+    except OSError as error:
+        failure = str(error)
+    if all_well(failure is None):
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    return f"no checkpoint could be written to {folder} ({failure or 'by another worker'}); the last good one stays"
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, best: State) -> State:

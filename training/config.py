@@ -8,12 +8,15 @@ from data.artifacts import StageConfig
 
 
 class OptimizerConfig(StageConfig):
-    """AdamW, its learning rate over time, when training stops, and in which precision it computes."""
+    """The optimiser, its learning rate over time, when training stops, and in which precision it computes."""
 
     execution: ClassVar[frozenset[str]] = frozenset({"compile", "checkpoint_activations"})
 
-    learning_rate: float = Field(3e-3, gt=0, lt=1, description="peak learning rate of AdamW")
-    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    kind: Literal["adamw", "adagrad"] = Field(
+        "adamw", description="adagrad suits decoders of typed links, with a learning rate of about 0.1"
+    )
+    learning_rate: float = Field(3e-3, gt=0, lt=1, description="peak learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay; Adagrad adds it to the gradient")
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps over which the rate rises")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine",
@@ -71,5 +74,5 @@ class TrackingConfig(StageConfig):
     experiment: str = Field("catena", min_length=1, description="MLflow experiment")
     uri: str | None = Field(None, description="MLflow store; SQLite in the workspace where unset")
     register_as: str | None = Field(
-        None, min_length=1, description="name in MLflow's registry that a finished model gets; none where unset"
+        None, min_length=1, description="name of the model in the registry; the run's where unset"
     )

@@ -25,11 +25,10 @@ from training.finite import FiniteWatch
 from training.recompute import recompute_activations
 from training.replicas import bare, copy_whole, first_decides, mean_of_workers, synchronise
 from training.schedule import SCHEDULES
-from training.task import Batch, Figures, Progress, Task
+from training.task import Batch, Figures, Progress, Save, Task
 
 __all__ = ["Progress", "Report", "Save", "Task", "Wrap", "fit"]
 
-Save = Callable[[Path], None]
 Wrap = Callable[[nn.Module], nn.Module]
 Report = Callable[[Progress, Save], None]
 
@@ -230,13 +229,15 @@ def _named_groups(task: Task[Any]) -> list[dict[str, Any]]:
     return [{**group, "params": [names[id(weights)] for weights in group["params"]]} for group in task.groups()]
 
 
-def _optimizer(model: nn.Module, groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.AdamW:
+def _optimizer(model: nn.Module, groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
     weights = dict(model.named_parameters())
     made = []
     for group in groups:
         peak = config.learning_rate * group.get("rate", 1.0)
         decay = group.get("weight_decay", config.weight_decay)
         made.append({"params": [weights[n] for n in group["params"]], "lr": peak, "peak": peak, "weight_decay": decay})
+    if config.kind == "adagrad":
+        return torch.optim.Adagrad(made, eps=1e-10)
     optimizer = torch.optim.AdamW(made, fused=True)
     # AdamW makes the moments of a weight with its first gradient; a checkpoint wants the same tensors at any time.
     for tensor in (tensor for group in optimizer.param_groups for tensor in group["params"]):

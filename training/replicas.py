@@ -1,6 +1,6 @@
 """The workers of one training as a process group: what each holds of the model, and what all agree on.
 
-Everything here does nothing where there is no process group.
+Everything here does nothing where there is but one.
 """
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 def alone() -> bool:
     """Whether this process trains by itself."""
-    return not (dist.is_available() and dist.is_initialized())
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
 
 
 def bare(model: nn.Module) -> nn.Module:

@@ -1,13 +1,16 @@
 """What a task shows to the frame of all trainings, and the progress of its training."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 Batch = TypeVar("Batch")
 Figures = dict[str, float]
+Save = Callable[[Path], None]
+"""Writes a checkpoint into a folder; every worker calls it at the same point."""
 
 
 class Task(Protocol[Batch]):

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from data.artifacts import StageConfig
-from training.config import OptimizerConfig
+from training.config import OptimizerConfig, SpreadConfig
 
 
 class MatryoshkaConfig(StageConfig):
@@ -51,6 +51,11 @@ class MatryoshkaConfig(StageConfig):
         shared = OptimizerConfig.model_fields.keys() & MatryoshkaConfig.model_fields.keys()
         given = {name: getattr(self, name) for name in shared}
         return OptimizerConfig(**given, schedule="linear", patience=self.epochs)
+
+    @property
+    def spread(self) -> SpreadConfig:
+        """Replicas on each worker."""
+        return SpreadConfig(workers=self.workers, use_gpu=self.use_gpu, max_failures=self.max_failures)
 
 
 class FuseConfig(StageConfig):

@@ -2,14 +2,11 @@
 
 import json
 import shutil
-import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import ray.train
-from ray.train.torch import get_device, prepare_model
 
 from data.encoders.transformer.models import open_model
 from data.errors import InputError
@@ -19,8 +16,7 @@ from training.encoders.examples import Corpus
 from training.encoders.matryoshka import MatryoshkaTask, freeze_lowest
 from training.encoders.pairs import read_pairs, write_pairs
 from training.encoders.seen import keep_marks, pair_marks
-from training.frame import fit
-from training.workers import CHECKPOINTS, report, run_workers, share_cores
+from training.workers import CHECKPOINTS, fit_here, run_workers
 
 
 def tune_encoder(corpus: Corpus, model: str, config: MatryoshkaConfig, out: Path) -> dict[str, Any]:
@@ -43,7 +39,7 @@ def tune_encoder(corpus: Corpus, model: str, config: MatryoshkaConfig, out: Path
     _check_fits(model, config)
     counts = write_pairs(corpus, config, out / "pairs.parquet")
     settings = {"model": model, "config": config.model_dump(), "out": str(out)}
-    run_workers(tune_worker, settings, out, config.workers, config.use_gpu, config.max_failures)
+    run_workers(tune_worker, settings, out, config.spread, config.epochs)
     progress = json.loads((out / "progress.json").read_text())
     shutil.rmtree(out / CHECKPOINTS)
     before, after = progress["history"][0], progress["history"][progress["best_epoch"]]
@@ -58,31 +54,23 @@ def tune_encoder(corpus: Corpus, model: str, config: MatryoshkaConfig, out: Path
 
 
 def tune_worker(settings: dict[str, Any]) -> None:
-    """What each Ray Train worker does; rank 0 writes the model."""
-    rank, world = share_cores()
+    """What each Ray Train worker does; the first one writes the model."""
     config, out = MatryoshkaConfig(**settings["config"]), Path(settings["out"])
     model = open_model(settings["model"], "cpu", None)
     length = model.max_seq_length
-    saved = ray.train.get_checkpoint()
-    # Poolers and other weights that no vector depends on have no gradient; DDP must not wait for one.
-    wrap = partial(prepare_model, parallel_strategy_kwargs={"find_unused_parameters": True})
-    with saved.as_directory() if saved else tempfile.TemporaryDirectory() as folder:
-        progress = fit(
-            MatryoshkaTask(model, read_pairs(out / "pairs.parquet"), config, rank, world),
-            config.optimizer,
-            resume=Path(folder) if saved else None,
-            on_epoch=partial(report, out=out),
-            wrap=wrap,
-            device=get_device(),
-            rank=rank,
-            world=world,
-        )
-    if rank == 0:
+    pairs = read_pairs(out / "pairs.parquet")
+
+    def task(rank: int, world: int) -> MatryoshkaTask:
+        return MatryoshkaTask(model, pairs, config, rank, world)
+
+    # Poolers and other weights that no vector depends on have no gradient.
+    progress = fit_here(task, config.optimizer, config.spread, out, unused=True)
+    if ray.train.get_context().get_world_rank() == 0:
         model.max_seq_length = length
         with whole_folder_or_absent(out / "model") as unfinished:
             model.save(str(unfinished), create_model_card=False)
-            pairs = pq.read_table(out / "pairs.parquet", columns=["anchor", "positive"])
-            marks = pair_marks(pairs["anchor"].to_pylist(), pairs["positive"].to_pylist())
+            texts = pq.read_table(out / "pairs.parquet", columns=["anchor", "positive"])
+            marks = pair_marks(texts["anchor"].to_pylist(), texts["positive"].to_pylist())
             keep_marks(marks, unfinished, made_from=Path(settings["model"]).expanduser())
         (out / "progress.json").write_text(json.dumps(vars(progress), indent=2))
 

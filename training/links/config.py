@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
+from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
 
 
 class TrainConfig(StageConfig):
@@ -51,3 +52,19 @@ class TrainConfig(StageConfig):
         if len(self.fan_out) != self.layers:
             raise ValueError(f"fan_out needs one number a layer: {self.layers}, not {len(self.fan_out)}")
         return self
+
+    @property
+    def tracking(self) -> TrackingConfig:
+        """Where MLflow keeps the training."""
+        return TrackingConfig(experiment=self.experiment, uri=self.tracking_uri)
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """The keys that every training has."""
+        shared = OptimizerConfig.model_fields.keys() & TrainConfig.model_fields.keys()
+        return OptimizerConfig(**{name: getattr(self, name) for name in shared})
+
+    @property
+    def spread(self) -> SpreadConfig:
+        """Replicas on each worker."""
+        return SpreadConfig(workers=self.workers, use_gpu=self.use_gpu, max_failures=self.max_failures)

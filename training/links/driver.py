@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from training.links.loop import Progress, fit
 from training.links.model import load_model, save_model
 from training.links.scoring import LinkScorer
 from training.tracking import track
-from training.workers import CHECKPOINTS, report, run_workers, share_cores
+from training.workers import CHECKPOINTS, EPOCHS, run_workers, share_cores
 
 
 def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: Path, out: Path) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         where MLflow could not be written.
     """
     settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
-    run_workers(train_worker, settings, out, config.workers, config.use_gpu, config.max_failures)
+    run_workers(train_worker, settings, out, config.spread, config.epochs)
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
     model = load_model(out / "model.safetensors")
     opened = load_graph(graph)
@@ -68,7 +69,7 @@ def train_worker(settings: dict[str, Any]) -> None:
             graph,
             config,
             resume=Path(folder) if saved else None,
-            on_epoch=partial(report, out=out),
+            on_epoch=partial(_report, out=out),
             wrap=prepare_model,
             device=get_device(),
             rank=rank,
@@ -77,6 +78,41 @@ def train_worker(settings: dict[str, Any]) -> None:
     if rank == 0:
         save_model(model, out / "model.safetensors")
         (out / "model.json").write_text(json.dumps(_figures(progress), indent=2))
+
+
+def _report(progress: Progress, save: Callable[[Path], None], out: Path) -> None:
+    """End an epoch: every worker reports; the first saves the checkpoint."""
+    first = ray.train.get_context().get_world_rank() == 0
+    row = dict(progress.history[-1])
+    with tempfile.TemporaryDirectory() as folder:
+        if first:
+            save(Path(folder))
+        ray.train.report(row, checkpoint=ray.train.Checkpoint.from_directory(folder) if first else None)
+    if first:
+        with (out / EPOCHS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def train_trial(graph: Path, config: TrainConfig, on_row: Callable[[Mapping[str, float]], None]) -> None:
+    """One trial of a search: a training that leaves nothing but what its epochs measured.
+
+    One worker trains in this process; several are started by it.
+
+    Args:
+        graph: output folder of the graph stage.
+        config: of the trial.
+        on_row: called with each epoch's figures and their ``score``, the validation MRR.
+    """
+
+    def scored(row: Mapping[str, float]) -> None:
+        on_row({"score": row["valid_mrr"], **row})
+
+    if config.workers == 1:
+        fit(load_graph(graph), config, on_epoch=lambda progress, save: scored(progress.history[-1]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"graph": str(graph), "config": config.model_dump(), "out": folder}
+        run_workers(train_worker, settings, Path(folder), config.spread, config.epochs, scored)
 
 
 def train_baselines(graph: Path, config: TrainConfig, out: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The frame of all trainings: it learns, resumes exactly, stops when it should, and says why."""
 
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from data.errors import InputError
 from tests.point_task import Points, PointTask
+from training.checkpoint import keep_checkpoint
 from training.config import OptimizerConfig
 from training.frame import Progress, Save, fit
 
@@ -136,6 +138,29 @@ def test_a_loss_that_is_no_number_stops_with_its_batch(tmp_path: Path, precision
     held = torch.load(tmp_path / "bad_batch_0.pt", weights_only=False)
     assert (held["epoch"], held["step"]) == (1, 5)
     assert torch.equal(held["batch"].points_BD, PointTask().draw(7, 1, 5, 0).points_BD)
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    """The process's own limit on the size of files answers as a full disk does."""
+    told: list[str | None] = []
+
+    def keep(progress: Progress, save: Save) -> None:
+        limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if progress.epoch == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+        try:
+            told.append(keep_checkpoint(tmp_path / str(progress.epoch), save))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+
+    undisturbed = PointTask()
+    fit(undisturbed, CONFIG, on_epoch=keep)
+    assert told[:2] == [*told[3:], None] == [None, None]
+    assert told[2] is not None and "no checkpoint could be written" in told[2]
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "4"}
+    resumed = PointTask(seed=1)
+    fit(resumed, CONFIG, resume=tmp_path / "2")
+    assert same(weights(resumed.model), weights(undisturbed.model))
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""A trained model of typed links, ready to score: rows of all entities for evaluation, pairs for discovery.
+
+Shapes: N entities, B questions, P pairs, R relations, d floats of an entity.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from data.graph.graph import load_graph
+from evaluation.triples import TripleScorer
+from training.typed.model import TypedModel, load_model
+
+Nodes = npt.NDArray[np.int64]
+
+
+def rows_of(model: TypedModel, entities_Nd: Tensor) -> TripleScorer:
+    """Scores of all entities as answers to (head, relation, ?).
+
+    Args:
+        model: its relations and decoder are used.
+        entities_Nd: vectors of all entities.
+    """
+
+    @torch.inference_mode()
+    def score(heads: Nodes, relations: Nodes) -> npt.NDArray[np.float32]:
+        query_Bd = model.decoder.query(entities_Nd[heads], model.relation[relations])
+        return np.asarray(model.decoder.all_pairs(query_Bd, entities_Nd).numpy(), np.float32)
+
+    return score
+
+
+class TypedScorer:
+    """Scores triples and pairs of documents with one trained model.
+
+    Args:
+        model: on the CPU.
+        vectors: float32 (N, D) text vectors.
+    """
+
+    def __init__(self, model: TypedModel, vectors: npt.NDArray[np.float32]) -> None:
+        self.model = model.eval()
+        self.relation_names = list(model.shape.relations)
+        self._entities_Nd = model.all_entities(torch.from_numpy(np.asarray(vectors)))
+        self.answers = rows_of(model, self._entities_Nd)
+
+    @classmethod
+    def load(cls, train: Path, graph: Path, name: str = "model") -> "TypedScorer":
+        """A model of a train artifact over the documents of a graph artifact."""
+        return cls(load_model(train / f"{name}.safetensors"), load_graph(graph).vectors)
+
+    @property
+    def node_vectors(self) -> npt.NDArray[np.float32]:
+        """float32 (N, d): the entities' vectors."""
+        return np.asarray(self._entities_Nd.numpy(), np.float32)
+
+    def score_pairs(self, sources: Nodes, targets: Nodes, batch: int = 65_536) -> npt.NDArray[np.float32]:
+        """Score of the likeliest relation from source to target, float32 (P,); memory is bounded by ``batch``."""
+        return self._of_relations(sources, targets, batch)[0]
+
+    def relations(self, sources: Nodes, targets: Nodes, batch: int = 65_536) -> Nodes:
+        """Likeliest relation of each directed pair, int64 (P,), as places in ``relation_names``."""
+        return self._of_relations(sources, targets, batch)[1]
+
+    @torch.inference_mode()
+    def _of_relations(self, sources: Nodes, targets: Nodes, batch: int) -> tuple[npt.NDArray[np.float32], Nodes]:
+        """Best score over the relations and its place: the mean of asking for the tail and asking for the head."""
+        there_Rk, back_Rk = self.model.relation.chunk(2)
+        scores, places = np.empty(len(sources), np.float32), np.empty(len(sources), np.int64)
+        for start in range(0, len(sources), batch):
+            part = slice(start, start + batch)
+            source_Pd, target_Pd = self._entities_Nd[sources[part]], self._entities_Nd[targets[part]]
+            there_PR = self.model.decoder.all_relations(source_Pd, target_Pd, there_Rk)
+            back_PR = self.model.decoder.all_relations(target_Pd, source_Pd, back_Rk)
+            best, place = ((there_PR + back_PR) / 2).max(dim=1)
+            scores[part], places[part] = best.numpy(), place.numpy()
+        return scores, places
