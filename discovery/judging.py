@@ -58,8 +58,8 @@ def write_samples(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str], o
 def _page(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> str:
     lead = (
         f"{len(rows)} proposed links from the whole range of probabilities. Judge each: should these two be linked? "
-        "Write yes or no into the column verdict of judge.csv, or nothing where you cannot tell, and name the file "
-        "in the run file: source.judgements. What is judged yes becomes a link, what is judged no is not proposed again."
+        "Write yes or no into the column verdict of judge.csv, or nothing where you cannot tell, and name the file in "
+        "the run file: source.judgements. What is judged yes becomes a link, what is judged no is not proposed again."
     )
     shown = [
         page.comparison(
