@@ -28,9 +28,12 @@ def _discover(config: DiscoverConfig, inputs: Inputs, out: Path) -> DiscoverResu
     from data.graph.graph import load_graph
     from discovery.discover import discover as propose
     from training.links.scoring import LinkScorer
+    from training.typed.model import is_typed
+    from training.typed.scoring import TypedScorer
 
-    graph = inputs["graph"].path
-    made = propose(load_graph(graph), LinkScorer.load(inputs["train"].path, graph), config, out)
+    graph, train = inputs["graph"].path, inputs["train"].path
+    scorer = TypedScorer.load(train, graph) if is_typed(train / "model.safetensors") else LinkScorer.load(train, graph)
+    made = propose(load_graph(graph), scorer, config, out)
     return DiscoverResult.model_validate(made)
 
 

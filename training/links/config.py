@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
-from training.config import TrackingConfig
+from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
+from training.typed.config import TypedConfig
 
 
 class TrainConfig(StageConfig):
@@ -13,6 +14,12 @@ class TrainConfig(StageConfig):
 
     execution: ClassVar[frozenset[str]] = frozenset({"max_failures", "experiment", "tracking_uri"})
 
+    task: Literal["links", "typed"] = Field(
+        "links", description="links: which documents belong together; typed: triples of a knowledge graph"
+    )
+    typed: TypedConfig = Field(TypedConfig(), description="the model of typed links, of task: typed")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how typed links are trained")
+    spread: SpreadConfig = Field(SpreadConfig(), description="over how many workers the training is spread")
     hidden: int = Field(64, ge=8, description="width of the graph layers; a multiple of heads")
     layers: int = Field(2, ge=1, le=6, description="GATv2 layers")
     heads: int = Field(4, ge=1, description="attention heads of a graph layer")

@@ -78,9 +78,9 @@ class TypedModel(nn.Module):
         config, decoder = self.shape.config, self.decoder
         entity_Ed = self.entity(asked.entities_E, asked.text_ED)
         dropped_Ed = nn.functional.dropout(entity_Ed, config.dropout, self.training)
-        head_Bd, tail_Cd = dropped_Ed[asked.head_B], dropped_Ed[asked.candidates_C]
-        relation_Bk = self.relation[asked.relation_B]
-        answer_Bd = tail_Cd[asked.target_B]
+        head_Bd, tail_Cd = dropped_Ed.index_select(0, asked.head_B), dropped_Ed.index_select(0, asked.candidates_C)
+        relation_Bk = self.relation.index_select(0, asked.relation_B)
+        answer_Bd = tail_Cd.index_select(0, asked.target_B)
         scores_BC = decoder.all_pairs(decoder.query(head_Bd, relation_Bk), tail_Cd)
         ways_BW = decoder.all_relations(head_Bd, answer_Bd, self.relation)
         return Answered(scores_BC, ways_BW, self._n3(head_Bd, relation_Bk, answer_Bd))
@@ -89,7 +89,8 @@ class TypedModel(nn.Module):
         """Vectors of some entities, (E, d), of their rows of the table and of their texts."""
         parts = []
         if self.table is not None:
-            parts.append(self.table[entities_E] * self.seen[entities_E, None])
+            rows_Ew = nn.functional.embedding(entities_E, self.table)
+            parts.append(rows_Ew * self.seen[entities_E, None])
         if self.text is not None:
             parts.append(self.text(text_ED))
         halves = [part.chunk(2, dim=1) for part in parts]
@@ -135,6 +136,12 @@ def save_model(model: TypedModel, path: Path) -> None:
     }
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, path, metadata={"typed": json.dumps(described)})
+
+
+def is_typed(path: Path) -> bool:
+    """Whether a file of weights is one of ``save_model``."""
+    with safe_open(path, framework="pt") as file:
+        return "typed" in (file.metadata() or {})
 
 
 def load_model(path: Path) -> TypedModel:
