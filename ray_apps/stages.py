@@ -17,6 +17,7 @@ from ray_apps.plan import Stage
 from ray_apps.reduce import REDUCE
 from ray_apps.stats import STATS
 from ray_apps.train import BASELINES, TRAIN
+from ray_apps.tune import TUNE
 
 STAGES: dict[str, Stage[Any, Any]] = {
     stage.name: stage
@@ -41,5 +42,6 @@ STAGES: dict[str, Stage[Any, Any]] = {
         EVALUATE_LINKS,
         DISCOVER,
         STATS,
+        TUNE,
     )
 }

@@ -58,6 +58,11 @@ class TrainConfig(StageConfig):
                 raise ValueError(f"hidden ({self.hidden}) must be a multiple of {name} ({parts})")
         if len(self.fan_out) != self.layers:
             raise ValueError(f"fan_out needs one number a layer: {self.layers}, not {len(self.fan_out)}")
+        if self.task == "links":  # whose optimiser and workers have keys of this section's own
+            shared = OptimizerConfig.model_fields.keys() & TrainConfig.model_fields.keys()
+            object.__setattr__(self, "optimizer", OptimizerConfig(**{name: getattr(self, name) for name in shared}))
+            spread = SpreadConfig(workers=self.workers, use_gpu=self.use_gpu, max_failures=self.max_failures)
+            object.__setattr__(self, "spread", spread)
         return self
 
     @property

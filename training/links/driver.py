@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from ray.train.torch import get_device, prepare_model
 
 from data.graph.graph import load_graph
 from data.measuring import Reporting
-from training.config import SpreadConfig
 from training.links.config import TrainConfig
 from training.links.features import FEATURES, STRUCTURE
 from training.links.loop import Progress, fit
@@ -43,8 +42,7 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         where MLflow could not be written.
     """
     settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
-    spread = SpreadConfig(workers=config.workers, use_gpu=config.use_gpu, max_failures=config.max_failures)
-    run_workers(train_worker, settings, out, spread, config.epochs)
+    run_workers(train_worker, settings, out, config.spread, config.epochs)
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
     model = load_model(out / "model.safetensors")
     opened = load_graph(graph)
@@ -93,6 +91,28 @@ def _report(progress: Progress, save: Callable[[Path], None], out: Path) -> None
     if first:
         with (out / EPOCHS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def train_trial(graph: Path, config: TrainConfig, on_row: Callable[[Mapping[str, float]], None]) -> None:
+    """One trial of a search: a training that leaves nothing but what its epochs measured.
+
+    One worker trains in this process; several are started by it.
+
+    Args:
+        graph: output folder of the graph stage.
+        config: of the trial.
+        on_row: called with each epoch's figures and their ``score``, the validation MRR.
+    """
+
+    def scored(row: Mapping[str, float]) -> None:
+        on_row({"score": row["valid_mrr"], **row})
+
+    if config.workers == 1:
+        fit(load_graph(graph), config, on_epoch=lambda progress, save: scored(progress.history[-1]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"graph": str(graph), "config": config.model_dump(), "out": folder}
+        run_workers(train_worker, settings, Path(folder), config.spread, config.epochs, scored)
 
 
 def train_baselines(graph: Path, config: TrainConfig, out: Path) -> dict[str, Any]:

@@ -10,11 +10,13 @@ import ray.train
 from pydantic import BaseModel
 
 from data.graph.graph import load_graph
+from evaluation.triples import triple_questions
 from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
 from training.tracking import Tracker
 from training.typed.config import TypedConfig
 from training.typed.model import TypedModel, load_model, save_model
-from training.typed.scoring import TypedScorer
+from training.typed.scoring import STACK, WEIGHTS, TypedScorer
+from training.typed.stack import fit_stack
 from training.typed.task import TypedTask, check_triples
 from training.workers import CHECKPOINTS, fit_here, run_workers
 
@@ -38,8 +40,8 @@ def train_typed(graph: Path, config: TypedTraining, run_name: str, default_store
         config: model, optimiser, workers, tracking.
         run_name: name of the run in MLflow.
         default_store: SQLite file that MLflow writes where the config names no store.
-        out: receives ``model.safetensors``, ``model.json`` and ``node_vectors.npy``; every worker must be able to write
-            it.
+        out: receives ``model.safetensors``, ``stack.json``, ``model.json`` and ``node_vectors.npy``; every worker must
+            be able to write it.
 
     Returns:
         ``history`` by epoch, ``epochs``, ``best_epoch``, ``valid_mrr``, ``parameters``, and the MLflow run's id, empty
@@ -54,8 +56,11 @@ def train_typed(graph: Path, config: TypedTraining, run_name: str, default_store
     tracker = Tracker(config.tracking, default_store, run_name, config, out)
     run_workers(train_worker, settings, out, config.spread, config.optimizer.epochs, tracker.row)
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
-    model = load_model(out / "model.safetensors")
-    np.save(out / "node_vectors.npy", TypedScorer(model, opened.vectors).node_vectors)
+    model = load_model(out / WEIGHTS)
+    scorer = TypedScorer(model, opened.vectors)
+    np.save(out / "node_vectors.npy", scorer.node_vectors)
+    if config.typed.cases and opened.vectors.shape[1]:
+        fit_stack(scorer.features(opened), triple_questions(opened, "valid"), config.optimizer.seed).save(out / STACK)
     result["parameters"] = sum(weights.numel() for weights in model.parameters())
     result["mlflow_run"] = tracker.end({"best_valid_mrr": result["valid_mrr"]}, sorted(out.glob("*.safetensors")))
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
@@ -76,7 +81,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     if ray.train.get_context().get_world_rank() == 0:
         model = tasks[0].model
         assert isinstance(model, TypedModel)
-        save_model(model, out / "model.safetensors")
+        save_model(model, out / WEIGHTS)
         figures = {
             "epochs": progress.epoch,
             "best_epoch": progress.best_epoch,

@@ -9,6 +9,8 @@ from evaluation.link_figures import compare, save_ranks
 from evaluation.triples import TripleScorer, frequency, judge_triples, nearest_text, triple_questions
 from training.typed.scoring import TypedScorer
 
+ALONE = "decoder_alone"  # the model without cases and texts weighed in
+
 
 def judge_typed(
     graph: Path, train: Path, config: LinkJudging, ranks: Path
@@ -27,8 +29,11 @@ def judge_typed(
     opened = load_graph(graph)
     questions = triple_questions(opened)
     relations, nodes = questions.relations, len(opened.ids)
+    trained = TypedScorer.load(train, graph)
+    stacked = {} if trained.answers is trained.decoder_alone else {ALONE: trained.decoder_alone}
     scorers: dict[str, TripleScorer] = {
-        "model": TypedScorer.load(train, graph).answers,
+        "model": trained.answers,
+        **stacked,
         "relation_frequency": frequency(opened.triples("train"), relations, nodes),
     }
     if opened.vectors.shape[1]:
@@ -36,4 +41,4 @@ def judge_typed(
     judged = [judge_triples(name, score, questions, config) for name, score in scorers.items()]
     links = questions.as_links()
     save_ranks(judged, links, ranks)
-    return compare(judged, links, nodes, opened.relation_names, config)
+    return compare(judged, links, nodes, opened.relation_names, config, ablations=(ALONE,))

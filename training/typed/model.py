@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -119,10 +121,13 @@ class TypedModel(nn.Module):
         return weight
 
     @torch.no_grad()
-    def all_entities(self, vectors: Tensor, rows: int = 16_384) -> Tensor:
+    def all_entities(self, vectors: npt.NDArray[np.float32], rows: int = 16_384) -> Tensor:
         """Vectors of all entities, (N, d), made ``rows`` at a time from their text vectors (N, D)."""
-        blocks = [torch.arange(start, min(start + rows, len(vectors))) for start in range(0, len(vectors), rows)]
-        return torch.cat([self.entity(block, vectors[block]) for block in blocks])
+        blocks = []
+        for start in range(0, len(vectors), rows):
+            text_ED = torch.from_numpy(np.array(vectors[start : start + rows]))
+            blocks.append(self.entity(torch.arange(start, start + len(text_ED)), text_ED))
+        return torch.cat(blocks)
 
 
 def save_model(model: TypedModel, path: Path) -> None:

@@ -89,7 +89,7 @@ def check_triples(graph: GraphArtifact, config: TypedConfig) -> None:
 
 def score_with(model: TypedModel, vectors: np.ndarray) -> TripleScorer:
     """Scores of a model as it is now."""
-    entities_Nd = model.all_entities(torch.from_numpy(np.asarray(vectors)))
+    entities_Nd = model.all_entities(vectors)
     return rows_of(model, entities_Nd)
 
 

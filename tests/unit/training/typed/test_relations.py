@@ -7,7 +7,7 @@ from training.typed.relations import fit_relations, name_relations
 
 
 def planted(links: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """States of 80 nodes; relation 0 goes from the lower to the higher first float, 1 back, 2 joins alike second ones."""
+    """80 states; relation 0 goes from the lower to the higher first float, 1 back, 2 joins alike second floats."""
     rng = np.random.default_rng(seed)
     states = rng.normal(size=(80, 12)).astype(np.float32)
     states[:, 1] = 4 * np.sign(states[:, 1])
