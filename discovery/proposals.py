@@ -1,6 +1,7 @@
 """The table of proposed links, and the sentence that gives the reason for each."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,19 +36,11 @@ PROPOSALS = pa.schema(
 SHARED_NAMED = 3
 
 
-def proposal_table(
-    graph: GraphArtifact,
-    sources: Nodes,
-    targets: Nodes,
-    probability: npt.NDArray[np.float64],
-    score: npt.NDArray[np.float32],
-    relation: Sequence[str],
-    found_by: npt.NDArray[np.uint8],
-) -> pa.Table:
-    """Proposals as rows of ``PROPOSALS``, in the given order.
+@dataclass(frozen=True)
+class Proposed:
+    """Links that are proposed, best first.
 
-    Args:
-        graph: for ids, titles, vectors and shared neighbours (of all known links).
+    Attributes:
         sources: int64 (P,) node numbers.
         targets: int64 (P,) node numbers.
         probability: float64 (P,).
@@ -55,6 +48,37 @@ def proposal_table(
         relation: (P,) names.
         found_by: uint8 (P,) bits of ``candidates.SOURCES``.
     """
+
+    sources: Nodes
+    targets: Nodes
+    probability: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float32]
+    relation: Sequence[str]
+    found_by: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def part(self, rows: slice) -> "Proposed":
+        """Some of them."""
+        return Proposed(
+            self.sources[rows],
+            self.targets[rows],
+            self.probability[rows],
+            self.score[rows],
+            self.relation[rows],
+            self.found_by[rows],
+        )
+
+
+def proposal_table(graph: GraphArtifact, proposed: Proposed) -> pa.Table:
+    """Proposals as rows of ``PROPOSALS``, in the given order.
+
+    Args:
+        graph: for ids, titles, vectors and shared neighbours (of all known links).
+        proposed: the links.
+    """
+    sources, targets = proposed.sources, proposed.targets
     similarity = np.einsum("pd,pd->p", graph.vectors[sources], graph.vectors[targets])
     known = graph.known_graph
     labels = graph.labels
@@ -62,7 +86,7 @@ def proposal_table(
     for p, (u, v) in enumerate(zip(sources.tolist(), targets.tolist(), strict=True)):
         shared = shared_neighbours(known, u, v)
         named = [labels.of(int(w)) for w in shared[:SHARED_NAMED]]
-        ways = [name for name, bit in SOURCES.items() if found_by[p] & bit]
+        ways = [name for name, bit in SOURCES.items() if proposed.found_by[p] & bit]
         rows.append(
             {
                 "source": graph.ids[u],
@@ -71,9 +95,9 @@ def proposal_table(
                 "target_title": graph.titles[v],
                 "source_label": labels.of(u),
                 "target_label": labels.of(v),
-                "probability": float(probability[p]),
-                "score": float(score[p]),
-                "relation": relation[p],
+                "probability": float(proposed.probability[p]),
+                "score": float(proposed.score[p]),
+                "relation": proposed.relation[p],
                 "text_similarity": float(similarity[p]),
                 "shared_neighbours": len(shared),
                 "shared": named,

@@ -2,13 +2,14 @@
 
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data.artifacts import StageResult
 from discovery.config import DiscoverConfig
 from ray_apps.command import Command, Parser, positive
-from ray_apps.graph import no_links
+from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.report import report_folder, write_run_report
 from ray_apps.tables import proposals
@@ -26,14 +27,17 @@ class DiscoverResult(StageResult):
 
 def _discover(config: DiscoverConfig, inputs: Inputs, out: Path) -> DiscoverResult:
     from data.graph.graph import load_graph
+    from data.spread import here, on_ray
     from discovery.discover import discover as propose
+    from discovery.shards import Source
     from training.links.scoring import LinkScorer
     from training.typed.model import is_typed
-    from training.typed.scoring import TypedScorer
+    from training.typed.scoring import WEIGHTS, TypedScorer
 
     graph, train = inputs["graph"].path, inputs["train"].path
-    scorer = TypedScorer.load(train, graph) if is_typed(train / "model.safetensors") else LinkScorer.load(train, graph)
-    made = propose(load_graph(graph), scorer, config, out)
+    scorer = TypedScorer if is_typed(train / WEIGHTS) else LinkScorer
+    source = Source(partial(load_graph, graph), partial(scorer.load, train, graph))
+    made = propose(source, config, out, on_ray if many_documents(inputs["graph"].result) else here)
     return DiscoverResult.model_validate(made)
 
 
@@ -63,6 +67,8 @@ DISCOVER = Stage(
     make=_discover,
     needs=lambda plan: {"graph": "graph", "train": "train"},
     absent=no_links,
+    on_ray=lambda plan: many_documents(plan.result(GRAPH)),
+    version=2,
 )
 COMMAND = Command(
     name="discover",

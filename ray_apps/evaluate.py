@@ -14,7 +14,7 @@ from data.errors import StageAbsent
 from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
-from ray_apps.graph import no_links
+from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.report import write_run_report
@@ -151,7 +151,7 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
 
 
 def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
-    """Asks the methods side by side where Ray is connected, else one after another."""
+    """Asks the methods side by side on Ray where there are many documents, else one after another."""
     if config.task == "typed":
         from training.typed.judging import judge_typed
 
@@ -159,7 +159,7 @@ def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedRe
         typed, about = judge_typed(graph_folder, train_folder, config.judging, out / "ranks.npz")
         return JudgedResult(figures=typed, details=about)
     from data.graph.graph import load_graph
-    from data.spread import Pool, connected_or_here
+    from data.spread import Pool, here, on_ray
     from evaluation.link_figures import compare, judge, save_ranks
     from evaluation.link_questions import link_questions
 
@@ -173,7 +173,7 @@ def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedRe
         methods = link_methods(opened, folders, config.ablation)
         return lambda name: judge(name, methods[name](), questions, opened.known_graph, config.judging)
 
-    runner = connected_or_here()
+    runner = on_ray if many_documents(inputs["graph"].result) else here
     pool = Pool(1, min(len(names), max(1, int(runner.resources().cores))))
     judged = {one.name: one for one in runner.run(names, worker, "judge", pool)}
     ordered = [judged[name] for name in names]
@@ -234,6 +234,7 @@ EVALUATE_LINKS = Stage(
     make=_judge_links,
     needs=_link_needs,
     absent=no_links,
+    on_ray=lambda plan: many_documents(plan.result(GRAPH)),
     version=2,
 )
 COMMAND = Command(

@@ -30,7 +30,7 @@ def judge_typed(
     questions = triple_questions(opened)
     relations, nodes = questions.relations, len(opened.ids)
     trained = TypedScorer.load(train, graph)
-    stacked = {} if trained.answers is trained.decoder_alone else {ALONE: trained.decoder_alone}
+    stacked = {} if trained.stack is None else {ALONE: trained.decoder_alone}
     scorers: dict[str, TripleScorer] = {
         "model": trained.answers,
         **stacked,

@@ -3,6 +3,8 @@
 Shapes: N entities, B questions, P pairs, R relations, d floats of an entity.
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,29 +44,37 @@ class TypedScorer:
 
     Attributes:
         decoder_alone: scores of all documents as answers, of the decoder.
-        answers: the same with cases and texts weighed in, where there is a stack.
+        relation_names: name of each relation.
 
     Args:
         model: on the CPU.
         vectors: float32 (N, D) text vectors.
+        stack: makes what weighs cases and texts in, when answers are first asked for; None where nothing does.
     """
 
-    def __init__(self, model: TypedModel, vectors: npt.NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        model: TypedModel,
+        vectors: npt.NDArray[np.float32],
+        stack: "Callable[[TypedScorer], Stack] | None" = None,
+    ) -> None:
         self.model = model.eval()
+        self.stack = stack
         self.relation_names = list(model.shape.relations)
         self._entities_Nd = model.all_entities(vectors)
         self.decoder_alone = rows_of(model, self._entities_Nd)
-        self.answers = self.decoder_alone
 
     @classmethod
     def load(cls, train: Path, graph: Path) -> "TypedScorer":
         """The model of a train artifact over the documents of a graph artifact."""
-        opened = load_graph(graph)
-        scorer = cls(load_model(train / WEIGHTS), opened.vectors)
-        if (train / STACK).exists():
-            features = scorer.features(opened)
-            scorer.answers = Stack.load(train / STACK, features).answers
-        return scorer
+        opened, weights = load_graph(graph), train / STACK
+        stack = (lambda scorer: Stack.load(weights, scorer.features(opened))) if weights.exists() else None
+        return cls(load_model(train / WEIGHTS), opened.vectors, stack)
+
+    @cached_property
+    def answers(self) -> TripleScorer:
+        """Scores of all documents as answers: the decoder's, with cases and texts weighed in where there is a stack."""
+        return self.decoder_alone if self.stack is None else self.stack(self).answers
 
     def features(self, graph: GraphArtifact) -> Features:
         """What a stack weighs: the decoder's answers, votes of the training triples, texts."""
