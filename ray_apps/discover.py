@@ -46,9 +46,12 @@ def _discover(config: DiscoverStageConfig, inputs: Inputs, out: Path) -> Discove
     from discovery.discover import nodes_of
     from discovery.shards import Source
     from training.links.scoring import LinkScorer
+    from training.typed.model import is_typed
+    from training.typed.scoring import WEIGHTS, TypedScorer
 
     graph, train = inputs["graph"].path, inputs["train"].path
-    source = Source(partial(load_graph, graph), partial(LinkScorer.load, train, graph))
+    scorer = TypedScorer if is_typed(train / WEIGHTS) else LinkScorer
+    source = Source(partial(load_graph, graph), partial(scorer.load, train, graph))
     made = propose(
         source,
         config.discover,
