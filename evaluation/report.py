@@ -27,11 +27,14 @@ NAMES = {
     "katz": "Katz",
     "personalised_pagerank": "personalised PageRank",
     "node2vec": "node2vec",
+    "decoder_alone": "decoder alone, without texts of like heads",
+    "relation_frequency": "frequency in the relation",
     "bm25": "BM25",
     "dense": "dense",
     "hybrid": "hybrid",
 }
 METRICS = {
+    "mrr_typed": "MRR, typed",
     "auc": "AUC",
     "ap": "AP",
     "heart_mrr": "MRR, hard",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data.artifacts import StageConfig, StageResult
+from data.errors import StageAbsent
 from ray_apps.command import stage_command
 from ray_apps.graph import no_links
 from ray_apps.plan import Inputs, Plan, Stage
@@ -54,6 +55,12 @@ def _stamps(config: StageConfig) -> dict[str, Any]:
 
 
 def _train(config: ModelConfig, inputs: Inputs, out: Path) -> TrainResult:
+    if config.train.task == "typed":
+        from training.typed.driver import TypedTraining, train_typed
+
+        parts = {name: getattr(config.train, name) for name in TypedTraining.model_fields}
+        typed = train_typed(inputs["graph"].path, TypedTraining(**parts), config.run_name, config.store, out)
+        return TrainResult.model_validate(typed)
     from training.links.driver import train_links
 
     made = train_links(inputs["graph"].path, config.train, config.run_name, config.store, out)
@@ -81,13 +88,22 @@ TRAIN = Stage(
     stamps=_stamps,
     on_ray=True,
 )
+
+
+def _no_baselines(plan: Plan) -> StageAbsent | None:
+    if plan.run.train.task == "typed":
+        return StageAbsent("Typed links have no trained baselines.", "Set train.task to 'links' to train some.")
+    return no_links(plan)
+
+
 BASELINES = Stage(
     name="baselines",
     result=BaselinesResult,
     config=lambda plan: plan.run.train,
     make=_train_baselines,
     needs=lambda plan: {"graph": "graph"},
-    absent=no_links,
+    wanted=lambda plan: plan.run.train.task == "links",
+    absent=_no_baselines,
     stamps=_stamps,
     on_ray=True,
 )

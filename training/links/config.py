@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
 from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
+from training.typed.config import TypedConfig
 
 
 class TrainConfig(StageConfig):
@@ -13,6 +14,12 @@ class TrainConfig(StageConfig):
 
     execution: ClassVar[frozenset[str]] = frozenset({"max_failures", "experiment", "tracking_uri"})
 
+    task: Literal["links", "typed"] = Field(
+        "links", description="links: which documents belong together; typed: triples of a knowledge graph"
+    )
+    typed: TypedConfig = Field(TypedConfig(), description="the model of typed links, of task: typed")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how typed links are trained")
+    spread: SpreadConfig = Field(SpreadConfig(), description="over how many workers the training is spread")
     hidden: int = Field(64, ge=8, description="width of the graph layers; a multiple of heads")
     layers: int = Field(2, ge=1, le=6, description="GATv2 layers")
     heads: int = Field(4, ge=1, description="attention heads of a graph layer")
@@ -51,20 +58,14 @@ class TrainConfig(StageConfig):
                 raise ValueError(f"hidden ({self.hidden}) must be a multiple of {name} ({parts})")
         if len(self.fan_out) != self.layers:
             raise ValueError(f"fan_out needs one number a layer: {self.layers}, not {len(self.fan_out)}")
+        if self.task == "links":  # whose optimiser and workers have keys of this section's own
+            shared = OptimizerConfig.model_fields.keys() & TrainConfig.model_fields.keys()
+            object.__setattr__(self, "optimizer", OptimizerConfig(**{name: getattr(self, name) for name in shared}))
+            spread = SpreadConfig(workers=self.workers, use_gpu=self.use_gpu, max_failures=self.max_failures)
+            object.__setattr__(self, "spread", spread)
         return self
 
     @property
     def tracking(self) -> TrackingConfig:
         """Where MLflow keeps the training."""
         return TrackingConfig(experiment=self.experiment, uri=self.tracking_uri)
-
-    @property
-    def optimizer(self) -> OptimizerConfig:
-        """The keys that every training has."""
-        shared = OptimizerConfig.model_fields.keys() & TrainConfig.model_fields.keys()
-        return OptimizerConfig(**{name: getattr(self, name) for name in shared})
-
-    @property
-    def spread(self) -> SpreadConfig:
-        """Replicas on each worker."""
-        return SpreadConfig(workers=self.workers, use_gpu=self.use_gpu, max_failures=self.max_failures)

@@ -40,6 +40,12 @@ class TypedConfig(StageConfig):
     relation_prediction: float = Field(
         0.05, ge=0, description="weight of predicting the relation of head and tail as an auxiliary loss"
     )
+    cases: int = Field(
+        50_000,
+        ge=0,
+        description="training triples of a relation that vote by the likeness of their heads' texts, weighed with the "
+        "decoder's answers on the validation triples; 0 leaves votes and texts out",
+    )
     initial_scale: float = Field(1e-2, gt=0, description="standard deviation of the first weights")
     valid_triples: int = Field(3000, ge=1, description="validation triples ranked after each epoch, both ways")
 
