@@ -10,22 +10,27 @@ candidate that nobody linked counts as a failure even where it deserves a link, 
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from data.graph.graph import GraphArtifact
-from data.partitions import partition_name, partitions, write_partition
+from data.partitions import count_rows, partition_name, partitions, read_table, write_partition
 from data.schema import PARTS
 from data.spread import Runner, here
+from discovery.by_document import write_by_document
 from discovery.candidates import Nodes, pair_codes
 from discovery.config import DiscoverConfig
+from discovery.judging import samples, write_samples
 from discovery.proposals import PROPOSALS, Proposed, proposal_table
 from discovery.select import Held, Sample, diverse, score_of, survey
 from discovery.shards import Pairs, PairScorer, Source, find_and_score, scored_pairs
+from discovery.texts import shared_words, texts_of
 from evaluation.calibration import Calibrator, brier, expected_calibration_error, fit, reliability
 
 logger = logging.getLogger("catena")
@@ -38,6 +43,7 @@ def discover(
     source: Source,
     config: DiscoverConfig,
     out: Path,
+    documents: Path | None = None,
     runner: Runner = here,
     judged_not: tuple[Nodes, Nodes] = NO_PAIRS,
 ) -> dict[str, Any]:
@@ -46,7 +52,9 @@ def discover(
     Args:
         source: documents, vectors and links with their splits; and the link model, which sees the training links only.
         config: candidates and how many proposals to keep.
-        out: receives ``links/part-*.parquet`` and ``calibrator.json``; ``work`` in it is kept until all is done.
+        out: receives ``links/part-*.parquet``, ``documents/part-*.parquet`` (the best of each), ``calibrator.json``,
+            ``judge.html`` and ``judge.csv``; ``work`` in it is kept until all is done.
+        documents: the documents table, for words in reasons and for the page; None where documents have no text.
         runner: spreads the shards.
         judged_not: pairs of node numbers that people have judged to be no links, int64 (m,) each.
 
@@ -64,7 +72,13 @@ def discover(
     calibrator.save(out / "calibrator.json")
 
     proposed = directed(diverse(seen.best, config.keep, config.most_of_one), source.scorer(), calibrator)
-    _write(out / "links", len(proposed), lambda part: proposal_table(graph, proposed.part(part)))
+    texts = _texts(graph, proposed, documents)
+    ends = [(graph.ids[u], graph.ids[v]) for u, v in zip(proposed.sources, proposed.targets, strict=True)]
+    terms = shared_words(texts, ends)
+    _write(out / "links", len(proposed), lambda part: proposal_table(graph, proposed.part(part), terms[part]))
+    _write_samples(out, texts, config)
+    if config.per_document:
+        write_by_document(source, held, files, config, calibrator, out / "documents", runner)
     shutil.rmtree(out / "work")
     logger.info("discover: %s candidates scored, the best %s kept", f"{seen.candidates:,}", f"{len(proposed):,}")
     return {
@@ -77,6 +91,32 @@ def discover(
         "kept": len(proposed),
         "calibration": calibration,
     }
+
+
+def _texts(graph: GraphArtifact, proposed: Proposed, documents: Path | None) -> dict[str, str]:
+    """Texts of the proposals' documents, by id."""
+    if documents is None:
+        return {}
+    nodes = np.unique(np.concatenate([proposed.sources, proposed.targets]))
+    return texts_of(documents, [graph.ids[node] for node in nodes])
+
+
+def _write_samples(out: Path, texts: Mapping[str, str], config: DiscoverConfig) -> None:
+    """The page and the file of samples to judge, from the whole range of the proposals that are written."""
+    chosen = samples(count_rows(out / "links"), config.samples, config.seed)
+    rows = read_table(out / "links").take(pa.array(chosen)).to_pylist()
+    write_samples(rows, texts, out)
+
+
+def nodes_of(graph: GraphArtifact, pairs: Sequence[tuple[str, str]]) -> tuple[Nodes, Nodes]:
+    """Node numbers of pairs of ids, int64 (m,) each; pairs with an unknown id are left out."""
+    ids = pa.array(graph.ids, pa.string())
+    numbers = [
+        pc.fill_null(pc.index_in(pa.array([pair[end] for pair in pairs], pa.string()), ids), -1).to_numpy()
+        for end in (0, 1)
+    ]
+    known = (numbers[0] >= 0) & (numbers[1] >= 0)
+    return numbers[0][known].astype(np.int64), numbers[1][known].astype(np.int64)
 
 
 def held_pairs(graph: GraphArtifact, judged_not: tuple[Nodes, Nodes]) -> Held:

@@ -28,6 +28,7 @@ PROPOSALS = pa.schema(
         pa.field("text_similarity", pa.float32(), nullable=False),
         pa.field("shared_neighbours", pa.int32(), nullable=False),
         pa.field("shared", pa.list_(pa.string()), nullable=False),  # labels of the most telling ones
+        pa.field("terms", pa.list_(pa.string()), nullable=False),  # rare words of both texts
         pa.field("candidate_sources", pa.list_(pa.string()), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
     ]
@@ -71,16 +72,17 @@ class Proposed:
         )
 
 
-def proposal_table(graph: GraphArtifact, proposed: Proposed) -> pa.Table:
+def proposal_table(graph: GraphArtifact, proposed: Proposed, terms: Sequence[Sequence[str]]) -> pa.Table:
     """Proposals as rows of ``PROPOSALS``, in the given order.
 
     Args:
         graph: for ids, titles, vectors and shared neighbours (of all known links).
         proposed: the links.
+        terms: of each, the telling words that both texts have.
     """
     sources, targets = proposed.sources, proposed.targets
     similarity = np.einsum("pd,pd->p", graph.vectors[sources], graph.vectors[targets])
-    known = graph.known_graph
+    known, compared = graph.known_graph, graph.vectors.shape[1] > 0
     labels = graph.labels
     rows = []
     for p, (u, v) in enumerate(zip(sources.tolist(), targets.tolist(), strict=True)):
@@ -101,8 +103,9 @@ def proposal_table(graph: GraphArtifact, proposed: Proposed) -> pa.Table:
                 "text_similarity": float(similarity[p]),
                 "shared_neighbours": len(shared),
                 "shared": named,
+                "terms": list(terms[p]),
                 "candidate_sources": ways,
-                "reason": reason(float(similarity[p]), len(shared), named, ways),
+                "reason": reason(float(similarity[p]) if compared else None, len(shared), named, ways, terms[p]),
             }
         )
     return pa.Table.from_pylist(rows, schema=PROPOSALS)
@@ -116,27 +119,34 @@ def shared_neighbours(graph: Graph, u: int, v: int) -> Nodes:
     return np.asarray(both[np.argsort(graph.degrees[both], kind="stable")], np.int64)
 
 
-def reason(similarity: float, shared: int, named: Sequence[str], ways: Sequence[str]) -> str:
+def reason(
+    similarity: float | None, shared: int, named: Sequence[str], ways: Sequence[str], terms: Sequence[str] = ()
+) -> str:
     """Why a link is proposed, in one sentence.
 
     Args:
-        similarity: cosine of the two texts.
+        similarity: cosine of the two texts; None where there are no vectors to compare.
         shared: how many neighbours both have.
         named: labels of some of them.
         ways: names of ``candidates.SOURCES`` that found the pair.
+        terms: telling words that both texts have.
     """
-    if shared:
-        quoted = [f"“{label}”" for label in named]
-        others = shared - len(quoted)
-        if others:
-            quoted.append(f"{others} other{'s' if others > 1 else ''}")
-        listed = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
-        structure = f"Both are linked with {listed}"
-    else:
-        structure = "No neighbour in common"
+    structure = f"Both are linked with {_listed(named, shared)}" if shared else "No neighbour in common"
+    both = f"; both have {_listed(terms, len(terms))}" if terms else ""
     near_text = ", among the nearest texts" if "text" in ways else ""
+    texts = "" if similarity is None else f"; text similarity {similarity:.2f}{near_text}"
     near_model = "; near each other in the link model" if "model" in ways else ""
-    return f"{structure}; text similarity {similarity:.2f}{near_text}{near_model}."
+    walks = "; met by walks over the links" if "walks" in ways and not shared else ""
+    return f"{structure}{both}{texts}{near_model}{walks}."
+
+
+def _listed(named: Sequence[str], count: int) -> str:
+    """Names in quotes, and how many others there are."""
+    quoted = [f"“{name}”" for name in named]
+    others = count - len(quoted)
+    if others:
+        quoted.append(f"{others} other{'s' if others > 1 else ''}")
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def read_best(links: Path, top: int) -> list[dict[str, Any]]:
