@@ -14,10 +14,10 @@ class TypedConfig(StageConfig):
 
     decoder: DecoderName = Field("complex", description="how a head, a relation and a tail make a score")
     entities: Literal["table", "text", "both"] = Field(
-        "both",
+        "table",
         description="what an entity is made of: learned vectors, a map of its text's vector, or one beside the other",
     )
-    width: int = Field(256, ge=2, description="learned floats of an entity; an even number")
+    width: int = Field(512, ge=2, description="learned floats of an entity; an even number")
     text_width: int = Field(256, ge=2, description="floats that the text's vector is mapped to; an even number")
     loss: Literal["softmax", "self_adversarial"] = Field(
         "softmax", description="cross entropy of the true tail, or margins with negatives weighted by their scores"

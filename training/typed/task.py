@@ -37,7 +37,8 @@ class TypedTask(Task[Questions]):
         train = graph.triples("train")
         check_triples(graph, config)
         self.config, self.vectors = config, graph.vectors
-        self._batches = QuestionBatches(train, len(graph.relation_names), graph.vectors, config, seed, rank, world)
+        texts = graph.vectors if config.entities != "table" else graph.vectors[:, :0]
+        self._batches = QuestionBatches(train, len(graph.relation_names), texts, config, seed, rank, world)
         self.steps = self._batches.steps
         self.per_step = min(config.batch_triples, len(train))
         self._valid = _sample(triple_questions(graph, "valid"), config.valid_triples, seed)
