@@ -1,4 +1,4 @@
-"""One training on one worker and on two, as replicas and as shards; a script too: ``STRATEGY SHARD WORLD RANK MEETING``.
+"""One training on one worker and on two, as replicas and as shards. A script: ``STRATEGY SHARD WORLD RANK MEETING``.
 
 The model is a linear autoencoder as large as that of the KJV: a table of learned vectors and a map of text vectors,
 two propagation steps over all links, a softmax over the batch. Each worker has one thread.
