@@ -47,7 +47,7 @@ def measure(evaluated: tuple[int, int] = EVALUATED, discovered: tuple[int, int] 
     return [
         Row(
             id="evaluation.growth",
-            what=f"seconds to judge seven baselines by ranks, hard negatives and pairs, {evaluated[1]:,} documents over "
+            what=f"seconds to judge baselines by ranks, hard negatives and pairs, {evaluated[1]:,} documents over "
             f"{evaluated[0]:,}, at most 3,000 test links",
             value=round(seconds[evaluated[1]] / seconds[evaluated[0]], 2),
             unit="times",
