@@ -44,13 +44,14 @@ class Tracker:
         parent: str = "",
     ) -> None:
         self.store = store_of(config, default_store)
-        self.run_id = (out / RUN).read_text() if out is not None and (out / RUN).exists() else ""
+        self._note = out / RUN if out is not None else None
+        self.run_id = self._note.read_text() if self._note is not None and self._note.exists() else ""
         self._client: MlflowClient | None = None
         labels = {**(tags or {}), **({"mlflow.parentRunId": parent} if parent else {})}
         if not self.run_id:
             self._try(lambda client: self._start(client, config.experiment, name, params, labels))
-            if out is not None and self.run_id:
-                (out / RUN).write_text(self.run_id)
+            if self._note is not None and self.run_id:
+                self._note.write_text(self.run_id)
 
     def row(self, row: Mapping[str, float]) -> None:
         """Log what an epoch measured."""
@@ -75,6 +76,8 @@ class Tracker:
                 client.log_artifact(self.run_id, str(file), "model")
             client.set_terminated(self.run_id, status)
 
+        if self._note is not None:
+            self._note.unlink(missing_ok=True)
         return self.run_id if self.run_id and self._try(finish) else ""
 
     def end_children(self, status: str) -> None:
@@ -147,39 +150,6 @@ def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
 def _metric(key: str) -> str:
     """MLflow's metric names have no brackets: ``ndcg@10[48]`` becomes ``ndcg.10.48``."""
     return key.replace("@", ".").replace("[", ".").replace("]", "")
-
-
-def track(config: BaseModel, run_name: str, experiment: str, store: str, result: dict[str, Any], model: Path) -> str:
-    """Record a finished training and return the MLflow run's id.
-
-    Args:
-        config: what was asked for; every key becomes a parameter.
-        run_name: name of the run file.
-        experiment: that the run belongs to; made where it does not exist.
-        store: MLflow's tracking URI.
-        result: ``history`` by epoch and the best figures.
-        model: folder whose ``.safetensors`` files become the run's artifacts.
-    """
-    import mlflow
-
-    for chatty in ("alembic", "mlflow.store.db.utils"):  # a line for each table of a fresh store, otherwise
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    client = mlflow.MlflowClient(store)
-    known = client.get_experiment_by_name(experiment)
-    experiment_id = (
-        known.experiment_id if known else client.create_experiment(experiment, artifact_location=_beside(store))
-    )
-    run_id: str = client.create_run(experiment_id, run_name=run_name).info.run_id
-    for key, value in config.model_dump(mode="json").items():
-        client.log_param(run_id, key, value)
-    for row in result["history"]:
-        for name in ("loss", "valid_mrr", "seconds"):
-            client.log_metric(run_id, name, row[name], step=int(row["epoch"]))
-    client.log_metric(run_id, "best_valid_mrr", result["valid_mrr"])
-    for weights in sorted(model.glob("*.safetensors")):
-        client.log_artifact(run_id, str(weights))
-    client.set_terminated(run_id)
-    return run_id
 
 
 def _beside(store: str) -> str | None:

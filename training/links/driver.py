@@ -14,13 +14,12 @@ import torch
 from ray.train.torch import get_device, prepare_model
 
 from data.graph.graph import load_graph
-from data.measuring import Reporting
 from training.links.config import TrainConfig
 from training.links.features import FEATURES, STRUCTURE
 from training.links.loop import Progress, fit
 from training.links.model import load_model, save_model
 from training.links.scoring import LinkScorer
-from training.tracking import track
+from training.tracking import Tracker
 from training.workers import CHECKPOINTS, EPOCHS, run_workers, share_cores
 
 
@@ -42,7 +41,8 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         where MLflow could not be written.
     """
     settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
-    run_workers(train_worker, settings, out, config.spread, config.epochs)
+    tracker = Tracker(config.tracking, default_store, run_name, config, out)
+    run_workers(train_worker, settings, out, config.spread, config.epochs, tracker.row)
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
     model = load_model(out / "model.safetensors")
     opened = load_graph(graph)
@@ -50,10 +50,7 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         out / "node_vectors.npy", LinkScorer(model, opened.training_graph, opened.vectors, opened.words).node_vectors
     )
     result["parameters"] = sum(weights.numel() for weights in model.parameters())
-    store = config.tracking_uri or f"sqlite:///{default_store}"
-    result["mlflow_run"] = ""
-    with Reporting("the training in MLflow").guard():  # a training is not lost because its record cannot be kept
-        result["mlflow_run"] = track(config, run_name, config.experiment, store, result, out)
+    result["mlflow_run"] = tracker.end({"best_valid_mrr": result["valid_mrr"]}, sorted(out.glob("*.safetensors")))
     shutil.rmtree(out / CHECKPOINTS)
     return result
 
