@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError, nearest
 from data.graph.graph import GraphArtifact
+from data.matrices import contains
 from data.partitions import partition_name, write_partition
 from data.progress import tracked
 from data.spread import Pool, Runner
-from discovery.candidates import SOURCES, contains, pair_codes
+from discovery.candidates import SOURCES, pair_codes
 from discovery.config import DiscoverConfig
 from discovery.proposals import Proposed, proposal_table
 from discovery.select import Held, score_of
