@@ -13,11 +13,11 @@ from data.words import words
 
 NAMED = 3
 COMMON = 0.1  # words in more than this share of the documents say little
-SHORTEST = 3  # letters; numbers and initials are no reason
+SHORTEST = 3  # letters of a word in ASCII
 
 
 def texts_of(documents: Path, ids: Collection[str]) -> dict[str, str]:
-    """Title and text of some documents, by id, read from the table in one pass.
+    """Texts of some documents, by id, titles where they have no text; read from the table in one pass.
 
     Args:
         documents: folder of the documents table.
@@ -27,8 +27,7 @@ def texts_of(documents: Path, ids: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for batch in read_batches(documents, columns=["id", "title", "text"]):
         for row in batch.filter(pc.is_in(batch["id"], wanted)).to_pylist():
-            repeated = row["text"].startswith(row["title"])
-            found[row["id"]] = row["text"] if repeated else f"{row['title']}\n{row['text']}"
+            found[row["id"]] = row["text"] or row["title"]
     return found
 
 
@@ -41,9 +40,7 @@ def shared_words(texts: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> 
         texts: by id; a pair with a missing text has no words.
         pairs: ids.
     """
-    found = {
-        id_: {word for word in words(text) if len(word) >= SHORTEST} - ENGLISH_STOP_WORDS for id_, text in texts.items()
-    }
+    found = {id_: {word for word in words(text) if _telling(word)} for id_, text in texts.items()}
     frequency = Counter(word for one in found.values() for word in one)
     most = max(2.0, COMMON * len(found))
     nothing: set[str] = set()
@@ -53,3 +50,9 @@ def shared_words(texts: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> 
         telling = sorted((frequency[word], -len(word), word) for word in both if frequency[word] <= most)
         shared.append([word for _, _, word in telling[:NAMED]])
     return shared
+
+
+def _telling(word: str) -> bool:
+    """Not a number, a name's initial or a stop-word; words of scripts without spaces come as pairs of characters."""
+    long_enough = len(word) >= (SHORTEST if word.isascii() else SHORTEST - 1)
+    return long_enough and not any(map(str.isdigit, word)) and word not in ENGLISH_STOP_WORDS
