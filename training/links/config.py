@@ -18,9 +18,14 @@ class NodesConfig(StageConfig):
     steps: int = Field(2, ge=1, le=6, description="links that a state passes along")
     text: bool = Field(True, description="the documents' vectors are an input")
     words: int = Field(256, ge=0, description="dimensions of the documents' words (LSA) as an input; 0 leaves them out")
+    word_table: bool = Field(True, description="a learned vector for each word is an input, by its TF-IDF weight")
     table: bool = Field(True, description="a learned vector for each document is an input")
-    table_decay: float = Field(30.0, ge=0, description="weight decay of the learned vectors: below 10 links are learnt by heart")
-    drop_rows: float = Field(0.0, ge=0, lt=1, description="share of learned vectors dropped whole in a step, so that texts learn to stand in")
+    table_decay: float = Field(
+        100.0, ge=0, description="weight decay of learned vectors: with little of it links are learnt by heart"
+    )
+    drop_rows: float = Field(
+        0.0, ge=0, lt=1, description="share of documents' vectors dropped whole, so that texts learn to stand in"
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the inputs")
     heads: int = Field(4, ge=1, description="attention heads of gatv2")
     temperature: float = Field(20.0, gt=0, description="first factor of the cosines; it is learned")
@@ -29,8 +34,8 @@ class NodesConfig(StageConfig):
     def _fits_together(self) -> "NodesConfig":
         if self.encoder == "gatv2" and self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
-        if not (self.text or self.words or self.table):
-            raise ValueError("a document's state needs an input: text, words or table")
+        if not (self.text or self.words or self.word_table or self.table):
+            raise ValueError("a document's state needs an input: text, words, word_table or table")
         return self
 
 
@@ -53,13 +58,13 @@ class NegativesConfig(StageConfig):
 class ScorerConfig(StageConfig):
     """The scorer of pairs, fitted on links that the states have not seen."""
 
-    units: int = Field(32, ge=0, description="units of each hidden layer; 0 makes it linear")
-    members: int = Field(6, ge=1, description="networks whose scores are averaged")
+    units: int = Field(16, ge=0, description="units of each hidden layer; 0 makes it linear")
+    members: int = Field(4, ge=1, description="networks whose scores are averaged")
     links: int = Field(2000, ge=50, description="held-out links wanted; parts of the training links are held out in turn where validation has fewer")
     folds: int = Field(10, ge=0, description="most parts of the training links that are held out in turn; 0: validation links alone")
     shortlist: int = Field(100, ge=1, description="documents that each way of looking puts on a source's shortlist")
     random: int = Field(200, ge=0, description="random documents in each list that the scorer is fitted on")
-    epochs: int = Field(30, ge=1, description="passes over the lists")
+    epochs: int = Field(16, ge=1, description="passes over the lists")
     learning_rate: float = Field(1e-2, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
 

@@ -24,7 +24,7 @@ from data.errors import InputError
 from data.files import whole_or_absent
 from data.graph.graph import Graph
 from training.links.config import NodesConfig
-from training.links.propagation import Links, propagate, root_degrees
+from training.links.propagation import Links, Words, propagate, root_degrees, sum_words
 
 _MIX = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15)  # first weights of a state after 0, 1, ... steps
 _TABLE_NORM = 0.05
@@ -62,18 +62,20 @@ class LinkModel(nn.Module):
         if self.enter is not None:
             nn.init.normal_(self.enter.weight, std=width**-0.5)
         self.table_NW = nn.Parameter(_orthonormal(shape.nodes, width)) if config.table else None
+        learned = config.word_table and shape.terms
+        self.words_TW = nn.Parameter(torch.randn(shape.terms, width) * _TABLE_NORM / width**0.5) if learned else None
         self.convolutions = nn.ModuleList(_convolution(config, len(shape.relations)) for _ in range(config.steps))
         linear = config.encoder == "linear"
         self.mix = nn.Parameter(torch.tensor(_MIX[: config.steps + 1])) if linear else None
         self.leave = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.leave.weight)
-        self.register_buffer("words_map_TV", torch.zeros(shape.terms, shape.words))
+        self.register_buffer("words_map_TV", torch.zeros(shape.terms if shape.words else 0, shape.words))
 
-    def forward(self, inputs_NI: Tensor, links: "LinkTensors", kept_E: Tensor, degrees_N: Tensor) -> Tensor:
+    def forward(self, inputs: "Inputs", links: "LinkTensors", kept_E: Tensor, degrees_N: Tensor) -> Tensor:
         """States of all documents.
 
         Args:
-            inputs_NI: float32 text vectors and words, side by side.
+            inputs: of all documents.
             links: the graph.
             kept_E: float32, 1 for each entry of the adjacency that may be passed along, 0 for the batch's own links.
             degrees_N: float32, links that are left of each document.
@@ -81,7 +83,7 @@ class LinkModel(nn.Module):
         Returns:
             float32 (N, W), unit length.
         """
-        state_NW = self.start(inputs_NI)
+        state_NW = self.start(inputs)
         config = self.shape.config
         if config.encoder == "linear":
             assert self.mix is not None
@@ -100,7 +102,7 @@ class LinkModel(nn.Module):
                 state_NW = state_NW + passed
         return functional.normalize(self.leave(state_NW), dim=1)
 
-    def start(self, inputs_NI: Tensor) -> Tensor:
+    def start(self, inputs: "Inputs") -> Tensor:
         """States before anything is passed along: the inputs' map and the learned vectors; those of documents beyond
         the table, which were not trained on, are zero."""
         config, state = self.shape.config, None
@@ -108,13 +110,30 @@ class LinkModel(nn.Module):
             state = self.table_NW
             if self.training and config.drop_rows:
                 state = state * (torch.rand(len(state), 1, device=state.device) >= config.drop_rows)
-            if len(inputs_NI) > len(state):
-                state = functional.pad(state, (0, 0, 0, len(inputs_NI) - len(state)))
+            if len(inputs.dense_NI) > len(state):
+                state = functional.pad(state, (0, 0, 0, len(inputs.dense_NI) - len(state)))
         if self.enter is not None:
-            mapped = self.enter(inputs_NI)
+            mapped = self.enter(inputs.dense_NI)
             state = mapped if state is None else state + mapped
+        if self.words_TW is not None and inputs.words is not None:
+            summed = sum_words(self.words_TW, inputs.words)
+            state = summed if state is None else state + summed
         assert state is not None
         return functional.dropout(state.float(), config.dropout, self.training)
+
+
+class Inputs:
+    """What is known of documents, on one device.
+
+    Args:
+        dense_NI: float32 (N, I), text vectors and words by latent semantic analysis, side by side.
+        words: float32 (N, terms), TF-IDF rows, or None.
+        device: where the tensors go.
+    """
+
+    def __init__(self, dense_NI: Tensor, words: sp.csr_matrix | None, device: torch.device | str = "cpu") -> None:
+        self.dense_NI = dense_NI.to(device)
+        self.words = Words(words, device) if words is not None else None
 
 
 class LinkTensors:
@@ -136,20 +155,23 @@ class LinkTensors:
 
 
 @torch.no_grad()
-def all_states(model: LinkModel, inputs_NI: Tensor, links: LinkTensors) -> Tensor:
+def all_states(model: LinkModel, inputs: Inputs, links: LinkTensors) -> Tensor:
     """States of all documents with every link of the graph; float32 (N, W), on the model's device."""
     kept_E = torch.ones(len(links.indices_E), device=links.indices_E.device)
-    states: Tensor = model.eval()(inputs_NI, links, kept_E, links.degrees_N)
+    states: Tensor = model.eval()(inputs, links, kept_E, links.degrees_N)
     return states
 
 
-def inputs_of(model: LinkModel, vectors: np.ndarray, words: sp.csr_matrix | None) -> Tensor:
-    """Text vectors and words of documents as the model's inputs: float32 (N, I)."""
+def inputs_of(
+    model: LinkModel, vectors: np.ndarray, words: sp.csr_matrix | None, device: torch.device | str = "cpu"
+) -> Inputs:
+    """What the model reads of documents, from their text vectors and words."""
     parts = [torch.from_numpy(np.array(vectors, np.float32))] if model.shape.config.text else []
     if model.shape.words:
         assert words is not None
         parts.append(torch.from_numpy(np.asarray(words @ model.words_map_TV.cpu().numpy(), np.float32)))
-    return torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
+    dense = torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
+    return Inputs(dense, words if model.words_TW is not None else None, device)
 
 
 def words_map(words: sp.csr_matrix | None, dimensions: int, seed: int) -> np.ndarray:

@@ -6,6 +6,7 @@ Shapes: N documents, E entries of the adjacency (each link twice), W width of a 
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -32,10 +33,6 @@ class Links:
         ahead, back = sources * self.num_nodes + targets, targets * self.num_nodes + sources
         return np.searchsorted(self._codes, np.concatenate([ahead, back]))
 
-    def __contains__(self, pairs: tuple[np.ndarray, np.ndarray]) -> bool:
-        codes = pairs[0] * self.num_nodes + pairs[1]
-        return bool(np.isin(codes, self._codes).all())
-
 
 def root_degrees(degrees_N: Tensor) -> Tensor:
     """Inverse square roots of degrees, 0 where there is no link: float32 (N,) in, (N, 1) out."""
@@ -54,6 +51,48 @@ def propagate(state_NW: Tensor, kept_E: Tensor, root_N1: Tensor, indices_E: Tens
     """
     stepped: Tensor = _Propagate.apply(state_NW, kept_E, root_N1, indices_E, starts_N)  # type: ignore[no-untyped-call]
     return stepped
+
+
+class Words:
+    """Words of documents as tensors: which, and how much of each.
+
+    Args:
+        words: float32 (N, terms), TF-IDF rows.
+        device: where the tensors go.
+    """
+
+    def __init__(self, words: sp.csr_matrix, device: torch.device | str = "cpu") -> None:
+        self.documents = _bag(words, device)
+        self.terms = _bag(words.T.tocsr(), device)
+
+
+def _bag(matrix: sp.csr_matrix, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
+    columns, starts = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indices, matrix.indptr[:-1]))
+    return columns.to(device), starts.to(device), torch.from_numpy(matrix.data.astype(np.float32)).to(device)
+
+
+def sum_words(vectors_TW: Tensor, words: Words) -> Tensor:
+    """Weighted sums of the words' vectors: float32 (terms, W) in, (N, W) out."""
+    summed: Tensor = _SumWords.apply(vectors_TW, words)  # type: ignore[no-untyped-call]
+    return summed
+
+
+class _SumWords(torch.autograd.Function):
+    """As ``_Propagate``: PyTorch's own gradient of ``embedding_bag`` scatters one word after another."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, words: Words) -> Tensor:
+        ctx.words = words
+        return _sum(vectors, words.documents)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _sum(gradients[0], ctx.words.terms), None
+
+
+def _sum(vectors: Tensor, bag: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    columns, starts, weights = bag
+    return functional.embedding_bag(columns, vectors.contiguous(), starts, mode="sum", per_sample_weights=weights)
 
 
 class _Propagate(torch.autograd.Function):

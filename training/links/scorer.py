@@ -19,7 +19,8 @@ from data.files import whole_or_absent
 from training.links.config import ScorerConfig
 from training.links.features import FEATURES
 
-LISTS_A_STEP = 64
+LISTS_A_STEP = 256  # at most; fewer where there are few, so that an epoch has enough steps
+PLACES_A_STEP = 160
 PAIRS_AT_ONCE = 2**18
 
 
@@ -132,15 +133,20 @@ def fit_scorer(lists: Lists, features: Sequence[str], config: ScorerConfig, seed
 
 def _descend(network: nn.Module, base: Tensor | None, seen: Tensor, absent: Tensor, config: ScorerConfig) -> None:
     """AdamW on a network that adds to ``base``, its rate falling to zero in a line."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    steps = config.epochs * -(-len(seen) // LISTS_A_STEP)
+    rates = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True, **rates)
+    together = max(16, min(LISTS_A_STEP, len(seen) // 16))
+    steps = config.epochs * -(-len(seen) // together)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     for _ in range(config.epochs):
-        for chosen in torch.randperm(len(seen)).split(LISTS_A_STEP):
-            logits = network(seen[chosen]).squeeze(-1)
+        for chosen in torch.randperm(len(seen)).split(together):
+            # The true target and a sample of places: a step costs as much as the sample.
+            places = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(seen.shape[1] - 1)[:PLACES_A_STEP]])
+            at = (chosen[:, None], places)
+            logits = network(seen[at]).squeeze(-1)
             if base is not None:
-                logits = logits + base[chosen]
-            logits = logits.masked_fill(absent[chosen], -torch.inf)
+                logits = logits + base[at]
+            logits = logits.masked_fill(absent[at], -torch.inf)
             loss = nn.functional.cross_entropy(logits, torch.zeros(len(chosen), dtype=torch.long))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from evaluation.links import both_directions, link_metrics, link_ranks, unordere
 from training.links.config import TrainConfig
 from training.links.contrast import negatives_loss
 from training.links.negatives import Negatives
-from training.links.nodes import LinkModel, LinkTensors, Shape, all_states, inputs_of, words_map
+from training.links.nodes import Inputs, LinkModel, LinkTensors, Shape, all_states, inputs_of, words_map
 from training.links.propagation import Links
 from training.task import Figures, Task
 
@@ -65,8 +65,9 @@ class LinkTask(Task[Batch]):
         self.graph = graph.training_graph if hidden is None else Graph.from_pairs(self.sources, self.targets, len(graph.ids))
         self.places = Links(self.graph)
         self.negatives = Negatives(self.graph, config.negatives, self.sources, self.targets, self.relation)
-        self.model, self.inputs = model_for(graph, config)
-        self._tensors: dict[torch.device, tuple[LinkTensors, Tensor]] = {}
+        self.model = model_for(graph, config)
+        self.documents = graph
+        self._tensors: dict[torch.device, tuple[LinkTensors, Inputs]] = {}
         whole = len(self.sources)
         # A batch's links are taken out of the graph: a larger share than a quarter would leave another graph.
         self.per_step = max(1, min(config.batch_links, whole // (4 * world) or 1))
@@ -127,8 +128,9 @@ class LinkTask(Task[Batch]):
 
     def groups(self) -> list[dict[str, Any]]:
         """The learned vectors decay faster than all else."""
-        table = [weights for name, weights in self.model.named_parameters() if name == "table_NW"]
-        others = [weights for name, weights in self.model.named_parameters() if name != "table_NW"]
+        names = ("table_NW", "words_TW")
+        table = [weights for name, weights in self.model.named_parameters() if name in names]
+        others = [weights for name, weights in self.model.named_parameters() if name not in names]
         groups: list[dict[str, Any]] = [{"params": others}]
         return groups + ([{"params": table, "weight_decay": self.config.model.table_decay}] if table else [])
 
@@ -142,14 +144,20 @@ class LinkTask(Task[Batch]):
         self._epoch = int(state["epoch"])
         self.negatives.mined = state["mined"].numpy() if "mined" in state else None
 
-    def _here(self) -> tuple[Tensor, LinkTensors]:
+    def states(self) -> np.ndarray:
+        """States of all documents over every link of the task's graph: float32 (N, W)."""
+        found: np.ndarray = all_states(self.model, *self._here()).cpu().numpy()
+        return found
+
+    def _here(self) -> tuple[Inputs, LinkTensors]:
         links, inputs = self._on(next(self.model.parameters()).device)
         return inputs, links
 
-    def _on(self, device: torch.device) -> tuple[LinkTensors, Tensor]:
+    def _on(self, device: torch.device) -> tuple[LinkTensors, Inputs]:
         if device not in self._tensors:
             kinds = _relation_of_entries(self)
-            self._tensors[device] = (LinkTensors(self.graph, device, kinds), self.inputs.to(device))
+            inputs = inputs_of(self.model, self.documents.vectors, self.documents.words, device)
+            self._tensors[device] = (LinkTensors(self.graph, device, kinds), inputs)
         return self._tensors[device]
 
 
@@ -165,15 +173,16 @@ def training_pairs(graph: GraphArtifact, hidden: np.ndarray | None = None) -> tu
     return sources[kept], targets[kept], relation[kept]
 
 
-def model_for(graph: GraphArtifact, config: TrainConfig) -> tuple[LinkModel, Tensor]:
-    """An untrained model for a graph, and its inputs; both follow from the seed."""
+def model_for(graph: GraphArtifact, config: TrainConfig) -> LinkModel:
+    """An untrained model for a graph; its weights follow from the seed."""
     map_TV = words_map(graph.words, config.model.words, config.optimizer.seed)
     nodes = config.model
     shape = Shape(
-        nodes=len(graph.ids), text=graph.vectors.shape[1], words=map_TV.shape[1], terms=map_TV.shape[0],
+        nodes=len(graph.ids), text=graph.vectors.shape[1], words=map_TV.shape[1],
+        terms=graph.words.shape[1] if graph.words is not None and graph.words.nnz else 0,
         relations=tuple(graph.relation_names), config=nodes,
     )  # fmt: skip
-    if not (nodes.table or map_TV.shape[1] or (nodes.text and shape.text)):
+    if not (nodes.table or shape.terms or (nodes.text and shape.text)):
         raise InputError(
             "the documents have neither vectors nor words, and train.model.table is off: nothing to make states of",
             "Set train.model.table to true.",
@@ -182,7 +191,7 @@ def model_for(graph: GraphArtifact, config: TrainConfig) -> tuple[LinkModel, Ten
         torch.manual_seed(config.optimizer.seed)
         model = LinkModel(shape)
     model.words_map_TV.copy_(torch.from_numpy(map_TV))
-    return model, inputs_of(model, graph.vectors, graph.words)
+    return model
 
 
 def near_misses(states: Tensor, graph: Graph, count: int = 50, block: int = 1024) -> np.ndarray:
