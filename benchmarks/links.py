@@ -26,7 +26,7 @@ def measure() -> list[Row]:
 
 def _rows(name: str) -> list[Row]:
     logger.info("bench links: the whole run %s, from nothing", name)
-    summary, minutes = _whole_run(name)
+    summary, minutes = whole_run(name)
     mrr = {method: figures["mrr"] for method, figures in summary["links"].items()}
     model, ablated = mrr.pop("model"), mrr.pop("model_without_views", None)
     best = max(mrr, key=lambda method: mrr[method])
@@ -58,7 +58,7 @@ def _rows(name: str) -> list[Row]:
     return rows
 
 
-def _whole_run(name: str) -> tuple[dict[str, Any], float]:
+def whole_run(name: str) -> tuple[dict[str, Any], float]:
     """The run's summary and its minutes by the clock, process start included."""
     with tempfile.TemporaryDirectory() as workspace:
         command = [sys.executable, "-m", "ray_apps.run", str(RUNS / f"{name}.yaml"), "--workspace", workspace, "--json"]

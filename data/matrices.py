@@ -46,23 +46,51 @@ def orthonormal_columns(rows: int, columns: int, seed: int) -> npt.NDArray[np.fl
 def best_of_rows(
     matrix: sp.csr_array, count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The largest entries of each row that are above 0, largest first; of equal ones, the lower column first.
+    """The largest entries of each row that are above 0, largest first; of equal ones, the one that is stored first.
+
+    Row, value and place of an entry are packed into one 64-bit key: sorting keys is several times as fast as sorting
+    places by three columns.
 
     Args:
-        matrix: CSR (S, N).
+        matrix: float32 CSR (S, N).
         count: most entries of a row.
 
     Returns:
-        Row, column and 0-based place in its row of each entry, int64 (E,) each.
+        Row, column and 0-based place among its row's best of each entry, int64 (E,) each.
     """
-    kept = matrix.data > 0
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[kept]
-    columns, values = matrix.indices[kept], matrix.data[kept]
-    order = np.lexsort((columns, -values, rows))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=matrix.shape[0]))])
-    places = np.arange(len(order)) - starts[rows]  # rows are ascending, before and after
-    best = places < count
-    return rows[best], columns[order[best]].astype(np.int64), places[best]
+    found = [_best_of_block(matrix, start, count) for start in range(0, matrix.shape[0], _ROWS_OF_KEYS)]
+    if not found:
+        return (np.empty(0, np.int64),) * 3
+    rows, entries, places = (np.concatenate(part) for part in zip(*found, strict=True))
+    return rows, matrix.indices[entries].astype(np.int64), places
+
+
+_ROW_BITS, _PLACE_BITS = 13, 18  # beside the 32 bits of a positive float32, whose order is that of its bits
+_ROWS_OF_KEYS = 2**_ROW_BITS
+
+
+def _best_of_block(
+    matrix: sp.csr_array, start: int, count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows, places in the matrix's storage, and places among the best, of ``_ROWS_OF_KEYS`` rows."""
+    begins = matrix.indptr[start : start + _ROWS_OF_KEYS + 1].astype(np.int64)
+    lengths = np.diff(begins)
+    values = matrix.data[begins[0] : begins[-1]].astype(np.float32, copy=False)
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(values)) - (begins[:-1] - begins[0])[row]
+    kept = values > 0
+    row, place, values = row[kept], place[kept], values[kept]
+    if len(place) and int(place.max()) >= 2**_PLACE_BITS:
+        order = np.lexsort((place, -values, row))
+        row, place = row[order], place[order]
+    else:
+        falling = 0xFFFFFFFF - values.view(np.uint32).astype(np.int64)
+        keys = np.sort((row << (32 + _PLACE_BITS)) | (falling << _PLACE_BITS) | place)
+        row, place = keys >> (32 + _PLACE_BITS), keys & (2**_PLACE_BITS - 1)
+    ends = np.cumsum(np.bincount(row, minlength=len(lengths)))
+    rank = np.arange(len(row)) - np.concatenate([[0], ends])[row]
+    best = rank < count
+    return row[best] + start, begins[:-1][row[best]] + place[best], rank[best]
 
 
 def principal_directions(

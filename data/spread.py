@@ -7,7 +7,6 @@ process, for tests and for small work.
 import gc
 import logging
 import pickle
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -208,9 +207,3 @@ def _placed() -> bool:
 
 here = Here()
 on_ray = OnRay()
-
-
-def connected_or_here() -> Runner:
-    """``on_ray`` where this process is connected to a cluster already, else ``here``: for work of some seconds."""
-    ray = sys.modules.get("ray")
-    return on_ray if ray is not None and ray.is_initialized() else here

@@ -1,6 +1,7 @@
 """The table of proposed links, and the sentence that gives the reason for each."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ PROPOSALS = pa.schema(
         pa.field("text_similarity", pa.float32(), nullable=False),
         pa.field("shared_neighbours", pa.int32(), nullable=False),
         pa.field("shared", pa.list_(pa.string()), nullable=False),  # labels of the most telling ones
+        pa.field("terms", pa.list_(pa.string()), nullable=False),  # rare words of both texts
         pa.field("candidate_sources", pa.list_(pa.string()), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
     ]
@@ -35,19 +37,11 @@ PROPOSALS = pa.schema(
 SHARED_NAMED = 3
 
 
-def proposal_table(
-    graph: GraphArtifact,
-    sources: Nodes,
-    targets: Nodes,
-    probability: npt.NDArray[np.float64],
-    score: npt.NDArray[np.float32],
-    relation: Sequence[str],
-    found_by: npt.NDArray[np.uint8],
-) -> pa.Table:
-    """Proposals as rows of ``PROPOSALS``, in the given order.
+@dataclass(frozen=True)
+class Proposed:
+    """Links that are proposed, best first.
 
-    Args:
-        graph: for ids, titles, vectors and shared neighbours (of all known links).
+    Attributes:
         sources: int64 (P,) node numbers.
         targets: int64 (P,) node numbers.
         probability: float64 (P,).
@@ -55,14 +49,46 @@ def proposal_table(
         relation: (P,) names.
         found_by: uint8 (P,) bits of ``candidates.SOURCES``.
     """
+
+    sources: Nodes
+    targets: Nodes
+    probability: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float32]
+    relation: Sequence[str]
+    found_by: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def part(self, rows: slice) -> "Proposed":
+        """Some of them."""
+        return Proposed(
+            self.sources[rows],
+            self.targets[rows],
+            self.probability[rows],
+            self.score[rows],
+            self.relation[rows],
+            self.found_by[rows],
+        )
+
+
+def proposal_table(graph: GraphArtifact, proposed: Proposed, terms: Sequence[Sequence[str]]) -> pa.Table:
+    """Proposals as rows of ``PROPOSALS``, in the given order.
+
+    Args:
+        graph: for ids, titles, vectors and shared neighbours (of all known links).
+        proposed: the links.
+        terms: of each, the telling words that both texts have.
+    """
+    sources, targets = proposed.sources, proposed.targets
     similarity = np.einsum("pd,pd->p", graph.vectors[sources], graph.vectors[targets])
-    known = graph.known_graph
+    known, compared = graph.known_graph, graph.vectors.shape[1] > 0
     labels = graph.labels
     rows = []
     for p, (u, v) in enumerate(zip(sources.tolist(), targets.tolist(), strict=True)):
         shared = shared_neighbours(known, u, v)
         named = [labels.of(int(w)) for w in shared[:SHARED_NAMED]]
-        ways = [name for name, bit in SOURCES.items() if found_by[p] & bit]
+        ways = [name for name, bit in SOURCES.items() if proposed.found_by[p] & bit]
         rows.append(
             {
                 "source": graph.ids[u],
@@ -71,14 +97,15 @@ def proposal_table(
                 "target_title": graph.titles[v],
                 "source_label": labels.of(u),
                 "target_label": labels.of(v),
-                "probability": float(probability[p]),
-                "score": float(score[p]),
-                "relation": relation[p],
+                "probability": float(proposed.probability[p]),
+                "score": float(proposed.score[p]),
+                "relation": proposed.relation[p],
                 "text_similarity": float(similarity[p]),
                 "shared_neighbours": len(shared),
                 "shared": named,
+                "terms": list(terms[p]),
                 "candidate_sources": ways,
-                "reason": reason(float(similarity[p]), len(shared), named, ways),
+                "reason": reason(float(similarity[p]) if compared else None, len(shared), named, ways, terms[p]),
             }
         )
     return pa.Table.from_pylist(rows, schema=PROPOSALS)
@@ -92,27 +119,34 @@ def shared_neighbours(graph: Graph, u: int, v: int) -> Nodes:
     return np.asarray(both[np.argsort(graph.degrees[both], kind="stable")], np.int64)
 
 
-def reason(similarity: float, shared: int, named: Sequence[str], ways: Sequence[str]) -> str:
+def reason(
+    similarity: float | None, shared: int, named: Sequence[str], ways: Sequence[str], terms: Sequence[str] = ()
+) -> str:
     """Why a link is proposed, in one sentence.
 
     Args:
-        similarity: cosine of the two texts.
+        similarity: cosine of the two texts; None where there are no vectors to compare.
         shared: how many neighbours both have.
         named: labels of some of them.
         ways: names of ``candidates.SOURCES`` that found the pair.
+        terms: telling words that both texts have.
     """
-    if shared:
-        quoted = [f"“{label}”" for label in named]
-        others = shared - len(quoted)
-        if others:
-            quoted.append(f"{others} other{'s' if others > 1 else ''}")
-        listed = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
-        structure = f"Both are linked with {listed}"
-    else:
-        structure = "No neighbour in common"
+    structure = f"Both are linked with {_listed(named, shared)}" if shared else "No neighbour in common"
+    both = f"; both have {_listed(terms, len(terms))}" if terms else ""
     near_text = ", among the nearest texts" if "text" in ways else ""
+    texts = "" if similarity is None else f"; text similarity {similarity:.2f}{near_text}"
     near_model = "; near each other in the link model" if "model" in ways else ""
-    return f"{structure}; text similarity {similarity:.2f}{near_text}{near_model}."
+    walks = "; met by walks over the links" if "walks" in ways and not shared else ""
+    return f"{structure}{both}{texts}{near_model}{walks}."
+
+
+def _listed(named: Sequence[str], count: int) -> str:
+    """Names in quotes, and how many others there are."""
+    quoted = [f"“{name}”" for name in named]
+    others = count - len(quoted)
+    if others:
+        quoted.append(f"{others} other{'s' if others > 1 else ''}")
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def read_best(links: Path, top: int) -> list[dict[str, Any]]:

@@ -135,33 +135,60 @@ def _platt(x: Values, y: Values, w: Values) -> Calibrator:
     return Calibrator("platt", np.empty(0), np.empty(0), float(slope), float(intercept - slope * x.mean()))
 
 
-def brier(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """Mean squared error of probabilities (Brier, Monthly Weather Review, 1950); 0 is best."""
-    return float(((np.asarray(probabilities, np.float64) - np.asarray(labels, np.float64)) ** 2).mean())
+def brier(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], weights: npt.NDArray[Any] | None = None) -> float:
+    """Mean squared error of probabilities (Brier, Monthly Weather Review, 1950); 0 is best.
+
+    Args:
+        probabilities: (P,).
+        labels: (P,) outcomes, true or false.
+        weights: (P,) how many real cases each one represents; 1 where unset.
+    """
+    errors = (np.asarray(probabilities, np.float64) - np.asarray(labels, np.float64)) ** 2
+    return float(np.average(errors, weights=weights))
 
 
-def reliability(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], bins: int = 15) -> list[dict[str, float]]:
+def reliability(
+    probabilities: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    bins: int = 15,
+    weights: npt.NDArray[Any] | None = None,
+) -> list[dict[str, float]]:
     """What was promised and what came of it, in bins of about equally many cases.
 
     Equal counts, because link probabilities crowd near 0: bins of equal width would put all of them in one. Cases of
     equal probability stay together, or the order in which they came would decide what each bin observes.
 
+    Args:
+        probabilities: (P,).
+        labels: (P,) outcomes, true or false.
+        bins: most bins.
+        weights: (P,) how many real cases each one represents; 1 where unset.
+
     Returns:
         For each bin ``promised`` (mean probability), ``observed`` (share of successes) and ``cases``, ascending.
     """
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
-    _, group, counts = np.unique(p, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - (counts + 1) / 2  # place of the middle case of each group
-    _, part, cases = np.unique((middle * bins // max(len(p), 1))[group], return_inverse=True, return_counts=True)
-    promised, observed = np.bincount(part, p) / cases, np.bincount(part, y) / cases
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, np.float64)
+    _, group = np.unique(p, return_inverse=True)
+    counts = np.bincount(group, w)
+    middle = np.cumsum(counts) - counts / 2
+    bin_of = np.minimum(middle * bins / max(float(w.sum()), 1e-12), bins - 1).astype(np.int64)
+    _, part = np.unique(bin_of[group], return_inverse=True)
+    cases = np.bincount(part, w)
+    promised, observed = np.bincount(part, w * p) / cases, np.bincount(part, w * y) / cases
     return [
-        {"promised": float(promised[n]), "observed": float(observed[n]), "cases": int(cases[n])}
+        {"promised": float(promised[n]), "observed": float(observed[n]), "cases": round(float(cases[n]))}
         for n in range(len(cases))
     ]
 
 
-def expected_calibration_error(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], bins: int = 15) -> float:
+def expected_calibration_error(
+    probabilities: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    bins: int = 15,
+    weights: npt.NDArray[Any] | None = None,
+) -> float:
     """ECE (Naeini et al., AAAI 2015) over bins of equally many cases: mean gap between promised and observed."""
-    table = reliability(probabilities, labels, bins)
+    table = reliability(probabilities, labels, bins, weights)
     cases = sum(row["cases"] for row in table)
     return float(sum(row["cases"] * abs(row["promised"] - row["observed"]) for row in table) / cases)

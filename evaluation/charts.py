@@ -151,6 +151,46 @@ def groups(
     return _svg("groups", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
 
 
+def parallel_coordinates(
+    axes: Sequence[tuple[str, Sequence[float], Sequence[tuple[float, str]]]], colour: Sequence[float], best: int
+) -> str:
+    """A line for each trial through its values, one upright axis for each; the better a trial, the stronger its line.
+
+    Args:
+        axes: name, the trials' places from 0 to 1, and the marks: place and text.
+        colour: of each trial, from 0 (worst) to 1.
+        best: the trial that is set off.
+    """
+
+    def draw(plot: "Axes") -> None:
+        places = np.arange(len(axes))
+        for trial in np.argsort(colour):
+            values = [values[trial] for _, values, _ in axes]
+            main = trial == best
+            plot.plot(
+                places,
+                values,
+                color=ACCENT if main else INK,
+                alpha=1.0 if main else 0.1 + 0.5 * float(colour[trial]),
+                linewidth=2.6 if main else 1.2,
+                zorder=3 if main else 2,
+            )
+        for place, (_, _, marks) in zip(places, axes, strict=True):
+            plot.axvline(place, color=RULE, linewidth=1.0, zorder=1)
+            for height, text in marks:
+                plot.text(place + 0.03, height, text, fontsize=8.5, color=MUTED, va="center", zorder=4)
+        plot.set_xticks(places, [name.replace(".", "\n") for name, _, _ in axes])
+        plot.tick_params(length=0, labelcolor=INK, labelsize=9)
+        plot.set_yticks([])
+        plot.set_xlim(-0.15, len(axes) - 1 + 0.45)
+        plot.set_ylim(-0.06, 1.06)
+        plot.grid(visible=False)
+        for side in ("left", "bottom"):
+            plot.spines[side].set_visible(False)
+
+    return _svg("parallel", draw, (WIDE, 3.6))
+
+
 def reliability_diagram(bins: Sequence[Mapping[str, float]], before: Sequence[Mapping[str, float]] = ()) -> str:
     """Predicted probability against observed share; on the diagonal they are equal.
 

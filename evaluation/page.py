@@ -47,6 +47,9 @@ ol.links .probability { font-weight: 600; font-variant-numeric: tabular-nums; co
 ol.links .why { color: var(--muted); font-size: .88rem; }
 ol.links .arrow, ol.links .relation { color: var(--muted); }
 ol.links .relation { font-size: .82rem; }
+.sides { display: grid; grid-template-columns: 1fr 1fr; gap: 1.4rem; }
+.sides h4 { margin: .2rem 0; font-size: .95rem; color: var(--accent); }
+.sides .text { font-size: .92rem; line-height: 1.5; margin: 0; white-space: pre-line; }
 svg.chart { width: 100%; height: auto; display: block; margin: 0 auto; }
 svg.chart text { font-family: inherit; }
 a { color: var(--accent); }
@@ -136,6 +139,15 @@ def table(
 
 def _cell(tag: str, content: str, number: bool = False) -> str:
     return f"<{tag}{' class=number' if number else ''}>{content}</{tag}>"
+
+
+def comparison(title: str, one: tuple[str, str], other: tuple[str, str], below: str) -> str:
+    """Two texts beside each other, each with its name, and a line below them."""
+    sides = "".join(
+        f'<div><h4><bdi>{escape(name)}</bdi></h4><p class="text"><bdi>{escape(text)}</bdi></p></div>'
+        for name, text in (one, other)
+    )
+    return panel(f'<div class="sides">{sides}</div>{prose(below, note=True)}', title)
 
 
 def link_list(proposals: Iterable[tuple[float, str, str, str, str]]) -> str:

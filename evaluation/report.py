@@ -18,7 +18,7 @@ from evaluation.report_links import best_methods, link_parts
 NAMES = {
     "model": "link model",
     "feature_mlp": "features only (MLP)",
-    "model_without_views": "link model without views",
+    "model_without_states": "link model without states",
     "cosine": "text similarity",
     "common_neighbours": "common neighbours",
     "adamic_adar": "Adamic–Adar",
@@ -27,11 +27,14 @@ NAMES = {
     "katz": "Katz",
     "personalised_pagerank": "personalised PageRank",
     "node2vec": "node2vec",
+    "decoder_alone": "decoder alone, without texts of like heads",
+    "relation_frequency": "frequency in the relation",
     "bm25": "BM25",
     "dense": "dense",
     "hybrid": "hybrid",
 }
 METRICS = {
+    "mrr_typed": "MRR, typed",
     "auc": "AUC",
     "ap": "AP",
     "heart_mrr": "MRR, hard",

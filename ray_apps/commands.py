@@ -16,6 +16,7 @@ from ray_apps import (
     show_config,
     stats,
     train,
+    tune,
 )
 from ray_apps.command import Command
 from ray_apps.encoder import check, export, fuse, idf, matryoshka
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Command] = {
         index.COMMAND,
         search.COMMAND,
         train.COMMAND,
+        tune.COMMAND,
         evaluate.COMMAND,
         discover.COMMAND,
         serve.COMMAND,

@@ -38,6 +38,7 @@ from retrieval.config import IndexConfig
 from serving.config import ServeConfig
 from training.encoders.config import FuseConfig, MatryoshkaConfig
 from training.links.config import TrainConfig
+from training.tune_config import TuneConfig
 
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora are, and secrets, which are never in a file.
@@ -79,6 +80,7 @@ class RunConfig(BaseSettings):
     index: IndexConfig = IndexConfig()
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
     fuse: FuseConfig = FuseConfig()
     matryoshka: MatryoshkaConfig | None = Field(
         None, description="fine-tuning of the encoder by `catena encoder matryoshka`"

@@ -2,13 +2,14 @@
 
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.artifacts import StageResult
+from data.artifacts import StageConfig, StageResult
 from discovery.config import DiscoverConfig
 from ray_apps.command import Command, Parser, positive
-from ray_apps.graph import no_links
+from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.report import report_folder, write_run_report
 from ray_apps.tables import proposals
@@ -24,13 +25,41 @@ class DiscoverResult(StageResult):
     calibration: dict[str, Any]
 
 
-def _discover(config: DiscoverConfig, inputs: Inputs, out: Path) -> DiscoverResult:
-    from data.graph.graph import load_graph
-    from discovery.discover import discover as propose
-    from training.links.scoring import LinkScorer
+class DiscoverStageConfig(StageConfig):
+    """What decides the proposals; ``texts``: whether documents have any."""
 
-    graph = inputs["graph"].path
-    made = propose(load_graph(graph), LinkScorer.load(inputs["train"].path, graph), config, out)
+    discover: DiscoverConfig
+    judgements: list[str]
+    texts: bool
+
+
+def _config(plan: Plan) -> DiscoverStageConfig:
+    source = plan.run.source
+    return DiscoverStageConfig(discover=plan.run.discover, judgements=source.judgements, texts=source.has_text)
+
+
+def _discover(config: DiscoverStageConfig, inputs: Inputs, out: Path) -> DiscoverResult:
+    from data.graph.graph import load_graph
+    from data.sources.judgements import judged_not
+    from data.spread import here, on_ray
+    from discovery.discover import discover as propose
+    from discovery.discover import nodes_of
+    from discovery.shards import Source
+    from training.links.scoring import LinkScorer
+    from training.typed.model import is_typed
+    from training.typed.scoring import WEIGHTS, TypedScorer
+
+    graph, train = inputs["graph"].path, inputs["train"].path
+    scorer = TypedScorer if is_typed(train / WEIGHTS) else LinkScorer
+    source = Source(partial(load_graph, graph), partial(scorer.load, train, graph))
+    made = propose(
+        source,
+        config.discover,
+        out,
+        inputs["documents"].path / "documents" if config.texts else None,
+        on_ray if many_documents(inputs["graph"].result) else here,
+        nodes_of(load_graph(graph), list(judged_not(config.judgements))),
+    )
     return DiscoverResult.model_validate(made)
 
 
@@ -56,10 +85,12 @@ def _words(parser: Parser) -> None:
 DISCOVER = Stage(
     name="discover",
     result=DiscoverResult,
-    config=lambda plan: plan.run.discover,
+    config=_config,
     make=_discover,
-    needs=lambda plan: {"graph": "graph", "train": "train"},
+    needs=lambda plan: {"documents": plan.documents, "graph": "graph", "train": "train"},
     absent=no_links,
+    on_ray=lambda plan: many_documents(plan.result(GRAPH)),
+    version=2,
 )
 COMMAND = Command(
     name="discover",

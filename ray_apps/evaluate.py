@@ -5,7 +5,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig
@@ -14,7 +14,7 @@ from data.errors import StageAbsent
 from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
-from ray_apps.graph import no_links
+from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.report import write_run_report
@@ -45,6 +45,7 @@ class LinkStageConfig(StageConfig):
 
     judging: LinkJudging
     ablation: bool
+    task: Literal["links", "typed"] = "links"
 
 
 class JudgedResult(StageResult):
@@ -123,8 +124,8 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
 
     Args:
         graph: opened; everything but the trained models looks at its training links alone.
-        folders: of the artifacts ``graph``, ``train`` and ``baselines``.
-        ablation: whether there is a model without views.
+        folders: of the artifacts ``graph`` and ``train``.
+        ablation: whether there is a model without states.
     """
     from data.matrices import unit_rows
     from evaluation.baselines import similarity, untrained
@@ -132,17 +133,17 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
     from training.links.scoring import LinkScorer
     from training.structure.node2vec import Node2Vec, node2vec
 
-    def trained(stage: str, name: str = "model") -> "MakeScores":
+    def trained(name: str) -> "MakeScores":
         def make() -> LinkScores:
-            scorer = LinkScorer.load(folders[stage], folders["graph"], name)
+            scorer = LinkScorer.open(folders["train"], graph, name)
             return LinkScores(scorer.score, scorer.score_pairs, logits=True)
 
         return make
 
-    ablated = {"model_without_views": trained("baselines", "no_views")} if ablation else {}
+    ablated = {"model_without_states": trained("no_states")} if ablation else {}
     return {
-        "model": trained("train"),
-        "feature_mlp": trained("baselines", "mlp"),
+        "model": trained("model"),
+        "feature_mlp": trained("mlp"),
         **untrained(graph),
         "node2vec": lambda: similarity(unit_rows(node2vec(graph.seen_graph, Node2Vec()))),
         **ablated,
@@ -150,9 +151,15 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
 
 
 def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
-    """Asks the methods side by side where Ray is connected, else one after another."""
+    """Asks the methods side by side on Ray where there are many documents, else one after another."""
+    if config.task == "typed":
+        from training.typed.judging import judge_typed
+
+        graph_folder, train_folder = inputs["graph"].path, inputs["train"].path
+        typed, about = judge_typed(graph_folder, train_folder, config.judging, out / "ranks.npz")
+        return JudgedResult(figures=typed, details=about)
     from data.graph.graph import load_graph
-    from data.spread import Pool, connected_or_here
+    from data.spread import Pool, here, on_ray
     from evaluation.link_figures import compare, judge, save_ranks
     from evaluation.link_questions import link_questions
 
@@ -166,13 +173,13 @@ def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedRe
         methods = link_methods(opened, folders, config.ablation)
         return lambda name: judge(name, methods[name](), questions, opened.known_graph, config.judging)
 
-    runner = connected_or_here()
+    runner = on_ray if many_documents(inputs["graph"].result) else here
     pool = Pool(1, min(len(names), max(1, int(runner.resources().cores))))
     judged = {one.name: one for one in runner.run(names, worker, "judge", pool)}
     ordered = [judged[name] for name in names]
     save_ranks(ordered, questions, out / "ranks.npz")
     figures, details = compare(
-        ordered, questions, len(graph.ids), graph.relation_names, config.judging, ablations=("model_without_views",)
+        ordered, questions, len(graph.ids), graph.relation_names, config.judging, ablations=("model_without_states",)
     )
     return JudgedResult(figures=figures, details=details)
 
@@ -200,6 +207,15 @@ def evaluate(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     return summary(plan)
 
 
+def _link_config(plan: Plan) -> LinkStageConfig:
+    train = plan.run.train
+    return LinkStageConfig(judging=plan.run.evaluate.links, ablation=train.ablation, task=train.task)
+
+
+def _link_needs(plan: Plan) -> Mapping[str, str]:
+    return {"graph": "graph", "train": "train"}
+
+
 EVALUATE_SEARCH = Stage(
     name="evaluate_search",
     result=JudgedResult,
@@ -213,10 +229,11 @@ EVALUATE_SEARCH = Stage(
 EVALUATE_LINKS = Stage(
     name="evaluate_links",
     result=JudgedResult,
-    config=lambda plan: LinkStageConfig(judging=plan.run.evaluate.links, ablation=plan.run.train.ablation),
+    config=_link_config,
     make=_judge_links,
-    needs=lambda plan: {"graph": "graph", "train": "train", "baselines": "baselines"},
+    needs=_link_needs,
     absent=no_links,
+    on_ray=lambda plan: many_documents(plan.result(GRAPH)),
     version=2,
 )
 COMMAND = Command(

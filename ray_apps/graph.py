@@ -1,7 +1,8 @@
 """Split the known links for training, validation and test, and turn documents and links into a graph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data import words
 from data.artifacts import StageConfig, StageResult
@@ -46,6 +47,15 @@ class GraphResult(StageResult):
     components: int
     largest_component: int
     degree_histogram: dict[str, int]
+
+
+SPREAD_FROM = 20_000  # documents; below, starting workers takes longer than they save
+
+
+def many_documents(graph: GraphResult | Mapping[str, Any] | None) -> bool:
+    """Whether work on all documents is worth being spread over a cluster; by what the graph stage measured."""
+    nodes = 0 if graph is None else graph.nodes if isinstance(graph, GraphResult) else graph["nodes"]
+    return int(nodes) >= SPREAD_FROM
 
 
 def no_links(plan: Plan) -> StageAbsent | None:

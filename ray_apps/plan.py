@@ -41,7 +41,7 @@ class Stage(Generic[Config, Result]):
         stamps: what the config names but does not hold (digests of files, code, machine): it decides the output too.
         check: finds mistakes that can be known before anything is made.
         reuse: called with an artifact that an earlier command made.
-        on_ray: whether ``make`` needs a connection to Ray.
+        on_ray: whether ``make`` needs a connection to Ray; asked, where it is a function, when the needs are made.
         version: of the code that decides the output; raise it when the same inputs come out differently.
     """
 
@@ -56,7 +56,7 @@ class Stage(Generic[Config, Result]):
     stamps: Callable[[Config], Mapping[str, Any]] = lambda config: {}
     check: Callable[[Config], None] = lambda config: None
     reuse: Callable[[Config, Artifact], None] = lambda config, artifact: None
-    on_ray: bool = False
+    on_ray: bool | Callable[["Plan"], bool] = False
     version: int = 1
 
 
@@ -140,7 +140,7 @@ class Plan:
         for need in step.inputs.values():
             self._bring(need)
             self._refuse_absent(stage)  # as soon as it is known: the next need may take an hour
-        if stage.on_ray:
+        if stage.on_ray is True or (callable(stage.on_ray) and stage.on_ray(self)):
             from ray_apps.cluster import connect
 
             connect(self.run.ray)

@@ -1,8 +1,10 @@
-"""Train the link model, and the networks that it is compared with."""
+"""Train the link model, and the scorers that it is compared with."""
 
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
+
+from pydantic import Field
 
 from data.artifacts import StageConfig, StageResult
 from ray_apps.command import stage_command
@@ -32,18 +34,19 @@ class FitResult(StageResult):
     history: History
 
 
+class ChosenScorer(StageResult):
+    """Which scorer of pairs was the best on validation links, and the MRR of each choice there."""
+
+    chosen: str
+    valid_mrr: dict[str, float]
+
+
 class TrainResult(FitResult):
-    """How the link model's training went, its size, and its run in MLflow."""
+    """How the link model's training went, its size, its scorers of pairs, and its run in MLflow."""
 
     parameters: int
     mlflow_run: str
-
-
-class BaselinesResult(StageResult):
-    """How the training of each baseline went; ``no_views`` is the ablation, where the run asks for it."""
-
-    mlp: FitResult
-    no_views: FitResult | None = None
+    scorers: dict[str, ChosenScorer] = Field(default_factory=dict)
 
 
 def _stamps(config: StageConfig) -> dict[str, Any]:
@@ -54,16 +57,16 @@ def _stamps(config: StageConfig) -> dict[str, Any]:
 
 
 def _train(config: ModelConfig, inputs: Inputs, out: Path) -> TrainResult:
+    if config.train.task == "typed":
+        from training.typed.driver import TypedTraining, train_typed
+
+        parts = {name: getattr(config.train, name) for name in TypedTraining.model_fields}
+        typed = train_typed(inputs["graph"].path, TypedTraining(**parts), config.run_name, config.store, out)
+        return TrainResult.model_validate(typed)
     from training.links.driver import train_links
 
     made = train_links(inputs["graph"].path, config.train, config.run_name, config.store, out)
     return TrainResult.model_validate(made)
-
-
-def _train_baselines(config: TrainConfig, inputs: Inputs, out: Path) -> BaselinesResult:
-    from training.links.driver import train_baselines
-
-    return BaselinesResult.model_validate(train_baselines(inputs["graph"].path, config, out))
 
 
 def _model_config(plan: Plan) -> ModelConfig:
@@ -76,16 +79,6 @@ TRAIN = Stage(
     result=TrainResult,
     config=_model_config,
     make=_train,
-    needs=lambda plan: {"graph": "graph"},
-    absent=no_links,
-    stamps=_stamps,
-    on_ray=True,
-)
-BASELINES = Stage(
-    name="baselines",
-    result=BaselinesResult,
-    config=lambda plan: plan.run.train,
-    make=_train_baselines,
     needs=lambda plan: {"graph": "graph"},
     absent=no_links,
     stamps=_stamps,

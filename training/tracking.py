@@ -77,6 +77,19 @@ class Tracker:
 
         return self.run_id if self.run_id and self._try(finish) else ""
 
+    def end_children(self, status: str) -> None:
+        """End the child runs that a killed process left running."""
+        from mlflow.entities import ViewType
+
+        def end(client: "MlflowClient") -> None:
+            experiment = client.get_run(self.run_id).info.experiment_id
+            left = f"tags.`mlflow.parentRunId` = '{self.run_id}' and attributes.status = 'RUNNING'"
+            for child in client.search_runs([experiment], left, ViewType.ACTIVE_ONLY):
+                client.set_terminated(child.info.run_id, status)
+
+        if self.run_id:
+            self._try(end)
+
     def _start(
         self, client: "MlflowClient", experiment: str, name: str, params: BaseModel, tags: Mapping[str, str]
     ) -> None:

@@ -144,22 +144,13 @@ def load_graph(path: Path) -> GraphArtifact:
     return GraphArtifact(
         ids=nodes["id"].to_pylist(),
         titles=nodes["title"].to_pylist(),
-        vectors=_mapped(path / "vectors.npy"),
+        vectors=np.load(path / "vectors.npy", mmap_mode="r"),
         pairs=np.column_stack([links["source"].to_numpy(), links["target"].to_numpy()]),
         split=links["split"].to_numpy(),
         relation=relation.indices.to_numpy(),
         relation_names=relation.dictionary.to_pylist(),
         words=sp.csr_matrix(sp.load_npz(path / "words.npz")),
     )
-
-
-def _mapped(path: Path) -> np.ndarray:
-    """An array of a file, memory-mapped; an empty one, of which nothing can be mapped, in memory."""
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, _, _ = np.lib.format.read_array_header_1_0(file)
-    array: np.ndarray = np.load(path, mmap_mode=None if 0 in shape else "r")
-    return array
 
 
 def document_vectors(vectors: Path, nodes: pa.Array, out: Path) -> np.ndarray:

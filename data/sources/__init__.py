@@ -12,6 +12,7 @@ tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know n
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
 ``graph``     graphs without text         ``arrays``   NumPy files of links and features
 ``pydocs``    the built-in corpus: documented libraries    ``function`` a user-defined function
+``judgements`` proposed links that people have judged
 ``landing``   rows of one task to Parquet, as they come             ``features`` features of nodes as vectors
 
 ``pydocs`` runs ``docstrings`` as a script in a child process and reads links with ``see_also``.
@@ -30,6 +31,7 @@ from data.sources.bible import BibleSource
 from data.sources.files import FilesSource
 from data.sources.function import FunctionSource
 from data.sources.graph import GraphSource
+from data.sources.judgements import judgement_files, judgement_tasks
 from data.sources.paths import stamp
 from data.sources.pydocs.source import PydocsSource
 from data.sources.remote import AHEAD
@@ -55,6 +57,11 @@ class SourceConfig(StageConfig):
     undirected: bool = Field(True, description="count a link and its reverse of the same relation as one")
     self_links: bool = Field(
         False, description="keep links of a document to itself, which only typed links (train.task) make use of"
+    )
+    judgements: list[str] = Field(
+        [],
+        description="CSV files of proposed links that people have judged, as discovery writes them to be filled in: a "
+        "pair with the verdict yes is a link, one with the verdict no is not proposed again",
     )
     strict: bool = Field(False, description="stop with an error at the first rejected row")
     where: str | None = Field(
@@ -88,11 +95,13 @@ def fingerprint(config: SourceConfig) -> dict[str, str]:
     """
     try:
         reader = config.reader
+        versions, files = {}, judgement_files(config.judgements)
         if isinstance(reader, PydocsSource | FunctionSource):
-            return reader.versions()
-        files = reader.files()
+            versions = reader.versions()
+        else:
+            files = [*reader.files(), *files]
         with ThreadPoolExecutor(AHEAD) as pool:  # remote storage takes its time to answer for each
-            return dict(zip(map(str, files), pool.map(stamp, files), strict=True))
+            return {**versions, **dict(zip(map(str, files), pool.map(stamp, files), strict=True))}
     except InputError as error:
         raise _with_where(error, config) from None
 
@@ -104,7 +113,7 @@ def read_tasks(config: SourceConfig) -> list[ReadTask]:
         InputError: if a file or a column is missing.
     """
     try:
-        return config.reader.tasks()
+        return [*config.reader.tasks(), *judgement_tasks(config.judgements)]
     except InputError as error:
         raise _with_where(error, config) from None
     except OSError as error:

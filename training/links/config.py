@@ -1,11 +1,12 @@
 """How the link model is built and trained: documents' states, negatives, the scorer of pairs."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
 from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
+from training.typed.config import TypedConfig
 
 
 class NodesConfig(StageConfig):
@@ -18,11 +19,13 @@ class NodesConfig(StageConfig):
     steps: int = Field(2, ge=1, le=6, description="links that a state passes along")
     text: bool = Field(True, description="the documents' vectors are an input")
     words: int = Field(256, ge=0, description="dimensions of the documents' words (LSA) as an input; 0 leaves them out")
-    word_table: bool = Field(True, description="a learned vector for each word is an input, by its TF-IDF weight")
-    table: bool = Field(True, description="a learned vector for each document is an input")
-    table_decay: float = Field(
-        100.0, ge=0, description="weight decay of learned vectors: with little of it links are learnt by heart"
+    word_table: bool | None = Field(
+        None, description="a learned vector for each word is an input; unset: where there are 5 links for each word"
     )
+    table: bool | None = Field(
+        None, description="a learned vector for each document is an input; unset: where documents bring nothing else"
+    )
+    table_decay: float = Field(1.0, ge=0, description="weight decay of the learned vectors")
     drop_rows: float = Field(
         0.0, ge=0, lt=1, description="share of documents' vectors dropped whole, so that texts learn to stand in"
     )
@@ -34,7 +37,7 @@ class NodesConfig(StageConfig):
     def _fits_together(self) -> "NodesConfig":
         if self.encoder == "gatv2" and self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
-        if not (self.text or self.words or self.word_table or self.table):
+        if not (self.text or self.words) and self.word_table is False and self.table is False:
             raise ValueError("a document's state needs an input: text, words, word_table or table")
         return self
 
@@ -60,8 +63,14 @@ class ScorerConfig(StageConfig):
 
     units: int = Field(16, ge=0, description="units of each hidden layer; 0 makes it linear")
     members: int = Field(4, ge=1, description="networks whose scores are averaged")
-    links: int = Field(2000, ge=50, description="held-out links wanted; parts of the training links are held out in turn where validation has fewer")
-    folds: int = Field(10, ge=0, description="most parts of the training links that are held out in turn; 0: validation links alone")
+    links: int = Field(
+        2000,
+        ge=50,
+        description="held-out links wanted; where validation has fewer, parts of the training links are held out too",
+    )
+    folds: int = Field(
+        10, ge=0, description="most parts of the training links that are held out in turn; 0: validation links alone"
+    )
     shortlist: int = Field(100, ge=1, description="documents that each way of looking puts on a source's shortlist")
     random: int = Field(200, ge=0, description="random documents in each list that the scorer is fitted on")
     epochs: int = Field(16, ge=1, description="passes over the lists")
@@ -72,12 +81,20 @@ class ScorerConfig(StageConfig):
 class TrainConfig(StageConfig):
     """Link model, negatives, scorer, optimiser, and how many workers share the work."""
 
-    model: NodesConfig = NodesConfig()
-    negatives: NegativesConfig = NegativesConfig()
-    scorer: ScorerConfig = ScorerConfig()
-    optimizer: OptimizerConfig = OptimizerConfig(epochs=12, weight_decay=1e-3)
-    spread: SpreadConfig = SpreadConfig()
-    tracking: TrackingConfig = TrackingConfig()
-    batch_links: int = Field(4096, ge=2, description="links in a worker's batch; at most a quarter of all are taken")
+    task: Literal["links", "typed"] = Field(
+        "links", description="links: which documents belong together; typed: triples of a knowledge graph"
+    )
+    model: NodesConfig = Field(NodesConfig(), description="what the state of a document is made of")
+    negatives: NegativesConfig = Field(NegativesConfig(), description="what a link is compared with")
+    scorer: ScorerConfig = Field(ScorerConfig(), description="the scorer of pairs")
+    typed: TypedConfig = Field(TypedConfig(), description="the model of typed links, of task: typed")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how the model is trained")
+    spread: SpreadConfig = Field(SpreadConfig(), description="over how many workers the training is spread")
+    tracking: TrackingConfig = Field(TrackingConfig(), description="where MLflow keeps the training")
+    batch_links: int = Field(
+        4096, ge=2, description="links in a worker's batch; all batches of a step hold at most a quarter of all links"
+    )
     valid_links: int = Field(500, ge=1, description="validation links ranked after each epoch, both ways")
-    ablation: bool = Field(False, description="the table also shows the model without the documents' states")
+    ablation: bool = Field(
+        False, description="the table also shows the model without the documents' states, to show what they add"
+    )

@@ -49,9 +49,16 @@ def negatives_loss(
 class _Negatives(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, source: Tensor, target: Tensor, candidate: Tensor, scale: Tensor, correction: Tensor, own: Tensor,
-        mask: Tensor, kind: Loss,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,  # noqa: ANN401
+        source: Tensor,
+        target: Tensor,
+        candidate: Tensor,
+        scale: Tensor,
+        correction: Tensor,
+        own: Tensor,
+        mask: Tensor,
+        kind: Loss,
+    ) -> Tensor:
         count, width = len(source), torch.bfloat16 if torch.is_autocast_enabled(source.device.type) else torch.float32
         low_s, low_c = source.to(width), candidate.to(width)
         d_source, d_candidate = torch.empty_like(source), torch.zeros_like(candidate)
@@ -59,7 +66,9 @@ class _Negatives(torch.autograd.Function):
         positive_cos = (source * target).sum(1)
         positive = positive_cos * scale - own
         d_positive = torch.empty_like(positive)
-        bounds = torch.searchsorted(mask[:, 0].contiguous(), torch.arange(0, count + BLOCK, BLOCK, device=mask.device)).tolist()
+        bounds = torch.searchsorted(
+            mask[:, 0].contiguous(), torch.arange(0, count + BLOCK, BLOCK, device=mask.device)
+        ).tolist()
         for number, start in enumerate(range(0, count, BLOCK)):
             rows = slice(start, min(start + BLOCK, count))
             cos = (low_s[rows] @ low_c.T).float()
@@ -75,11 +84,13 @@ class _Negatives(torch.autograd.Function):
         d_scale += (d_positive * positive_cos).sum()
         d_source += d_positive[:, None] * target
         factor = scale / count
-        ctx.save_for_backward(d_source * factor, d_positive[:, None] * source * factor, d_candidate * factor, d_scale / count)
+        ctx.save_for_backward(
+            d_source * factor, d_positive[:, None] * source * factor, d_candidate * factor, d_scale / count
+        )
         return loss / count
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         source, target, candidate, scale = (saved * gradients[0] for saved in ctx.saved_tensors)
         return source, target, candidate, scale, None, None, None, None
 

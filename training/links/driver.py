@@ -1,8 +1,10 @@
-"""The training of links on Ray: states on Ray Train, then the scorers of pairs, on links that the states have not seen."""
+"""The training of links on Ray: states on Ray Train, then scorers of pairs, on links that the states have not seen."""
 
 import json
 import logging
 import shutil
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from training.frame import fit
 from training.links.config import TrainConfig
 from training.links.nodes import load_model, save_model
 from training.links.relations import fit_relations, save_relations
-from training.links.scoring import states_of
 from training.links.scorer import Lists
+from training.links.scoring import states_of
 from training.links.stacking import SCORERS, choose, hidden_parts, join, make_lists, valid_pairs
 from training.links.task import LinkTask, training_pairs
 from training.task import Progress
@@ -36,7 +38,7 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
         config: model, scorer, optimiser, workers.
         run_name: name of the run in MLflow.
         default_store: SQLite file that MLflow writes where the config names no store.
-        out: receives ``model.safetensors``, ``node_vectors.npy``, and for each of ``SCORERS`` a ``.scorer.safetensors``;
+        out: receives ``model.safetensors``, ``node_vectors.npy`` and a ``.scorer.safetensors`` for each of ``SCORERS``;
             every worker must be able to write it.
 
     Returns:
@@ -78,6 +80,28 @@ def train_worker(settings: dict[str, Any]) -> None:
         (out / "model.json").write_text(json.dumps(_figures(progress), indent=2))
 
 
+def train_trial(graph: Path, config: TrainConfig, on_row: Callable[[Mapping[str, float]], None]) -> None:
+    """One trial of a search: a training of states that leaves nothing but what its epochs measured.
+
+    One worker trains in this process; several are started by it.
+
+    Args:
+        graph: output folder of the graph stage.
+        config: of the trial.
+        on_row: called with each epoch's figures and their ``score``, the validation MRR.
+    """
+    if config.spread.workers == 1:
+        fit(
+            LinkTask(load_graph(graph), config),
+            config.optimizer,
+            on_epoch=lambda progress, save: on_row(progress.history[-1]),
+        )
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"graph": str(graph), "config": config.model_dump(), "out": folder}
+        run_workers(train_worker, settings, Path(folder), config.spread, config.optimizer.epochs, on_row)
+
+
 def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: np.ndarray, out: Path) -> dict[str, Any]:
     """Fit each of ``SCORERS`` on links that the states have not seen, and write it.
 
@@ -93,7 +117,11 @@ def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: n
     if len(links[0]):
         lists.append(make_lists(graph, graph.training_graph, states, links, config.scorer, seed, True))
     if hidden:
-        logger.info("train: %d validation links are few: %d parts of the training links are held out in turn", len(links[0]), len(hidden))
+        logger.info(
+            "train: %d validation links are few: %d parts of the training links are held out in turn",
+            len(links[0]),
+            len(hidden),
+        )
         work = ray.remote(num_cpus=1, max_retries=config.spread.max_failures)(hidden_lists)
         lists.extend(ray.get([work.remote(path, config, part, seed + number) for number, part in enumerate(hidden, 1)]))
     chosen: dict[str, Any] = {}
@@ -103,7 +131,7 @@ def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: n
         scorer, figures, best = choose(join(lists), features, config.scorer, seed)
         scorer.save(out / f"{name}.scorer.safetensors")
         chosen[name] = {"chosen": best, "valid_mrr": {choice: round(mrr, 5) for choice, mrr in figures.items()}}
-        logger.info("train: scorer of %s: %s (MRR %.4f in lists of validation links)", name, best, figures[best])
+        logger.info("train: scorer of %s: %s (MRR %.4f in lists of held-out links)", name, best, figures[best])
     return chosen
 
 
@@ -119,7 +147,9 @@ def hidden_lists(path: Path, config: TrainConfig, hidden: np.ndarray, seed: int)
 
 def _fit_relations(graph: GraphArtifact, states: np.ndarray, config: TrainConfig, out: Path) -> None:
     triples = graph.triples("train")
-    head = fit_relations(states, triples[:, 0], triples[:, 2], triples[:, 1], len(graph.relation_names), config.optimizer.seed)
+    head = fit_relations(
+        states, triples[:, 0], triples[:, 2], triples[:, 1], len(graph.relation_names), config.optimizer.seed
+    )
     save_relations(head, out / "relations.safetensors")
 
 

@@ -31,8 +31,8 @@ class PairFeatures:
     Common neighbours; Adamic–Adar (Adamic and Adar, Social Networks 25, 2003); resource allocation (Zhou, Lü and Zhang,
     EPJ B 71, 2009); degree-normalised paths of length three (Kovács et al., Nature Communications 10, 2019); cosine of
     the text vectors; both degrees; cosine of the words; shared neighbours, each by how near its text is to either end;
-    cosine of the states; and shared neighbours, each by how near its state is to either end, which is what neural common
-    neighbours pool (Wang, Yang and Zhang, ICLR 2024) without a layer of its own. Counts enter as log(1 + x).
+    cosine of the states; and shared neighbours, each by how near its state is to either end: what neural common
+    neighbours pool (Wang, Yang and Zhang, ICLR 2024), without a layer of its own. Counts enter as log(1 + x).
 
     Args:
         graph: only links that may be seen.
@@ -143,4 +143,4 @@ class PairFeatures:
 def _inner(vectors: np.ndarray | None, s: np.ndarray, t: np.ndarray) -> np.ndarray:
     if vectors is None:
         return np.zeros(len(s), np.float32)
-    return np.einsum("pd,pd->p", vectors[s], vectors[t]).astype(np.float32)
+    return np.asarray(np.einsum("pd,pd->p", vectors[s], vectors[t]), np.float32)

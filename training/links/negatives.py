@@ -42,24 +42,29 @@ class Negatives:
         relation: int64 (L,), of the training links.
     """
 
-    def __init__(self, graph: Graph, config: NegativesConfig, sources: np.ndarray, targets: np.ndarray, relation: np.ndarray) -> None:
+    def __init__(
+        self, graph: Graph, config: NegativesConfig, sources: np.ndarray, targets: np.ndarray, relation: np.ndarray
+    ) -> None:
         self.graph, self.config = graph, config
         self._log_degree = np.log(graph.degrees + 1.0).astype(np.float32)
         self._ends, self._relation = np.concatenate([targets, sources]), np.concatenate([relation, relation])
         self.mined: np.ndarray | None = None  # int64 (N, K), near misses of each document
 
-    def draw(self, sources: np.ndarray, targets: np.ndarray, relation: np.ndarray, rng: np.random.Generator) -> Candidates:
+    def draw(
+        self, sources: np.ndarray, targets: np.ndarray, relation: np.ndarray, pool: np.ndarray, rng: np.random.Generator
+    ) -> Candidates:
         """Candidates of one batch.
 
         Args:
             sources: int64 (S,).
             targets: int64 (S,), their own targets.
             relation: int64 (S,), of the links.
+            pool: int64 (C,), targets of the batches of all workers, which kind ``in_batch`` compares with.
             rng: where every draw comes from.
         """
         kind, drawn, n = self.config.kind, self.config.drawn, self.graph.num_nodes
         if kind == "in_batch":
-            documents = targets
+            documents = pool
         elif kind == "uniform":
             documents = rng.integers(0, n, drawn)
         elif kind == "degree":

@@ -103,9 +103,12 @@ class LinkModel(nn.Module):
         return functional.normalize(self.leave(state_NW), dim=1)
 
     def start(self, inputs: "Inputs") -> Tensor:
-        """States before anything is passed along: the inputs' map and the learned vectors; those of documents beyond
-        the table, which were not trained on, are zero."""
-        config, state = self.shape.config, None
+        """States before anything is passed along: the map of the inputs, and the learned vectors.
+
+        Documents beyond the table, which were not trained on, have no vector in it.
+        """
+        config = self.shape.config
+        state: Tensor | None = None
         if self.table_NW is not None:
             state = self.table_NW
             if self.training and config.drop_rows:
@@ -175,8 +178,10 @@ def inputs_of(
 
 
 def words_map(words: sp.csr_matrix | None, dimensions: int, seed: int) -> np.ndarray:
-    """The map of latent semantic analysis, by a randomised SVD: float32 (terms, dimensions), scaled so that documents
-    have a norm of about 1 (Deerwester et al., 1990; Halko, Martinsson and Tropp, 2011)."""
+    """The map of latent semantic analysis, float32 (terms, dimensions); documents have a norm of about 1.
+
+    Deerwester et al., 1990; by a randomised SVD (Halko, Martinsson and Tropp, SIAM Review 2011).
+    """
     if words is None or not words.nnz or not dimensions:
         return np.zeros((0, 0), np.float32)
     from sklearn.utils.extmath import randomized_svd
@@ -195,7 +200,7 @@ def _orthonormal(rows: int, columns: int) -> Tensor:
     return scaled
 
 
-def _convolution(config: NodesConfig, relations: int) -> nn.Module:
+def _convolution(config: NodesConfig, relations: int) -> Any:  # noqa: ANN401 - PyTorch Geometric has no types
     if config.encoder in ("linear", "none"):
         return nn.Identity()
     from torch_geometric.nn import GATv2Conv, RGCNConv, SAGEConv

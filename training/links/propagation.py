@@ -81,12 +81,12 @@ class _SumWords(torch.autograd.Function):
     """As ``_Propagate``: PyTorch's own gradient of ``embedding_bag`` scatters one word after another."""
 
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, words: Words) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor, words: Words) -> Tensor:  # noqa: ANN401
         ctx.words = words
         return _sum(vectors, words.documents)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         return _sum(gradients[0], ctx.words.terms), None
 
 
@@ -99,12 +99,12 @@ class _Propagate(torch.autograd.Function):
     """Sums over neighbours by ``embedding_bag``, the fastest such sum in PyTorch on a CPU; its own gradient: A = Aᵀ."""
 
     @staticmethod
-    def forward(ctx: Any, state: Tensor, kept: Tensor, root: Tensor, indices: Tensor, starts: Tensor) -> Tensor:
+    def forward(ctx: Any, state: Tensor, kept: Tensor, root: Tensor, indices: Tensor, starts: Tensor) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(kept, root, indices, starts)
         return _step(state, kept, root, indices, starts)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
         kept, root, indices, starts = ctx.saved_tensors
         return _step(gradients[0], kept, root, indices, starts), None, None, None, None
 

@@ -15,7 +15,9 @@ from data.files import whole_or_absent
 _EPOCHS, _BATCH, _RATE = 5, 4096, 1e-2
 
 
-def fit_relations(states: np.ndarray, sources: np.ndarray, targets: np.ndarray, relation: np.ndarray, relations: int, seed: int) -> nn.Linear:
+def fit_relations(
+    states: np.ndarray, sources: np.ndarray, targets: np.ndarray, relation: np.ndarray, relations: int, seed: int
+) -> nn.Linear:
     """Softmax regression on directed training links.
 
     Args:
@@ -31,7 +33,7 @@ def fit_relations(states: np.ndarray, sources: np.ndarray, targets: np.ndarray, 
         head = nn.Linear(2 * states.shape[1], relations)
         optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE)
         for _ in range(_EPOCHS):
-            for chosen in torch.randperm(len(sources)).split(_BATCH):
+            for chosen in torch.split(torch.randperm(len(sources)), _BATCH):
                 ends = _ends(states, sources[chosen.numpy()], targets[chosen.numpy()])
                 loss = nn.functional.cross_entropy(head(ends), torch.from_numpy(relation[chosen.numpy()]))
                 optimizer.zero_grad()
@@ -43,7 +45,10 @@ def fit_relations(states: np.ndarray, sources: np.ndarray, targets: np.ndarray, 
 @torch.inference_mode()
 def name_relations(head: nn.Linear, states: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The likeliest relation of each directed pair: int64 (P,)."""
-    parts = [head(_ends(states, sources[start : start + 2**16], targets[start : start + 2**16])).argmax(1) for start in range(0, len(sources), 2**16)]
+    parts = [
+        head(_ends(states, sources[start : start + 2**16], targets[start : start + 2**16])).argmax(1)
+        for start in range(0, len(sources), 2**16)
+    ]
     return torch.cat(parts).numpy() if parts else np.zeros(0, np.int64)
 
 

@@ -74,7 +74,9 @@ class PairScorer(nn.Module):
         self.register_buffer("spread_F", torch.ones(len(shape.features)))
         self.direct = nn.Linear(len(shape.features), 1)
         nn.init.zeros_(self.direct.weight)
-        self.members = nn.ModuleList(_network(len(shape.features), shape.units) for _ in range(shape.members if shape.units else 0))
+        self.members = nn.ModuleList(
+            _network(len(shape.features), shape.units) for _ in range(shape.members if shape.units else 0)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits of pairs: float32 (..., F) by ``FEATURES`` in, float32 (...) out."""
@@ -91,7 +93,10 @@ class PairScorer(nn.Module):
     @torch.inference_mode()
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits of pairs: float32 (P, F) in, float32 (P,) out."""
-        parts = [self(torch.from_numpy(features[start : start + PAIRS_AT_ONCE])) for start in range(0, len(features), PAIRS_AT_ONCE)]
+        parts = [
+            self(torch.from_numpy(features[start : start + PAIRS_AT_ONCE]))
+            for start in range(0, len(features), PAIRS_AT_ONCE)
+        ]
         return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
 
     def save(self, path: Path) -> None:
@@ -133,15 +138,18 @@ def fit_scorer(lists: Lists, features: Sequence[str], config: ScorerConfig, seed
 
 def _descend(network: nn.Module, base: Tensor | None, seen: Tensor, absent: Tensor, config: ScorerConfig) -> None:
     """AdamW on a network that adds to ``base``, its rate falling to zero in a line."""
-    rates = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True, **rates)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     together = max(16, min(LISTS_A_STEP, len(seen) // 16))
     steps = config.epochs * -(-len(seen) // together)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     for _ in range(config.epochs):
-        for chosen in torch.randperm(len(seen)).split(together):
+        for chosen in torch.split(torch.randperm(len(seen)), together):
             # The true target and a sample of places: a step costs as much as the sample.
-            places = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(seen.shape[1] - 1)[:PLACES_A_STEP]])
+            places = torch.cat(
+                [torch.zeros(1, dtype=torch.long), 1 + torch.randperm(seen.shape[1] - 1)[:PLACES_A_STEP]]
+            )
             at = (chosen[:, None], places)
             logits = network(seen[at]).squeeze(-1)
             if base is not None:

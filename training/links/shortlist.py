@@ -55,8 +55,11 @@ class Shortlists:
         self._passed = sp.csr_matrix((near, graph.indices, graph.indptr), shape=graph.adjacency.shape)
 
     def of(self, sources: Nodes) -> tuple[Nodes, Nodes]:
-        """The shortlists, without the source and its neighbours: (place in ``sources``, document), int64 (L,) each,
-        each pair once, ascending."""
+        """The shortlists, without the source and its neighbours.
+
+        Returns:
+            Places in ``sources`` and documents, int64 (L,) each, each pair once, ascending.
+        """
         found = [sparse_best((self.graph.adjacency[sources] @ self._passed).tocsr(), self.count)]
         for matrix in self._dense:
             found.extend(dense_best(matrix[sources] @ matrix.T, self.count))
@@ -73,7 +76,7 @@ class Shortlists:
         if self._words is None or self._postings is None:
             return
         for start in range(0, len(sources), WORDS_AT_ONCE):
-            row, column = sparse_best((self._words[sources[start : start + WORDS_AT_ONCE]] @ self._postings).tocsr(), self.count)
+            row, column = sparse_best(
+                (self._words[sources[start : start + WORDS_AT_ONCE]] @ self._postings).tocsr(), self.count
+            )
             yield row + start, column
-
-

@@ -16,7 +16,7 @@ import torch
 from data.graph.graph import Graph, GraphArtifact
 from evaluation.links import both_directions, unordered_pairs
 from training.links.config import ScorerConfig
-from training.links.features import FEATURES, STATES, STRUCTURE, TEXTS, PairFeatures
+from training.links.features import FEATURES, STRUCTURE, TEXTS, PairFeatures
 from training.links.scorer import Lists, PairScorer, ScorerShape, fit_scorer, list_ranks
 from training.links.shortlist import Shortlists
 
@@ -69,7 +69,9 @@ def make_lists(
     kept = rng.permutation(len(links[0]))[: config.links]
     sources, targets = both_directions(links[0][kept], links[1][kept])
     known = _known(graph)
-    row, column = _rivals(Shortlists(seen, graph.vectors, graph.words, states, config.shortlist), sources, len(graph.ids), config, rng)
+    row, column = _rivals(
+        Shortlists(seen, graph.vectors, graph.words, states, config.shortlist), sources, len(graph.ids), config, rng
+    )
     free = ~_linked(known, sources[row], column) & (column != targets[row]) & (column != sources[row])
     row, column = row[free], column[free]
     lengths = np.bincount(row, minlength=len(sources))
@@ -98,7 +100,9 @@ def join(parts: Sequence[Lists]) -> Lists:
     return Lists(torch.cat(features), torch.cat(absent), np.concatenate(groups), wanted)
 
 
-def choose(lists: Lists, features: Sequence[str], config: ScorerConfig, seed: int) -> tuple[PairScorer, dict[str, float], str]:
+def choose(
+    lists: Lists, features: Sequence[str], config: ScorerConfig, seed: int
+) -> tuple[PairScorer, dict[str, float], str]:
     """The best scorer of these features on validation links: a network, a linear map, or one of them alone.
 
     What is fitted is judged on lists that it was not fitted on. A single feature that is better than both wins, so that
@@ -113,7 +117,10 @@ def choose(lists: Lists, features: Sequence[str], config: ScorerConfig, seed: in
     kinds = {"network": quick, "linear": quick.model_copy(update={"units": 0})} if config.units else {"linear": quick}
     ranks = {kind: np.ones(len(lists.group)) for kind in kinds}
     for number in range(_PARTS):
-        others, own = np.flatnonzero(part != number), np.flatnonzero((part == number) & np.isin(np.arange(len(part)), wanted))
+        others, own = (
+            np.flatnonzero(part != number),
+            np.flatnonzero((part == number) & np.isin(np.arange(len(part)), wanted)),
+        )
         if not len(own) or not len(others):
             continue
         held = lists.at(own)
@@ -156,8 +163,8 @@ def _rivals(
 
 
 def _known(graph: GraphArtifact) -> Graph:
-    pairs = [np.concatenate(ends) for ends in zip(graph.links("train"), graph.links("valid"), strict=True)]
-    return Graph.from_pairs(*pairs, num_nodes=len(graph.ids))
+    sources, targets = (np.concatenate(ends) for ends in zip(graph.links("train"), graph.links("valid"), strict=True))
+    return Graph.from_pairs(sources, targets, len(graph.ids))
 
 
 def _linked(known: Graph, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -169,4 +176,3 @@ def _linked(known: Graph, sources: np.ndarray, targets: np.ndarray) -> np.ndarra
 def valid_pairs(graph: GraphArtifact) -> tuple[np.ndarray, np.ndarray]:
     """The validation links, each unordered pair once."""
     return unordered_pairs(*graph.links("valid"))
-

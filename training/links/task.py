@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from data.errors import InputError
 from data.graph.graph import Graph, GraphArtifact
 from evaluation.links import both_directions, link_metrics, link_ranks, unordered_pairs
-from training.links.config import TrainConfig
+from training.links.config import NodesConfig, TrainConfig
 from training.links.contrast import negatives_loss
 from training.links.negatives import Negatives
 from training.links.nodes import Inputs, LinkModel, LinkTensors, Shape, all_states, inputs_of, words_map
 from training.links.propagation import Links
 from training.task import Figures, Task
+
+LINKS_A_WORD = 5  # training links for each word, from which on words have learned vectors
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,16 @@ class LinkTask(Task[Batch]):
 
     unit = "links"
 
-    def __init__(self, graph: GraphArtifact, config: TrainConfig, rank: int = 0, world: int = 1, hidden: np.ndarray | None = None) -> None:
+    def __init__(
+        self, graph: GraphArtifact, config: TrainConfig, rank: int = 0, world: int = 1, hidden: np.ndarray | None = None
+    ) -> None:
         self.config, self.rank, self.world = config, rank, world
         self.sources, self.targets, self.relation = training_pairs(graph, hidden)
         if not len(self.sources):
             raise InputError("there are no training links to learn from", "Give the corpus more links.")
-        self.graph = graph.training_graph if hidden is None else Graph.from_pairs(self.sources, self.targets, len(graph.ids))
+        self.graph = (
+            graph.training_graph if hidden is None else Graph.from_pairs(self.sources, self.targets, len(graph.ids))
+        )
         self.places = Links(self.graph)
         self.negatives = Negatives(self.graph, config.negatives, self.sources, self.targets, self.relation)
         self.model = model_for(graph, config)
@@ -85,12 +91,13 @@ class LinkTask(Task[Batch]):
         together = self.per_step * self.world
         for step in range(self.steps):
             every = order[step * together : (step + 1) * together]
-            own = every[self.rank * self.per_step : (self.rank + 1) * self.per_step]
-            a, b, turn = self.sources[own], self.targets[own], turned[own]
-            sources, targets = np.where(turn, b, a), np.where(turn, a, b)
-            drawn = self.negatives.draw(sources, targets, self.relation[own], rng)
+            a, b = self.sources[every], self.targets[every]
+            heads, pool = np.where(turned[every], b, a), np.where(turned[every], a, b)
+            mine = slice(self.rank * self.per_step, (self.rank + 1) * self.per_step)
+            sources, targets = heads[mine], pool[mine]
+            drawn = self.negatives.draw(sources, targets, self.relation[every[mine]], pool, rng)
             numbers = (sources, targets, drawn.documents, drawn.log_chance, drawn.own_log_chance, drawn.masked)
-            entries = self.places.entries(self.sources[every], self.targets[every])
+            entries = self.places.entries(a, b)
             yield Batch(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (*numbers, entries)))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -100,16 +107,22 @@ class LinkTask(Task[Batch]):
         kept[batch.entries] = 0
         gone = torch.bincount(links.rows_E[batch.entries], minlength=len(links.degrees_N))
         states = model(inputs, links, kept, links.degrees_N - gone)
-        found = [states[nodes].float() for nodes in (batch.sources, batch.targets, batch.candidates)]
         return negatives_loss(
-            *found, self.model_temperature(model), batch.log_chance, batch.own_log_chance, batch.masked,
+            states[batch.sources].float(),
+            states[batch.targets].float(),
+            states[batch.candidates].float(),
+            self.model_temperature(model),
+            batch.log_chance,
+            batch.own_log_chance,
+            batch.masked,
             self.config.negatives.loss,
-        )  # fmt: skip
+        )
 
     @staticmethod
     def model_temperature(model: nn.Module) -> Tensor:
         """Factor of the cosines, of a model that may be wrapped."""
-        temperature: Tensor = getattr(model, "module", model).temperature
+        temperature = getattr(model, "module", model).temperature
+        assert isinstance(temperature, Tensor)
         return temperature.clamp(max=5.0).exp()
 
     def judge(self, model: nn.Module) -> Figures:
@@ -175,23 +188,44 @@ def training_pairs(graph: GraphArtifact, hidden: np.ndarray | None = None) -> tu
 
 def model_for(graph: GraphArtifact, config: TrainConfig) -> LinkModel:
     """An untrained model for a graph; its weights follow from the seed."""
-    map_TV = words_map(graph.words, config.model.words, config.optimizer.seed)
-    nodes = config.model
+    nodes = decided(config.model, graph)
+    map_TV = words_map(graph.words, nodes.words, config.optimizer.seed)
     shape = Shape(
-        nodes=len(graph.ids), text=graph.vectors.shape[1], words=map_TV.shape[1],
+        nodes=len(graph.ids),
+        text=graph.vectors.shape[1],
+        words=map_TV.shape[1],
         terms=graph.words.shape[1] if graph.words is not None and graph.words.nnz else 0,
-        relations=tuple(graph.relation_names), config=nodes,
-    )  # fmt: skip
-    if not (nodes.table or shape.terms or (nodes.text and shape.text)):
-        raise InputError(
-            "the documents have neither vectors nor words, and train.model.table is off: nothing to make states of",
-            "Set train.model.table to true.",
-        )
+        relations=tuple(graph.relation_names),
+        config=nodes,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimizer.seed)
         model = LinkModel(shape)
     model.words_map_TV.copy_(torch.from_numpy(map_TV))
     return model
+
+
+def decided(nodes: NodesConfig, graph: GraphArtifact) -> NodesConfig:
+    """The inputs that are left open, decided by what the corpus has.
+
+    Learned vectors are for corpora with links enough to learn them from: with few, they learn the links by heart
+    (docs/link-learning.md).
+
+    Raises:
+        InputError: if the documents bring none of the inputs that are asked for.
+    """
+    terms = graph.words.shape[1] if graph.words is not None and graph.words.nnz else 0
+    text = nodes.text and graph.vectors.shape[1] > 0
+    words = bool(nodes.words and terms)
+    word_table = len(graph.links("train")[0]) >= LINKS_A_WORD * terms if nodes.word_table is None else nodes.word_table
+    word_table = word_table and terms > 0
+    table = not (text or words or word_table) if nodes.table is None else nodes.table
+    if not (text or words or word_table or table):
+        raise InputError(
+            "the documents have neither vectors nor words, and train.model.table is off: nothing to make states of",
+            "Set train.model.table to true.",
+        )
+    return nodes.model_copy(update={"text": text, "word_table": word_table, "table": table})
 
 
 def near_misses(states: Tensor, graph: Graph, count: int = 50, block: int = 1024) -> np.ndarray:

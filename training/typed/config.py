@@ -14,10 +14,10 @@ class TypedConfig(StageConfig):
 
     decoder: DecoderName = Field("complex", description="how a head, a relation and a tail make a score")
     entities: Literal["table", "text", "both"] = Field(
-        "both",
+        "table",
         description="what an entity is made of: learned vectors, a map of its text's vector, or one beside the other",
     )
-    width: int = Field(256, ge=2, description="learned floats of an entity; an even number")
+    width: int = Field(512, ge=2, description="learned floats of an entity; an even number")
     text_width: int = Field(256, ge=2, description="floats that the text's vector is mapped to; an even number")
     loss: Literal["softmax", "self_adversarial"] = Field(
         "softmax", description="cross entropy of the true tail, or margins with negatives weighted by their scores"
@@ -39,6 +39,12 @@ class TypedConfig(StageConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="share of an entity's floats that are dropped in training")
     relation_prediction: float = Field(
         0.05, ge=0, description="weight of predicting the relation of head and tail as an auxiliary loss"
+    )
+    cases: int = Field(
+        50_000,
+        ge=0,
+        description="training triples of a relation that vote by the likeness of their heads' texts, weighed with the "
+        "decoder's answers on the validation triples; 0 leaves votes and texts out",
     )
     initial_scale: float = Field(1e-2, gt=0, description="standard deviation of the first weights")
     valid_triples: int = Field(3000, ge=1, description="validation triples ranked after each epoch, both ways")

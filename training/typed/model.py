@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -78,9 +80,9 @@ class TypedModel(nn.Module):
         config, decoder = self.shape.config, self.decoder
         entity_Ed = self.entity(asked.entities_E, asked.text_ED)
         dropped_Ed = nn.functional.dropout(entity_Ed, config.dropout, self.training)
-        head_Bd, tail_Cd = dropped_Ed[asked.head_B], dropped_Ed[asked.candidates_C]
-        relation_Bk = self.relation[asked.relation_B]
-        answer_Bd = tail_Cd[asked.target_B]
+        head_Bd, tail_Cd = dropped_Ed.index_select(0, asked.head_B), dropped_Ed.index_select(0, asked.candidates_C)
+        relation_Bk = self.relation.index_select(0, asked.relation_B)
+        answer_Bd = tail_Cd.index_select(0, asked.target_B)
         scores_BC = decoder.all_pairs(decoder.query(head_Bd, relation_Bk), tail_Cd)
         ways_BW = decoder.all_relations(head_Bd, answer_Bd, self.relation)
         return Answered(scores_BC, ways_BW, self._n3(head_Bd, relation_Bk, answer_Bd))
@@ -89,7 +91,8 @@ class TypedModel(nn.Module):
         """Vectors of some entities, (E, d), of their rows of the table and of their texts."""
         parts = []
         if self.table is not None:
-            parts.append(self.table[entities_E] * self.seen[entities_E, None])
+            rows_Ew = nn.functional.embedding(entities_E, self.table)
+            parts.append(rows_Ew * self.seen[entities_E, None])
         if self.text is not None:
             parts.append(self.text(text_ED))
         halves = [part.chunk(2, dim=1) for part in parts]
@@ -118,10 +121,13 @@ class TypedModel(nn.Module):
         return weight
 
     @torch.no_grad()
-    def all_entities(self, vectors: Tensor, rows: int = 16_384) -> Tensor:
+    def all_entities(self, vectors: npt.NDArray[np.float32], rows: int = 16_384) -> Tensor:
         """Vectors of all entities, (N, d), made ``rows`` at a time from their text vectors (N, D)."""
-        blocks = [torch.arange(start, min(start + rows, len(vectors))) for start in range(0, len(vectors), rows)]
-        return torch.cat([self.entity(block, vectors[block]) for block in blocks])
+        blocks = []
+        for start in range(0, len(vectors), rows):
+            text_ED = torch.from_numpy(np.array(vectors[start : start + rows]))
+            blocks.append(self.entity(torch.arange(start, start + len(text_ED)), text_ED))
+        return torch.cat(blocks)
 
 
 def save_model(model: TypedModel, path: Path) -> None:
@@ -135,6 +141,12 @@ def save_model(model: TypedModel, path: Path) -> None:
     }
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, path, metadata={"typed": json.dumps(described)})
+
+
+def is_typed(path: Path) -> bool:
+    """Whether a file of weights is one of ``save_model``."""
+    with safe_open(path, framework="pt") as file:
+        return "typed" in (file.metadata() or {})
 
 
 def load_model(path: Path) -> TypedModel:

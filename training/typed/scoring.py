@@ -3,6 +3,8 @@
 Shapes: N entities, B questions, P pairs, R relations, d floats of an entity.
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data.graph.graph import load_graph
+from data.graph.graph import GraphArtifact, load_graph
 from evaluation.triples import TripleScorer
+from training.typed.cases import Cases
 from training.typed.model import TypedModel, load_model
+from training.typed.stack import Features, Stack
+
+WEIGHTS, STACK = "model.safetensors", "stack.json"  # files of the train artifact
 
 Nodes = npt.NDArray[np.int64]
 
@@ -36,21 +42,46 @@ def rows_of(model: TypedModel, entities_Nd: Tensor) -> TripleScorer:
 class TypedScorer:
     """Scores triples and pairs of documents with one trained model.
 
+    Attributes:
+        decoder_alone: scores of all documents as answers, of the decoder.
+        relation_names: name of each relation.
+
     Args:
         model: on the CPU.
         vectors: float32 (N, D) text vectors.
+        stack: makes what weighs cases and texts in, when answers are first asked for; None where nothing does.
     """
 
-    def __init__(self, model: TypedModel, vectors: npt.NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        model: TypedModel,
+        vectors: npt.NDArray[np.float32],
+        stack: "Callable[[TypedScorer], Stack] | None" = None,
+    ) -> None:
         self.model = model.eval()
+        self.stack = stack
         self.relation_names = list(model.shape.relations)
-        self._entities_Nd = model.all_entities(torch.from_numpy(np.asarray(vectors)))
-        self.answers = rows_of(model, self._entities_Nd)
+        self._entities_Nd = model.all_entities(vectors)
+        self.decoder_alone = rows_of(model, self._entities_Nd)
 
     @classmethod
-    def load(cls, train: Path, graph: Path, name: str = "model") -> "TypedScorer":
-        """A model of a train artifact over the documents of a graph artifact."""
-        return cls(load_model(train / f"{name}.safetensors"), load_graph(graph).vectors)
+    def load(cls, train: Path, graph: Path) -> "TypedScorer":
+        """The model of a train artifact over the documents of a graph artifact."""
+        opened, weights = load_graph(graph), train / STACK
+        stack = (lambda scorer: Stack.load(weights, scorer.features(opened))) if weights.exists() else None
+        return cls(load_model(train / WEIGHTS), opened.vectors, stack)
+
+    @cached_property
+    def answers(self) -> TripleScorer:
+        """Scores of all documents as answers: the decoder's, with cases and texts weighed in where there is a stack."""
+        return self.decoder_alone if self.stack is None else self.stack(self).answers
+
+    def features(self, graph: GraphArtifact) -> Features:
+        """What a stack weighs: the decoder's answers, votes of the training triples, texts."""
+        most, relations = self.model.shape.config.cases, len(self.relation_names)
+        return Features(
+            self.decoder_alone, Cases(graph.triples("train"), relations, graph.vectors, most), graph.vectors
+        )
 
     @property
     def node_vectors(self) -> npt.NDArray[np.float32]:

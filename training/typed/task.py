@@ -35,9 +35,10 @@ class TypedTask(Task[Questions]):
 
     def __init__(self, graph: GraphArtifact, config: TypedConfig, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         train = graph.triples("train")
-        _check(graph, config)
+        check_triples(graph, config)
         self.config, self.vectors = config, graph.vectors
-        self._batches = QuestionBatches(train, len(graph.relation_names), graph.vectors, config, seed, rank, world)
+        texts = graph.vectors if config.entities != "table" else graph.vectors[:, :0]
+        self._batches = QuestionBatches(train, len(graph.relation_names), texts, config, seed, rank, world)
         self.steps = self._batches.steps
         self.per_step = min(config.batch_triples, len(train))
         self._valid = _sample(triple_questions(graph, "valid"), config.valid_triples, seed)
@@ -69,7 +70,7 @@ def model_for(graph: GraphArtifact, config: TypedConfig, seed: int) -> TypedMode
         return TypedModel(shape, torch.from_numpy(seen))
 
 
-def _check(graph: GraphArtifact, config: TypedConfig) -> None:
+def check_triples(graph: GraphArtifact, config: TypedConfig) -> None:
     """Check that there are triples to learn from and to judge by, and vectors where they are asked for.
 
     Raises:
@@ -89,7 +90,7 @@ def _check(graph: GraphArtifact, config: TypedConfig) -> None:
 
 def score_with(model: TypedModel, vectors: np.ndarray) -> TripleScorer:
     """Scores of a model as it is now."""
-    entities_Nd = model.all_entities(torch.from_numpy(np.asarray(vectors)))
+    entities_Nd = model.all_entities(vectors)
     return rows_of(model, entities_Nd)
 
 

@@ -15,6 +15,7 @@ from discovery.candidates import Nodes
 from discovery.config import DiscoverConfig
 from discovery.discover import discover
 from discovery.proposals import PROPOSALS, read_best, reason, shared_neighbours
+from discovery.shards import Source
 from evaluation.links import unordered_pairs
 
 
@@ -50,6 +51,12 @@ def artifact_of(sources: Nodes, targets: Nodes, vectors: np.ndarray) -> GraphArt
     )
 
 
+def of(graph: GraphArtifact, scorer: TextAndNeighbours | None = None) -> Source:
+    """A source of what is in memory already."""
+    made = scorer or TextAndNeighbours(graph)
+    return Source(lambda: graph, lambda: made)
+
+
 @pytest.fixture(scope="module")
 def planted() -> GraphArtifact:
     """600 documents in 40 groups; inside a group texts are alike and two in five pairs are linked."""
@@ -66,7 +73,8 @@ def planted() -> GraphArtifact:
 def outcome(planted: GraphArtifact, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     out = tmp_path_factory.mktemp("discover")
     scorer = TextAndNeighbours(planted)
-    result = discover(planted, scorer, DiscoverConfig(keep=1000, batch_pairs=777), out)
+    config = DiscoverConfig(keep=1000, batch_pairs=777, most_of_one=1000, shard_documents=130)
+    result = discover(of(planted, scorer), config, out)
     assert scorer.largest_batch == 777
     return result, out
 
@@ -112,7 +120,7 @@ def test_ids_stand_where_titles_are_empty_and_beside_titles_that_are_alike(tmp_p
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     named = artifact_of(np.array([0, 1, 3]), np.array([2, 2, 2]), vectors.astype(np.float32))
     named = replace(named, titles=["", " ", "Notes", "notes ", "Only", "Other"])
-    discover(named, TextAndNeighbours(named), DiscoverConfig(), tmp_path)
+    discover(of(named), DiscoverConfig(), tmp_path)
     rows = read_table(tmp_path / "links").to_pylist()
     labels = {"d0": "d0", "d1": "d1", "d2": "Notes [d2]", "d3": "notes  [d3]", "d4": "Only", "d5": "Other"}
     assert all(
@@ -132,10 +140,10 @@ def test_probabilities_hold_on_the_half_that_was_not_learnt_from(outcome: tuple[
 
 def test_a_second_run_replaces_what_is_there(planted: GraphArtifact, tmp_path: Path) -> None:
     config = DiscoverConfig(keep=5000)
-    discover(planted, TextAndNeighbours(planted), config, tmp_path)
+    discover(of(planted), config, tmp_path)
     first = read_table(tmp_path / "links")
     (tmp_path / "links" / "part-00009.parquet").write_bytes(b"left by an interrupted run")
-    discover(planted, TextAndNeighbours(planted), config, tmp_path)
+    discover(of(planted), config, tmp_path)
     assert read_table(tmp_path / "links").equals(first)
     assert len(partitions(tmp_path / "links")) == -(-first.num_rows // 4096)
 
@@ -144,7 +152,7 @@ def test_too_few_links_to_calibrate_give_the_base_rate(tmp_path: Path) -> None:
     vectors = np.eye(6, dtype=np.float32) + 0.5
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     tiny = artifact_of(np.array([0, 1]), np.array([1, 2]), vectors.astype(np.float32))
-    result = discover(tiny, TextAndNeighbours(tiny), DiscoverConfig(), tmp_path)
+    result = discover(of(tiny), DiscoverConfig(), tmp_path)
     assert result["calibration"]["method"] == "base rate"
     rows = read_best(tmp_path / "links", 100)
     assert len(rows) == result["kept"] > 0
@@ -153,7 +161,7 @@ def test_too_few_links_to_calibrate_give_the_base_rate(tmp_path: Path) -> None:
 
 def test_nothing_to_propose_is_an_empty_table(tmp_path: Path) -> None:
     alone = artifact_of(np.array([0]), np.array([1]), np.zeros((2, 4), np.float32))
-    assert discover(alone, TextAndNeighbours(alone), DiscoverConfig(), tmp_path)["kept"] == 0
+    assert discover(of(alone), DiscoverConfig(), tmp_path)["kept"] == 0
     assert read_table(tmp_path / "links").schema.equals(PROPOSALS)
     assert read_best(tmp_path / "links", 10) == []
 
@@ -165,7 +173,7 @@ def test_on_cora_hidden_citations_are_proposed_with_honest_probabilities(data_ro
     words = bags.toarray()
     words /= np.maximum(np.linalg.norm(words, axis=1, keepdims=True), 1e-12)
     cora = artifact_of(sources, targets, words.astype(np.float32))
-    result = discover(cora, TextAndNeighbours(cora), DiscoverConfig(), tmp_path)
+    result = discover(of(cora), DiscoverConfig(), tmp_path)
     assert result["hidden_links_found"]["valid"] > 0.45
     assert result["calibration"]["ece"] < 0.01
     top = result["calibration"]["top"]

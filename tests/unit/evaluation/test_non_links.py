@@ -70,3 +70,22 @@ def test_the_best_of_each_row() -> None:
     assert rows.tolist() == [0, 0, 0, 2]
     assert columns.tolist() == [1, 3, 4, 4]
     assert places.tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("place_bits", [18, 2])
+@pytest.mark.parametrize("row_bits", [13, 1])
+def test_the_best_of_rows_equal_a_plain_sort(place_bits: int, row_bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where rows are too many, or too long, for one key."""
+    monkeypatch.setattr("data.matrices._PLACE_BITS", place_bits)
+    monkeypatch.setattr("data.matrices._ROW_BITS", row_bits)
+    monkeypatch.setattr("data.matrices._ROWS_OF_KEYS", 2**row_bits)
+    rng = np.random.default_rng(0)
+    dense = (rng.integers(-3, 4, (9, 40)) * rng.choice([0.5, 1e-20, 3e20], (9, 40))).astype(np.float32)
+    rows, columns, places = best_of_rows(sp.csr_array(dense), 5)
+    wanted = [
+        (row, int(column), place)
+        for row in range(9)
+        for place, column in enumerate([c for c in np.argsort(-dense[row], kind="stable") if dense[row, c] > 0][:5])
+    ]
+    assert list(zip(rows.tolist(), columns.tolist(), places.tolist(), strict=True)) == wanted
+    assert [len(part) for part in best_of_rows(sp.csr_array((0, 4), dtype=np.float32), 2)] == [0, 0, 0]

@@ -46,9 +46,9 @@ def test_it_learns_and_writes_the_history() -> None:
     assert set(rows[0]) == {"epoch", "loss", "score", "seconds", "valid_seconds", "points_per_s"}
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_a_resumed_training_ends_with_the_same_weights(tmp_path: Path, accumulate: int) -> None:
-    config = CONFIG.model_copy(update={"accumulate": accumulate})
+@pytest.mark.parametrize(("accumulate", "kind"), [(1, "adamw"), (3, "adamw"), (1, "adagrad")])
+def test_a_resumed_training_ends_with_the_same_weights(tmp_path: Path, accumulate: int, kind: str) -> None:
+    config = CONFIG.model_copy(update={"accumulate": accumulate, "kind": kind})
     undisturbed = PointTask()
     whole = fit(undisturbed, config, on_epoch=keeping(tmp_path), on_part=keeping(tmp_path), parts=2)
     half = 8 // 2 // accumulate * accumulate

@@ -20,7 +20,15 @@ from training.typed.task import TypedTask, model_for
 
 Knowledge = Callable[..., GraphArtifact]
 
-SMALL = {"width": 16, "text_width": 8, "negatives": 16, "batch_triples": 64, "n3": 0.01, "initial_scale": 0.1}
+SMALL = {
+    "entities": "both",
+    "width": 16,
+    "text_width": 8,
+    "negatives": 16,
+    "batch_triples": 64,
+    "n3": 0.01,
+    "initial_scale": 0.1,
+}
 OPTIMIZER = OptimizerConfig(
     kind="adagrad", learning_rate=0.3, weight_decay=0, schedule="constant", warmup_fraction=0, epochs=25, patience=25
 )

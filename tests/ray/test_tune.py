@@ -1,0 +1,77 @@
+"""Eight ASHA trials on two cores, the search killed among them and started again."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+import ray
+from optuna.trial import TrialState
+
+from tests.tuned_points import TUNING, PointsConfig, run
+from training.tune import REPEATED, STUDY, changed
+from training.tune_config import with_values
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+
+
+def states(out: Path) -> list[TrialState]:
+    if not (out / STUDY).exists():
+        return []
+    try:
+        study = optuna.load_study(study_name="tune", storage=f"sqlite:///{out / STUDY}")
+    except (KeyError, optuna.exceptions.StorageInternalError):  # its tables are being made
+        return []
+    return [trial.state for trial in study.get_trials(deepcopy=False)]
+
+
+def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "catena")
+    out, store = tmp_path / "tune", tmp_path / "mlflow.db"
+    out.mkdir()
+    address = ray.get_runtime_context().gcs_address
+    killed = subprocess.Popen([sys.executable, "-m", "tests.tuned_points", str(out), address])
+    end = time.monotonic() + 90
+    while time.monotonic() < end and not (
+        states(out).count(TrialState.COMPLETE) >= 2 and TrialState.RUNNING in states(out)
+    ):
+        assert killed.poll() is None, "the search ended before it could be killed"
+        time.sleep(0.2)
+    killed.kill()
+    killed.wait()
+    before = states(out)
+    assert 2 <= before.count(TrialState.COMPLETE) < 8 and TrialState.RUNNING in before
+
+    config = PointsConfig()
+    runs = run(out, config, store)
+    study = optuna.load_study(study_name="tune", storage=f"sqlite:///{out / STUDY}")
+    trials = study.get_trials()
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert len(complete) == TUNING.trials
+    left = {trial.number for trial in trials if trial.state == TrialState.FAIL}
+    assert left == {trial.user_attrs[REPEATED] for trial in trials if REPEATED in trial.user_attrs} != set()
+    for trial in trials:
+        if REPEATED in trial.user_attrs:
+            assert trial.params == trials[trial.user_attrs[REPEATED]].params
+
+    # The first trial is the run file's own; others trained something else, and the best is better.
+    assert complete[0].params == {key: pair[0] for key, pair in changed(config, study).items()}
+    assert len({trial.value for trial in complete}) > 4
+    assert study.best_value > complete[0].value + 0.1
+    assert any(len(trial.intermediate_values) < 4 for trial in complete), "ASHA stopped no trial"
+    best = with_values(config, study.best_trial.params)
+    assert best.optimizer.learning_rate > config.optimizer.learning_rate and best.steps == 8
+
+    client = mlflow.MlflowClient(f"sqlite:///{store}")
+    parent = client.get_run(runs.run_id)
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{runs.run_id}'")
+    ended = [child.info.status for child in children]
+    assert ended.count("FINISHED") == 8 and set(ended) <= {"FINISHED", "KILLED"} and "KILLED" in ended
+    assert {float(child.data.params["optimizer.learning_rate"]) for child in children} == {
+        trial.params["optimizer.learning_rate"] for trial in trials
+    }
+    assert "score" in children[0].data.metrics and parent.data.metrics["best"] == study.best_value
+    assert "tune: continuing with" in caplog.text and "tune: trial 8 of 8, score" in caplog.text
