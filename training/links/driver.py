@@ -16,13 +16,13 @@ from data.graph.graph import GraphArtifact, load_graph
 from training.frame import fit
 from training.links.config import TrainConfig
 from training.links.nodes import load_model, save_model
-from training.links.relations import fit_relations, save_relations
 from training.links.scorer import Lists
-from training.links.scoring import states_of
+from training.links.scoring import RELATIONS, save_relations, states_of
 from training.links.stacking import SCORERS, choose, hidden_parts, join, make_lists, valid_pairs
 from training.links.task import LinkTask, training_pairs
 from training.task import Progress
 from training.tracking import Tracker
+from training.typed.relations import fit_relations
 from training.workers import CHECKPOINTS, fit_here, run_workers
 
 logger = logging.getLogger("catena")
@@ -147,10 +147,10 @@ def hidden_lists(path: Path, config: TrainConfig, hidden: np.ndarray, seed: int)
 
 def _fit_relations(graph: GraphArtifact, states: np.ndarray, config: TrainConfig, out: Path) -> None:
     triples = graph.triples("train")
-    head = fit_relations(
-        states, triples[:, 0], triples[:, 2], triples[:, 1], len(graph.relation_names), config.optimizer.seed
-    )
-    save_relations(head, out / "relations.safetensors")
+    triples = triples[triples[:, 0] != triples[:, 2]]
+    relations = len(graph.relation_names)
+    weights = fit_relations(states, triples[:, [0, 2]], triples[:, 1], relations, config.optimizer.seed)
+    save_relations(weights, out / RELATIONS)
 
 
 def _figures(progress: Progress) -> dict[str, Any]:

@@ -6,15 +6,17 @@ Shapes: N documents, S sources, P pairs, W width of a state.
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from safetensors.numpy import load_file, save_file
 
+from data.files import whole_or_absent
 from data.graph.graph import GraphArtifact, load_graph
 from training.links.features import STATES, PairFeatures
 from training.links.nodes import LinkModel, LinkTensors, all_states, inputs_of, load_model
-from training.links.relations import load_relations, name_relations
 from training.links.scorer import PairScorer
 from training.links.shortlist import Shortlists
+from training.typed.relations import RelationWeights, name_relations
 
+RELATIONS = "relations.safetensors"
 FAR = np.float32(-1000.0)  # below any logit: where documents stand that are on no shortlist
 _SOURCES_AT_ONCE = 64
 
@@ -36,7 +38,7 @@ class LinkScorer:
         scorer: PairScorer,
         graph: GraphArtifact,
         states: np.ndarray | None,
-        head: nn.Linear | None = None,
+        head: RelationWeights | None = None,
         shortlist: int = 100,
     ) -> None:
         self.scorer, self._states, self._head = scorer, states, head
@@ -57,8 +59,7 @@ class LinkScorer:
         states = None
         if any(feature in STATES for feature in scorer.shape.features) or name == "model":
             states = states_of(load_model(train / "model.safetensors"), graph)
-        head = train / "relations.safetensors"
-        return cls(scorer, graph, states, load_relations(head) if head.exists() else None)
+        return cls(scorer, graph, states, load_relations(train / RELATIONS))
 
     @property
     def node_vectors(self) -> np.ndarray:
@@ -90,6 +91,17 @@ class LinkScorer:
         if self._head is None or self._states is None:
             return np.zeros(len(sources), np.int64)
         return name_relations(self._head, self._states, sources, targets)
+
+
+def save_relations(weights: RelationWeights, path: Path) -> None:
+    """Write the weights that relations are named by; whole or absent."""
+    with whole_or_absent(path) as unfinished:
+        save_file({"weight": weights.weight, "bias": weights.bias}, unfinished)
+
+
+def load_relations(path: Path) -> RelationWeights | None:
+    """Read what ``save_relations`` wrote; None where there is no such file, for a corpus of one relation."""
+    return RelationWeights(**load_file(path)) if path.exists() else None
 
 
 def states_of(model: LinkModel, graph: GraphArtifact) -> np.ndarray:
