@@ -78,8 +78,11 @@ def discover(
     _write(out / "links", len(proposed), lambda part: proposal_table(graph, proposed.part(part), terms[part]))
     _write_samples(out, texts, config)
     if config.per_document:
-        write_by_document(source, held, files, config, calibrator, out / "documents", runner)
+        write_by_document(source, held, files, config, calibrator, work / "documents", runner)
+        shutil.rmtree(out / "documents", ignore_errors=True)  # of a run that was killed just here
+        (work / "documents").rename(out / "documents")
     shutil.rmtree(out / "work")
+    logger.info("discover: a sample to judge: %s", out / "judge.html")
     logger.info("discover: %s candidates scored, the best %s kept", f"{seen.candidates:,}", f"{len(proposed):,}")
     return {
         "candidates": seen.candidates,

@@ -176,14 +176,16 @@ def parallel_coordinates(
                 zorder=3 if main else 2,
             )
         for place, (_, _, marks) in zip(places, axes, strict=True):
-            plot.axvline(place, color=RULE, linewidth=1.0, zorder=1)
-            for height, text in marks:
-                plot.text(place + 0.03, height, text, fontsize=8.5, color=MUTED, va="center", zorder=4)
+            plot.plot([place, place], [0, 1], color=RULE, linewidth=1.0, zorder=1)
+            for height, text in marks:  # the ends are named beyond the lines
+                end = {0.0: (0.0, -0.055), 1.0: (0.0, 1.055)}.get(height, (0.04, height))
+                side = "left" if end[0] else "center"
+                plot.text(place + end[0], end[1], text, fontsize=8.5, color=MUTED, va="center", ha=side, zorder=4)
         plot.set_xticks(places, [name.replace(".", "\n") for name, _, _ in axes])
         plot.tick_params(length=0, labelcolor=INK, labelsize=9)
         plot.set_yticks([])
-        plot.set_xlim(-0.15, len(axes) - 1 + 0.45)
-        plot.set_ylim(-0.06, 1.06)
+        plot.set_xlim(-0.3, len(axes) - 1 + 0.3)
+        plot.set_ylim(-0.1, 1.1)
         plot.grid(visible=False)
         for side in ("left", "bottom"):
             plot.spines[side].set_visible(False)

@@ -27,8 +27,8 @@ NAMES = {
     "katz": "Katz",
     "personalised_pagerank": "personalised PageRank",
     "node2vec": "node2vec",
-    "decoder_alone": "decoder alone, without texts of like heads",
-    "relation_frequency": "frequency in the relation",
+    "decoder_alone": "decoder alone",
+    "relation_frequency": "relation frequency",
     "bm25": "BM25",
     "dense": "dense",
     "hybrid": "hybrid",
@@ -44,7 +44,7 @@ METRICS = {
     "map": "MAP",
     "mrr": "MRR",
 }
-FURTHER = ("heart_mrr", "auc", "ap")
+FURTHER = ("heart_mrr", "mrr_typed", "auc", "ap")
 PROPOSALS_SHOWN = 25
 NARROW = charts.NARROW  # charts beside another
 
@@ -188,10 +188,11 @@ def _discovery(report: Report) -> list[str]:
         return [page.prose(_missing(report, "discover"))]
     calibration = result["calibration"]
     sentence = (
-        f"Of {result['candidates']:,} candidate pairs, near in text, near in the model or two steps apart, the "
-        f"{result['kept']:,} most probable that are not yet linked were kept. A probability of 0.30 means: of the "
-        "pairs with this score, 30 in 100 were held-out links that people had made. Pairs that nobody has linked yet "
-        "count as failures even where they deserve a link, so the probabilities are rather too low than too high."
+        f"Of {result['candidates']:,} candidate pairs, near in text or in the model, two steps apart, met by walks or "
+        f"of the same rare words, the {result['kept']:,} most probable that are not yet linked were kept. A "
+        "probability of 0.30 means: of the pairs with this score, 30 in 100 were held-out links that people had made. "
+        "Pairs that nobody has linked yet count as failures even where they deserve a link, so the probabilities are "
+        "rather too low than too high."
     )
     parts = [page.prose(sentence)]
     if "top" in calibration:

@@ -137,6 +137,10 @@ def _show_promoted(result: Any) -> str:  # noqa: ANN401
     return "\n".join([table(("before", "version", "MRR"), rows), told, said])
 
 
+def _show_rolled_back(result: Any) -> str:  # noqa: ANN401
+    return f"{result['name']}: version {result['champion']} is champion again, in the place of {result['before']}"
+
+
 def _promote_words(parser: Parser) -> None:
     parser.add_argument("--version", type=positive, metavar="N", help="the version (default: the challenger)")
     parser.add_argument("--force", action="store_true", help="promote it though it loses or cannot be compared")
@@ -167,6 +171,7 @@ ROLLBACK = Command(
     name="registry rollback",
     summary="make the champion before this one champion again",
     call=rollback,
+    show=_show_rolled_back,
     sections=SECTIONS,
 )
 COMMANDS = (LIST, REGISTER, PROMOTE, ROLLBACK)

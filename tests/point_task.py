@@ -68,7 +68,7 @@ class PointTask(Task[Points]):
         if self.scores is not None:
             return {"score": self.scores[self.judged - 1]}
         batch = self.draw(1)
-        return {"score": -self.loss(model, batch).item()}
+        return {"score": -PointTask.loss(self, model, batch).item()}
 
     def state(self) -> dict[str, Tensor]:
         return {"counter": self.counter}

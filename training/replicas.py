@@ -66,7 +66,6 @@ def all_well(well: bool) -> bool:
     """Whether something went well on every worker."""
     if alone():
         return well
-    device = dist.distributed_c10d._get_pg_default_device()
-    flag = torch.tensor(int(well), device=device)
+    flag = torch.tensor(int(well), device="cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.all_reduce(flag, dist.ReduceOp.MIN)
     return bool(flag)

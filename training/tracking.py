@@ -44,13 +44,14 @@ class Tracker:
         parent: str = "",
     ) -> None:
         self.store = store_of(config, default_store)
-        self.run_id = (out / RUN).read_text() if out is not None and (out / RUN).exists() else ""
+        self._note = out / RUN if out is not None else None
+        self.run_id = self._note.read_text() if self._note is not None and self._note.exists() else ""
         self._client: MlflowClient | None = None
         labels = {**(tags or {}), **({"mlflow.parentRunId": parent} if parent else {})}
         if not self.run_id:
             self._try(lambda client: self._start(client, config.experiment, name, params, labels))
-            if out is not None and self.run_id:
-                (out / RUN).write_text(self.run_id)
+            if self._note is not None and self.run_id:
+                self._note.write_text(self.run_id)
 
     def row(self, row: Mapping[str, float]) -> None:
         """Log what an epoch measured."""
@@ -75,6 +76,8 @@ class Tracker:
                 client.log_artifact(self.run_id, str(file), "model")
             client.set_terminated(self.run_id, status)
 
+        if self._note is not None:
+            self._note.unlink(missing_ok=True)
         return self.run_id if self.run_id and self._try(finish) else ""
 
     def end_children(self, status: str) -> None:
@@ -147,7 +150,6 @@ def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
 def _metric(key: str) -> str:
     """MLflow's metric names have no brackets: ``ndcg@10[48]`` becomes ``ndcg.10.48``."""
     return key.replace("@", ".").replace("[", ".").replace("]", "")
-
 
 
 def _beside(store: str) -> str | None:

@@ -6,6 +6,7 @@ file: a search that was killed goes on with it, and repeats only the trials that
 """
 
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ import ray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, HyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from data.artifacts import StageConfig
@@ -63,6 +64,7 @@ def search(
     Raises:
         InputError: if no trial ends well, with the error of the last.
     """
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # else Ray Tune prints where its own files are, which go away
     storage = optuna.storages.RDBStorage(f"sqlite:///{out / STUDY}")
     space = {key: _distribution(allowed) for key, allowed in tuning.space.items()}
     study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
@@ -92,7 +94,7 @@ def search(
         shutil.rmtree(out / TRIALS, ignore_errors=True)
     if not study.get_trials(states=[TrialState.COMPLETE], deepcopy=False):
         raise InputError(
-            f"none of {tuning.trials} trials ended well; the last error: {log.last_error}", "Mend that first."
+            f"none of {tuning.trials} trials ended well; the last error: {log.last_error}", "Correct what it names."
         )
     return study
 
@@ -145,8 +147,9 @@ def _distribution(allowed: Any) -> BaseDistribution:  # noqa: ANN401 - Range or 
 def _scheduler(tuning: TuneConfig, epochs: int) -> TrialScheduler:
     if tuning.scheduler == "none" or epochs == 1:
         return FIFOScheduler()
-    kind = ASHAScheduler if tuning.scheduler == "asha" else HyperBandScheduler
-    return kind(metric=BEST, mode="max", max_t=epochs, reduction_factor=3)
+    # Both without waiting for other trials: a paused one would have to start again.
+    brackets = 1 if tuning.scheduler == "asha" else 3
+    return ASHAScheduler(metric=BEST, mode="max", max_t=epochs, reduction_factor=3, brackets=brackets)
 
 
 def _concurrent(tuning: TuneConfig, spread: SpreadConfig) -> int:

@@ -59,16 +59,18 @@ class TuneConfig(StageConfig):
     trials: int = Field(20, ge=2, description="trainings to try, the run file's own values first")
     concurrent: int | None = Field(None, ge=1, description="trials at a time; as many as there are cores where unset")
     scheduler: Literal["asha", "hyperband", "none"] = Field(
-        "asha", description="which trials are stopped early: those behind at fixed epochs, in brackets, or none"
+        "asha",
+        description="which trials are stopped early: those behind at the first epochs (asha), some of them later "
+        "(hyperband), or none",
     )
     metric: str = Field("score", description="figure of an epoch that is to be high")
     seed: int = Field(0, ge=0, description="of the sampler")
 
 
 def inner_values(config: StageConfig) -> dict[str, Any]:
-    """The keys of a config that can be searched, inner ones with a dot, and their values."""
+    """The keys that decide what comes out of a config, inner ones with a dot, and their values."""
     values: dict[str, Any] = {}
-    for name in type(config).model_fields:
+    for name in type(config).model_fields.keys() - config.execution:
         value = getattr(config, name)
         if isinstance(value, StageConfig):
             values |= {f"{name}.{key}": inner for key, inner in inner_values(value).items()}

@@ -99,9 +99,11 @@ def _values_table(before: Mapping[str, Any], best: FrozenTrial) -> str:
 def _parallel(done: Sequence[FrozenTrial], best: FrozenTrial, metric: str) -> str:
     scores = [_value(trial) for trial in done]
     low, spread = min(scores), (max(scores) - min(scores)) or 1.0
-    strength = [(score - low) / spread for score in scores]
+    places = [(score - low) / spread for score in scores]
     axes = [_axis(key, done) for key in best.params]
-    axes.append((metric, strength, [(0.0, f"{low:.4f}"), (1.0, f"{max(scores):.4f}")]))
+    axes.append((metric, places, [(0.0, f"{low:.4f}"), (1.0, f"{max(scores):.4f}")]))
+    ranked = sorted(scores)
+    strength = [ranked.index(score) / max(1, len(scores) - 1) for score in scores]
     return charts.parallel_coordinates(axes, strength, [trial.number for trial in done].index(best.number))
 
 

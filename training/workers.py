@@ -12,7 +12,7 @@ from typing import Any
 import ray.train
 import torch
 from ray.train import Checkpoint, CheckpointConfig, CheckpointUploadMode, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from data.errors import InputError
 from data.progress import Progress as Counted
@@ -72,6 +72,8 @@ def run_workers(
     trainer = TorchTrainer(
         guarded,
         train_loop_config=settings,
+        # What is kept in the CPU's memory is summed there.
+        torch_config=TorchConfig("cpu:gloo,cuda:nccl") if spread.use_gpu and spread.offload else None,
         scaling_config=ScalingConfig(num_workers=spread.workers, use_gpu=spread.use_gpu),
         run_config=RunConfig(
             name=CHECKPOINTS,
@@ -142,6 +144,8 @@ def fit_here(
     """
     rank, world = share_cores()
     device = get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     saved = ray.train.get_checkpoint()
     with saved.as_directory() if saved else nullcontext() as folder:
         return fit(

@@ -23,6 +23,8 @@ from data.schema import FEATURES_FILE, PARTS, SPLITS
 from data.vectors.read import matrix
 from data.vectors.table import storage_of
 
+KEPT_GRAPHS = ("training_graph", "seen_graph", "known_graph")  # properties of ``GraphArtifact`` that are files too
+
 
 class GraphConfig(SplitConfig):
     """How links become a graph."""
@@ -58,6 +60,16 @@ class Graph:
         indptr = np.zeros(num_nodes + 1, np.int64)
         np.cumsum(np.bincount(codes // num_nodes, minlength=num_nodes), out=indptr[1:])
         return cls(indptr, (codes % num_nodes).astype(np.int32))
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write both arrays, ``NAME.indptr.npy`` and ``NAME.indices.npy``."""
+        np.save(folder / f"{name}.indptr.npy", self.indptr)
+        np.save(folder / f"{name}.indices.npy", self.indices)
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> "Graph":
+        """What ``save`` wrote, memory-mapped: processes share it, and what one writes to it stays its own."""
+        return cls(*(np.load(folder / f"{name}.{array}.npy", mmap_mode="c") for array in ("indptr", "indices")))
 
     @property
     def num_nodes(self) -> int:
@@ -141,7 +153,7 @@ def load_graph(path: Path) -> GraphArtifact:
     nodes = pq.read_table(path / "nodes.parquet")
     links = pq.read_table(path / "links.parquet")
     relation = links["relation"].combine_chunks().dictionary_encode()
-    return GraphArtifact(
+    opened = GraphArtifact(
         ids=nodes["id"].to_pylist(),
         titles=nodes["title"].to_pylist(),
         vectors=np.load(path / "vectors.npy", mmap_mode="r"),
@@ -151,6 +163,9 @@ def load_graph(path: Path) -> GraphArtifact:
         relation_names=relation.dictionary.to_pylist(),
         words=sp.csr_matrix(sp.load_npz(path / "words.npz")),
     )
+    for name in KEPT_GRAPHS:
+        opened.__dict__[name] = Graph.open(path, name)  # in the place of what the cached property would compute
+    return opened
 
 
 def document_vectors(vectors: Path, nodes: pa.Array, out: Path) -> np.ndarray:
@@ -181,7 +196,8 @@ def build_graph(documents: Path, split: Path, vectors: Path, language: Language,
         split: output folder of the split stage.
         vectors: folder of the embedded passages.
         language: stemmer of the words.
-        out: receives ``nodes.parquet``, ``links.parquet``, ``vectors.npy`` and ``words.npz``.
+        out: receives ``nodes.parquet``, ``links.parquet``, ``vectors.npy``, ``words.npz`` and the arrays of
+            ``KEPT_GRAPHS``.
 
     Returns:
         Counts of nodes and links, degree figures and component figures.
@@ -191,7 +207,7 @@ def build_graph(documents: Path, split: Path, vectors: Path, language: Language,
     ids = pq.read_table(out / "nodes.parquet", columns=["id"])["id"].combine_chunks()
     document_vectors(vectors, ids, out / "vectors.npy")
     sp.save_npz(out / "words.npz", tfidf(documents, language))
-    return _counts(out)
+    return _finish(out)
 
 
 def build_bare_graph(split: Path, features: Path, out: Path) -> dict[str, Any]:
@@ -213,15 +229,20 @@ def build_bare_graph(split: Path, features: Path, out: Path) -> dict[str, Any]:
     else:
         np.save(out / "vectors.npy", np.zeros((nodes, 0), np.float32))
     sp.save_npz(out / "words.npz", sp.csr_matrix(np.zeros((nodes, 1), np.float32)))
-    return _counts(out)
+    return _finish(out)
 
 
-def _counts(folder: Path) -> dict[str, Any]:
-    """Figures of the graph that a folder holds."""
+def _finish(folder: Path) -> dict[str, Any]:
+    """Write the graphs of a folder's links in compressed rows; figures of that of all links."""
     nodes = pq.read_metadata(folder / "nodes.parquet").num_rows
-    links = pq.read_table(folder / "links.parquet", columns=["source", "target"])
-    graph = Graph.from_pairs(links["source"].to_numpy(), links["target"].to_numpy(), nodes)
-    return {"nodes": nodes, "links": len(links), **describe(graph)}
+    links = pq.read_table(folder / "links.parquet", columns=["source", "target", "split"])
+    source, target, split = (links[name].to_numpy() for name in ("source", "target", "split"))
+    seen = split == PARTS.index("train")
+    for name, chosen in (("training_graph", seen), ("seen_graph", seen | (split == PARTS.index("brought")))):
+        Graph.from_pairs(source[chosen], target[chosen], nodes).save(folder, name)
+    known = Graph.from_pairs(source, target, nodes)
+    known.save(folder, "known_graph")
+    return {"nodes": nodes, "links": len(links), **describe(known)}
 
 
 def describe(graph: Graph) -> dict[str, Any]:

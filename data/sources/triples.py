@@ -1,6 +1,6 @@
 """Typed triples: ``head relation tail`` by tabs, with the text of each entity in a second file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from pydantic import Field, model_validator
@@ -26,6 +26,7 @@ class TriplesSource(StageConfig):
     valid: list[str] = Field([], description=f"{TRIPLES}, of the official validation split")
     test: list[str] = Field([], description=f"{TRIPLES}, of the official test split")
     texts: str = Field(description="file of entity and text without a header; an entity is a document")
+    names: str | None = Field(None, description="file of entity and its name, the document's title")
     relations: str | None = Field(None, description="file of relation and its name in words")
 
     @model_validator(mode="after")
@@ -40,7 +41,7 @@ class TriplesSource(StageConfig):
 
     def files(self) -> list[SourceFile]:
         """Every file it reads."""
-        paths = [self.texts, *(path for path, _ in self._triples()), *filter(None, [self.relations])]
+        paths = [self.texts, *(path for path, _ in self._triples()), *filter(None, [self.names, self.relations])]
         return [file for path in paths for file in find(path)]
 
     def _triples(self) -> Iterator[tuple[str, str | None]]:
@@ -51,31 +52,35 @@ class TriplesSource(StageConfig):
     def tasks(self) -> list[ReadTask]:
         """One a file."""
         tasks: list[ReadTask] = []
+        titles = names_of(find(self.names)) if self.names else {}
         for file in find(self.texts):
             quoted, note = quoting(file, "tsv")
             found = partial(delimited, file, "tsv", ["entity", "text"], quoted)
-            tasks.append(ReadTask(str(file), "line", partial(rows, "documents", found, entity), note))
-        names = relation_names(find(self.relations)) if self.relations else {}
+            build = partial(entity, titles=titles)
+            tasks.append(ReadTask(str(file), "line", partial(rows, "documents", found, build), note))
+        names = names_of(find(self.relations)) if self.relations else {}
         for path, split in self._triples():
             for file in find(path):
                 quoted, note = quoting(file, "tsv")
                 found = partial(delimited, file, "tsv", ["head", "relation", "tail"], quoted)
-                build = partial(triple, names=names, split=split)
-                tasks.append(ReadTask(str(file), "line", partial(rows, "links", found, build), note))
+                make = partial(triple, names=names, split=split)
+                tasks.append(ReadTask(str(file), "line", partial(rows, "links", found, make), note))
         return tasks
 
 
-def relation_names(files: list[SourceFile]) -> dict[str, str]:
-    """Names of relations in words; there are few of them."""
-    found = (record for file in files for _, record in delimited(file, "tsv", ["relation", "name"]))
-    return {record["relation"]: record["name"] for record in found if isinstance(record, dict)}
+def names_of(files: list[SourceFile]) -> dict[str, str]:
+    """Names of relations or entities in words, kept in memory."""
+    found = (record for file in files for _, record in delimited(file, "tsv", ["named", "name"]))
+    return {record["named"]: record["name"] for record in found if isinstance(record, dict)}
 
 
-def entity(record: Record) -> Document:
-    """A document of an entity. Its text up to the first comma is the title, where a definition follows it."""
+def entity(record: Record, titles: Mapping[str, str]) -> Document:
+    """A document of an entity. Where it has no name, its text up to the first comma is the title, if that is short."""
     text = id_of(record, "text")
-    title, comma, definition = text.partition(", ")
     id_ = id_of(record, "entity")
+    if id_ in titles:
+        return Document(id_, titles[id_], text)
+    title, comma, definition = text.partition(", ")
     return Document(id_, title, definition) if comma and len(title) <= 80 else Document(id_, text[:80], text)
 
 

@@ -18,7 +18,7 @@ History = list[dict[str, Any]]
 
 @contextmanager
 def killed_worker(out: Path) -> Iterator[History]:
-    """Train within it: the one worker is killed after its first checkpoint; the list gets the history in that one.
+    """Train within it: one worker is killed after an epoch's checkpoint; the list gets the history in that one.
 
     Args:
         out: the training's folder.
@@ -42,6 +42,7 @@ def _kill(out: Path, kept: History, killed: list[int]) -> None:
         if WORKER in " ".join(process.cmdline()):
             process.kill()
             killed.append(process.pid)
+            return
 
 
 def _last_state(out: Path) -> History:

@@ -54,7 +54,9 @@ def test_training_on_the_gpu_learns() -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     names = [str(number) for number in range(120)]
     graph = GraphArtifact(names, names, vectors, pairs, split, np.zeros(len(pairs), np.int32), ["same"])
-    config = TrainConfig(model=NodesConfig(width=16), optimizer=OptimizerConfig(epochs=10, patience=10, learning_rate=0.01))
+    config = TrainConfig(
+        model=NodesConfig(width=16), optimizer=OptimizerConfig(epochs=10, patience=10, learning_rate=0.01)
+    )
     device = torch.device("cuda")
     progress = fit(LinkTask(graph, config), config.optimizer, wrap=lambda model: model.to(device), device=device)
     assert progress.best_score > 0.1, "chance is about 0.05"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ray_apps.cli import main
+from ray_apps.config import load_run
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -124,3 +125,22 @@ def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.Captu
     assert all(plan().values())
     changed = plan("--train.seed", "7")
     assert {stage for stage in done if not changed[stage]} == {"train", "baselines", "evaluate_links", "discover"}
+
+
+def test_a_model_is_registered_and_a_search_writes_a_run_file(
+    run_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered = result(capsys, "registry", "register", run_file)["version"]
+    figures = result(capsys, "evaluate", run_file)["links"]["model"]
+    assert registered["mrr"] == figures["mrr"] and registered["aliases"] == ["challenger", "champion"]
+    assert all(registered["fingerprints"].values())
+    assert result(capsys, "registry", "list", run_file)["versions"] == [registered]
+    assert main(["registry", "promote", str(run_file)]) == 2
+    assert "version 1 of small is the champion already" in capsys.readouterr().err
+
+    space = json.dumps({"learning_rate": {"low": 0.001, "high": 0.02, "log": True}})
+    found = result(capsys, "tune", run_file, "--tune.trials", "2", "--tune.space", space)
+    assert found["tune"]["best_score"] >= found["tune"]["first_score"] > 0
+    best = load_run(Path(found["run_file"])).train
+    assert best.optimizer.learning_rate == found["tune"]["values"]["learning_rate"]["best"]
+    assert best.optimizer.epochs == 1 and Path(found["report"]).exists()

@@ -198,7 +198,7 @@ def test_messages_explained_in_operations_are_ones_that_the_code_has() -> None:
     assert len(messages) >= 11
     strings = " ".join(
         part.value
-        for package in ("data", "retrieval", "serving", "ray_apps")
+        for package in ("data", "retrieval", "training", "serving", "ray_apps")
         for module in sorted((REPOSITORY / package).rglob("*.py"))
         for part in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
         if isinstance(part, ast.Constant) and isinstance(part.value, str)

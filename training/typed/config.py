@@ -47,7 +47,7 @@ class TypedConfig(StageConfig):
         "decoder's answers on the validation triples; 0 leaves votes and texts out",
     )
     initial_scale: float = Field(1e-2, gt=0, description="standard deviation of the first weights")
-    valid_triples: int = Field(3000, ge=1, description="validation triples ranked after each epoch, both ways")
+    valid_triples: int = Field(1000, ge=1, description="validation triples ranked after each epoch, both ways")
 
     @model_validator(mode="after")
     def _sizes_fit_together(self) -> "TypedConfig":

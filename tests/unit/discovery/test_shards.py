@@ -73,6 +73,7 @@ def test_shards_change_nothing(graph: GraphArtifact, tmp_path: Path, shard: int)
     many = discover(source_of(graph)[0], CONFIG.model_copy(update={"shard_documents": shard}), tmp_path / "many")
     assert one == many
     assert read_table(tmp_path / "one" / "links").equals(read_table(tmp_path / "many" / "links"))
+    assert read_table(tmp_path / "one" / "documents").equals(read_table(tmp_path / "many" / "documents"))
     assert not (tmp_path / "many" / "work").exists()
 
 

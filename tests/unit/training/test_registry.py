@@ -54,7 +54,7 @@ def test_a_training_is_seen_while_it_goes_on(store: str, tmp_path: Path) -> None
     assert resumed.run_id == running.run_id == (tmp_path / RUN).read_text()
     (tmp_path / "model.json").write_text("{}")
     child = tracker(store, parent=running.run_id)
-    assert resumed.end({"best": 0.25}, [tmp_path / "model.json"]) == running.run_id
+    assert resumed.end({"best": 0.25}, [tmp_path / "model.json"]) == running.run_id and not (tmp_path / RUN).exists()
     ended = client.get_run(running.run_id)
     assert ended.info.status == "FINISHED" and ended.data.metrics["best"] == 0.25
     assert [file.path for file in client.list_artifacts(running.run_id, "model")] == ["model/model.json"]

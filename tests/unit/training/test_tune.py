@@ -49,6 +49,7 @@ def test_numbers_are_whole_where_they_are_written_whole() -> None:
     [
         ({}, r"tune.space: empty.*\n.*layers, optimizer.accumulate"),
         ({"optimizer.learning_rat": {"low": 0.1, "high": 0.2}}, "no such key; did you mean 'optimizer.learning_rate'"),
+        ({"optimizer.compile": {"choice": [True, False]}}, "optimizer.compile: the section train has no such key"),
         ({"optimizer": {"choice": [1, 2]}}, "optimizer: the section train has no such key"),
         ({"optimizer.learning_rate": {"low": 0.1, "high": 3.0}}, "3.0 is not allowed: Input should be less than 1"),
         ({"optimizer.schedule": {"choice": ["cosine", "step"]}}, "'step' is not allowed: Input should be 'cosine'"),

@@ -1,5 +1,6 @@
 """Graphs from links, the split that keeps both directions of a pair together, and the graph stage on a small corpus."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from data.graph.graph import Graph, GraphConfig, build_graph, describe, document_vectors, load_graph
+from data.graph.graph import KEPT_GRAPHS, Graph, GraphConfig, build_graph, describe, document_vectors, load_graph
 from data.graph.split import linked_ids, split_links, write_split
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS
@@ -173,6 +174,10 @@ def test_the_graph_stage_on_a_small_corpus(tmp_path: Path) -> None:
     assert graph.known_graph.degrees.tolist() == [3, 2, 1, 1, 1, 0]
     assert graph.training_graph.degrees.sum() == 4, "two of the four pairs are held out"
     assert len(graph.links("valid")[0]) == counts["valid"]
+    for name in KEPT_GRAPHS:
+        kept, computed = getattr(graph, name), getattr(replace(graph), name)
+        assert isinstance(kept.indices, np.memmap) and not isinstance(computed.indices, np.memmap)
+        assert kept.indptr.tolist() == computed.indptr.tolist() and kept.indices.tolist() == computed.indices.tolist()
     assert pq.read_table(tmp_path / "out/links.parquet").column_names == [
         "source", "target", "relation", "weight", "split",
     ]  # fmt: skip

@@ -133,6 +133,13 @@ def test_triples(tmp_path: Path) -> None:
     assert rows[3].reason == "2 fields, 3 expected"
 
 
+def test_entities_with_names(tmp_path: Path) -> None:
+    for name, content in (("t", "a\tis\tb\n"), ("e", "a\tA dog, they say, barks.\nb\tan animal\n"), ("n", "a\tdog\n")):
+        (tmp_path / name).write_text(content)
+    rows = read(triples={"triples": [str(tmp_path / "t")], "names": str(tmp_path / "n"), "texts": str(tmp_path / "e")})
+    assert rows[:2] == [Document("a", "dog", "A dog, they say, barks."), Document("b", "an animal", "an animal")]
+
+
 def test_triples_with_an_official_split(tmp_path: Path) -> None:
     for name, line in (("t", "a\tis\tb"), ("v", "b\tis\tb"), ("s", "b\tis\ta"), ("e", "a\tx\nb\ty")):
         (tmp_path / name).write_text(line + "\n")

@@ -13,13 +13,17 @@ def negatives(graph: GraphArtifact, **keys: object) -> Negatives:
     return Negatives(graph.training_graph, NegativesConfig.model_validate(keys), *training_pairs(graph))
 
 
-def draw(made: Negatives, graph: GraphArtifact, size: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Candidates]:
+def draw(
+    made: Negatives, graph: GraphArtifact, size: int = 40, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, Candidates]:
     sources, targets, relation = (part[:size] for part in training_pairs(graph))
     return sources, targets, made.draw(sources, targets, relation, targets, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("kind", ["in_batch", "uniform", "degree", "relation"])
-def test_masked_are_exactly_the_source_its_target_and_its_training_neighbours(planted: GraphArtifact, kind: str) -> None:
+def test_masked_are_exactly_the_source_its_target_and_its_training_neighbours(
+    planted: GraphArtifact, kind: str
+) -> None:
     sources, targets, drawn = draw(negatives(planted, kind=kind, drawn=200), planted)
     linked = planted.training_graph.adjacency.toarray() > 0
     expected = linked[sources][:, drawn.documents] | (sources[:, None] == drawn.documents)
@@ -31,7 +35,7 @@ def test_masked_are_exactly_the_source_its_target_and_its_training_neighbours(pl
 
 
 def test_a_held_out_link_is_a_negative_like_any_other_pair(planted: GraphArtifact) -> None:
-    """If it were masked, pairs that are never pushed apart would be those that are held out: the answer is given away."""
+    """If it were masked, the pairs that are never pushed apart would be those held out: the answer is given away."""
     valid = {tuple(pair) for part in ("valid", "test") for pair in np.column_stack(planted.links(part)).tolist()}
     sources, _, drawn = draw(negatives(planted, kind="uniform", drawn=3000), planted, size=1000)
     pairs = np.column_stack([sources[drawn.masked[:, 0]], drawn.documents[drawn.masked[:, 1]]]).tolist()
@@ -52,7 +56,9 @@ def test_chances_of_kinds(planted: GraphArtifact) -> None:
 
 def test_relation_draws_from_ends_of_the_batchs_relations() -> None:
     graph = Graph.from_pairs(np.array([0, 2]), np.array([1, 3]), 5)
-    made = Negatives(graph, NegativesConfig(kind="relation", drawn=50), np.array([0, 2]), np.array([1, 3]), np.array([0, 1]))
+    made = Negatives(
+        graph, NegativesConfig(kind="relation", drawn=50), np.array([0, 2]), np.array([1, 3]), np.array([0, 1])
+    )
     drawn = made.draw(np.array([0]), np.array([1]), np.array([0]), np.array([1]), np.random.default_rng(0))
     assert set(drawn.documents.tolist()) == {0, 1}
 

@@ -23,7 +23,9 @@ F = len(FEATURES)
 def lists_where(first: np.ndarray, others: np.ndarray, wanted: bool = True) -> Lists:
     """Lists of a true target with features ``first`` (Q, F) and rivals ``others`` (Q, L, F)."""
     features = torch.from_numpy(np.concatenate([first[:, None], others], 1).astype(np.float32))
-    return Lists(features, torch.zeros(features.shape[:2], dtype=torch.bool), np.arange(len(first)), np.full(len(first), wanted))
+    return Lists(
+        features, torch.zeros(features.shape[:2], dtype=torch.bool), np.arange(len(first)), np.full(len(first), wanted)
+    )
 
 
 def of_two_features(seed: int = 0) -> Lists:

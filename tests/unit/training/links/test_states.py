@@ -1,4 +1,4 @@
-"""States of documents: what passes along links, what does not, and that nothing depends on how documents are numbered."""
+"""States of documents: what passes along links, what does not; nothing depends on how documents are numbered."""
 
 from pathlib import Path
 
@@ -40,9 +40,7 @@ def model_of(encoder: str = "linear", nodes: int = N, **changes: object) -> Link
     config = NodesConfig.model_validate({"encoder": encoder, "width": 8, "table": False, "word_table": True, **changes})
     torch.manual_seed(0)
     words = words_map(WORDS, 4, 0)
-    model = LinkModel(
-        Shape(nodes=nodes, text=TEXT, words=4, terms=TERMS, relations=("cites", "קשור ל"), config=config)
-    )
+    model = LinkModel(Shape(nodes=nodes, text=TEXT, words=4, terms=TERMS, relations=("cites", "קשור ל"), config=config))
     model.words_map_TV.copy_(torch.from_numpy(words))
     return model.eval()
 

@@ -34,7 +34,9 @@ def chance(competitors: int) -> float:
 
 
 def longer(config: TrainConfig, epochs: int = 10) -> TrainConfig:
-    return config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"epochs": epochs, "patience": epochs})})
+    return config.model_copy(
+        update={"optimizer": config.optimizer.model_copy(update={"epochs": epochs, "patience": epochs})}
+    )
 
 
 def test_learns_the_planted_pattern(planted: GraphArtifact, small: TrainConfig) -> None:
@@ -53,9 +55,18 @@ def test_every_encoder_learns(planted: GraphArtifact, small: TrainConfig, encode
 
 
 @pytest.mark.parametrize(
-    "keys", [{"loss": "bce"}, {"loss": "bpr"}, {"kind": "uniform", "drawn": 100}, {"kind": "degree", "drawn": 100}, {"hard": 30, "mine_every": 1}]
-)  # fmt: skip
-def test_every_loss_and_kind_of_negatives_learns(planted: GraphArtifact, small: TrainConfig, keys: dict[str, object]) -> None:
+    "keys",
+    [
+        {"loss": "bce"},
+        {"loss": "bpr"},
+        {"kind": "uniform", "drawn": 100},
+        {"kind": "degree", "drawn": 100},
+        {"hard": 30, "mine_every": 1},
+    ],
+)
+def test_every_loss_and_kind_of_negatives_learns(
+    planted: GraphArtifact, small: TrainConfig, keys: dict[str, object]
+) -> None:
     task, _ = trained(planted, longer(small, 5), negatives=small.negatives.model_copy(update=keys))
     assert mrr(task.states(), planted) > mrr(planted.vectors, planted)
 
@@ -107,7 +118,9 @@ def test_a_training_link_does_not_tell_of_itself(
     assert abs(margin()) < 0.02
     honest = LinkTask.batches
     empty = torch.zeros(0, dtype=torch.long)
-    monkeypatch.setattr(LinkTask, "batches", lambda self, epoch: (replace(batch, entries=empty) for batch in honest(self, epoch)))
+    monkeypatch.setattr(
+        LinkTask, "batches", lambda self, epoch: (replace(batch, entries=empty) for batch in honest(self, epoch))
+    )
     assert margin() > 0.2
 
 
@@ -138,7 +151,9 @@ def test_an_epoch_has_every_link_once_and_follows_from_the_seed(planted: GraphAr
     assert not torch.equal(batches[0].sources, other[0].sources)
 
 
-def test_two_workers_share_an_epoch_and_compare_with_each_others_targets(planted: GraphArtifact, small: TrainConfig) -> None:
+def test_two_workers_share_an_epoch_and_compare_with_each_others_targets(
+    planted: GraphArtifact, small: TrainConfig
+) -> None:
     tasks = [LinkTask(planted, small.model_copy(update={"batch_links": 32}), rank, 2) for rank in (0, 1)]
     for first, second in zip(*(task.batches(0) for task in tasks), strict=True):
         assert torch.equal(first.candidates, torch.cat([first.targets, second.targets]))
