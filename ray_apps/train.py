@@ -83,6 +83,7 @@ TRAIN = Stage(
     absent=no_links,
     stamps=_stamps,
     on_ray=True,
+    version=2,
 )
 COMMAND = stage_command(
     "train",

@@ -23,6 +23,7 @@ from data.schema import FEATURES_FILE, PARTS, SPLITS
 from data.vectors.read import matrix
 from data.vectors.table import storage_of
 
+VOCABULARY = "vocabulary.npz"
 KEPT_GRAPHS = ("training_graph", "seen_graph", "known_graph")  # properties of ``GraphArtifact`` that are files too
 
 
@@ -196,8 +197,8 @@ def build_graph(documents: Path, split: Path, vectors: Path, language: Language,
         split: output folder of the split stage.
         vectors: folder of the embedded passages.
         language: stemmer of the words.
-        out: receives ``nodes.parquet``, ``links.parquet``, ``vectors.npy``, ``words.npz`` and the arrays of
-            ``KEPT_GRAPHS``.
+        out: receives ``nodes.parquet``, ``links.parquet``, ``vectors.npy``, ``words.npz``, ``vocabulary.npz`` and the
+            arrays of ``KEPT_GRAPHS``.
 
     Returns:
         Counts of nodes and links, degree figures and component figures.
@@ -206,7 +207,9 @@ def build_graph(documents: Path, split: Path, vectors: Path, language: Language,
         shutil.copyfile(split / name, out / name)
     ids = pq.read_table(out / "nodes.parquet", columns=["id"])["id"].combine_chunks()
     document_vectors(vectors, ids, out / "vectors.npy")
-    sp.save_npz(out / "words.npz", tfidf(documents, language))
+    words, vocabulary = tfidf(documents, language)
+    sp.save_npz(out / "words.npz", words)
+    vocabulary.save(out / VOCABULARY)
     return _finish(out)
 
 
