@@ -18,7 +18,7 @@ from data.graph.graph import VOCABULARY, GraphArtifact, load_graph
 from data.graph.words import Vocabulary
 from data.schema import PARTS
 from discovery.proposals import Proposed, proposal_table
-from discovery.texts import shared_words, texts_of
+from discovery.texts import NAMED, telling_words, texts_of
 from evaluation.calibration import Calibrator
 from training.links.scoring import LinkScorer
 
@@ -126,8 +126,8 @@ def links_of(
     opened = load_graph(graph)
     dim = opened.vectors.shape[1]
     vectors = encode([document.whole for document in new]) if dim else np.zeros((len(new), 0), np.float32)
-    terms = graph / VOCABULARY
-    extended = with_documents(opened, new, vectors, Vocabulary.load(terms) if terms.exists() else None)
+    vocabulary = Vocabulary.load(graph / VOCABULARY) if (graph / VOCABULARY).exists() else None
+    extended = with_documents(opened, new, vectors, vocabulary)
     scorer = LinkScorer.open(train, extended)
     promised = Calibrator.load(calibrator) if calibrator is not None else None
     found = []
@@ -141,9 +141,21 @@ def links_of(
         chances = promised(logits) if promised is not None else 1 / (1 + np.exp(-logits.astype(np.float64)))
         relation = [scorer.relation_names[number] for number in scorer.relations(sources, best).tolist()]
         proposed = Proposed(sources, best, chances, logits, relation, np.zeros(len(best), np.uint8))
-        ends = [(document.id, extended.ids[other]) for other in best.tolist()]
-        texts = {document.id: document.whole}
-        if documents is not None:
-            texts |= texts_of(documents, [other for _, other in ends])
-        found.append(proposal_table(extended, proposed, shared_words(texts, ends)).to_pylist())
+        terms = _shared_terms(document, [extended.ids[other] for other in best.tolist()], documents, vocabulary)
+        found.append(proposal_table(extended, proposed, terms).to_pylist())
     return found
+
+
+def _shared_terms(
+    new: NewDocument, others: Sequence[str], documents: Path | None, vocabulary: Vocabulary | None
+) -> list[list[str]]:
+    """The words that are rarest in the corpus of those that a new document shares with each other one."""
+    if documents is None or vocabulary is None:
+        return [[] for _ in others]
+    texts = texts_of(documents, others)
+    weights = vocabulary.weights(telling_words(new.whole))
+    shared = []
+    for other in others:
+        both = [word for word in telling_words(texts.get(other, "")) if weights.get(word, 0) > 0]
+        shared.append(sorted(both, key=lambda word: (-weights[word], word))[:NAMED])
+    return shared

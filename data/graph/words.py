@@ -38,6 +38,16 @@ class Vocabulary:
         indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(counted.lengths)))])
         return _weighted(counted.counts[known], place[known], indptr, self.idf)
 
+    def weights(self, words: Iterable[str]) -> dict[str, float]:
+        """How telling each word is: the largest idf of its terms, 0 where the corpus does not have it."""
+        tokenizer = Tokenizer(self.language)
+        found = {}
+        for word in words:
+            numbers = np.array(list(tokenizer.numbers(word)), np.int64)
+            known = numbers[np.isin(numbers, self.terms)]
+            found[word] = float(self.idf[np.searchsorted(self.terms, known)].max(initial=0.0))
+        return found
+
     def save(self, path: Path) -> None:
         """Write it as ``.npz``."""
         np.savez(path, terms=self.terms, idf=self.idf, language=np.array(self.language))
