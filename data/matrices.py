@@ -116,3 +116,11 @@ def principal_directions(
         basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))
     _, _, right = np.linalg.svd(np.asarray(matrix @ basis), full_matrices=False)
     return np.asarray((basis @ right.T)[:, :kept], np.float32)
+
+
+def contains(ascending: npt.NDArray[np.int64], codes: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Whether each of some whole numbers, in any order, is in an ascending array."""
+    if len(ascending) == 0:
+        return np.zeros(len(codes), np.bool_)
+    place = np.minimum(np.searchsorted(ascending, codes), len(ascending) - 1)
+    return np.asarray(ascending[place] == codes)

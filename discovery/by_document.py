@@ -5,18 +5,28 @@ Shapes: n documents, P pairs.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from data.errors import InputError, nearest
+from data.graph.graph import GraphArtifact
+from data.matrices import contains
 from data.partitions import partition_name, write_partition
 from data.progress import tracked
 from data.spread import Pool, Runner
-from discovery.candidates import SOURCES, contains, pair_codes
+from discovery.candidates import SOURCES, pair_codes
 from discovery.config import DiscoverConfig
+from discovery.proposals import Proposed, proposal_table
 from discovery.select import Held, score_of
 from discovery.shards import SCORED, Pairs, Source
+from discovery.texts import shared_words, texts_of
 from evaluation.calibration import Calibrator
+
+MOST_NAMED = 20_000  # ids among which the nearest to a misspelt one is looked for
 
 BY_DOCUMENT = pa.schema(
     [
@@ -126,3 +136,33 @@ def best_of_shard(
     rank = np.arange(len(own)) - np.searchsorted(own, own)
     kept = rank < config.per_document
     return pairs[kept], own[kept], rank[kept]
+
+
+def proposals_of(graph: GraphArtifact, table: Path, document: str, documents: Path | None) -> list[dict[str, Any]]:
+    """The proposals of one document, best first, as rows of ``proposals.PROPOSALS``: with reasons, which are made now.
+
+    Args:
+        graph: for ids, vectors and shared neighbours.
+        table: folder that ``write_by_document`` filled.
+        document: its id.
+        documents: the documents table, for words in reasons; None where documents have no text.
+
+    Raises:
+        InputError: if there is no such document.
+    """
+    if document not in graph.ids:
+        raise InputError(f"no document {document!r}", nearest(document, graph.ids[:MOST_NAMED]))
+    found = pq.read_table(table, filters=pc.field("document") == document).sort_by("rank").to_pylist()
+    number = {id_: graph.ids.index(id_) for id_ in {document, *(row["other"] for row in found)}}
+    ends = [(document, row["other"]) if row["outgoing"] else (row["other"], document) for row in found]
+    texts = {} if documents is None else texts_of(documents, number)
+    proposed = Proposed(
+        np.array([number[source] for source, _ in ends], np.int64),
+        np.array([number[target] for _, target in ends], np.int64),
+        np.array([row["probability"] for row in found], np.float64),
+        np.array([row["score"] for row in found], np.float32),
+        [row["relation"] for row in found],
+        np.array([sum(SOURCES[name] for name in row["candidate_sources"]) for row in found], np.uint8),
+    )
+    rows: list[dict[str, Any]] = proposal_table(graph, proposed, shared_words(texts, ends)).to_pylist()
+    return rows

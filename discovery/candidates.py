@@ -16,7 +16,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
-from data.matrices import best_of_rows
+from data.matrices import best_of_rows, contains
 from discovery.config import DiscoverConfig
 from discovery.neighbours import build_index, nearest, open_index
 from evaluation.baselines import personalised_pagerank
@@ -149,14 +149,6 @@ def linked(graph: Graph, codes: Nodes) -> npt.NDArray[np.bool_]:
     offsets = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     known = np.repeat(low, lengths) * n + graph.indices[np.repeat(graph.indptr[low], lengths) + offsets]
     return contains(known, codes)
-
-
-def contains(ascending: Nodes, codes: Nodes) -> npt.NDArray[np.bool_]:
-    """Whether each code is in an ascending array."""
-    if len(ascending) == 0:
-        return np.zeros(len(codes), np.bool_)
-    place = np.minimum(np.searchsorted(ascending, codes), len(ascending) - 1)
-    return np.asarray(ascending[place] == codes)
 
 
 def _by_vectors(vectors: npt.NDArray[np.float32], index: Any, k: int) -> Callable[[int, int], Pairs]:  # noqa: ANN401

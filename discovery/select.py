@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from discovery.candidates import SOURCES, Nodes, contains, pair_codes
+from data.matrices import contains
+from discovery.candidates import SOURCES, Nodes, pair_codes
 from discovery.shards import SCORED, Pairs
 
 RESERVE = 20  # pairs looked at for each that is kept: the others are passed over when a document has enough

@@ -13,11 +13,11 @@ from data.words import words
 
 NAMED = 3
 COMMON = 0.1  # words in more than this share of the documents say little
-SHORTEST = 3  # letters; numbers and initials are no reason
+SHORTEST = 3  # letters of a word in ASCII
 
 
 def texts_of(documents: Path, ids: Collection[str]) -> dict[str, str]:
-    """Title and text of some documents, by id, read from the table in one pass.
+    """Texts of some documents, by id, titles where they have no text; read from the table in one pass.
 
     Args:
         documents: folder of the documents table.
@@ -27,8 +27,7 @@ def texts_of(documents: Path, ids: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for batch in read_batches(documents, columns=["id", "title", "text"]):
         for row in batch.filter(pc.is_in(batch["id"], wanted)).to_pylist():
-            repeated = row["text"].startswith(row["title"])
-            found[row["id"]] = row["text"] if repeated else f"{row['title']}\n{row['text']}"
+            found[row["id"]] = row["text"] or row["title"]
     return found
 
 
@@ -54,5 +53,11 @@ def shared_words(texts: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> 
 
 
 def telling_words(text: str) -> set[str]:
-    """The words of a text that may be a reason for a link: no stop-words, numbers or initials."""
-    return {word for word in words(text) if len(word) >= SHORTEST} - ENGLISH_STOP_WORDS
+    """The words of a text that may be a reason for a link."""
+    return {word for word in words(text) if _telling(word)}
+
+
+def _telling(word: str) -> bool:
+    """Not a number, a name's initial or a stop-word; words of scripts without spaces come as pairs of characters."""
+    long_enough = len(word) >= (SHORTEST if word.isascii() else SHORTEST - 1)
+    return long_enough and not any(map(str.isdigit, word)) and word not in ENGLISH_STOP_WORDS

@@ -30,7 +30,7 @@ class LinkJudging(StageConfig):
     hard_negatives: int = Field(
         500, ge=0, description="negatives that a link is ranked among which simple methods name; 0 leaves them out"
     )
-    batch_sources: int = Field(256, ge=1, description="link sources scored against all documents at once")
+    batch_sources: int = Field(256, ge=1, description="link sources scored against all documents at once, at most")
     resamples: int = Field(10_000, ge=100, description="rounds of each bootstrap and each randomisation test")
     seed: int = Field(0, ge=0, description="seed of the sample of test links and of every resampling")
 

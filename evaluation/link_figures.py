@@ -17,7 +17,7 @@ from data.graph.graph import Graph
 from data.progress import progress
 from evaluation.calibration import brier, expected_calibration_error, fit, reliability
 from evaluation.config import LinkJudging
-from evaluation.link_questions import JudgedPairs, LinkQuestions
+from evaluation.link_questions import JudgedPairs, LinkQuestions, rows_at_once
 from evaluation.links import LinkScores, both_directions, hit_curve, link_metrics, pair_scores, rank_links
 from evaluation.significance import bootstrap_interval, paired_difference
 
@@ -65,11 +65,12 @@ def judge(name: str, method: LinkScores, questions: LinkQuestions, known: Graph,
         config: cut-offs, sizes and seeds.
     """
     asked, answers = both_directions(questions.sources, questions.targets)
+    rows = rows_at_once(config, known.num_nodes)
     started = time.perf_counter()
     with progress(f"evaluate {name}", len(np.unique(asked)), "documents") as counted:
-        found = rank_links(method.rows, asked, answers, known, questions.hard, config.batch_sources, counted.advance)
+        found = rank_links(method.rows, asked, answers, known, questions.hard, rows, counted.advance)
     scores = {
-        part: pair_scores(method, pairs.sources, pairs.targets, known.num_nodes, config.batch_sources)
+        part: pair_scores(method, pairs.sources, pairs.targets, known.num_nodes, rows)
         for part, pairs in (("valid", questions.valid), ("test", questions.test))
     }
     seconds = time.perf_counter() - started

@@ -15,6 +15,7 @@ from evaluation.config import LinkJudging
 from evaluation.links import HardNegatives, Scorer, SparseScorer, unordered_pairs
 from evaluation.non_links import hard_negatives, random_non_links
 
+SCORES_AT_ONCE = 2**26  # float32: 256 MiB
 CALIBRATED_ON = 1000  # validation links, at most: a curve of two dozen steps needs no more
 HARD_TOLERANCE = 5e-4  # of the PageRank that names hard negatives: their order among the first few hundred is enough
 
@@ -57,6 +58,11 @@ class LinkQuestions:
     hard: HardNegatives | None
     test: JudgedPairs
     valid: JudgedPairs
+
+
+def rows_at_once(config: LinkJudging, nodes: int) -> int:
+    """How many sources are scored against all documents at once: ``batch_sources``, or fewer where there are many."""
+    return max(1, min(config.batch_sources, SCORES_AT_ONCE // max(nodes, 1)))
 
 
 def link_questions(graph: GraphArtifact, config: LinkJudging) -> LinkQuestions:
@@ -108,7 +114,7 @@ def _hard_negatives(graph: GraphArtifact, nodes: Nodes, config: LinkJudging) -> 
     if graph.vectors.shape[1]:
         methods.append(cosine(graph.vectors))
     count = -(-config.hard_negatives // 2)
-    return hard_negatives(methods, nodes, graph.known_graph, count, config.seed, config.batch_sources)
+    return hard_negatives(methods, nodes, graph.known_graph, count, config.seed, rows_at_once(config, len(graph.ids)))
 
 
 def _judged_pairs(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
-from data.matrices import best_of_rows
+from data.matrices import best_of_rows, contains
 from evaluation.blocks import Nodes, ragged
 from evaluation.links import HardNegatives, Scorer, SparseScorer
 
@@ -34,7 +34,7 @@ def random_non_links(known: Graph, count: int, seed: int) -> tuple[Nodes, Nodes]
     while len(found) < count:
         a, b = rng.integers(0, n, (2, 2 * (count - len(found)) + 64))
         codes = np.minimum(a, b)[a != b] * n + np.maximum(a, b)[a != b]
-        codes = codes[~np.isin(codes, linked, assume_unique=False, kind="sort")]
+        codes = codes[~contains(linked, codes)]
         drawn = np.concatenate([found, codes])
         found = drawn[np.sort(np.unique(drawn, return_index=True)[1])]  # in the order of the draw
     return found[:count] // n, found[:count] % n
@@ -73,7 +73,7 @@ def hard_negatives(
         places = np.concatenate([*(places for _, _, places in named), np.arange(len(drawn)) % (2 * count) + count])
         by_place = np.argsort(places, kind="stable")
         codes, first = np.unique((rows * n + columns)[by_place], return_index=True)
-        allowed = ~np.isin(codes, excluded)
+        allowed = ~contains(np.sort(excluded), codes)
         codes, best = codes[allowed], places[by_place][first[allowed]]
         order = np.lexsort((first[allowed], best, codes // n))  # of equal places, the method named first
         at_row = codes[order] // n
@@ -89,7 +89,7 @@ def _named(scores: npt.NDArray[np.float32] | sp.csr_array, excluded: Nodes, n: i
         block = sp.csr_array(scores)
         block.sum_duplicates()
         codes = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)) * n + block.indices
-        block.data = np.where(np.isin(codes, excluded), 0, block.data)
+        block.data = np.where(contains(np.sort(excluded), codes), 0, block.data)
         return best_of_rows(block, count)
     dense = np.array(scores)
     dense[excluded // n, excluded % n] = -np.inf

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from data.graph.graph import GraphArtifact
 from data.graph.neighbourhoods import spans
 from data.progress import progress
+from data.schema import SPLITS
 from evaluation.blocks import DenseBlock, Nodes, block_of
 from evaluation.config import LinkJudging
 from evaluation.link_figures import Judged
@@ -71,7 +72,7 @@ class TripleQuestions:
 
     Attributes:
         triples: int64 (T, 3), the held-out triples.
-        known: answers of every split, which do not compete.
+        known: answers of this split and those before it, which do not compete.
         types: as of ``types_of``, of the training triples.
         degrees: int64 (T,) training links of the end that has fewer.
         relations: R.
@@ -92,10 +93,14 @@ class TripleQuestions:
 
 
 def triple_questions(graph: GraphArtifact, part: str = "test") -> TripleQuestions:
-    """Every triple of a split: none is left out, not those of unseen documents either."""
+    """Every triple of a split: none is left out, not those of unseen documents either.
+
+    Known answers are those of this split and the splits before it: what is chosen on validation triples has not been
+    told of test triples, not even that they are no negatives.
+    """
     relations = len(graph.relation_names)
     train, asked = graph.triples("train"), graph.triples(part)
-    everything = np.concatenate([graph.triples(split) for split in ("train", "valid", "test")])
+    everything = np.concatenate([graph.triples(split) for split in SPLITS[: SPLITS.index(part) + 1]])
     degrees = np.bincount(train[:, [0, 2]].ravel(), minlength=len(graph.ids))
     return TripleQuestions(
         asked,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.artifacts import StageConfig, StageResult
+from data.errors import InputError
 from discovery.config import DiscoverConfig
 from ray_apps.command import Command, Parser, positive
 from ray_apps.graph import GRAPH, many_documents, no_links
@@ -67,19 +68,33 @@ def discover(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Ranked proposals with probability and reason; the report, where there is one, is written again with them.
 
     Raises:
-        InputError: if the corpus has too few links to learn from.
+        InputError: if the corpus has too few links to learn from, or no document of the id that is asked for.
     """
     from discovery.proposals import read_best
 
     made = plan.bring("discover")
     if report_folder(plan.run).is_dir():
         write_run_report(plan)
-    best = read_best(made.path / "links", arguments.top)
+    if arguments.document is None:
+        best = read_best(made.path / "links", arguments.top)
+    else:
+        best = _of_document(plan, made.path / "documents", arguments.document)[: arguments.top]
     return {"run": plan.run.name, "discover": made.result, "artifact": str(made.path), "proposals": best}
+
+
+def _of_document(plan: Plan, table: Path, document: str) -> list[dict[str, Any]]:
+    from data.graph.graph import load_graph
+    from discovery.by_document import proposals_of
+
+    if not table.is_dir():
+        raise InputError("discover.per_document is 0: nothing is kept for single documents", "Set it to 5.")
+    texts = plan.artifact(plan.documents).path / "documents" if plan.run.source.has_text else None
+    return proposals_of(load_graph(plan.artifact("graph").path), table, document, texts)
 
 
 def _words(parser: Parser) -> None:
     parser.add_argument("--top", type=positive, default=20, metavar="N", help="links to print (default: 20)")
+    parser.add_argument("--document", metavar="ID", help="print the best links of this document, whatever its rank")
 
 
 DISCOVER = Stage(

@@ -60,8 +60,8 @@ def _train(config: ModelConfig, inputs: Inputs, out: Path) -> TrainResult:
     if config.train.task == "typed":
         from training.typed.driver import TypedTraining, train_typed
 
-        parts = {name: getattr(config.train, name) for name in TypedTraining.model_fields}
-        typed = train_typed(inputs["graph"].path, TypedTraining(**parts), config.run_name, config.store, out)
+        asked = TypedTraining.of(config.train)
+        typed = train_typed(inputs["graph"].path, asked, config.run_name, config.store, out)
         return TrainResult.model_validate(typed)
     from training.links.driver import train_links
 

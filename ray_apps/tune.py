@@ -45,15 +45,17 @@ def _check(config: TuneStageConfig) -> None:
 def _search(config: TuneStageConfig, inputs: Inputs, out: Path) -> TuneResult:
     from functools import partial
 
-    from training.links.driver import train_trial
+    from training.links import driver as links
     from training.tune import changed, first_value, search
     from training.tune_config import inner_values
     from training.tune_report import importances, write_tune_report
     from training.tune_trials import TrialRuns
+    from training.typed import driver as typed
 
     train, tune = config.train, config.tune
     epochs = train.optimizer.epochs
     runs = TrialRuns(train.tracking, config.store, config.run_name, train, tune, out)
+    train_trial = typed.train_trial if train.task == "typed" else links.train_trial
     study = search(partial(train_trial, inputs["graph"].path), train, tune, train.spread, epochs, out, runs)
     before = {key: inner_values(train)[key] for key in tune.space}
     report = write_tune_report(study, config.run_name, tune.metric, before, epochs, out)

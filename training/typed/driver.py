@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from pydantic import BaseModel
 from data.graph.graph import load_graph
 from evaluation.triples import triple_questions
 from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
+from training.frame import fit
 from training.tracking import Tracker
 from training.typed.config import TypedConfig
 from training.typed.model import TypedModel, load_model, save_model
@@ -28,6 +31,11 @@ class TypedTraining(BaseModel):
     optimizer: OptimizerConfig
     spread: SpreadConfig
     tracking: TrackingConfig
+
+    @classmethod
+    def of(cls, train: BaseModel) -> "TypedTraining":
+        """Those parts of the section ``train`` of a run."""
+        return cls(**{name: getattr(train, name) for name in cls.model_fields})
 
 
 def train_typed(graph: Path, config: TypedTraining, run_name: str, default_store: Path, out: Path) -> dict[str, Any]:
@@ -65,6 +73,26 @@ def train_typed(graph: Path, config: TypedTraining, run_name: str, default_store
     result["mlflow_run"] = tracker.end({"best_valid_mrr": result["valid_mrr"]}, sorted(out.glob("*.safetensors")))
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
+
+
+def train_trial(graph: Path, train: BaseModel, on_row: Callable[[Mapping[str, float]], None]) -> None:
+    """One trial of a search: a training that leaves nothing but what its epochs measured.
+
+    One worker trains in this process; several are started by it.
+
+    Args:
+        graph: output folder of the graph stage.
+        train: the section ``train`` of the trial.
+        on_row: called with each epoch's figures.
+    """
+    config = TypedTraining.of(train)
+    if config.spread.workers == 1:
+        task = TypedTask(load_graph(graph), config.typed, config.optimizer.seed)
+        fit(task, config.optimizer, on_epoch=lambda progress, save: on_row(progress.history[-1]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"graph": str(graph), "config": config.model_dump(), "out": folder}
+        run_workers(train_worker, settings, Path(folder), config.spread, config.optimizer.epochs, on_row)
 
 
 def train_worker(settings: dict[str, Any]) -> None:

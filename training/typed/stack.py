@@ -5,6 +5,7 @@ W = 2R relations and ways back.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ Rows = npt.NDArray[np.float32]
 
 FEATURES = ("model", "cases", "cosine")
 STRONGEST, RANDOM = 100, 200  # candidates of a question: the best by each feature, and some drawn evenly
-QUESTIONS_AT_ONCE = 256
+SCORES_AT_ONCE = 2**23  # of each feature: bounds the memory of a block of questions at about 200 MB
 SHRINKAGE = 0.02  # pulls a relation's weights to those of all relations
 STEPS, RATE = 150, 0.05
 
@@ -60,7 +61,11 @@ class Stack:
 
     def answers(self, heads: Nodes, ways: Nodes) -> Rows:
         """Scores of all documents as answers, float32 (B, N); a ``TripleScorer``."""
-        return np.asarray(np.einsum("fbn,bf->bn", self.features.of(heads, ways), self.weights[ways]), np.float32)
+        scores = np.empty((len(heads), len(self.features.vectors)), np.float32)
+        for part in _blocks(len(heads), len(self.features.vectors)):
+            found, weights = self.features.of(heads[part], ways[part]), self.weights[ways[part]]
+            np.einsum("fbn,bf->bn", found, weights, out=scores[part])
+        return scores
 
     def save(self, path: Path) -> None:
         """Write the weights as JSON, which people can read."""
@@ -110,14 +115,20 @@ def _candidates(
     strongest, drawn = min(STRONGEST, count), min(RANDOM, count)
     width = 1 + len(FEATURES) * strongest + drawn
     chosen, known = np.empty((len(FEATURES), len(asked), width), np.float32), np.zeros((len(asked), width), bool)
-    for first in range(0, len(asked), QUESTIONS_AT_ONCE):
-        heads, ways, answers = asked[first : first + QUESTIONS_AT_ONCE].T
+    for part in _blocks(len(asked), count):
+        heads, ways, answers = asked[part].T
         found = features.of(heads, ways)
         rows = np.arange(len(heads))[:, None]
         best = [np.argpartition(-feature, strongest - 1, axis=1)[:, :strongest] for feature in found]
         columns = np.concatenate([answers[:, None], *best, rng.integers(0, count, (len(heads), drawn))], axis=1)
-        chosen[:, first : first + len(heads)] = found[:, rows, columns]
+        chosen[:, part] = found[:, rows, columns]
         linked = np.zeros((len(heads), count), bool)
         linked[questions.known.of(heads, ways)] = True
-        known[first : first + len(heads), 1:] = linked[rows, columns[:, 1:]]
+        known[part, 1:] = linked[rows, columns[:, 1:]]
     return chosen, known
+
+
+def _blocks(questions: int, count: int) -> Iterator[slice]:
+    """Slices of questions whose scores of ``count`` documents fit into memory together."""
+    rows = max(1, SCORES_AT_ONCE // max(1, count))
+    yield from (slice(start, min(start + rows, questions)) for start in range(0, questions, rows))

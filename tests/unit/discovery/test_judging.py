@@ -102,8 +102,14 @@ def test_texts_are_read_by_id_and_share_their_rarest_words(tmp_path: Path) -> No
     rows = [{"id": f"d{n}", "title": f"Text {n}", "text": text} for n, text in enumerate(texts)]
     write_partition(pa.Table.from_pylist(rows, schema=DOCUMENTS), tmp_path / "part-00000.parquet")
     found = texts_of(tmp_path, ["d0", "d1", "d3", "missing"])
-    assert set(found) == {"d0", "d1", "d3"} and found["d1"].startswith("Text 1\nPriests")
+    assert set(found) == {"d0", "d1", "d3"} and found["d1"].startswith("Priests")
     assert shared_words(found, [("d0", "d1"), ("d0", "d3"), ("d0", "missing")]) == [["covenant"], [], []]
+
+
+def test_words_of_any_script_are_told_from_numbers_and_initials() -> None:
+    texts = {"a": "1984 x3 of J. नमस्ते 書物 ark", "b": "1984 x3 of J. नमस्ते 書物 ark", "c": "other"}
+    (shared,) = shared_words(texts, [("a", "b")])
+    assert set(shared) == {"नमस्ते", "書物", "ark"}
 
 
 def test_reasons_name_the_words_and_what_there_is_of_texts() -> None:

@@ -12,7 +12,7 @@ from data.matrices import unit_rows
 from evaluation.baselines import untrained
 from evaluation.config import LinkJudging
 from evaluation.link_figures import Judged, compare, judge, save_ranks
-from evaluation.link_questions import link_questions
+from evaluation.link_questions import link_questions, rows_at_once
 from evaluation.links import LinkScores, unordered_pairs
 
 CONFIG = LinkJudging(resamples=200, hard_negatives=20)
@@ -138,3 +138,7 @@ def test_a_complete_graph_has_no_non_links() -> None:
     one = judged(complete, {"katz": untrained(complete)["katz"]()})["katz"]
     assert one.ranks.tolist() == np.ones_like(one.ranks).tolist()
     assert "auc" not in one.figures and "ece" not in one.figures
+
+
+def test_memory_of_dense_scores_is_bounded() -> None:
+    assert [rows_at_once(LinkJudging(), nodes) for nodes in (0, 1000, 1_000_000, 10**9)] == [256, 256, 67, 1]

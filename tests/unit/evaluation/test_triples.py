@@ -60,6 +60,12 @@ def test_ranks_are_those_of_a_plain_count(
             assert found[int(constrained)].ravel()[place] == 1 + above + level / 2
 
 
+def test_validation_is_not_told_of_test_triples() -> None:
+    valid, test = (triple_questions(graph_of([], [(0, 0, 1)], [(0, 0, 2)]), part) for part in ("valid", "test"))
+    known = [asked.known.of(np.array([0]), np.array([0]))[1].tolist() for asked in (valid, test)]
+    assert known == [[1], [1, 2]]
+
+
 def test_a_constant_scorer_gains_nothing_and_a_loop_is_a_triple() -> None:
     questions = triple_questions(graph_of([(0, 0, 1)], [], [(2, 1, 2)]))
     ranks, typed = ranks_of(lambda heads, relations: np.zeros((len(heads), NODES), np.float32), questions)

@@ -168,6 +168,11 @@ def test_model_and_all_baselines_stand_in_one_table_and_proposals_join_the_repor
     assert report(run)["proposals"][:5] == proposed["proposals"]
     page = (report_folder(run) / "report.html").read_text(encoding="utf-8").replace("&amp;", "&")
     assert proposed["proposals"][0]["reason"] in page
+    one = proposed["proposals"][0]
+    of_one = call(DISCOVER, run, "--document", one["source"])["proposals"]
+    assert one in of_one and all(one["source"] in (row["source"], row["target"]) for row in of_one)
+    with pytest.raises(InputError, match="no document 'd1000'"):
+        call(DISCOVER, run, "--document", "d1000")
     assert before.items() <= checksums(run).items()  # a finished artifact is never written again
 
 

@@ -59,6 +59,14 @@ def test_the_stack_leans_on_what_is_right_and_is_read_as_written(ring: GraphArti
     assert read.answers(heads, ways) == pytest.approx(stack.answers(heads, ways), abs=1e-3)
 
 
+def test_blocks_change_nothing(ring: GraphArtifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = Features(useless, Cases(ring.triples("train"), 3, ring.vectors), ring.vectors)
+    stack = Stack(features, np.tile(np.array([0.0, 1.0, 2.0], np.float32), (6, 1)))
+    whole = stack.answers(np.arange(10), np.arange(10) % 6)
+    monkeypatch.setattr("training.typed.stack.SCORES_AT_ONCE", 48 * 3)
+    assert np.array_equal(stack.answers(np.arange(10), np.arange(10) % 6), whole)
+
+
 def test_relations_without_validation_triples_take_the_weights_of_all(ring: GraphArtifact) -> None:
     lacking = replace(ring, split=np.where((ring.split == 1) & (ring.relation == 2), 2, ring.split))
     features = Features(useless, Cases(ring.triples("train"), 3, ring.vectors), ring.vectors)

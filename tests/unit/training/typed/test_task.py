@@ -1,6 +1,6 @@
 """The model of typed links, trained by the frame on a small knowledge graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from data.graph.graph import GraphArtifact
 from evaluation.triples import TripleScorer, frequency, triple_questions, triple_ranks
 from training.config import OptimizerConfig
 from training.frame import Progress, fit
+from training.links.config import TrainConfig
 from training.typed.config import TypedConfig
+from training.typed.driver import train_trial
 from training.typed.model import TypedModel, load_model, save_model
 from training.typed.scoring import TypedScorer
 from training.typed.task import TypedTask, model_for
@@ -159,3 +161,13 @@ def test_n3_has_a_weight_for_the_texts_part(ring: GraphArtifact, decoder: str) -
         assert table.text is not None
         table.text.weight.zero_()
         assert 0 < less < alike and less.item() == pytest.approx(table(batch).penalty.item(), rel=1e-4)
+
+
+def test_a_trial_of_a_search_tells_what_its_epochs_measure(
+    ring: GraphArtifact, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("training.typed.driver.load_graph", lambda path: ring)
+    train = TrainConfig(task="typed", typed=TypedConfig.model_validate(SMALL), optimizer=OptimizerConfig(epochs=2))
+    rows: list[Mapping[str, float]] = []
+    train_trial(tmp_path, train, rows.append)
+    assert [row["epoch"] for row in rows] == [1, 2] and all(0 < row["score"] <= 1 for row in rows)
