@@ -210,7 +210,7 @@ def build_graph(documents: Path, split: Path, vectors: Path, language: Language,
     words, vocabulary = tfidf(documents, language)
     sp.save_npz(out / "words.npz", words)
     vocabulary.save(out / VOCABULARY)
-    return _finish(out)
+    return finish_graph(out)
 
 
 def build_bare_graph(split: Path, features: Path, out: Path) -> dict[str, Any]:
@@ -232,10 +232,10 @@ def build_bare_graph(split: Path, features: Path, out: Path) -> dict[str, Any]:
     else:
         np.save(out / "vectors.npy", np.zeros((nodes, 0), np.float32))
     sp.save_npz(out / "words.npz", sp.csr_matrix(np.zeros((nodes, 1), np.float32)))
-    return _finish(out)
+    return finish_graph(out)
 
 
-def _finish(folder: Path) -> dict[str, Any]:
+def finish_graph(folder: Path) -> dict[str, Any]:
     """Write the graphs of a folder's links in compressed rows; figures of that of all links."""
     nodes = pq.read_metadata(folder / "nodes.parquet").num_rows
     links = pq.read_table(folder / "links.parquet", columns=["source", "target", "split"])
