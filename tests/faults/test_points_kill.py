@@ -16,7 +16,7 @@ from training.frame import fit
 from training.workers import CHECKPOINTS, run_workers
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
-CONFIG = OptimizerConfig(learning_rate=0.02, epochs=5, patience=5, schedule="constant")
+CONFIG = OptimizerConfig(learning_rate=0.02, epochs=5, patience=5, schedule="constant", warmup_fraction=0)
 SPREAD = SpreadConfig(workers=2, strategy="fsdp", checkpoint_every=0.25)
 
 
