@@ -62,7 +62,7 @@ def rows_are_gathered_with_gradients(rank: int, folder: Path) -> None:
 
 
 def replicas_and_shards_train_the_same(rank: int, folder: Path) -> None:
-    """DDP, FSDP2 with all of its options, and accumulation."""
+    """DDP, FSDP2 with all of its options, accumulation, and the other optimiser."""
     replicas, progress = train(rank, SpreadConfig())
     assert progress.history[-1]["loss"] < progress.history[0]["loss"]
     for spread in (FULL, SpreadConfig(strategy="fsdp", shard="gradients"), SpreadConfig(strategy="fsdp", offload=True)):
@@ -71,6 +71,8 @@ def replicas_and_shards_train_the_same(rank: int, folder: Path) -> None:
         assert abs(same.history[-1]["loss"] - progress.history[-1]["loss"]) < 1e-3
     accumulate = CONFIG.model_copy(update={"accumulate": 4})
     equal(train(rank, SpreadConfig(), accumulate)[0], train(rank, FULL, accumulate)[0], 1e-4)
+    adagrad = CONFIG.model_copy(update={"kind": "adagrad"})
+    equal(train(rank, SpreadConfig(), adagrad)[0], train(rank, FULL, adagrad)[0], 1e-4)
 
 
 def bf16_learns(rank: int, folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Generic
 import numpy as np
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from data.errors import InputError
 from training.ahead import Ahead
@@ -237,7 +238,8 @@ def _optimizer(model: nn.Module, groups: list[dict[str, Any]], config: Optimizer
         decay = group.get("weight_decay", config.weight_decay)
         made.append({"params": [weights[n] for n in group["params"]], "lr": peak, "peak": peak, "weight_decay": decay})
     if config.kind == "adagrad":
-        return torch.optim.Adagrad(made, eps=1e-10, fused=True)
+        sharded = any(isinstance(tensor, DTensor) for tensor in weights.values())  # which torch cannot fuse
+        return torch.optim.Adagrad(made, eps=1e-10, fused=not sharded)
     optimizer = torch.optim.AdamW(made, fused=True)
     # AdamW makes the moments of a weight with its first gradient; a checkpoint wants the same tensors at any time.
     for tensor in (tensor for group in optimizer.param_groups for tensor in group["params"]):
