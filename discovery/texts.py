@@ -40,7 +40,7 @@ def shared_words(texts: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> 
         texts: by id; a pair with a missing text has no words.
         pairs: ids.
     """
-    found = {id_: {word for word in words(text) if _telling(word)} for id_, text in texts.items()}
+    found = {id_: telling_words(text) for id_, text in texts.items()}
     frequency = Counter(word for one in found.values() for word in one)
     most = max(2.0, COMMON * len(found))
     nothing: set[str] = set()
@@ -50,6 +50,11 @@ def shared_words(texts: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> 
         telling = sorted((frequency[word], -len(word), word) for word in both if frequency[word] <= most)
         shared.append([word for _, _, word in telling[:NAMED]])
     return shared
+
+
+def telling_words(text: str) -> set[str]:
+    """The words of a text that may be a reason for a link."""
+    return {word for word in words(text) if _telling(word)}
 
 
 def _telling(word: str) -> bool:

@@ -18,7 +18,7 @@ from evaluation.report_links import best_methods, link_parts
 NAMES = {
     "model": "link model",
     "feature_mlp": "features only (MLP)",
-    "model_without_views": "link model without views",
+    "model_without_states": "link model without states",
     "cosine": "text similarity",
     "common_neighbours": "common neighbours",
     "adamic_adar": "Adamic–Adar",

@@ -124,8 +124,8 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
 
     Args:
         graph: opened; everything but the trained models looks at its training links alone.
-        folders: of the artifacts ``graph``, ``train`` and ``baselines``.
-        ablation: whether there is a model without views.
+        folders: of the artifacts ``graph`` and ``train``.
+        ablation: whether there is a model without states.
     """
     from data.matrices import unit_rows
     from evaluation.baselines import similarity, untrained
@@ -133,17 +133,17 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
     from training.links.scoring import LinkScorer
     from training.structure.node2vec import Node2Vec, node2vec
 
-    def trained(stage: str, name: str = "model") -> "MakeScores":
+    def trained(name: str) -> "MakeScores":
         def make() -> LinkScores:
-            scorer = LinkScorer.load(folders[stage], folders["graph"], name)
+            scorer = LinkScorer.open(folders["train"], graph, name)
             return LinkScores(scorer.score, scorer.score_pairs, logits=True)
 
         return make
 
-    ablated = {"model_without_views": trained("baselines", "no_views")} if ablation else {}
+    ablated = {"model_without_states": trained("no_states")} if ablation else {}
     return {
-        "model": trained("train"),
-        "feature_mlp": trained("baselines", "mlp"),
+        "model": trained("model"),
+        "feature_mlp": trained("mlp"),
         **untrained(graph),
         "node2vec": lambda: similarity(unit_rows(node2vec(graph.seen_graph, Node2Vec()))),
         **ablated,
@@ -179,7 +179,7 @@ def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedRe
     ordered = [judged[name] for name in names]
     save_ranks(ordered, questions, out / "ranks.npz")
     figures, details = compare(
-        ordered, questions, len(graph.ids), graph.relation_names, config.judging, ablations=("model_without_views",)
+        ordered, questions, len(graph.ids), graph.relation_names, config.judging, ablations=("model_without_states",)
     )
     return JudgedResult(figures=figures, details=details)
 
@@ -213,8 +213,7 @@ def _link_config(plan: Plan) -> LinkStageConfig:
 
 
 def _link_needs(plan: Plan) -> Mapping[str, str]:
-    baselines = {"baselines": "baselines"} if plan.run.train.task == "links" else {}
-    return {"graph": "graph", "train": "train", **baselines}
+    return {"graph": "graph", "train": "train"}
 
 
 EVALUATE_SEARCH = Stage(
@@ -234,7 +233,7 @@ EVALUATE_LINKS = Stage(
     make=_judge_links,
     needs=_link_needs,
     absent=no_links,
-    on_ray=lambda plan: many_documents(plan.result(GRAPH)),
+    on_ray=lambda plan: plan.run.train.task == "links" and many_documents(plan.result(GRAPH)),
     version=2,
 )
 COMMAND = Command(

@@ -139,6 +139,6 @@ GRAPH = Stage(
     make=_graph,
     needs=_graph_needs,
     absent=no_links,
-    version=2,
+    version=3,
     stamps=lambda config: {"files": contents(config.encoder), "words": words.VERSION} if config.encoder else {},
 )

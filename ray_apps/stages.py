@@ -16,7 +16,7 @@ from ray_apps.late import LATE
 from ray_apps.plan import Stage
 from ray_apps.reduce import REDUCE
 from ray_apps.stats import STATS
-from ray_apps.train import BASELINES, TRAIN
+from ray_apps.train import TRAIN
 from ray_apps.tune import TUNE
 
 STAGES: dict[str, Stage[Any, Any]] = {
@@ -37,7 +37,6 @@ STAGES: dict[str, Stage[Any, Any]] = {
         MATRYOSHKA,
         GRAPH,
         TRAIN,
-        BASELINES,
         EVALUATE_SEARCH,
         EVALUATE_LINKS,
         DISCOVER,

@@ -1,11 +1,12 @@
-"""Train the link model, and the networks that it is compared with."""
+"""Train the link model, and the scorers that it is compared with."""
 
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from data.artifacts import StageConfig, StageResult
-from data.errors import StageAbsent
 from ray_apps.command import stage_command
 from ray_apps.graph import no_links
 from ray_apps.plan import Inputs, Plan, Stage
@@ -33,18 +34,19 @@ class FitResult(StageResult):
     history: History
 
 
+class ChosenScorer(StageResult):
+    """Which scorer of pairs was the best on validation links, and the MRR of each choice there."""
+
+    chosen: str
+    valid_mrr: dict[str, float]
+
+
 class TrainResult(FitResult):
-    """How the link model's training went, its size, and its run in MLflow."""
+    """How the link model's training went, its size, its scorers of pairs, and its run in MLflow."""
 
     parameters: int
     mlflow_run: str
-
-
-class BaselinesResult(StageResult):
-    """How the training of each baseline went; ``no_views`` is the ablation, where the run asks for it."""
-
-    mlp: FitResult
-    no_views: FitResult | None = None
+    scorers: dict[str, ChosenScorer] = Field(default_factory=dict)
 
 
 def _stamps(config: StageConfig) -> dict[str, Any]:
@@ -67,12 +69,6 @@ def _train(config: ModelConfig, inputs: Inputs, out: Path) -> TrainResult:
     return TrainResult.model_validate(made)
 
 
-def _train_baselines(config: TrainConfig, inputs: Inputs, out: Path) -> BaselinesResult:
-    from training.links.driver import train_baselines
-
-    return BaselinesResult.model_validate(train_baselines(inputs["graph"].path, config, out))
-
-
 def _model_config(plan: Plan) -> ModelConfig:
     store = plan.run.workspace.resolve() / "mlflow.db"
     return ModelConfig(train=plan.run.train, run_name=plan.run.name, store=store)
@@ -87,25 +83,7 @@ TRAIN = Stage(
     absent=no_links,
     stamps=_stamps,
     on_ray=True,
-)
-
-
-def _no_baselines(plan: Plan) -> StageAbsent | None:
-    if plan.run.train.task == "typed":
-        return StageAbsent("Typed links have no trained baselines.", "Set train.task to 'links' to train some.")
-    return no_links(plan)
-
-
-BASELINES = Stage(
-    name="baselines",
-    result=BaselinesResult,
-    config=lambda plan: plan.run.train,
-    make=_train_baselines,
-    needs=lambda plan: {"graph": "graph"},
-    wanted=lambda plan: plan.run.train.task == "links",
-    absent=_no_baselines,
-    stamps=_stamps,
-    on_ray=True,
+    version=2,
 )
 COMMAND = stage_command(
     "train",

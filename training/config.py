@@ -23,7 +23,7 @@ class OptimizerConfig(StageConfig):
         description="how the rate goes after the warm-up: falls to zero along half a cosine or a line, or stays",
     )
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    epochs: int = Field(8, ge=1, description="most epochs to train")
+    epochs: int = Field(12, ge=1, description="most epochs to train")
     patience: int = Field(5, ge=1, description="epochs without a better validation score before training stops")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged for one step of the optimiser")
     precision: Literal["fp32", "bf16"] = Field(

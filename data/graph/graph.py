@@ -23,6 +23,7 @@ from data.schema import FEATURES_FILE, PARTS, SPLITS
 from data.vectors.read import matrix
 from data.vectors.table import storage_of
 
+VOCABULARY = "vocabulary.npz"
 KEPT_GRAPHS = ("training_graph", "seen_graph", "known_graph")  # properties of ``GraphArtifact`` that are files too
 
 
@@ -196,8 +197,8 @@ def build_graph(documents: Path, split: Path, vectors: Path, language: Language,
         split: output folder of the split stage.
         vectors: folder of the embedded passages.
         language: stemmer of the words.
-        out: receives ``nodes.parquet``, ``links.parquet``, ``vectors.npy``, ``words.npz`` and the arrays of
-            ``KEPT_GRAPHS``.
+        out: receives ``nodes.parquet``, ``links.parquet``, ``vectors.npy``, ``words.npz``, ``vocabulary.npz`` and the
+            arrays of ``KEPT_GRAPHS``.
 
     Returns:
         Counts of nodes and links, degree figures and component figures.
@@ -206,8 +207,10 @@ def build_graph(documents: Path, split: Path, vectors: Path, language: Language,
         shutil.copyfile(split / name, out / name)
     ids = pq.read_table(out / "nodes.parquet", columns=["id"])["id"].combine_chunks()
     document_vectors(vectors, ids, out / "vectors.npy")
-    sp.save_npz(out / "words.npz", tfidf(documents, language))
-    return _finish(out)
+    words, vocabulary = tfidf(documents, language)
+    sp.save_npz(out / "words.npz", words)
+    vocabulary.save(out / VOCABULARY)
+    return finish_graph(out)
 
 
 def build_bare_graph(split: Path, features: Path, out: Path) -> dict[str, Any]:
@@ -229,10 +232,10 @@ def build_bare_graph(split: Path, features: Path, out: Path) -> dict[str, Any]:
     else:
         np.save(out / "vectors.npy", np.zeros((nodes, 0), np.float32))
     sp.save_npz(out / "words.npz", sp.csr_matrix(np.zeros((nodes, 1), np.float32)))
-    return _finish(out)
+    return finish_graph(out)
 
 
-def _finish(folder: Path) -> dict[str, Any]:
+def finish_graph(folder: Path) -> dict[str, Any]:
     """Write the graphs of a folder's links in compressed rows; figures of that of all links."""
     nodes = pq.read_metadata(folder / "nodes.parquet").num_rows
     links = pq.read_table(folder / "links.parquet", columns=["source", "target", "split"])

@@ -1,6 +1,6 @@
-"""How the link model is built and trained."""
+"""How the link model is built and trained: documents' states, negatives, the scorer of pairs."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -9,63 +9,92 @@ from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
 from training.typed.config import TypedConfig
 
 
-class TrainConfig(StageConfig):
-    """Link model, loss, optimiser, and how many workers share the work."""
+class NodesConfig(StageConfig):
+    """What the state of a document is made of."""
 
-    execution: ClassVar[frozenset[str]] = frozenset({"max_failures", "experiment", "tracking_uri"})
+    encoder: Literal["linear", "gatv2", "sage", "rgcn", "none"] = Field(
+        "linear", description="how states pass along links: linear steps, a PyG convolution, or not at all"
+    )
+    width: int = Field(256, ge=8, description="floats of a state")
+    steps: int = Field(2, ge=1, le=6, description="links that a state passes along")
+    text: bool = Field(True, description="the documents' vectors are an input")
+    words: int = Field(256, ge=0, description="dimensions of the documents' words (LSA) as an input; 0 leaves them out")
+    word_table: bool | None = Field(
+        None, description="a learned vector for each word is an input; unset: where there are 5 links for each word"
+    )
+    table: bool | None = Field(
+        None, description="a learned vector for each document is an input; unset: where documents bring nothing else"
+    )
+    table_decay: float = Field(1.0, ge=0, description="weight decay of the learned vectors")
+    drop_rows: float = Field(
+        0.0, ge=0, lt=1, description="share of documents' vectors dropped whole, so that texts learn to stand in"
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the inputs")
+    heads: int = Field(4, ge=1, description="attention heads of gatv2")
+    temperature: float = Field(20.0, gt=0, description="first factor of the cosines; it is learned")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "NodesConfig":
+        if self.encoder == "gatv2" and self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        if not (self.text or self.words) and self.word_table is False and self.table is False:
+            raise ValueError("a document's state needs an input: text, words, word_table or table")
+        return self
+
+
+class NegativesConfig(StageConfig):
+    """What a link is compared with in training. Known training links are never negatives, whatever the kind."""
+
+    loss: Literal["contrastive", "bce", "bpr"] = Field(
+        "contrastive", description="softmax over the negatives, cross entropy of each, or each pair's order"
+    )
+    kind: Literal["in_batch", "uniform", "degree", "relation"] = Field(
+        "in_batch",
+        description="targets of the batch (with logQ correction), or documents drawn alike, by degree, or among the "
+        "targets of the batch's relations",
+    )
+    drawn: int = Field(4096, ge=1, description="documents drawn for a batch, where the kind is not in_batch")
+    hard: int = Field(0, ge=0, description="near misses of the model so far, mined for each batch beside the others")
+    mine_every: int = Field(2, ge=1, description="epochs after which near misses are mined anew")
+
+
+class ScorerConfig(StageConfig):
+    """The scorer of pairs, fitted on links that the states have not seen."""
+
+    units: int = Field(16, ge=0, description="units of each hidden layer; 0 makes it linear")
+    members: int = Field(4, ge=1, description="networks whose scores are averaged")
+    links: int = Field(
+        2000,
+        ge=50,
+        description="held-out links wanted; where validation has fewer, parts of the training links are held out too",
+    )
+    folds: int = Field(
+        10, ge=0, description="most parts of the training links that are held out in turn; 0: validation links alone"
+    )
+    shortlist: int = Field(100, ge=1, description="documents that each way of looking puts on a source's shortlist")
+    random: int = Field(200, ge=0, description="random documents in each list that the scorer is fitted on")
+    epochs: int = Field(16, ge=1, description="passes over the lists")
+    learning_rate: float = Field(1e-2, gt=0, description="peak learning rate")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+
+
+class TrainConfig(StageConfig):
+    """Link model, negatives, scorer, optimiser, and how many workers share the work."""
 
     task: Literal["links", "typed"] = Field(
         "links", description="links: which documents belong together; typed: triples of a knowledge graph"
     )
+    model: NodesConfig = Field(NodesConfig(), description="what the state of a document is made of")
+    negatives: NegativesConfig = Field(NegativesConfig(), description="what a link is compared with")
+    scorer: ScorerConfig = Field(ScorerConfig(), description="the scorer of pairs")
     typed: TypedConfig = Field(TypedConfig(), description="the model of typed links, of task: typed")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how typed links are trained")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how the model is trained")
     spread: SpreadConfig = Field(SpreadConfig(), description="over how many workers the training is spread")
-    hidden: int = Field(64, ge=8, description="width of the graph layers; a multiple of heads")
-    layers: int = Field(2, ge=1, le=6, description="GATv2 layers")
-    heads: int = Field(4, ge=1, description="attention heads of a graph layer")
-    views: int = Field(4, ge=1, le=32, description="similarities of a pair that the node vectors are projected for")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the graph layers")
-    fan_out: tuple[int, ...] = Field((8, 4), min_length=1, description="neighbours sampled a node, one number a layer")
-    loss: Literal["contrastive", "binary"] = Field(
-        "contrastive", description="softmax over negatives, or cross entropy"
+    tracking: TrackingConfig = Field(TrackingConfig(), description="where MLflow keeps the training")
+    batch_links: int = Field(
+        4096, ge=2, description="links in a worker's batch; all batches of a step hold at most a quarter of all links"
     )
-    batch_links: int = Field(64, ge=2, description="links in a worker's batch")
-    hard_negatives: int = Field(32, ge=0, description="near misses sought out for each link of a batch")
-    epochs: int = Field(8, ge=1, description="most epochs to train")
-    steps_per_epoch: int = Field(
-        100, ge=1, description="most batches in an epoch; every link once where there are fewer"
-    )
-    patience: int = Field(5, ge=1, description="epochs without a better validation MRR before training stops")
-    learning_rate: float = Field(3e-3, gt=0, lt=1, description="peak learning rate of AdamW")
-    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
-    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps over which the rate rises")
-    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     valid_links: int = Field(500, ge=1, description="validation links ranked after each epoch, both ways")
-    seed: int = Field(0, ge=0, description="seed of weights, shuffling and sampling")
     ablation: bool = Field(
-        False, description="also train the model without its views of the documents, to show what they add"
+        False, description="the table also shows the model without the documents' states, to show what they add"
     )
-    workers: int = Field(1, ge=1, description="Ray Train workers; more than one train data-parallel (DDP)")
-    use_gpu: bool = Field(False, description="one GPU a worker")
-    max_failures: int = Field(3, ge=0, description="worker deaths survived, each from the last epoch's checkpoint")
-    experiment: str = Field("catena", description="MLflow experiment")
-    tracking_uri: str | None = Field(None, description="MLflow store; SQLite in the workspace where unset")
-
-    @model_validator(mode="after")
-    def _sizes_fit_together(self) -> "TrainConfig":
-        for name, parts in (("heads", self.heads), ("views", self.views)):
-            if self.hidden % parts:
-                raise ValueError(f"hidden ({self.hidden}) must be a multiple of {name} ({parts})")
-        if len(self.fan_out) != self.layers:
-            raise ValueError(f"fan_out needs one number a layer: {self.layers}, not {len(self.fan_out)}")
-        if self.task == "links":  # whose optimiser and workers have keys of this section's own
-            shared = OptimizerConfig.model_fields.keys() & TrainConfig.model_fields.keys()
-            object.__setattr__(self, "optimizer", OptimizerConfig(**{name: getattr(self, name) for name in shared}))
-            spread = SpreadConfig(workers=self.workers, use_gpu=self.use_gpu, max_failures=self.max_failures)
-            object.__setattr__(self, "spread", spread)
-        return self
-
-    @property
-    def tracking(self) -> TrackingConfig:
-        """Where MLflow keeps the training."""
-        return TrackingConfig(experiment=self.experiment, uri=self.tracking_uri)

@@ -1,97 +1,87 @@
-"""The training loop on Ray Train: one worker or several, each death survived from the last epoch's checkpoint."""
+"""The training of links on Ray: states on Ray Train, then scorers of pairs, on links that the states have not seen."""
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray.train
+import ray
 import torch
-from ray.train.torch import get_device, prepare_model
 
-from data.graph.graph import load_graph
+from data.graph.graph import GraphArtifact, load_graph
+from training.frame import fit
 from training.links.config import TrainConfig
-from training.links.features import FEATURES, STRUCTURE
-from training.links.loop import Progress, fit
-from training.links.model import load_model, save_model
-from training.links.scoring import LinkScorer
+from training.links.nodes import load_model, save_model
+from training.links.scorer import Lists
+from training.links.scoring import RELATIONS, save_relations, states_of
+from training.links.stacking import SCORERS, choose, hidden_parts, join, make_lists, valid_pairs
+from training.links.task import LinkTask, training_pairs
+from training.task import Progress
 from training.tracking import Tracker
-from training.workers import CHECKPOINTS, EPOCHS, run_workers, share_cores
+from training.typed.relations import fit_relations
+from training.workers import CHECKPOINTS, fit_here, run_workers
+
+logger = logging.getLogger("catena")
 
 
 def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: Path, out: Path) -> dict[str, Any]:
-    """Train the link model; the train stage.
+    """Train the link model and the scorers that it is compared with; the train stage.
 
-    Killed and started again with the same ``out``, it goes on from the last epoch.
+    Killed and started again with the same ``out``, it goes on from the last checkpoint.
 
     Args:
         graph: output folder of the graph stage.
-        config: model, loss, optimiser, workers.
+        config: model, scorer, optimiser, workers.
         run_name: name of the run in MLflow.
         default_store: SQLite file that MLflow writes where the config names no store.
-        out: receives ``model.safetensors``, ``model.json`` and ``node_vectors.npy``; every worker must be able to write
-            it.
+        out: receives ``model.safetensors``, ``node_vectors.npy`` and a ``.scorer.safetensors`` for each of ``SCORERS``;
+            every worker must be able to write it.
 
     Returns:
-        ``history`` by epoch, ``epochs``, ``best_epoch``, ``valid_mrr``, ``parameters``, and the MLflow run's id, empty
-        where MLflow could not be written.
+        ``history`` by epoch, ``epochs``, ``best_epoch``, ``valid_mrr`` of the states alone, ``parameters``, ``scorers``
+        (what was chosen, and the MRR of each choice in lists of validation links), and the MLflow run's id, empty where
+        MLflow could not be written.
     """
-    settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
     tracker = Tracker(config.tracking, default_store, run_name, config, out)
-    run_workers(train_worker, settings, out, config.spread, config.epochs, tracker.row)
+    settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
+    run_workers(train_worker, settings, out, config.spread, config.optimizer.epochs, tracker.row)
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
-    model = load_model(out / "model.safetensors")
     opened = load_graph(graph)
-    np.save(
-        out / "node_vectors.npy", LinkScorer(model, opened.training_graph, opened.vectors, opened.words).node_vectors
-    )
+    model = load_model(out / "model.safetensors")
+    states = states_of(model, opened)
+    np.save(out / "node_vectors.npy", states)
+    result["scorers"] = fit_scorers(graph, opened, config, states, out)
+    if len(opened.relation_names) > 1:
+        _fit_relations(opened, states, config, out)
     result["parameters"] = sum(weights.numel() for weights in model.parameters())
-    result["mlflow_run"] = tracker.end({"best_valid_mrr": result["valid_mrr"]}, sorted(out.glob("*.safetensors")))
-    shutil.rmtree(out / CHECKPOINTS)
+    figures = {"best_valid_mrr": result["valid_mrr"]}
+    result["mlflow_run"] = tracker.end(figures, sorted(out.glob("*.safetensors")))
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
 
 
 def train_worker(settings: dict[str, Any]) -> None:
     """What each Ray Train worker does; rank 0 writes the model."""
-    rank, world = share_cores()
     config, out = TrainConfig(**settings["config"]), Path(settings["out"])
     graph = load_graph(Path(settings["graph"]))
-    saved = ray.train.get_checkpoint()
-    with saved.as_directory() if saved else tempfile.TemporaryDirectory() as folder:
-        model, progress = fit(
-            graph,
-            config,
-            resume=Path(folder) if saved else None,
-            on_epoch=partial(_report, out=out),
-            wrap=prepare_model,
-            device=get_device(),
-            rank=rank,
-            world=world,
-        )
-    if rank == 0:
-        save_model(model, out / "model.safetensors")
+    tasks: list[LinkTask] = []
+
+    def make(rank: int, world: int) -> LinkTask:
+        tasks.append(LinkTask(graph, config, rank, world))
+        return tasks[0]
+
+    progress = fit_here(make, config.optimizer, config.spread, out)
+    if tasks[0].rank == 0:
+        save_model(tasks[0].model, out / "model.safetensors")
         (out / "model.json").write_text(json.dumps(_figures(progress), indent=2))
 
 
-def _report(progress: Progress, save: Callable[[Path], None], out: Path) -> None:
-    """End an epoch: every worker reports; the first saves the checkpoint."""
-    first = ray.train.get_context().get_world_rank() == 0
-    row = dict(progress.history[-1])
-    with tempfile.TemporaryDirectory() as folder:
-        if first:
-            save(Path(folder))
-        ray.train.report(row, checkpoint=ray.train.Checkpoint.from_directory(folder) if first else None)
-    if first:
-        with (out / EPOCHS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-
 def train_trial(graph: Path, config: TrainConfig, on_row: Callable[[Mapping[str, float]], None]) -> None:
-    """One trial of a search: a training that leaves nothing but what its epochs measured.
+    """One trial of a search: a training of states that leaves nothing but what its epochs measured.
 
     One worker trains in this process; several are started by it.
 
@@ -100,52 +90,73 @@ def train_trial(graph: Path, config: TrainConfig, on_row: Callable[[Mapping[str,
         config: of the trial.
         on_row: called with each epoch's figures and their ``score``, the validation MRR.
     """
-
-    def scored(row: Mapping[str, float]) -> None:
-        on_row({"score": row["valid_mrr"], **row})
-
-    if config.workers == 1:
-        fit(load_graph(graph), config, on_epoch=lambda progress, save: scored(progress.history[-1]))
+    if config.spread.workers == 1:
+        fit(
+            LinkTask(load_graph(graph), config),
+            config.optimizer,
+            on_epoch=lambda progress, save: on_row(progress.history[-1]),
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         settings = {"graph": str(graph), "config": config.model_dump(), "out": folder}
-        run_workers(train_worker, settings, Path(folder), config.spread, config.epochs, scored)
+        run_workers(train_worker, settings, Path(folder), config.spread, config.optimizer.epochs, on_row)
 
 
-def train_baselines(graph: Path, config: TrainConfig, out: Path) -> dict[str, Any]:
-    """Train the networks that the link model is compared with: the stage ``baselines``.
+def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: np.ndarray, out: Path) -> dict[str, Any]:
+    """Fit each of ``SCORERS`` on links that the states have not seen, and write it.
 
-    Both run side by side on the cluster, each on one worker; a network over pair features needs no more.
-
-    Args:
-        graph: output folder of the graph stage.
-        config: that of the link model: optimiser, epochs, seed.
-        out: receives ``mlp.safetensors`` (features of neighbourhoods alone) and, if the config asks for the ablation,
-            ``no_views.safetensors`` (every feature, no learned views).
+    Where validation links are few, states of graphs without a part of the training links are trained on the cluster,
+    each on one core.
 
     Returns:
-        By name, ``mlp`` and ``no_views``: ``history`` by epoch, ``epochs``, ``best_epoch``, ``valid_mrr``.
+        By scorer, ``chosen`` and ``valid_mrr`` by choice.
     """
-    names = ("mlp", "no_views") if config.ablation else ("mlp",)
-    cores = max(1, int(ray.cluster_resources().get("CPU", 1)) // len(names))
-    work = ray.remote(num_cpus=cores, max_retries=config.max_failures)(train_baseline)
-    done = ray.get([work.remote(graph, config, name, cores, out / f"{name}.safetensors") for name in names])
-    return dict(zip(names, done, strict=True))
+    seed, links = config.optimizer.seed, valid_pairs(graph)
+    hidden = hidden_parts(len(training_pairs(graph)[0]), len(links[0]), config.scorer, seed)
+    lists = []
+    if len(links[0]):
+        lists.append(make_lists(graph, graph.training_graph, states, links, config.scorer, seed, True))
+    if hidden:
+        logger.info(
+            "train: %d validation links are few: %d parts of the training links are held out in turn",
+            len(links[0]),
+            len(hidden),
+        )
+        work = ray.remote(num_cpus=1, max_retries=config.spread.max_failures)(hidden_lists)
+        lists.extend(ray.get([work.remote(path, config, part, seed + number) for number, part in enumerate(hidden, 1)]))
+    chosen: dict[str, Any] = {}
+    for name, features in SCORERS.items():
+        if name == "no_states" and not config.ablation:
+            continue
+        scorer, figures, best = choose(join(lists), features, config.scorer, seed)
+        scorer.save(out / f"{name}.scorer.safetensors")
+        chosen[name] = {"chosen": best, "valid_mrr": {choice: round(mrr, 5) for choice, mrr in figures.items()}}
+        logger.info("train: scorer of %s: %s (MRR %.4f in lists of held-out links)", name, best, figures[best])
+    return chosen
 
 
-def train_baseline(graph: Path, config: TrainConfig, name: str, cores: int, out: Path) -> dict[str, Any]:
-    """Train one network over pair features, write it to ``out``, and return its figures."""
-    torch.set_num_threads(cores)
-    features = STRUCTURE if name == "mlp" else FEATURES
-    model, progress = fit(load_graph(graph), config, views=False, features=features)
-    save_model(model, out)
-    return _figures(progress)
+def hidden_lists(path: Path, config: TrainConfig, hidden: np.ndarray, seed: int) -> Lists:
+    """Lists of a part of the training links, from a graph and states that do not know them."""
+    torch.set_num_threads(1)
+    graph = load_graph(path)
+    task = LinkTask(graph, config, hidden=hidden)
+    fit(task, config.optimizer)
+    sources, targets, _ = training_pairs(graph)
+    return make_lists(graph, task.graph, task.states(), (sources[hidden], targets[hidden]), config.scorer, seed, False)
+
+
+def _fit_relations(graph: GraphArtifact, states: np.ndarray, config: TrainConfig, out: Path) -> None:
+    triples = graph.triples("train")
+    triples = triples[triples[:, 0] != triples[:, 2]]
+    relations = len(graph.relation_names)
+    weights = fit_relations(states, triples[:, [0, 2]], triples[:, 1], relations, config.optimizer.seed)
+    save_relations(weights, out / RELATIONS)
 
 
 def _figures(progress: Progress) -> dict[str, Any]:
     return {
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
-        "valid_mrr": progress.best_mrr,
+        "valid_mrr": progress.best_score,
         "history": progress.history,
     }

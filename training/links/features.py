@@ -1,8 +1,6 @@
-"""Features of a pair of documents, from their neighbourhoods and texts, for the link between them.
+"""Features of pairs of documents, from their neighbourhoods, texts and states: for the pairs wanted, never for a row.
 
-A model learns from links that are in the graph and is asked about links that are not. So the features of a training
-link are those of the graph without it: for its own pair and for every pair it is compared with, or the difference
-between them would give the link away.
+Shapes: N documents, P pairs, C shared neighbours of all pairs together, W width of a state.
 """
 
 import numpy as np
@@ -10,7 +8,7 @@ import scipy.sparse as sp
 
 from data.graph.graph import Graph
 
-FEATURES = (
+STRUCTURE = (
     "common_neighbours",
     "adamic_adar",
     "resource_allocation",
@@ -18,11 +16,13 @@ FEATURES = (
     "cosine",
     "source_degree",
     "target_degree",
-    "shared_words",
-    "similar_paths",
 )
-STRUCTURE = FEATURES[: FEATURES.index("shared_words")]  # those that read no word: what the baseline is given
-_BLOCK_FLOATS = 2**25  # a block of dense rows takes at most 128 MiB a feature
+TEXTS = ("shared_words", "similar_paths")
+STATES = ("state_cosine", "state_paths")
+FEATURES = STRUCTURE + TEXTS + STATES
+
+_PAIRS_AT_ONCE = 65_536
+_ROWS_AT_ONCE = 2**24  # floats of the scratch rows that paths of three links are gathered in: 64 MiB
 
 
 class PairFeatures:
@@ -30,118 +30,117 @@ class PairFeatures:
 
     Common neighbours; Adamic–Adar (Adamic and Adar, Social Networks 25, 2003); resource allocation (Zhou, Lü and Zhang,
     EPJ B 71, 2009); degree-normalised paths of length three (Kovács et al., Nature Communications 10, 2019); cosine of
-    the text vectors; both degrees; cosine of the words; and shared neighbours again, each by how near its text is to
-    either end. Counts enter as log(1 + x).
+    the text vectors; both degrees; cosine of the words; shared neighbours, each by how near its text is to either end;
+    cosine of the states; and shared neighbours, each by how near its state is to either end: what neural common
+    neighbours pool (Wang, Yang and Zhang, ICLR 2024), without a layer of its own. Counts enter as log(1 + x).
 
     Args:
-        graph: n nodes; only links a model may see.
-        vectors: float32 (n, dim), unit length.
-        words: float32 (n, terms), unit TF-IDF rows; where None, no words are shared.
+        graph: only links that may be seen.
+        vectors: float32 (N, dim), unit length; dim may be 0.
+        words: float32 (N, terms), unit TF-IDF rows; where None, no words are shared.
+        states: float32 (N, W), unit length; where None, their features are 0.
     """
 
-    def __init__(self, graph: Graph, vectors: np.ndarray, words: sp.csr_matrix | None = None) -> None:
-        self.graph = graph
-        self.vectors = vectors
-        self._words = words if words is not None else sp.csr_matrix(np.zeros((graph.num_nodes, 1), np.float32))
-        self._postings: sp.csr_matrix = self._words.T.tocsr()
+    def __init__(
+        self, graph: Graph, vectors: np.ndarray, words: sp.csr_matrix | None = None, states: np.ndarray | None = None
+    ) -> None:
+        self.graph, self.vectors, self.words, self.states = graph, vectors, words, states
         degrees = graph.degrees.astype(np.float32)
-        self._root = np.where(degrees > 0, np.maximum(degrees, 1) ** -0.5, 0).astype(np.float32)
+        self._adamic_adar = np.where(degrees > 1, 1 / np.log(np.maximum(degrees, 2)), 0).astype(np.float32)
+        self._resource = np.where(degrees > 0, 1 / np.maximum(degrees, 1), 0).astype(np.float32)
+        self._root = np.sqrt(self._resource)
         self._log_degrees = np.log1p(degrees)
-        self._adamic_adar = self._weighted(np.where(degrees > 1, 1 / np.log(np.maximum(degrees, 2)), 0))
-        self._resource = self._weighted(np.where(degrees > 0, 1 / np.maximum(degrees, 1), 0))
-        self._rooted = self._weighted(self._root)
-        self._similar, self._similar_rooted = self._by_text()
-
-    def _weighted(self, weights: np.ndarray) -> sp.csr_matrix:
-        """Adjacency with row w scaled by the weight that w has as a node in the middle."""
-        graph = self.graph
-        data = np.repeat(weights.astype(np.float32), graph.degrees)
-        return sp.csr_matrix((data, graph.indices, graph.indptr), shape=graph.adjacency.shape)
-
-    def _by_text(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        """Adjacency with each link weighted by the root of its cosine; the same over the root of each row's sum."""
-        graph = self.graph
-        weights = np.empty(len(graph.indices), np.float32)
-        row = np.repeat(np.arange(graph.num_nodes), graph.degrees)
-        for start in range(0, len(weights), 65_536):
-            u, v = row[start : start + 65_536], graph.indices[start : start + 65_536]
-            cosine = np.einsum("ed,ed->e", self.vectors[u], self.vectors[v])
-            weights[start : start + 65_536] = np.sqrt(np.maximum(cosine, 0.01))
-        strength = np.bincount(row, weights.astype(np.float64), minlength=graph.num_nodes)
-        rooted = weights / np.sqrt(np.maximum(strength, 0.01))[row]
-        shape = graph.adjacency.shape
-        similar: sp.csr_matrix = sp.csr_matrix((weights, graph.indices, graph.indptr), shape=shape)
-        return similar, sp.csr_matrix((rooted.astype(np.float32), graph.indices, graph.indptr), shape=shape)
-
-    def block_rows(self) -> int:
-        """How many sources to ask for at once so that a dense block stays within 128 MiB a feature."""
-        return max(1, _BLOCK_FLOATS // max(1, self.graph.num_nodes))
-
-    def rows(
-        self, sources: np.ndarray, columns: np.ndarray | None = None, without: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Features of every source with every column; meant for pairs that are not linked in the graph.
-
-        Args:
-            sources: int64 (S,).
-            columns: int64 (C,); all n nodes where None.
-            without: int64 (S,), for each source a neighbour; its row is that of the graph without the link to it.
-
-        Returns:
-            float32 (F, S, C) in the order of ``FEATURES``: one contiguous plane a feature.
-        """
-        chosen: np.ndarray | slice = slice(None) if columns is None else columns
-        width = self.graph.num_nodes if columns is None else len(columns)
-        planes = np.empty((len(FEATURES), len(sources), width), np.float32)
-        near = self.graph.adjacency[sources]
-        near_by_text = self._similar[sources]
-        if without is not None:
-            left_out = near.indices == without[_row_numbers(near)]
-            near.data[left_out] = near_by_text.data[left_out] = 0
-        for plane, middle in enumerate((self.graph.adjacency, self._adamic_adar, self._resource)):
-            planes[plane] = (near @ middle).toarray()[:, chosen]
-        planes[3] = self._three_paths(near, sources, without)[:, chosen]
-        np.log1p(planes[:4], out=planes[:4])
-        np.matmul(self.vectors[sources], self.vectors[chosen].T, out=planes[4])
-        planes[5] = self._log_degrees[sources][:, None]
-        planes[6] = self._log_degrees[chosen][None, :]
-        planes[8] = np.log1p((near_by_text @ self._similar_rooted).toarray()[:, chosen])
-        planes[7] = (self._words[sources] @ self._postings).toarray()[:, chosen]
-        if without is not None:
-            one_less = np.log(np.maximum(self.graph.degrees, 1)).astype(np.float32)  # log(1 + (d - 1))
-            planes[5] = one_less[sources][:, None]
-            row, column = np.nonzero(without[:, None] == np.arange(self.graph.num_nodes)[chosen])
-            planes[6, row, column] = one_less[without[row]]
-        return planes
-
-    def _three_paths(self, near: sp.csr_matrix, sources: np.ndarray, without: np.ndarray | None) -> np.ndarray:
-        """Paths u-a-b-v over four nodes, each weighted 1/sqrt(d_a d_b); float32 (S, n)."""
-        second = near @ self._rooted
-        row = _row_numbers(second)
-        second.data[second.indices == sources[row]] = 0
-        if without is not None:
-            degrees = self.graph.degrees[without]
-            heavier = np.sqrt(degrees / np.maximum(degrees - 1, 1)).astype(np.float32)
-            end = second.indices == without[row]
-            second.data[end] *= heavier[row[end]]
-        paths: np.ndarray = (second @ self._rooted).toarray()
-        return paths
 
     def pairs(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Features of single pairs: int64 (P,) and (P,) in, float32 (F, P) out."""
-        features = np.empty((len(FEATURES), len(sources)), np.float32)
+        """Features of pairs that are not linked in the graph: int64 (P,) twice in, float32 (P, F) out, by ``FEATURES``.
+
+        Cost grows with P times the degrees of the pairs; memory is bounded by a block.
+        """
         order = np.argsort(sources, kind="stable")
-        rows = self.block_rows()
-        unique, starts = np.unique(sources[order], return_index=True)
-        bounds = np.append(starts, len(order))
-        for first in range(0, len(unique), rows):
-            block = unique[first : first + rows]
-            chosen = order[bounds[first] : bounds[first + len(block)]]
-            columns, column = np.unique(targets[chosen], return_inverse=True)
-            features[:, chosen] = self.rows(block, columns)[:, np.searchsorted(block, sources[chosen]), column]
+        features = np.empty((len(sources), len(FEATURES)), np.float32)
+        for start in range(0, len(order), _PAIRS_AT_ONCE):
+            block = order[start : start + _PAIRS_AT_ONCE]
+            features[block] = self._block(sources[block], targets[block])
         return features
 
+    def _block(self, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+        pair, middle = self._shared(s, t)
+        columns = {
+            "common_neighbours": np.bincount(pair, minlength=len(s)),
+            "adamic_adar": np.bincount(pair, self._adamic_adar[middle], minlength=len(s)),
+            "resource_allocation": np.bincount(pair, self._resource[middle], minlength=len(s)),
+            "three_paths": self._three_paths(s, t),
+            "similar_paths": self._paths_by(self.vectors, s, t, pair, middle),
+            "state_paths": self._paths_by(self.states, s, t, pair, middle),
+        }
+        made = {name: np.log1p(counts) for name, counts in columns.items()}
+        made |= {
+            "cosine": _inner(self.vectors, s, t),
+            "source_degree": self._log_degrees[s],
+            "target_degree": self._log_degrees[t],
+            "shared_words": self._shared_words(s, t),
+            "state_cosine": _inner(self.states, s, t),
+        }
+        return np.column_stack([made[name] for name in FEATURES]).astype(np.float32)
 
-def _row_numbers(matrix: sp.csr_matrix) -> np.ndarray:
-    """int64 (nnz,): the row of each stored entry."""
-    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    def _shared(self, s: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Shared neighbours: the pair's number and the neighbour, int64 (C,) each."""
+        links = self.graph.adjacency
+        both = links[s].multiply(links[t]).tocsr()
+        return np.repeat(np.arange(len(s)), np.diff(both.indptr)), both.indices
+
+    def _paths_by(
+        self, vectors: np.ndarray | None, s: np.ndarray, t: np.ndarray, pair: np.ndarray, middle: np.ndarray
+    ) -> np.ndarray:
+        """Shared neighbours, each by the root of its cosines with both ends, over the root of its degree; (P,)."""
+        if vectors is None or not vectors.shape[1]:
+            return np.zeros(len(s), np.float32)
+        near = np.empty(len(pair), np.float32)
+        for start in range(0, len(pair), _PAIRS_AT_ONCE):
+            part = slice(start, start + _PAIRS_AT_ONCE)
+            between = vectors[middle[part]]
+            ends = (np.einsum("cw,cw->c", between, vectors[end[pair[part]]]) for end in (s, t))
+            near[part] = np.sqrt(np.prod([np.maximum(cosine, 0.01) for cosine in ends], axis=0))
+        return np.bincount(pair, near * self._root[middle], minlength=len(s))
+
+    def _three_paths(self, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Paths s-a-b-t over four documents, each weighted 1/sqrt(d_a d_b); float32 (P,), ``s`` ascending.
+
+        What is two links from a source is scattered into a scratch row, from which the targets' neighbours gather; only
+        what was written is cleared, so that a source costs what is near it.
+        """
+        unique, row = np.unique(s, return_inverse=True)
+        n, found = self.graph.num_nodes, np.zeros(len(s), np.float32)
+        rows = max(1, min(len(unique), _ROWS_AT_ONCE // n))
+        scratch = np.zeros(rows * n, np.float32)
+        bounds = np.searchsorted(row, np.arange(0, len(unique) + rows, rows))
+        for number, first in enumerate(range(0, len(unique), rows)):
+            chosen = slice(bounds[number], bounds[number + 1])
+            second = (self._scaled(unique[first : first + rows]) @ self.graph.adjacency).tocsr()
+            written = np.repeat(np.arange(second.shape[0]), np.diff(second.indptr)) * n + second.indices
+            scratch[written] = second.data
+            scratch[np.arange(second.shape[0]) * n + unique[first : first + rows]] = 0  # not back through the source
+            ends = self.graph.adjacency[t[chosen]]
+            weights = self._root[ends.indices]
+            at = np.repeat(row[chosen] - first, np.diff(ends.indptr)) * n + ends.indices
+            pair = np.repeat(np.arange(ends.shape[0]), np.diff(ends.indptr))
+            found[chosen] = np.bincount(pair, scratch[at] * weights, minlength=ends.shape[0])
+            scratch[written] = 0
+        return found
+
+    def _scaled(self, sources: np.ndarray) -> sp.csr_matrix:
+        """Rows of the adjacency, each neighbour by the inverse root of its degree."""
+        near = self.graph.adjacency[sources]
+        near.data = self._root[near.indices]
+        return near
+
+    def _shared_words(self, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+        if self.words is None:
+            return np.zeros(len(s), np.float32)
+        return np.asarray(self.words[s].multiply(self.words[t]).sum(axis=1), np.float32).ravel()
+
+
+def _inner(vectors: np.ndarray | None, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+    if vectors is None:
+        return np.zeros(len(s), np.float32)
+    return np.asarray(np.einsum("pd,pd->p", vectors[s], vectors[t]), np.float32)

@@ -1,76 +1,111 @@
-"""A trained link model, ready to score: rows of the whole catalogue for evaluation, single pairs for discovery."""
+"""A trained link model, ready to score: rows of the whole catalogue for evaluation, single pairs for discovery.
 
-import copy
+Shapes: N documents, S sources, P pairs, W width of a state.
+"""
+
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
-import torch
+from safetensors.numpy import load_file, save_file
 
-from data.graph.graph import Graph, load_graph
-from training.links.features import PairFeatures
-from training.links.model import LinkModel, encode_all_nodes, load_model
+from data.files import whole_or_absent
+from data.graph.graph import GraphArtifact, load_graph
+from training.links.features import STATES, PairFeatures
+from training.links.nodes import LinkModel, LinkTensors, all_states, inputs_of, load_model
+from training.links.scorer import PairScorer
+from training.links.shortlist import Shortlists
+from training.typed.relations import RelationWeights, name_relations
+
+RELATIONS = "relations.safetensors"
+FAR = np.float32(-1000.0)  # below any logit: where documents stand that are on no shortlist
+_SOURCES_AT_ONCE = 64
 
 
 class LinkScorer:
-    """Scores pairs of documents of one graph with one trained model.
+    """Scores pairs of documents of one graph with one trained scorer.
 
     Args:
-        model: link model or feature-only baseline; copied to the CPU, where the features are.
-        graph: training links of n nodes.
-        vectors: float32 (n, dim) text vectors.
-        words: float32 (n, terms), unit TF-IDF rows.
+        scorer: of pairs.
+        graph: documents, vectors, words, and the links that may be seen.
+        states: float32 (N, W) of the documents; None for a scorer that does not look at them.
+        relation_names: of the links.
+        head: names relations; None where there is but one.
+        shortlist: documents from each way of looking.
     """
 
-    def __init__(self, model: LinkModel, graph: Graph, vectors: np.ndarray, words: sp.csr_matrix | None = None) -> None:
-        self.model = copy.deepcopy(model).cpu().eval()
-        self.features = PairFeatures(graph, vectors, words)
-        self.relation_names = list(model.shape.relations)
-        self._views: torch.Tensor | None = None
-        if self.model.nodes is not None:
-            indptr, indices = torch.from_numpy(graph.indptr), torch.from_numpy(graph.indices).long()
-            self._views = encode_all_nodes(self.model.nodes, torch.from_numpy(np.array(vectors)), indptr, indices)
+    def __init__(
+        self,
+        scorer: PairScorer,
+        graph: GraphArtifact,
+        states: np.ndarray | None,
+        head: RelationWeights | None = None,
+        shortlist: int = 100,
+    ) -> None:
+        self.scorer, self._states, self._head = scorer, states, head
+        self.relation_names = list(graph.relation_names) or ["related"]
+        self._near = states if states is not None else graph.vectors
+        self.features = PairFeatures(graph.seen_graph, graph.vectors, graph.words, states)
+        self._shortlists = Shortlists(graph.seen_graph, graph.vectors, graph.words, states, shortlist)
 
     @classmethod
     def load(cls, train: Path, graph: Path, name: str = "model") -> "LinkScorer":
-        """A model of a train artifact over the training links of a graph artifact: ``model``, ``mlp``, ``no_views``."""
-        opened = load_graph(graph)
-        return cls(load_model(train / f"{name}.safetensors"), opened.training_graph, opened.vectors, opened.words)
+        """A scorer of a train artifact over the links of a graph artifact: ``model``, ``mlp``, ``no_states``."""
+        return cls.open(train, load_graph(graph), name)
+
+    @classmethod
+    def open(cls, train: Path, graph: GraphArtifact, name: str = "model") -> "LinkScorer":
+        """The same over an opened graph, which may have more documents than the model was trained on."""
+        scorer = PairScorer.load(train / f"{name}.scorer.safetensors")
+        states = None
+        if any(feature in STATES for feature in scorer.shape.features) or name == "model":
+            states = states_of(load_model(train / "model.safetensors"), graph)
+        return cls(scorer, graph, states, load_relations(train / RELATIONS))
 
     @property
     def node_vectors(self) -> np.ndarray:
-        """float32 (n, K·V): the unit views of each node side by side; inner products add up the views' similarities."""
-        if self._views is None:
-            raise ValueError("the feature-only baseline has no node vectors")
-        return self._views.flatten(1).numpy()
+        """float32 (N, W): the state of each document, of unit length."""
+        if self._states is None:
+            raise ValueError("a scorer of features alone has no states")
+        return self._states
 
-    @torch.inference_mode()
     def score(self, sources: np.ndarray) -> np.ndarray:
-        """Logits of each source with every node: int64 (S,) in, float32 (S, n) out."""
+        """Scores of each source with every document: int64 (S,) in, float32 (S, N) out.
+
+        Logits for the source's shortlist; below all of them, by the cosine of the states, the rest.
+        """
         scores = np.empty((len(sources), self.features.graph.num_nodes), np.float32)
-        # The pair scorer's hidden layer is some 32 floats a pair, and there are as many features as a few more.
-        step = max(1, self.features.block_rows() // 32)
-        for start in range(0, len(sources), step):
-            block = sources[start : start + step]
-            views = self._views[block] if self._views is not None else None
-            features = torch.from_numpy(self.features.rows(block))
-            scores[start : start + step] = self.model.score(views, self._views, features).numpy()
+        for start in range(0, len(sources), _SOURCES_AT_ONCE):
+            block = sources[start : start + _SOURCES_AT_ONCE]
+            part = scores[start : start + len(block)]
+            np.add(self._near[block] @ self._near.T, FAR, out=part)
+            row, column = self._shortlists.of(block)
+            part[row, column] = self.score_pairs(block[row], column)
         return scores
 
-    @torch.inference_mode()
-    def score_pairs(self, sources: np.ndarray, targets: np.ndarray, batch: int = 65_536) -> np.ndarray:
-        """Logits of single pairs: int64 (P,) twice in, float32 (P,) out; memory is bounded by ``batch``."""
-        scores = np.empty(len(sources), np.float32)
-        for start in range(0, len(sources), batch):
-            s, t = sources[start : start + batch], targets[start : start + batch]
-            source, target = (self._views[s], self._views[t]) if self._views is not None else (None, None)
-            features = torch.from_numpy(self.features.pairs(s, t))
-            scores[start : start + batch] = self.model.score_pairs(source, target, features).numpy()
-        return scores
+    def score_pairs(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Logits of single pairs: int64 (P,) twice in, float32 (P,) out."""
+        return self.scorer.logits(self.features.pairs(sources, targets))
 
-    @torch.inference_mode()
     def relations(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Most likely relation of each directed pair, int64 (P,), as places in ``relation_names``."""
-        if self.model.relation is None or self._views is None:
+        if self._head is None or self._states is None:
             return np.zeros(len(sources), np.int64)
-        return self.model.relate(self._views[sources], self._views[targets]).argmax(1).numpy()
+        return name_relations(self._head, self._states, sources, targets)
+
+
+def save_relations(weights: RelationWeights, path: Path) -> None:
+    """Write the weights that relations are named by; whole or absent."""
+    with whole_or_absent(path) as unfinished:
+        save_file({"weight": weights.weight, "bias": weights.bias}, unfinished)
+
+
+def load_relations(path: Path) -> RelationWeights | None:
+    """Read what ``save_relations`` wrote; None where there is no such file, for a corpus of one relation."""
+    return RelationWeights(**load_file(path)) if path.exists() else None
+
+
+def states_of(model: LinkModel, graph: GraphArtifact) -> np.ndarray:
+    """States of a graph's documents over the links that may be seen: float32 (N, W)."""
+    inputs = inputs_of(model, graph.vectors, graph.words)
+    states: np.ndarray = all_states(model, inputs, LinkTensors(graph.seen_graph)).numpy()
+    return states

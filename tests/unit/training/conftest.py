@@ -8,7 +8,8 @@ import torch
 
 from data.graph.graph import GraphArtifact, GraphConfig
 from data.graph.split import split_links
-from training.links.config import TrainConfig
+from training.config import OptimizerConfig
+from training.links.config import NodesConfig, ScorerConfig, TrainConfig
 
 Wiring = Callable[..., GraphArtifact]
 
@@ -77,7 +78,10 @@ def patternless_and_sparse() -> GraphArtifact:
 @pytest.fixture(scope="session")
 def small() -> TrainConfig:
     return TrainConfig(
-        hidden=16, heads=2, views=2, fan_out=(5, 3), batch_links=32, hard_negatives=8, epochs=3, learning_rate=0.01
+        model=NodesConfig(width=16, words=8),
+        scorer=ScorerConfig(units=8, members=2, links=100, folds=1, shortlist=20, random=30, epochs=6),
+        optimizer=OptimizerConfig(epochs=3, learning_rate=0.01),
+        batch_links=64,
     )
 
 

@@ -1,0 +1,234 @@
+"""States of documents: what they are, a learned vector each, and what their neighbours are.
+
+A graph autoencoder with linear propagation (Ma, Wang, Wang and Zhang, "Reconsidering the Performance of GAE in Link
+Prediction", 2024) by default; convolutions of PyTorch Geometric as choices.
+
+Shapes: N documents, E entries of the adjacency, I inputs, W width of a state.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from data.errors import InputError
+from data.files import whole_or_absent
+from data.graph.graph import Graph
+from training.links.config import NodesConfig
+from training.links.propagation import Links, Words, propagate, root_degrees, sum_words
+
+_MIX = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15)  # first weights of a state after 0, 1, ... steps
+_TABLE_NORM = 0.05
+
+
+class Shape(BaseModel):
+    """Everything needed to build a model before its weights are loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nodes: int
+    text: int  # floats of a document's vector
+    words: int  # dimensions of its words
+    terms: int  # that the words are made of
+    relations: tuple[str, ...]
+    config: NodesConfig
+
+
+class LinkModel(nn.Module):
+    """States of all documents of a graph; unit length.
+
+    Args:
+        shape: sizes.
+    """
+
+    words_map_TV: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape, config = shape, shape.config
+        width = config.width
+        self.temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        inputs = (shape.text if config.text else 0) + shape.words
+        self.enter = nn.Linear(inputs, width, bias=False) if inputs else None
+        if self.enter is not None:
+            nn.init.normal_(self.enter.weight, std=width**-0.5)
+        self.table_NW = nn.Parameter(_orthonormal(shape.nodes, width)) if config.table else None
+        learned = config.word_table and shape.terms
+        self.words_TW = nn.Parameter(torch.randn(shape.terms, width) * _TABLE_NORM / width**0.5) if learned else None
+        self.convolutions = nn.ModuleList(_convolution(config, len(shape.relations)) for _ in range(config.steps))
+        linear = config.encoder == "linear"
+        self.mix = nn.Parameter(torch.tensor(_MIX[: config.steps + 1])) if linear else None
+        self.leave = nn.Linear(width, width, bias=False)
+        nn.init.eye_(self.leave.weight)
+        self.register_buffer("words_map_TV", torch.zeros(shape.terms if shape.words else 0, shape.words))
+
+    def forward(self, inputs: "Inputs", links: "LinkTensors", kept_E: Tensor, degrees_N: Tensor) -> Tensor:
+        """States of all documents.
+
+        Args:
+            inputs: of all documents.
+            links: the graph.
+            kept_E: float32, 1 for each entry of the adjacency that may be passed along, 0 for the batch's own links.
+            degrees_N: float32, links that are left of each document.
+
+        Returns:
+            float32 (N, W), unit length.
+        """
+        state_NW = self.start(inputs)
+        config = self.shape.config
+        if config.encoder == "linear":
+            assert self.mix is not None
+            root_N1, total_NW = root_degrees(degrees_N), self.mix[0] * state_NW
+            for step in range(1, config.steps + 1):
+                state_NW = propagate(state_NW, kept_E, root_N1, links.indices_E, links.starts_N)
+                total_NW = total_NW + self.mix[step] * state_NW
+            state_NW = total_NW
+        elif config.encoder != "none":
+            kept = kept_E > 0
+            edges_2E = torch.stack([links.indices_E[kept], links.rows_E[kept]])
+            kinds_E = links.relation_E[kept]
+            for layer in self.convolutions:
+                passed = layer(state_NW, edges_2E, kinds_E) if config.encoder == "rgcn" else layer(state_NW, edges_2E)
+                passed = functional.dropout(functional.elu(passed), config.dropout, self.training)
+                state_NW = state_NW + passed
+        return functional.normalize(self.leave(state_NW), dim=1)
+
+    def start(self, inputs: "Inputs") -> Tensor:
+        """States before anything is passed along: the map of the inputs, and the learned vectors.
+
+        Documents beyond the table, which were not trained on, have no vector in it.
+        """
+        config = self.shape.config
+        state: Tensor | None = None
+        if self.table_NW is not None:
+            state = self.table_NW
+            if self.training and config.drop_rows:
+                state = state * (torch.rand(len(state), 1, device=state.device) >= config.drop_rows)
+            if len(inputs.dense_NI) > len(state):
+                state = functional.pad(state, (0, 0, 0, len(inputs.dense_NI) - len(state)))
+        if self.enter is not None:
+            mapped = self.enter(inputs.dense_NI)
+            state = mapped if state is None else state + mapped
+        if self.words_TW is not None and inputs.words is not None:
+            summed = sum_words(self.words_TW, inputs.words)
+            state = summed if state is None else state + summed
+        assert state is not None
+        return functional.dropout(state.float(), config.dropout, self.training)
+
+
+class Inputs:
+    """What is known of documents, on one device.
+
+    Args:
+        dense_NI: float32 (N, I), text vectors and words by latent semantic analysis, side by side.
+        words: float32 (N, terms), TF-IDF rows, or None.
+        device: where the tensors go.
+    """
+
+    def __init__(self, dense_NI: Tensor, words: sp.csr_matrix | None, device: torch.device | str = "cpu") -> None:
+        self.dense_NI = dense_NI.to(device)
+        self.words = Words(words, device) if words is not None else None
+
+
+class LinkTensors:
+    """A graph as the model reads it, on one device.
+
+    Args:
+        graph: N documents.
+        device: where the tensors go.
+        relation_E: int64, relation of each entry of the adjacency; all 0 where None.
+    """
+
+    def __init__(self, graph: Graph, device: torch.device | str = "cpu", relation_E: np.ndarray | None = None) -> None:
+        links = Links(graph)
+        self.indices_E, self.starts_N = links.indices_E.to(device), links.starts_N.to(device)
+        self.degrees_N = links.degrees_N.to(device)
+        self.rows_E = torch.repeat_interleave(torch.arange(graph.num_nodes), torch.from_numpy(graph.degrees)).to(device)
+        kinds = np.zeros(len(graph.indices), np.int64) if relation_E is None else relation_E
+        self.relation_E = torch.from_numpy(kinds).to(device)
+
+
+@torch.no_grad()
+def all_states(model: LinkModel, inputs: Inputs, links: LinkTensors) -> Tensor:
+    """States of all documents with every link of the graph; float32 (N, W), on the model's device."""
+    kept_E = torch.ones(len(links.indices_E), device=links.indices_E.device)
+    states: Tensor = model.eval()(inputs, links, kept_E, links.degrees_N)
+    return states
+
+
+def inputs_of(
+    model: LinkModel, vectors: np.ndarray, words: sp.csr_matrix | None, device: torch.device | str = "cpu"
+) -> Inputs:
+    """What the model reads of documents, from their text vectors and words."""
+    parts = [torch.from_numpy(np.array(vectors, np.float32))] if model.shape.config.text else []
+    if model.shape.words:
+        assert words is not None
+        parts.append(torch.from_numpy(np.asarray(words @ model.words_map_TV.cpu().numpy(), np.float32)))
+    dense = torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
+    return Inputs(dense, words if model.words_TW is not None else None, device)
+
+
+def words_map(words: sp.csr_matrix | None, dimensions: int, seed: int) -> np.ndarray:
+    """The map of latent semantic analysis, float32 (terms, dimensions); documents have a norm of about 1.
+
+    Deerwester et al., 1990; by a randomised SVD (Halko, Martinsson and Tropp, SIAM Review 2011).
+    """
+    if words is None or not words.nnz or not dimensions:
+        return np.zeros((0, 0), np.float32)
+    from sklearn.utils.extmath import randomized_svd
+
+    dimensions = min(dimensions, *(side - 1 for side in words.shape)) or 1
+    directions = randomized_svd(words, dimensions, n_iter=2, random_state=seed)[2].T.astype(np.float32)
+    norms = np.linalg.norm(words @ directions, axis=1)
+    scaled: np.ndarray = directions / max(float(norms[norms > 0].mean()), 1e-6)
+    return scaled
+
+
+def _orthonormal(rows: int, columns: int) -> Tensor:
+    """Orthonormal columns (rows where there are fewer of them), scaled to a small norm a row."""
+    made = nn.init.orthogonal_(torch.empty(rows, columns))
+    scaled: Tensor = made * (_TABLE_NORM * math.sqrt(max(1.0, rows / columns)))
+    return scaled
+
+
+def _convolution(config: NodesConfig, relations: int) -> Any:  # noqa: ANN401 - PyTorch Geometric has no types
+    if config.encoder in ("linear", "none"):
+        return nn.Identity()
+    from torch_geometric.nn import GATv2Conv, RGCNConv, SAGEConv
+
+    if config.encoder == "gatv2":
+        return GATv2Conv(config.width, config.width // config.heads, config.heads, add_self_loops=False)
+    if config.encoder == "sage":
+        return SAGEConv(config.width, config.width)
+    return RGCNConv(config.width, config.width, max(1, relations), num_bases=min(8, max(1, relations)))
+
+
+def save_model(model: LinkModel, path: Path) -> None:
+    """Write a model's weights with its shape in the file's header; whole or absent."""
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    with whole_or_absent(path) as unfinished:
+        save_file(weights, unfinished, metadata={"shape": model.shape.model_dump_json()})
+
+
+def load_model(path: Path) -> LinkModel:
+    """Read a model written by ``save_model``.
+
+    Raises:
+        InputError: if the file holds another kind of model.
+    """
+    with safe_open(path, framework="pt") as file:
+        header: Mapping[str, Any] = file.metadata() or {}
+    if "shape" not in header:
+        raise InputError(f"{path} is not a link model", "Give the model.safetensors of a train artifact.")
+    model = LinkModel(Shape.model_validate_json(header["shape"]))
+    model.load_state_dict(load_file(path))
+    return model.eval()

@@ -1,0 +1,252 @@
+"""Link learning as the frame of all trainings sees it: batches, loss, and how the states are judged."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.errors import InputError
+from data.graph.graph import Graph, GraphArtifact
+from evaluation.links import both_directions, link_metrics, link_ranks, unordered_pairs
+from training.links.config import NodesConfig, TrainConfig
+from training.links.contrast import negatives_loss
+from training.links.negatives import Negatives
+from training.links.nodes import Inputs, LinkModel, LinkTensors, Shape, all_states, inputs_of, words_map
+from training.links.propagation import Links
+from training.task import Figures, Task
+
+LINKS_A_WORD = 5  # training links for each word, from which on words have learned vectors
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Links of a batch and what they are compared with.
+
+    Shapes:
+        sources, targets, own_log_chance: (S,). candidates, log_chance: (C,). masked: (M, 2). entries: int64 (2S',), the
+        batch's own links in the adjacency, of all workers together.
+    """
+
+    sources: Tensor
+    targets: Tensor
+    candidates: Tensor
+    log_chance: Tensor
+    own_log_chance: Tensor
+    masked: Tensor
+    entries: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+class LinkTask(Task[Batch]):
+    """Trains the states of documents on the training links; judged by filtered MRR of cosines on validation links.
+
+    Args:
+        graph: output of the graph stage.
+        config: model, negatives, sizes.
+        rank: this worker.
+        world: how many there are.
+        hidden: bool (L,), training links (each unordered pair once) that are left out, to be predicted by others.
+
+    Raises:
+        InputError: if there are no training links.
+    """
+
+    unit = "links"
+
+    def __init__(
+        self, graph: GraphArtifact, config: TrainConfig, rank: int = 0, world: int = 1, hidden: np.ndarray | None = None
+    ) -> None:
+        self.config, self.rank, self.world = config, rank, world
+        self.sources, self.targets, self.relation = training_pairs(graph, hidden)
+        if not len(self.sources):
+            raise InputError("there are no training links to learn from", "Give the corpus more links.")
+        self.graph = (
+            graph.training_graph if hidden is None else Graph.from_pairs(self.sources, self.targets, len(graph.ids))
+        )
+        self.places = Links(self.graph)
+        self.negatives = Negatives(self.graph, config.negatives, self.sources, self.targets, self.relation)
+        self.model = model_for(graph, config)
+        self.documents = graph
+        self._tensors: dict[torch.device, tuple[LinkTensors, Inputs]] = {}
+        whole = len(self.sources)
+        # A batch's links are taken out of the graph: a larger share than a quarter would leave another graph.
+        self.per_step = max(1, min(config.batch_links, whole // (4 * world) or 1))
+        self.steps = whole // (self.per_step * world)
+        self._valid = _sample(graph, config)
+        self._known = graph.known_graph
+        self._epoch = 0
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """See ``Task``."""
+        shuffled = np.random.default_rng([self.config.optimizer.seed, epoch])
+        order = shuffled.permutation(len(self.sources))
+        turned = shuffled.random(len(order)) < 0.5
+        rng = np.random.default_rng([self.config.optimizer.seed, epoch, self.rank])
+        together = self.per_step * self.world
+        for step in range(self.steps):
+            every = order[step * together : (step + 1) * together]
+            a, b = self.sources[every], self.targets[every]
+            heads, pool = np.where(turned[every], b, a), np.where(turned[every], a, b)
+            mine = slice(self.rank * self.per_step, (self.rank + 1) * self.per_step)
+            sources, targets = heads[mine], pool[mine]
+            drawn = self.negatives.draw(sources, targets, self.relation[every[mine]], pool, rng)
+            numbers = (sources, targets, drawn.documents, drawn.log_chance, drawn.own_log_chance, drawn.masked)
+            entries = self.places.entries(a, b)
+            yield Batch(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (*numbers, entries)))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """See ``Task``."""
+        links, inputs = self._on(batch.sources.device)
+        kept = torch.ones(len(links.indices_E), device=batch.sources.device)
+        kept[batch.entries] = 0
+        gone = torch.bincount(links.rows_E[batch.entries], minlength=len(links.degrees_N))
+        states = model(inputs, links, kept, links.degrees_N - gone)
+        return negatives_loss(
+            states[batch.sources].float(),
+            states[batch.targets].float(),
+            states[batch.candidates].float(),
+            self.model_temperature(model),
+            batch.log_chance,
+            batch.own_log_chance,
+            batch.masked,
+            self.config.negatives.loss,
+        )
+
+    @staticmethod
+    def model_temperature(model: nn.Module) -> Tensor:
+        """Factor of the cosines, of a model that may be wrapped."""
+        temperature = getattr(model, "module", model).temperature
+        assert isinstance(temperature, Tensor)
+        return temperature.clamp(max=5.0).exp()
+
+    def judge(self, model: nn.Module) -> Figures:
+        """Filtered MRR of the cosines of a fixed sample of validation links, both ways; mines near misses anew."""
+        assert isinstance(model, LinkModel)
+        states = all_states(model, *self._here()).cpu()
+        self._epoch += 1
+        if self.config.negatives.hard and self._epoch % self.config.negatives.mine_every == 0:
+            self.negatives.mined = near_misses(states, self.graph)
+        if not len(self._valid[0]):
+            return {"score": float(self._epoch)}
+        rows = states.numpy()
+        ranks = link_ranks(lambda sources: rows[sources] @ rows.T, *both_directions(*self._valid), self._known)
+        mrr = link_metrics(ranks)["mrr"]
+        return {"score": mrr, "valid_mrr": round(mrr, 5)}
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The learned vectors decay faster than all else."""
+        names = ("table_NW", "words_TW")
+        table = [weights for name, weights in self.model.named_parameters() if name in names]
+        others = [weights for name, weights in self.model.named_parameters() if name not in names]
+        groups: list[dict[str, Any]] = [{"params": others}]
+        return groups + ([{"params": table, "weight_decay": self.config.model.table_decay}] if table else [])
+
+    def state(self) -> dict[str, Tensor]:
+        """Near misses, and how often they were looked for."""
+        mined = self.negatives.mined
+        return {"epoch": torch.tensor(self._epoch), **({} if mined is None else {"mined": torch.from_numpy(mined)})}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Put back what ``state`` gave."""
+        self._epoch = int(state["epoch"])
+        self.negatives.mined = state["mined"].numpy() if "mined" in state else None
+
+    def states(self) -> np.ndarray:
+        """States of all documents over every link of the task's graph: float32 (N, W)."""
+        found: np.ndarray = all_states(self.model, *self._here()).cpu().numpy()
+        return found
+
+    def _here(self) -> tuple[Inputs, LinkTensors]:
+        links, inputs = self._on(next(self.model.parameters()).device)
+        return inputs, links
+
+    def _on(self, device: torch.device) -> tuple[LinkTensors, Inputs]:
+        if device not in self._tensors:
+            kinds = _relation_of_entries(self)
+            inputs = inputs_of(self.model, self.documents.vectors, self.documents.words, device)
+            self._tensors[device] = (LinkTensors(self.graph, device, kinds), inputs)
+        return self._tensors[device]
+
+
+def training_pairs(graph: GraphArtifact, hidden: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each pair of documents with a training link once, and the first of its relations: int64 (L,) three times."""
+    sources, targets = unordered_pairs(*graph.links("train"))
+    n = len(graph.ids)
+    chosen = (graph.split == 0) & (graph.pairs[:, 0] != graph.pairs[:, 1])
+    pairs = graph.pairs[chosen]
+    codes, first = np.unique(pairs.min(1).astype(np.int64) * n + pairs.max(1), return_index=True)
+    relation = graph.relation[chosen][first[np.searchsorted(codes, sources * n + targets)]].astype(np.int64)
+    kept = slice(None) if hidden is None else ~hidden
+    return sources[kept], targets[kept], relation[kept]
+
+
+def model_for(graph: GraphArtifact, config: TrainConfig) -> LinkModel:
+    """An untrained model for a graph; its weights follow from the seed."""
+    nodes = decided(config.model, graph)
+    map_TV = words_map(graph.words, nodes.words, config.optimizer.seed)
+    shape = Shape(
+        nodes=len(graph.ids),
+        text=graph.vectors.shape[1],
+        words=map_TV.shape[1],
+        terms=graph.words.shape[1] if graph.words is not None and graph.words.nnz else 0,
+        relations=tuple(graph.relation_names),
+        config=nodes,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.optimizer.seed)
+        model = LinkModel(shape)
+    model.words_map_TV.copy_(torch.from_numpy(map_TV))
+    return model
+
+
+def decided(nodes: NodesConfig, graph: GraphArtifact) -> NodesConfig:
+    """The inputs that are left open, decided by what the corpus has.
+
+    Learned vectors are for corpora with links enough to learn them from: with few, they learn the links by heart
+    (docs/link-learning.md).
+
+    Raises:
+        InputError: if the documents bring none of the inputs that are asked for.
+    """
+    terms = graph.words.shape[1] if graph.words is not None and graph.words.nnz else 0
+    text = nodes.text and graph.vectors.shape[1] > 0
+    words = bool(nodes.words and terms)
+    word_table = len(graph.links("train")[0]) >= LINKS_A_WORD * terms if nodes.word_table is None else nodes.word_table
+    word_table = word_table and terms > 0
+    table = not (text or words or word_table) if nodes.table is None else nodes.table
+    if not (text or words or word_table or table):
+        raise InputError(
+            "the documents have neither vectors nor words, and train.model.table is off: nothing to make states of",
+            "Set train.model.table to true.",
+        )
+    return nodes.model_copy(update={"text": text, "word_table": word_table, "table": table})
+
+
+def near_misses(states: Tensor, graph: Graph, count: int = 50, block: int = 1024) -> np.ndarray:
+    """The nearest documents of each that it is not linked with in the training graph: int64 (N, count)."""
+    found = []
+    for start in range(0, len(states), block):
+        cosines = states[start : start + block] @ states.T
+        near = graph.adjacency[start : start + block]
+        cosines[np.repeat(np.arange(len(cosines)), np.diff(near.indptr)), near.indices] = -2
+        cosines[torch.arange(len(cosines)), torch.arange(start, start + len(cosines))] = -2
+        found.append(cosines.topk(min(count, len(states)), 1).indices)
+    return torch.cat(found).numpy()
+
+
+def _relation_of_entries(task: LinkTask) -> np.ndarray:
+    kinds = np.zeros(len(task.graph.indices), np.int64)
+    kinds[task.places.entries(task.sources, task.targets)] = np.concatenate([task.relation, task.relation])
+    return kinds
+
+
+def _sample(graph: GraphArtifact, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    sources, targets = unordered_pairs(*graph.links("valid"))
+    chosen = np.random.default_rng(config.optimizer.seed).permutation(len(sources))[: config.valid_links]
+    return sources[chosen], targets[chosen]
