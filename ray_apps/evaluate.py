@@ -233,7 +233,7 @@ EVALUATE_LINKS = Stage(
     make=_judge_links,
     needs=_link_needs,
     absent=no_links,
-    on_ray=lambda plan: many_documents(plan.result(GRAPH)),
+    on_ray=lambda plan: plan.run.train.task == "links" and many_documents(plan.result(GRAPH)),
     version=2,
 )
 COMMAND = Command(

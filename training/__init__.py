@@ -4,5 +4,6 @@
 ``schedule``    the learning rate                   ``tracking``    reports to MLflow
 
 ``links``       the link model: features, sampler, batches, loop, and the trained model as a scorer of pairs
+``typed``       typed links: decoders over tables and texts, as for knowledge graphs
 ``encoders``    fine-tuning of text encoders, and the fusion of several
 """
