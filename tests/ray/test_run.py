@@ -20,8 +20,8 @@ source:
 chunk:
   max_chars: null
 train:
-  epochs: 1
-  steps_per_epoch: 5
+  optimizer:
+    epochs: 1
 evaluate:
   resamples: 100
 """
