@@ -160,9 +160,9 @@ def _concurrent(tuning: TuneConfig, spread: SpreadConfig) -> int:
 
 
 def _resources(tuning: TuneConfig, spread: SpreadConfig) -> dict[str, float]:
-    """What a trial takes: an equal share; one of several workers waits for them and takes nothing itself."""
+    """What a trial takes: an equal share; one of several workers waits for them and takes no core itself."""
     if spread.workers > 1:
-        return {"CPU": 0}
+        return {"CPU": 0, "memory": 1}  # a byte: Ray Tune never starts a trial that takes nothing at all
     share = max(1, int(ray.cluster_resources().get("CPU", 1)) // _concurrent(tuning, spread))
     return {"CPU": share, **({"GPU": 1} if spread.use_gpu else {})}
 

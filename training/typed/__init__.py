@@ -1,9 +1,9 @@
 """Typed links: which document stands in which relation to which, as in a knowledge graph.
 
-``decoders``   DistMult, ComplEx, RotatE      ``entities``   learned vectors, maps of text vectors, or both
-``model``      entities, relations and their reciprocals, a decoder
-``losses``     softmax and self-adversarial    ``questions``  training batches and their shared negatives
-``task``       what the frame trains           ``driver``     runs it on Ray Train
-``cases``      votes of triples with alike heads  ``stack`` weighs them with the model's answers
-``scoring``    a trained model, ready to score ``relations``  names the relation of a link whose ends are known
+``decoders``   DistMult, ComplEx, RotatE               ``model``      entities, relations with reciprocals, a decoder
+``questions``  training batches, shared negatives      ``losses``     softmax and self-adversarial
+``task``       what the frame trains                   ``driver``     runs it on Ray Train
+``cases``      votes of triples with like heads        ``stack``      weighs them with the decoder's answers
+``scoring``    a trained model, ready to score         ``judging``    the model beside its baselines
+``relations``  names the relation of a link whose ends are known
 """
