@@ -12,11 +12,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from data.errors import InputError
+from data.graph.graph import load_graph
+from tests.link_graph import write_graph
 from tests.point_task import Points, PointTask
 from training.checkpoint import read_progress
 from training.config import OptimizerConfig, SpreadConfig
 from training.frame import Progress, Save, fit
-from training.gather import gather_rows
+from training.links.config import NodesConfig, TrainConfig
+from training.links.task import LinkTask
 from training.spreading import spreading
 
 CPU = torch.device("cpu")
@@ -37,28 +40,6 @@ def equal(one: PointTask, other: PointTask, tolerance: float = 1e-6) -> None:
     """The weights of two tasks."""
     for name, tensor in one.model.state_dict().items():
         torch.testing.assert_close(tensor, other.model.state_dict()[name], rtol=tolerance, atol=tolerance)
-
-
-def rows_are_gathered_with_gradients(rank: int, folder: Path) -> None:
-    """Averaged over workers, the gradient is that of one process with all rows."""
-    torch.manual_seed(5)
-    all_GD, weight_DD = torch.randn(6, 4), torch.randn(4, 4)
-
-    def loss(questions_BD: Tensor, answers_GD: Tensor, first: int, weight_DD: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(
-            questions_BD @ weight_DD @ (answers_GD @ weight_DD).T, first + torch.arange(len(questions_BD))
-        )
-
-    whole_DD = weight_DD.clone().requires_grad_()
-    loss(all_GD, all_GD, 0, whole_DD).backward()
-    mine_BD, mine_DD = all_GD[3 * rank : 3 * rank + 3], weight_DD.clone().requires_grad_()
-    answers_GD, first = gather_rows(mine_BD @ mine_DD)
-    assert first == 3 * rank and answers_GD.shape == (6, 4)
-    nn.functional.cross_entropy(mine_BD @ mine_DD @ answers_GD.T, first + torch.arange(3)).backward()
-    dist.all_reduce(mine_DD.grad)
-    torch.testing.assert_close(mine_DD.grad / 2, whole_DD.grad)
-    numbers, _ = gather_rows(torch.tensor([rank, rank + 10]))
-    assert numbers.tolist() == [0, 10, 1, 11]
 
 
 def replicas_and_shards_train_the_same(rank: int, folder: Path) -> None:
@@ -120,12 +101,26 @@ def a_loss_that_is_no_number_stops_both(rank: int, folder: Path) -> None:
     assert (folder / f"bad_batch_{rank}.pt").exists()
 
 
+def links_are_learnt_on_replicas_and_shards(rank: int, folder: Path) -> None:
+    """A batch is compared with the targets of both workers; both strategies end with the same states."""
+    graph = load_graph(write_graph(folder / f"graph{rank}"))
+    found = []
+    for spread in (SpreadConfig(), FULL):
+        nodes = NodesConfig(width=16, words=8, word_table=True, table=True)
+        config = TrainConfig(model=nodes, optimizer=CONFIG, batch_links=32)
+        task = LinkTask(graph, config, rank, 2)
+        progress = fit(task, CONFIG, wrap=spreading(spread, "fp32", CPU), rank=rank, world=2)
+        assert progress.history[-1]["loss"] < progress.history[0]["loss"]
+        found.append(task.states())
+    torch.testing.assert_close(torch.from_numpy(found[0]), torch.from_numpy(found[1]), rtol=1e-3, atol=1e-3)
+
+
 CHECKS: tuple[Callable[[int, Path], None], ...] = (
-    rows_are_gathered_with_gradients,
     replicas_and_shards_train_the_same,
     bf16_learns,
     both_resume_exactly,
     a_loss_that_is_no_number_stops_both,
+    links_are_learnt_on_replicas_and_shards,
 )
 
 

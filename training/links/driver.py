@@ -115,7 +115,7 @@ def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: n
     hidden = hidden_parts(len(training_pairs(graph)[0]), len(links[0]), config.scorer, seed)
     lists = []
     if len(links[0]):
-        lists.append(make_lists(graph, graph.training_graph, states, links, config.scorer, seed, True))
+        lists.append(make_lists(graph, graph.seen_graph, states, links, config.scorer, seed, True))
     if hidden:
         logger.info(
             "train: %d validation links are few: %d parts of the training links are held out in turn",

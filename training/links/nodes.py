@@ -28,6 +28,7 @@ from training.links.propagation import Links, Words, propagate, root_degrees, su
 
 _MIX = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15)  # first weights of a state after 0, 1, ... steps
 _TABLE_NORM = 0.05
+_HOTTEST = 5.0  # largest logarithm of the factor of the cosines
 
 
 class Shape(BaseModel):
@@ -56,7 +57,7 @@ class LinkModel(nn.Module):
         super().__init__()
         self.shape, config = shape, shape.config
         width = config.width
-        self.temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self.temperature = nn.Parameter(torch.tensor([math.log(config.temperature)]))  # shards have no scalars
         inputs = (shape.text if config.text else 0) + shape.words
         self.enter = nn.Linear(inputs, width, bias=False) if inputs else None
         if self.enter is not None:
@@ -71,8 +72,10 @@ class LinkModel(nn.Module):
         nn.init.eye_(self.leave.weight)
         self.register_buffer("words_map_TV", torch.zeros(shape.terms if shape.words else 0, shape.words))
 
-    def forward(self, inputs: "Inputs", links: "LinkTensors", kept_E: Tensor, degrees_N: Tensor) -> Tensor:
-        """States of all documents.
+    def forward(
+        self, inputs: "Inputs", links: "LinkTensors", kept_E: Tensor, degrees_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """States of all documents, and the factor of their cosines.
 
         Args:
             inputs: of all documents.
@@ -81,7 +84,8 @@ class LinkModel(nn.Module):
             degrees_N: float32, links that are left of each document.
 
         Returns:
-            float32 (N, W), unit length.
+            float32 (N, W), unit length; and a scalar. Both come from this call: only in it are the weights of a sharded
+            model are whole.
         """
         state_NW = self.start(inputs)
         config = self.shape.config
@@ -100,7 +104,7 @@ class LinkModel(nn.Module):
                 passed = layer(state_NW, edges_2E, kinds_E) if config.encoder == "rgcn" else layer(state_NW, edges_2E)
                 passed = functional.dropout(functional.elu(passed), config.dropout, self.training)
                 state_NW = state_NW + passed
-        return functional.normalize(self.leave(state_NW), dim=1)
+        return functional.normalize(self.leave(state_NW), dim=1), self.temperature.clamp(max=_HOTTEST).exp().sum()
 
     def start(self, inputs: "Inputs") -> Tensor:
         """States before anything is passed along: the map of the inputs, and the learned vectors.
@@ -161,8 +165,9 @@ class LinkTensors:
 def all_states(model: LinkModel, inputs: Inputs, links: LinkTensors) -> Tensor:
     """States of all documents with every link of the graph; float32 (N, W), on the model's device."""
     kept_E = torch.ones(len(links.indices_E), device=links.indices_E.device)
-    states: Tensor = model.eval()(inputs, links, kept_E, links.degrees_N)
-    return states
+    states, _ = model.eval()(inputs, links, kept_E, links.degrees_N)
+    found: Tensor = states.float()
+    return found
 
 
 def inputs_of(

@@ -92,7 +92,9 @@ class _SumWords(torch.autograd.Function):
 
 def _sum(vectors: Tensor, bag: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     columns, starts, weights = bag
-    return functional.embedding_bag(columns, vectors.contiguous(), starts, mode="sum", per_sample_weights=weights)
+    return functional.embedding_bag(
+        columns, vectors.float().contiguous(), starts, mode="sum", per_sample_weights=weights
+    )
 
 
 class _Propagate(torch.autograd.Function):

@@ -106,24 +106,17 @@ class LinkTask(Task[Batch]):
         kept = torch.ones(len(links.indices_E), device=batch.sources.device)
         kept[batch.entries] = 0
         gone = torch.bincount(links.rows_E[batch.entries], minlength=len(links.degrees_N))
-        states = model(inputs, links, kept, links.degrees_N - gone)
+        states, scale = model(inputs, links, kept, links.degrees_N - gone)
         return negatives_loss(
             states[batch.sources].float(),
             states[batch.targets].float(),
             states[batch.candidates].float(),
-            self.model_temperature(model),
+            scale,
             batch.log_chance,
             batch.own_log_chance,
             batch.masked,
             self.config.negatives.loss,
         )
-
-    @staticmethod
-    def model_temperature(model: nn.Module) -> Tensor:
-        """Factor of the cosines, of a model that may be wrapped."""
-        temperature = getattr(model, "module", model).temperature
-        assert isinstance(temperature, Tensor)
-        return temperature.clamp(max=5.0).exp()
 
     def judge(self, model: nn.Module) -> Figures:
         """Filtered MRR of the cosines of a fixed sample of validation links, both ways; mines near misses anew."""

@@ -110,7 +110,7 @@ def test_a_training_link_does_not_tell_of_itself(
             kept[batch.entries] = 0
             gone = torch.bincount(links.rows_E[batch.entries], minlength=len(links.degrees_N))
             with torch.no_grad():
-                states = task.model(inputs, links, kept, links.degrees_N - gone)
+                states, _ = task.model(inputs, links, kept, links.degrees_N - gone)
             cosines = states[batch.sources] @ states[batch.targets].T
             apart.append(float(cosines.diagonal().mean() - cosines.mean()))
         return float(np.mean(apart))
