@@ -11,7 +11,7 @@ from ray_apps.tables import bench_rows
 
 logger = logging.getLogger("catena")
 
-BENCHMARKS = ("chunking", "discovery", "embed", "retrieval", "links", "sampler", "serve", "typed")
+BENCHMARKS = ("chunking", "discovery", "embed", "retrieval", "links", "sampler", "serve", "typed", "workers")
 
 
 def bench(name: str | None = None) -> dict[str, Any]:

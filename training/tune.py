@@ -32,6 +32,7 @@ logger = logging.getLogger("catena")
 STUDY = "study.db"  # in the artifact's folder
 TRIALS = "trials"  # likewise, what Ray Tune writes as long as the search runs
 BEST, SEEN = "best", "seen"  # in a trial's report: the highest figure so far, and the epoch
+ATTEMPTS = 3  # to bring all trials to an end: those that Ray Tune lost are repeated
 REPEATED = "repeats"  # attribute of a trial that a killed search left half done
 
 OnRow = Callable[[Mapping[str, float]], None]
@@ -68,16 +69,18 @@ def search(
     storage = optuna.storages.RDBStorage(f"sqlite:///{out / STUDY}")
     space = {key: _distribution(allowed) for key, allowed in tuning.space.items()}
     study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
-    done = _continued(study, {key: inner_values(config)[key] for key in space}, space)
-    left = tuning.trials - done
-    log = TrialLog(tuning.trials, done, tuning.metric, runs)
-    if left > 0:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    defaults = {key: inner_values(config)[key] for key in space}
+    log = TrialLog(tuning.trials, tuning.metric, runs)
+    with log, warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        for _ in range(ATTEMPTS):
+            done = _continued(study, defaults, space)
+            if done >= tuning.trials:
+                break
+            log.start(done)
             sampler = optuna.samplers.TPESampler(
                 seed=tuning.seed + done, multivariate=True, n_startup_trials=max(3, min(10, tuning.trials // 4))
             )
-        with log:
             tune.Tuner(
                 tune.with_resources(_trainable(train, config, tuning.metric), _resources(tuning, spread)),
                 tune_config=tune.TuneConfig(
@@ -85,13 +88,13 @@ def search(
                         space, metric=BEST, mode="max", sampler=sampler, storage=storage, study_name="tune"
                     ),
                     scheduler=_scheduler(tuning, epochs),
-                    num_samples=left,
+                    num_samples=tuning.trials - done,
                     max_concurrent_trials=_concurrent(tuning, spread),
-                    reuse_actors=True,
+                    reuse_actors=spread.workers == 1,  # one that waits for workers is not free when it is stopped
                 ),
                 run_config=tune.RunConfig(name=TRIALS, storage_path=str(out), verbose=0, callbacks=[log]),
             ).fit()
-        shutil.rmtree(out / TRIALS, ignore_errors=True)
+            shutil.rmtree(out / TRIALS, ignore_errors=True)
     if not study.get_trials(states=[TrialState.COMPLETE], deepcopy=False):
         raise InputError(
             f"none of {tuning.trials} trials ended well; the last error: {log.last_error}", "Correct what it names."
@@ -160,9 +163,9 @@ def _concurrent(tuning: TuneConfig, spread: SpreadConfig) -> int:
 
 
 def _resources(tuning: TuneConfig, spread: SpreadConfig) -> dict[str, float]:
-    """What a trial takes: an equal share; one of several workers waits for them and takes nothing itself."""
+    """What a trial takes: an equal share; one of several workers waits for them and takes no core itself."""
     if spread.workers > 1:
-        return {"CPU": 0}
+        return {"CPU": 0, "memory": 1}  # a byte: Ray Tune never starts a trial that takes nothing at all
     share = max(1, int(ray.cluster_resources().get("CPU", 1)) // _concurrent(tuning, spread))
     return {"CPU": share, **({"GPU": 1} if spread.use_gpu else {})}
 

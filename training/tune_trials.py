@@ -77,20 +77,18 @@ class TrialLog(Callback):
 
     Args:
         trials: in all.
-        done: those of an earlier start.
         metric: that is to be high.
         runs: in MLflow.
     """
 
-    def __init__(self, trials: int, done: int, metric: str, runs: TrialRuns | None) -> None:
-        self._trials, self._done, self._metric, self._runs = trials, done, metric, runs
+    def __init__(self, trials: int, metric: str, runs: TrialRuns | None) -> None:
+        self._trials, self._done, self._metric, self._runs = trials, 0, metric, runs
         self._counting = progress("tune", trials, "trials")
         self._best = -float("inf")
         self.last_error = "none"
 
     def __enter__(self) -> "TrialLog":
         self._counted = self._counting.__enter__()
-        self._counted.advance(self._done)
         return self
 
     def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - as of any context
@@ -99,6 +97,11 @@ class TrialLog(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray Tune keeps a copy of its callbacks on disk."""
         return {}
+
+    def start(self, done: int) -> None:
+        """Begin, or begin again, with so many trials done."""
+        self._counted.advance(done - self._done)
+        self._done = done
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """Ray Tune's name for a trial that begins."""

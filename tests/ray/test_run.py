@@ -20,8 +20,8 @@ source:
 chunk:
   max_chars: null
 train:
-  epochs: 1
-  steps_per_epoch: 5
+  optimizer:
+    epochs: 1
 evaluate:
   resamples: 100
 """
@@ -138,9 +138,9 @@ def test_a_model_is_registered_and_a_search_writes_a_run_file(
     assert main(["registry", "promote", str(run_file)]) == 2
     assert "version 1 of small is the champion already" in capsys.readouterr().err
 
-    space = json.dumps({"learning_rate": {"low": 0.001, "high": 0.02, "log": True}})
+    space = json.dumps({"optimizer.learning_rate": {"low": 0.001, "high": 0.02, "log": True}})
     found = result(capsys, "tune", run_file, "--tune.trials", "2", "--tune.space", space)
     assert found["tune"]["best_score"] >= found["tune"]["first_score"] > 0
     best = load_run(Path(found["run_file"])).train
-    assert best.optimizer.learning_rate == found["tune"]["values"]["learning_rate"]["best"]
+    assert best.optimizer.learning_rate == found["tune"]["values"]["optimizer.learning_rate"]["best"]
     assert best.optimizer.epochs == 1 and Path(found["report"]).exists()

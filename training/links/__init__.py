@@ -1,9 +1,14 @@
 """The link model, from training links to a scorer of pairs.
 
-``model``     GATv2 over text vectors, the scorer of pairs, the head for the relation
-``features``  a pair of documents described by its neighbourhoods
-``sampler``   neighbour sampling on a CSR graph; ``batches`` makes training batches with it
-``losses``    contrastive and binary; ``loop`` is the training loop, from top to bottom
-``driver``    runs the loop on Ray Train
-``scoring``   a trained model ready to score, for evaluation and discovery
+``nodes``        states of documents: inputs, learned vectors, what passes along links
+``propagation``  a step over the links, without those of the batch; sums of words
+``negatives``    what a link is compared with, told from training links alone
+``contrast``     losses against shared negatives, a block of sources at a time
+``task``         batches, loss and judging, for the frame of all trainings
+``features``     features of pairs, for the pairs wanted
+``shortlist``    the documents of a source that are worth a look
+``scorer``       small networks over a pair's features, fitted on lists
+``stacking``     lists of links that the states have not seen; the choice of the scorer
+``scoring``      the trained model: rows for evaluation, pairs for discovery
+``driver``       all of it on Ray
 """

@@ -1,0 +1,42 @@
+"""The rows of link learning, from a run's summary and from a small graph."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.link_speed import scoring_rows, training_rows
+from benchmarks.links import rows_of
+from data.graph.graph import load_graph
+from tests.link_graph import write_graph
+
+SUMMARY: dict[str, Any] = {
+    "links": {
+        "model": {"mrr": 0.6, "auc": 0.94, "ap": 0.95, "ece": 0.02},
+        "cosine": {"mrr": 0.3},
+        "adamic_adar": {"mrr": 0.5},
+        "model_without_states": {"mrr": 0.55},
+    },
+    "seconds": {"train": 60.0},
+    "ingest": {"documents": 2000},
+}
+
+
+def test_rows_of_a_run() -> None:
+    rows = {row.id: row for row in rows_of("demo", SUMMARY, 3.0)}
+    assert rows["links.demo_mrr"].value == 0.6 and rows["links.demo_mrr"].met
+    assert rows["links.demo_mrr_ratio"].value == 1.2 and "adamic_adar" in rows["links.demo_mrr_ratio"].what
+    assert rows["links.demo_states_ratio"].value == pytest.approx(0.6 / 0.55)
+    assert rows["links.demo_minutes"].met and rows["links.demo_ece"].value == 0.02
+    cora = {row.id: row for row in rows_of("cora", SUMMARY, 1.0)}
+    assert cora["links.cora_auc"].met and cora["links.cora_ap"].value == 0.95
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_speed_is_measured_on_any_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.link_speed.BATCH", 64)
+    monkeypatch.setattr("benchmarks.link_speed.PAIRS", 2000)
+    graph = load_graph(write_graph(tmp_path / "graph"))
+    (training,) = training_rows(graph, "small", batches=2)
+    (scoring,) = scoring_rows(graph, "small")
+    assert training.value > 0 and "links/s" in training.peer and scoring.value > 0
