@@ -19,6 +19,7 @@ from training.links.config import ScorerConfig
 from training.links.features import FEATURES, STRUCTURE, TEXTS, PairFeatures
 from training.links.scorer import Lists, PairScorer, ScorerShape, fit_scorer, list_ranks
 from training.links.shortlist import Shortlists
+from training.links.task import told_graph
 
 SCORERS: Mapping[str, tuple[str, ...]] = {
     "model": FEATURES,
@@ -68,7 +69,7 @@ def make_lists(
     rng = np.random.default_rng(seed)
     kept = rng.permutation(len(links[0]))[: config.links]
     sources, targets = both_directions(links[0][kept], links[1][kept])
-    known = _known(graph)
+    known = told_graph(graph)
     row, column = _rivals(
         Shortlists(seen, graph.vectors, graph.words, states, config.shortlist), sources, len(graph.ids), config, rng
     )
@@ -160,11 +161,6 @@ def _rivals(
     columns.append(rng.integers(0, documents, len(sources) * config.random))
     codes = np.unique(np.concatenate(rows) * documents + np.concatenate(columns))
     return codes // documents, codes % documents
-
-
-def _known(graph: GraphArtifact) -> Graph:
-    sources, targets = (np.concatenate(ends) for ends in zip(graph.links("train"), graph.links("valid"), strict=True))
-    return Graph.from_pairs(sources, targets, len(graph.ids))
 
 
 def _linked(known: Graph, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ class LinkTask(Task[Batch]):
         self.per_step = max(1, min(config.batch_links, whole // (4 * world) or 1))
         self.steps = whole // (self.per_step * world)
         self._valid = _sample(graph, config)
-        self._known = graph.known_graph
+        self._known = told_graph(graph)
         self._epoch = 0
 
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -177,6 +177,12 @@ def training_pairs(graph: GraphArtifact, hidden: np.ndarray | None = None) -> tu
     relation = graph.relation[chosen][first[np.searchsorted(codes, sources * n + targets)]].astype(np.int64)
     kept = slice(None) if hidden is None else ~hidden
     return sources[kept], targets[kept], relation[kept]
+
+
+def told_graph(graph: GraphArtifact) -> Graph:
+    """Graph of the training and validation links: what may be known where something is chosen; test links are not."""
+    sources, targets = (np.concatenate(ends) for ends in zip(graph.links("train"), graph.links("valid"), strict=True))
+    return Graph.from_pairs(sources, targets, len(graph.ids))
 
 
 def model_for(graph: GraphArtifact, config: TrainConfig) -> LinkModel:
