@@ -22,6 +22,9 @@ chunk:
 train:
   optimizer:
     epochs: 1
+  scorer:
+    folds: 1
+    epochs: 2
 evaluate:
   resamples: 100
 """
@@ -65,7 +68,7 @@ def test_run_ends_with_figures_of_every_stage_and_a_report(
     }
     assert all(0 < figures["mrr"] <= 1 for figures in made["links"].values())
     assert list(made["seconds"]) == [
-        *("ingest", "chunk", "embed", "index", "split", "graph", "train", "baselines", "evaluate_links", "discover")
+        *("ingest", "chunk", "embed", "index", "split", "graph", "train", "evaluate_links", "discover")
     ]
     report = Path(made["report"])
     assert "adamic_adar" in report.read_text().lower().replace("–", "_").replace(" ", "_")
@@ -116,6 +119,19 @@ def test_discover_lists_the_best_first_with_reasons(run_file: Path, capsys: pyte
     assert f"{links[0]['source_label']} -> {links[0]['target_label']}" in capsys.readouterr().out
 
 
+def test_a_text_that_is_not_in_the_corpus_gets_links(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of its topic, with calibrated chances, the links that it brings apart."""
+    text = "Returns the degree of each node of the graph."
+    links = result(capsys, "link", run_file, "--text", text, "--top", "5")["proposals"]
+    assert len(links) == 5 and all(0 <= link["probability"] <= 1 and link["reason"] for link in links)
+    assert any("degree" in link["target"] for link in links)
+    brought = links[0]["target"]
+    others = result(capsys, "link", run_file, "--text", text, "--link", brought)["proposals"]
+    assert brought not in {link["target"] for link in others}
+    assert main(["link", str(run_file)]) == 2
+    assert "neither text nor links" in capsys.readouterr().err
+
+
 def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def plan(*flags: str) -> dict[str, bool]:
         planned = result(capsys, "run", run_file, "--dry-run", *flags)
@@ -123,8 +139,8 @@ def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.Captu
 
     done = result(capsys, "run", run_file)["seconds"].keys()
     assert all(plan().values())
-    changed = plan("--train.seed", "7")
-    assert {stage for stage in done if not changed[stage]} == {"train", "baselines", "evaluate_links", "discover"}
+    changed = plan("--train.optimizer.seed", "7")
+    assert {stage for stage in done if not changed[stage]} == {"train", "evaluate_links", "discover"}
 
 
 def test_a_model_is_registered_and_a_search_writes_a_run_file(
