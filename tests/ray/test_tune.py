@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 
 def states(out: Path) -> list[TrialState]:
-    """Of the trials so far; read as a file, since a study that is opened makes the tables that another process makes."""
+    """Of the trials so far; read as a file: opening a study makes tables, which another process is making."""
     try:
         with closing(sqlite3.connect(f"file:{out / STUDY}?mode=ro", uri=True)) as file:
             return [TrialState[state] for (state,) in file.execute("SELECT state FROM trials")]
