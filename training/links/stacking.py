@@ -40,7 +40,8 @@ def hidden_parts(links: int, valid: int, config: ScorerConfig, seed: int) -> lis
     size = max(1, links // 10)
     parts = min(config.folds, -(-max(0, config.links - valid) // size), 10)
     part_of = np.random.default_rng(seed).permutation(links) % 10
-    return [part_of == number for number in range(parts)]
+    hidden = [part_of == number for number in range(parts)]
+    return [part for part in hidden if 0 < part.sum() < links]
 
 
 def make_lists(
@@ -116,7 +117,7 @@ def choose(
     wanted = np.flatnonzero(lists.wanted) if lists.wanted.any() else np.arange(len(lists.group))
     quick = config.model_copy(update={"members": 1})
     kinds = {"network": quick, "linear": quick.model_copy(update={"units": 0})} if config.units else {"linear": quick}
-    ranks = {kind: np.ones(len(lists.group)) for kind in kinds}
+    ranks = {kind: np.full(len(lists.group), np.inf) for kind in kinds}  # what nothing could be fitted for counts 0
     for number in range(_PARTS):
         others, own = (
             np.flatnonzero(part != number),
@@ -164,6 +165,8 @@ def _rivals(
 
 
 def _linked(known: Graph, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    if not len(sources):
+        return np.zeros(0, bool)
     matrix: sp.csr_matrix = known.adjacency
     found: np.ndarray = np.asarray(matrix[sources, targets]).ravel() > 0
     return found

@@ -1,5 +1,6 @@
 """The scorer of pairs is never worse than what it contains, and learns only from links that nothing has seen."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,20 @@ def test_parts_are_hidden_where_validation_links_are_few() -> None:
     assert len(parts) == 3 and all(part.sum() == 100 for part in parts) and not (parts[0] & parts[1]).any()
     assert len(hidden_parts(1000, 0, CONFIG.model_copy(update={"links": 10_000}), 0)) == 10
     assert hidden_parts(1000, 0, CONFIG.model_copy(update={"folds": 0}), 0) == []
+    few = hidden_parts(3, 0, CONFIG, 0)
+    assert len(few) == 3 and all(part.sum() == 1 for part in few) and hidden_parts(1, 0, CONFIG, 0) == []
+
+
+@pytest.mark.parametrize("links", [3, 12, 40])
+def test_a_handful_of_links(wire: Callable[..., GraphArtifact], links: int) -> None:
+    """Lists with hardly a rival, parts of one link: something is chosen, and it scores."""
+    pairs = np.random.default_rng(links).permutation(60)[:30].reshape(-1, 2)[:links] % 12
+    graph = wire(pairs[pairs[:, 0] != pairs[:, 1]], np.eye(12, 8) + 0.1, valid=0.2, test=0.1)
+    states = graph.vectors
+    lists = [make_lists(graph, graph.seen_graph, states, valid_pairs(graph), CONFIG, 0, True)]
+    scorer, figures, best = choose(join(lists), FEATURES, CONFIG, 0)
+    assert figures[best] == max(figures.values())
+    assert np.isfinite(LinkScorer(scorer, graph, states).score(np.arange(12))).all()
 
 
 def test_shortlists_have_no_neighbour_and_not_the_source(planted: GraphArtifact) -> None:
