@@ -1,5 +1,6 @@
 """The link model, from training links to a scorer of pairs.
 
+``inputs``       documents and links as tensors; ``build`` an untrained model for a corpus
 ``nodes``        states of documents: inputs, learned vectors, what passes along links
 ``propagation``  a step over the links, without those of the batch; sums of words
 ``negatives``    what a link is compared with, told from training links alone

@@ -22,9 +22,9 @@ from torch.nn import functional
 
 from data.errors import InputError
 from data.files import whole_or_absent
-from data.graph.graph import Graph
 from training.links.config import NodesConfig
-from training.links.propagation import Links, Words, propagate, root_degrees, sum_words
+from training.links.inputs import Inputs, LinkTensors
+from training.links.propagation import propagate, root_degrees, sum_words
 
 _MIX = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15)  # first weights of a state after 0, 1, ... steps
 _TABLE_NORM = 0.05
@@ -72,9 +72,7 @@ class LinkModel(nn.Module):
         nn.init.eye_(self.leave.weight)
         self.register_buffer("words_map_TV", torch.zeros(shape.terms if shape.words else 0, shape.words))
 
-    def forward(
-        self, inputs: "Inputs", links: "LinkTensors", kept_E: Tensor, degrees_N: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Inputs, links: LinkTensors, kept_E: Tensor, degrees_N: Tensor) -> tuple[Tensor, Tensor]:
         """States of all documents, and the factor of their cosines.
 
         Args:
@@ -106,7 +104,7 @@ class LinkModel(nn.Module):
                 state_NW = state_NW + passed
         return functional.normalize(self.leave(state_NW), dim=1), self.temperature.clamp(max=_HOTTEST).exp().sum()
 
-    def start(self, inputs: "Inputs") -> Tensor:
+    def start(self, inputs: Inputs) -> Tensor:
         """States before anything is passed along: the map of the inputs, and the learned vectors.
 
         Documents beyond the table, which were not trained on, have no vector in it.
@@ -129,38 +127,6 @@ class LinkModel(nn.Module):
         return functional.dropout(state.float(), config.dropout, self.training)
 
 
-class Inputs:
-    """What is known of documents, on one device.
-
-    Args:
-        dense_NI: float32 (N, I), text vectors and words by latent semantic analysis, side by side.
-        words: float32 (N, terms), TF-IDF rows, or None.
-        device: where the tensors go.
-    """
-
-    def __init__(self, dense_NI: Tensor, words: sp.csr_matrix | None, device: torch.device | str = "cpu") -> None:
-        self.dense_NI = dense_NI.to(device)
-        self.words = Words(words, device) if words is not None else None
-
-
-class LinkTensors:
-    """A graph as the model reads it, on one device.
-
-    Args:
-        graph: N documents.
-        device: where the tensors go.
-        relation_E: int64, relation of each entry of the adjacency; all 0 where None.
-    """
-
-    def __init__(self, graph: Graph, device: torch.device | str = "cpu", relation_E: np.ndarray | None = None) -> None:
-        links = Links(graph)
-        self.indices_E, self.starts_N = links.indices_E.to(device), links.starts_N.to(device)
-        self.degrees_N = links.degrees_N.to(device)
-        self.rows_E = torch.repeat_interleave(torch.arange(graph.num_nodes), torch.from_numpy(graph.degrees)).to(device)
-        kinds = np.zeros(len(graph.indices), np.int64) if relation_E is None else relation_E
-        self.relation_E = torch.from_numpy(kinds).to(device)
-
-
 @torch.no_grad()
 def all_states(model: LinkModel, inputs: Inputs, links: LinkTensors) -> Tensor:
     """States of all documents with every link of the graph; float32 (N, W), on the model's device."""
@@ -180,22 +146,6 @@ def inputs_of(
         parts.append(torch.from_numpy(np.asarray(words @ model.words_map_TV.cpu().numpy(), np.float32)))
     dense = torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
     return Inputs(dense, words if model.words_TW is not None else None, device)
-
-
-def words_map(words: sp.csr_matrix | None, dimensions: int, seed: int) -> np.ndarray:
-    """The map of latent semantic analysis, float32 (terms, dimensions); documents have a norm of about 1.
-
-    Deerwester et al., 1990; by a randomised SVD (Halko, Martinsson and Tropp, SIAM Review 2011).
-    """
-    if words is None or not words.nnz or not dimensions:
-        return np.zeros((0, 0), np.float32)
-    from sklearn.utils.extmath import randomized_svd
-
-    dimensions = min(dimensions, *(side - 1 for side in words.shape)) or 1
-    directions = randomized_svd(words, dimensions, n_iter=2, random_state=seed)[2].T.astype(np.float32)
-    norms = np.linalg.norm(words @ directions, axis=1)
-    scaled: np.ndarray = directions / max(float(norms[norms > 0].mean()), 1e-6)
-    return scaled
 
 
 def _orthonormal(rows: int, columns: int) -> Tensor:

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 from data.files import whole_or_absent
 from data.graph.graph import GraphArtifact, load_graph
 from training.links.features import STATES, PairFeatures
-from training.links.nodes import LinkModel, LinkTensors, all_states, inputs_of, load_model
+from training.links.inputs import LinkTensors
+from training.links.nodes import LinkModel, all_states, inputs_of, load_model
 from training.links.scorer import PairScorer
 from training.links.shortlist import Shortlists
 from training.typed.relations import RelationWeights, name_relations

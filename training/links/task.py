@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from data.errors import InputError
 from data.graph.graph import Graph, GraphArtifact
 from evaluation.links import both_directions, link_metrics, link_ranks, unordered_pairs
-from training.links.config import NodesConfig, TrainConfig
+from training.links.build import model_for
+from training.links.config import TrainConfig
 from training.links.contrast import negatives_loss
+from training.links.inputs import Inputs, LinkTensors
 from training.links.negatives import Negatives
-from training.links.nodes import Inputs, LinkModel, LinkTensors, Shape, all_states, inputs_of, words_map
+from training.links.nodes import LinkModel, all_states, inputs_of
 from training.links.propagation import Links
 from training.task import Figures, Task
-
-LINKS_A_WORD = 5  # training links for each word, from which on words have learned vectors
 
 
 @dataclass(frozen=True)
@@ -183,48 +183,6 @@ def told_graph(graph: GraphArtifact) -> Graph:
     """Graph of the training and validation links: what may be known where something is chosen; test links are not."""
     sources, targets = (np.concatenate(ends) for ends in zip(graph.links("train"), graph.links("valid"), strict=True))
     return Graph.from_pairs(sources, targets, len(graph.ids))
-
-
-def model_for(graph: GraphArtifact, config: TrainConfig) -> LinkModel:
-    """An untrained model for a graph; its weights follow from the seed."""
-    nodes = decided(config.model, graph)
-    map_TV = words_map(graph.words, nodes.words, config.optimizer.seed)
-    shape = Shape(
-        nodes=len(graph.ids),
-        text=graph.vectors.shape[1],
-        words=map_TV.shape[1],
-        terms=graph.words.shape[1] if graph.words is not None and graph.words.nnz else 0,
-        relations=tuple(graph.relation_names),
-        config=nodes,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.optimizer.seed)
-        model = LinkModel(shape)
-    model.words_map_TV.copy_(torch.from_numpy(map_TV))
-    return model
-
-
-def decided(nodes: NodesConfig, graph: GraphArtifact) -> NodesConfig:
-    """The inputs that are left open, decided by what the corpus has.
-
-    Learned vectors are for corpora with links enough to learn them from: with few, they learn the links by heart
-    (docs/link-learning.md).
-
-    Raises:
-        InputError: if the documents bring none of the inputs that are asked for.
-    """
-    terms = graph.words.shape[1] if graph.words is not None and graph.words.nnz else 0
-    text = nodes.text and graph.vectors.shape[1] > 0
-    words = bool(nodes.words and terms)
-    word_table = len(graph.links("train")[0]) >= LINKS_A_WORD * terms if nodes.word_table is None else nodes.word_table
-    word_table = word_table and terms > 0
-    table = not (text or words or word_table) if nodes.table is None else nodes.table
-    if not (text or words or word_table or table):
-        raise InputError(
-            "the documents have neither vectors nor words, and train.model.table is off: nothing to make states of",
-            "Set train.model.table to true.",
-        )
-    return nodes.model_copy(update={"text": text, "word_table": word_table, "table": table})
 
 
 def near_misses(states: Tensor, graph: Graph, count: int = 50, block: int = 1024) -> np.ndarray:

@@ -10,17 +10,8 @@ import torch
 from data.errors import InputError
 from data.graph.graph import Graph
 from training.links.config import NodesConfig
-from training.links.nodes import (
-    Inputs,
-    LinkModel,
-    LinkTensors,
-    Shape,
-    all_states,
-    inputs_of,
-    load_model,
-    save_model,
-    words_map,
-)
+from training.links.inputs import Inputs, LinkTensors, words_map
+from training.links.nodes import LinkModel, Shape, all_states, inputs_of, load_model, save_model
 from training.links.propagation import Links, Words, propagate, root_degrees, sum_words
 
 N, TEXT, TERMS = 30, 6, 20

@@ -11,8 +11,9 @@ from data.errors import InputError
 from data.graph.graph import GraphArtifact
 from evaluation.links import both_directions, link_metrics, link_ranks
 from training.frame import fit
+from training.links.build import decided
 from training.links.config import TrainConfig
-from training.links.task import LinkTask, decided, training_pairs
+from training.links.task import LinkTask, training_pairs
 from training.task import Progress
 
 Wiring = Callable[..., GraphArtifact]

@@ -1,0 +1,60 @@
+"""What is known of documents and links, as tensors that the model reads.
+
+Shapes: N documents, E entries of the adjacency, I inputs.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from data.graph.graph import Graph
+from training.links.propagation import Links, Words
+
+
+class Inputs:
+    """What is known of documents, on one device.
+
+    Args:
+        dense_NI: float32 (N, I), text vectors and words by latent semantic analysis, side by side.
+        words: float32 (N, terms), TF-IDF rows, or None.
+        device: where the tensors go.
+    """
+
+    def __init__(self, dense_NI: Tensor, words: sp.csr_matrix | None, device: torch.device | str = "cpu") -> None:
+        self.dense_NI = dense_NI.to(device)
+        self.words = Words(words, device) if words is not None else None
+
+
+class LinkTensors:
+    """A graph as the model reads it, on one device.
+
+    Args:
+        graph: N documents.
+        device: where the tensors go.
+        relation_E: int64, relation of each entry of the adjacency; all 0 where None.
+    """
+
+    def __init__(self, graph: Graph, device: torch.device | str = "cpu", relation_E: np.ndarray | None = None) -> None:
+        links = Links(graph)
+        self.indices_E, self.starts_N = links.indices_E.to(device), links.starts_N.to(device)
+        self.degrees_N = links.degrees_N.to(device)
+        self.rows_E = torch.repeat_interleave(torch.arange(graph.num_nodes), torch.from_numpy(graph.degrees)).to(device)
+        kinds = np.zeros(len(graph.indices), np.int64) if relation_E is None else relation_E
+        self.relation_E = torch.from_numpy(kinds).to(device)
+
+
+def words_map(words: sp.csr_matrix | None, dimensions: int, seed: int) -> np.ndarray:
+    """The map of latent semantic analysis, float32 (terms, dimensions); documents have a norm of about 1.
+
+    Deerwester et al., 1990; by a randomised SVD (Halko, Martinsson and Tropp, SIAM Review 2011).
+    """
+    if words is None or not words.nnz or not dimensions:
+        return np.zeros((0, 0), np.float32)
+    from sklearn.utils.extmath import randomized_svd
+
+    dimensions = min(dimensions, *(side - 1 for side in words.shape)) or 1
+    directions = randomized_svd(words, dimensions, n_iter=2, random_state=seed)[2].T.astype(np.float32)
+    norms = np.linalg.norm(words @ directions, axis=1)
+    scaled: np.ndarray = directions / max(float(norms[norms > 0].mean()), 1e-6)
+    return scaled
