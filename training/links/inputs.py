@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from data.graph.graph import Graph
+from data.graph.graph import Graph, GraphArtifact
 from training.links.propagation import Links, Words
 
 
@@ -42,6 +42,21 @@ class LinkTensors:
         self.rows_E = torch.repeat_interleave(torch.arange(graph.num_nodes), torch.from_numpy(graph.degrees)).to(device)
         kinds = np.zeros(len(graph.indices), np.int64) if relation_E is None else relation_E
         self.relation_E = torch.from_numpy(kinds).to(device)
+
+
+def relation_of_entries(graph: GraphArtifact, links: Graph) -> np.ndarray:
+    """Relation of each entry of an adjacency, int64 (E,): the first that the corpus gives for its pair.
+
+    Args:
+        graph: of the corpus.
+        links: some of its links.
+    """
+    n = len(graph.ids)
+    codes, first = np.unique(graph.pairs.min(1).astype(np.int64) * n + graph.pairs.max(1), return_index=True)
+    row = np.repeat(np.arange(n), links.degrees)
+    asked = np.minimum(row, links.indices) * n + np.maximum(row, links.indices)
+    relation: np.ndarray = graph.relation[first[np.searchsorted(codes, asked)]].astype(np.int64)
+    return relation
 
 
 def words_map(words: sp.csr_matrix | None, dimensions: int, seed: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from data.files import whole_or_absent
 from data.graph.graph import GraphArtifact, load_graph
 from training.links.features import STATES, PairFeatures
-from training.links.inputs import LinkTensors
+from training.links.inputs import LinkTensors, relation_of_entries
 from training.links.nodes import LinkModel, all_states, inputs_of, load_model
 from training.links.scorer import PairScorer
 from training.links.shortlist import Shortlists
@@ -108,5 +108,6 @@ def load_relations(path: Path) -> RelationWeights | None:
 def states_of(model: LinkModel, graph: GraphArtifact) -> np.ndarray:
     """States of a graph's documents over the links that may be seen: float32 (N, W)."""
     inputs = inputs_of(model, graph.vectors, graph.words)
-    states: np.ndarray = all_states(model, inputs, LinkTensors(graph.seen_graph)).numpy()
+    links = LinkTensors(graph.seen_graph, relation_E=relation_of_entries(graph, graph.seen_graph))
+    states: np.ndarray = all_states(model, inputs, links).numpy()
     return states

@@ -14,7 +14,7 @@ from evaluation.links import both_directions, link_metrics, link_ranks, unordere
 from training.links.build import model_for
 from training.links.config import TrainConfig
 from training.links.contrast import negatives_loss
-from training.links.inputs import Inputs, LinkTensors
+from training.links.inputs import Inputs, LinkTensors, relation_of_entries
 from training.links.negatives import Negatives
 from training.links.nodes import LinkModel, all_states, inputs_of
 from training.links.propagation import Links
@@ -161,7 +161,7 @@ class LinkTask(Task[Batch]):
 
     def _on(self, device: torch.device) -> tuple[LinkTensors, Inputs]:
         if device not in self._tensors:
-            kinds = _relation_of_entries(self)
+            kinds = relation_of_entries(self.documents, self.graph)
             inputs = inputs_of(self.model, self.documents.vectors, self.documents.words, device)
             self._tensors[device] = (LinkTensors(self.graph, device, kinds), inputs)
         return self._tensors[device]
@@ -195,12 +195,6 @@ def near_misses(states: Tensor, graph: Graph, count: int = 50, block: int = 1024
         cosines[torch.arange(len(cosines)), torch.arange(start, start + len(cosines))] = -2
         found.append(cosines.topk(min(count, len(states)), 1).indices)
     return torch.cat(found).numpy()
-
-
-def _relation_of_entries(task: LinkTask) -> np.ndarray:
-    kinds = np.zeros(len(task.graph.indices), np.int64)
-    kinds[task.places.entries(task.sources, task.targets)] = np.concatenate([task.relation, task.relation])
-    return kinds
 
 
 def _sample(graph: GraphArtifact, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,8 @@ from evaluation.links import both_directions, link_metrics, link_ranks
 from training.frame import fit
 from training.links.build import decided
 from training.links.config import TrainConfig
+from training.links.inputs import relation_of_entries
+from training.links.scoring import states_of
 from training.links.task import LinkTask, training_pairs
 from training.task import Progress
 
@@ -53,6 +55,7 @@ def test_learns_the_planted_pattern(planted: GraphArtifact, small: TrainConfig) 
 def test_every_encoder_learns(planted: GraphArtifact, small: TrainConfig, encoder: str) -> None:
     task, _ = trained(planted, longer(small, 5), model=small.model.model_copy(update={"encoder": encoder}))
     assert mrr(task.states(), planted) > mrr(planted.vectors, planted)
+    np.testing.assert_allclose(states_of(task.model, planted), task.states(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,16 @@ def test_an_epoch_has_every_link_once_and_follows_from_the_seed(planted: GraphAr
     again, other = list(task.batches(0)), list(task.batches(1))
     assert all(torch.equal(a.sources, b.sources) for a, b in zip(batches, again, strict=True))
     assert not torch.equal(batches[0].sources, other[0].sources)
+
+
+def test_relations_of_entries_are_those_of_the_links(planted: GraphArtifact) -> None:
+    graph = planted.training_graph
+    kinds = relation_of_entries(planted, graph)
+    known = {
+        frozenset(pair): kind for pair, kind in zip(planted.pairs.tolist(), planted.relation.tolist(), strict=True)
+    }
+    row = np.repeat(np.arange(300), graph.degrees)
+    assert kinds.tolist() == [known[frozenset(pair)] for pair in zip(row.tolist(), graph.indices.tolist(), strict=True)]
 
 
 def test_two_workers_share_an_epoch_and_compare_with_each_others_targets(
