@@ -125,10 +125,11 @@ def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: n
         work = ray.remote(num_cpus=1, max_retries=config.spread.max_failures)(hidden_lists)
         lists.extend(ray.get([work.remote(path, config, part, seed + number) for number, part in enumerate(hidden, 1)]))
     chosen: dict[str, Any] = {}
+    every = join(lists)
     for name, features in SCORERS.items():
         if name == "no_states" and not config.ablation:
             continue
-        scorer, figures, best = choose(join(lists), features, config.scorer, seed)
+        scorer, figures, best = choose(every, features, config.scorer, seed)
         scorer.save(out / f"{name}.scorer.safetensors")
         chosen[name] = {"chosen": best, "valid_mrr": {choice: round(mrr, 5) for choice, mrr in figures.items()}}
         logger.info("train: scorer of %s: %s (MRR %.4f in lists of held-out links)", name, best, figures[best])

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
+from data.matrices import best_of_rows
 
 Nodes = np.ndarray
 WORDS_AT_ONCE = 64  # sources whose shared words with all documents are counted at once
@@ -22,15 +23,6 @@ def dense_best(scores: np.ndarray, count: int) -> Iterator[tuple[Nodes, Nodes]]:
     count = min(count, scores.shape[1])
     best = np.argpartition(scores, scores.shape[1] - count, axis=1)[:, -count:]
     yield np.repeat(np.arange(len(scores)), count), best.ravel()
-
-
-def sparse_best(scores: sp.csr_matrix, count: int) -> tuple[Nodes, Nodes]:
-    """Row and column of the largest ``count`` stored entries of each row of a CSR matrix (S, N)."""
-    row = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr))
-    order = np.lexsort((-scores.data, row))
-    place = np.arange(len(order)) - np.repeat(scores.indptr[:-1], np.diff(scores.indptr))
-    kept = order[place < count]
-    return row[kept], scores.indices[kept]
 
 
 class Shortlists:
@@ -60,7 +52,7 @@ class Shortlists:
         Returns:
             Places in ``sources`` and documents, int64 (L,) each, each pair once, ascending.
         """
-        found = [sparse_best((self.graph.adjacency[sources] @ self._passed).tocsr(), self.count)]
+        found = [best_of_rows(sp.csr_array(self.graph.adjacency[sources] @ self._passed), self.count)[:2]]
         for matrix in self._dense:
             found.extend(dense_best(matrix[sources] @ matrix.T, self.count))
         found.extend(self._by_words(sources))
@@ -76,7 +68,6 @@ class Shortlists:
         if self._words is None or self._postings is None:
             return
         for start in range(0, len(sources), WORDS_AT_ONCE):
-            row, column = sparse_best(
-                (self._words[sources[start : start + WORDS_AT_ONCE]] @ self._postings).tocsr(), self.count
-            )
+            shared = self._words[sources[start : start + WORDS_AT_ONCE]] @ self._postings
+            row, column, _ = best_of_rows(sp.csr_array(shared), self.count)
             yield row + start, column
