@@ -32,6 +32,7 @@ class ScorerShape(BaseModel):
     features: tuple[str, ...]
     units: int
     members: int
+    shortlist: int = 100  # documents from each way of looking that it was fitted among, and so is asked about
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,10 @@ def fit_scorer(lists: Lists, features: Sequence[str], config: ScorerConfig, seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         units = config.units if len(lists.group) >= 4 * config.units else 0
-        scorer = PairScorer(ScorerShape(features=tuple(features), units=units, members=config.members if units else 0))
+        members = config.members if units else 0
+        scorer = PairScorer(
+            ScorerShape(features=tuple(features), units=units, members=members, shortlist=config.shortlist)
+        )
         present = lists.features[~lists.absent][:, scorer._columns]
         scorer.mean_F.copy_(present.mean(0))
         scorer.spread_F.copy_(present.std(0).clamp(min=1e-3))

@@ -31,7 +31,6 @@ class LinkScorer:
         states: float32 (N, W) of the documents; None for a scorer that does not look at them.
         relation_names: of the links.
         head: names relations; None where there is but one.
-        shortlist: documents from each way of looking.
     """
 
     def __init__(
@@ -40,13 +39,12 @@ class LinkScorer:
         graph: GraphArtifact,
         states: np.ndarray | None,
         head: RelationWeights | None = None,
-        shortlist: int = 100,
     ) -> None:
         self.scorer, self._states, self._head = scorer, states, head
         self.relation_names = list(graph.relation_names) or ["related"]
         self._near = states if states is not None else graph.vectors
         self.features = PairFeatures(graph.seen_graph, graph.vectors, graph.words, states)
-        self._shortlists = Shortlists(graph.seen_graph, graph.vectors, graph.words, states, shortlist)
+        self._shortlists = Shortlists(graph.seen_graph, graph.vectors, graph.words, states, scorer.shape.shortlist)
 
     @classmethod
     def load(cls, train: Path, graph: Path, name: str = "model") -> "LinkScorer":

@@ -137,13 +137,13 @@ def choose(
             figures[name] = float((1 / list_ranks(judged.features[..., FEATURES.index(name)], judged.absent)).mean())
     best = max(figures, key=lambda name: figures[name])
     if best not in kinds:
-        return _alone(best), figures, best
+        return _alone(best, config), figures, best
     settings = config if best == "network" else config.model_copy(update={"units": 0})
     return fit_scorer(lists, features, settings, seed), figures, best
 
 
-def _alone(name: str) -> PairScorer:
-    scorer = PairScorer(ScorerShape(features=(name,), units=0, members=0))
+def _alone(name: str, config: ScorerConfig) -> PairScorer:
+    scorer = PairScorer(ScorerShape(features=(name,), units=0, members=0, shortlist=config.shortlist))
     torch.nn.init.ones_(scorer.direct.weight)
     torch.nn.init.zeros_(scorer.direct.bias)
     return scorer.eval()

@@ -151,7 +151,7 @@ def test_shortlists_have_no_neighbour_and_not_the_source(planted: GraphArtifact)
 @pytest.fixture(scope="module")
 def scorer(planted: GraphArtifact, small: TrainConfig) -> LinkScorer:
     lists = make_lists(planted, planted.training_graph, planted.vectors, valid_pairs(planted), small.scorer, 0, True)
-    return LinkScorer(choose(lists, FEATURES, small.scorer, 0)[0], planted, planted.vectors, shortlist=20)
+    return LinkScorer(choose(lists, FEATURES, small.scorer, 0)[0], planted, planted.vectors)
 
 
 def test_rows_hold_the_scores_of_pairs_and_all_else_below(planted: GraphArtifact, scorer: LinkScorer) -> None:
