@@ -79,3 +79,12 @@ class Progress:
     best_epoch: int = 0
     world: int = 1
     history: list[Figures] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        """How the training went, as the results of stages have it."""
+        return {
+            "epochs": self.epoch,
+            "best_epoch": self.best_epoch,
+            "valid_mrr": self.best_score,
+            "history": self.history,
+        }

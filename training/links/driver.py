@@ -20,7 +20,6 @@ from training.links.scorer import Lists
 from training.links.scoring import RELATIONS, save_relations, states_of
 from training.links.stacking import SCORERS, choose, hidden_parts, join, make_lists, valid_pairs
 from training.links.task import LinkTask, training_pairs
-from training.task import Progress
 from training.tracking import Tracker
 from training.typed.relations import fit_relations
 from training.workers import CHECKPOINTS, fit_here, run_workers
@@ -77,7 +76,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     progress = fit_here(make, config.optimizer, config.spread, out)
     if tasks[0].rank == 0:
         save_model(tasks[0].model, out / "model.safetensors")
-        (out / "model.json").write_text(json.dumps(_figures(progress), indent=2))
+        (out / "model.json").write_text(json.dumps(progress.figures(), indent=2))
 
 
 def train_trial(graph: Path, config: TrainConfig, on_row: Callable[[Mapping[str, float]], None]) -> None:
@@ -152,12 +151,3 @@ def _fit_relations(graph: GraphArtifact, states: np.ndarray, config: TrainConfig
     relations = len(graph.relation_names)
     weights = fit_relations(states, triples[:, [0, 2]], triples[:, 1], relations, config.optimizer.seed)
     save_relations(weights, out / RELATIONS)
-
-
-def _figures(progress: Progress) -> dict[str, Any]:
-    return {
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "valid_mrr": progress.best_score,
-        "history": progress.history,
-    }

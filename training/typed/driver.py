@@ -110,10 +110,4 @@ def train_worker(settings: dict[str, Any]) -> None:
         model = tasks[0].model
         assert isinstance(model, TypedModel)
         save_model(model, out / WEIGHTS)
-        figures = {
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch,
-            "valid_mrr": progress.best_score,
-            "history": progress.history,
-        }
-        (out / "model.json").write_text(json.dumps(figures, indent=2))
+        (out / "model.json").write_text(json.dumps(progress.figures(), indent=2))
