@@ -3,6 +3,7 @@
 Prints the names of the checks that passed.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,4 +138,6 @@ def main(folder: Path, rank: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    code = main(Path(sys.argv[1]), int(sys.argv[2]))
+    sys.stdout.flush()
+    os._exit(code)  # torch's threads of the process group may still be ending: the interpreter would abort at its exit
