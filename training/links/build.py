@@ -60,4 +60,5 @@ def decided(nodes: NodesConfig, graph: GraphArtifact) -> NodesConfig:
             "the documents have neither vectors nor words, and train.model.table is off: nothing to make states of",
             "Set train.model.table to true.",
         )
-    return nodes.model_copy(update={"text": text, "word_table": word_table, "table": table})
+    known = {"text": text, "words": nodes.words if words else 0, "word_table": word_table, "table": table}
+    return nodes.model_copy(update=known)
