@@ -40,6 +40,7 @@ class Shape(BaseModel):
     text: int  # floats of a document's vector
     words: int  # dimensions of its words
     terms: int  # that the words are made of
+    walked: int = 0  # dimensions of vectors from walks over the links
     relations: tuple[str, ...]
     config: NodesConfig
 
@@ -52,13 +53,14 @@ class LinkModel(nn.Module):
     """
 
     words_map_TV: Tensor
+    walked_ND: Tensor | None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape, config = shape, shape.config
         width = config.width
         self.temperature = nn.Parameter(torch.tensor([math.log(config.temperature)]))  # shards have no scalars
-        inputs = (shape.text if config.text else 0) + shape.words
+        inputs = (shape.text if config.text else 0) + shape.words + shape.walked
         self.enter = nn.Linear(inputs, width, bias=False) if inputs else None
         if self.enter is not None:
             nn.init.normal_(self.enter.weight, std=width**-0.5)
@@ -71,6 +73,7 @@ class LinkModel(nn.Module):
         self.leave = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.leave.weight)
         self.register_buffer("words_map_TV", torch.zeros(shape.terms if shape.words else 0, shape.words))
+        self.register_buffer("walked_ND", torch.zeros(shape.nodes, shape.walked) if shape.walked else None)
 
     def forward(self, inputs: Inputs, links: LinkTensors, kept_E: Tensor, degrees_N: Tensor) -> tuple[Tensor, Tensor]:
         """States of all documents, and the factor of their cosines.
@@ -139,11 +142,14 @@ def all_states(model: LinkModel, inputs: Inputs, links: LinkTensors) -> Tensor:
 def inputs_of(
     model: LinkModel, vectors: np.ndarray, words: sp.csr_matrix | None, device: torch.device | str = "cpu"
 ) -> Inputs:
-    """What the model reads of documents, from their text vectors and words."""
+    """What the model reads of documents: their text vectors, their words, and where walks met those trained on."""
     parts = [torch.from_numpy(np.array(vectors, np.float32))] if model.shape.config.text else []
     if model.shape.words:
         assert words is not None
         parts.append(torch.from_numpy(np.asarray(words @ model.words_map_TV.cpu().numpy(), np.float32)))
+    if model.walked_ND is not None:
+        walked = model.walked_ND.cpu()
+        parts.append(functional.pad(walked, (0, 0, 0, len(vectors) - len(walked))))
     dense = torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
     return Inputs(dense, words if model.words_TW is not None else None, device)
 

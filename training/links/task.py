@@ -71,7 +71,7 @@ class LinkTask(Task[Batch]):
         )
         self.places = Links(self.graph)
         self.negatives = Negatives(self.graph, config.negatives, self.sources, self.targets, self.relation)
-        self.model = model_for(graph, config)
+        self.model = model_for(graph, config, self.graph)
         self.documents = graph
         self._tensors: dict[torch.device, tuple[LinkTensors, Inputs]] = {}
         whole = len(self.sources)
