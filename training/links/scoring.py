@@ -19,7 +19,7 @@ from training.typed.relations import RelationWeights, name_relations
 
 RELATIONS = "relations.safetensors"
 FAR = np.float32(-1000.0)  # below any logit: where documents stand that are on no shortlist
-_SOURCES_AT_ONCE = 64
+_SOURCES_AT_ONCE = 256
 
 
 class LinkScorer:
