@@ -32,6 +32,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),
     "seeds": (positive, "trainings of each kind (ablation, links)"),
     "epochs": (positive, "most of a training (ablation)"),
+    "choices": (str, "names of choices, by commas (ablation)"),
 }
 """Arguments of the benchmarks' own: what each is read as, and its help."""
 
