@@ -84,7 +84,9 @@ def write_graph_and_model(run: RunConfig) -> None:
     def fitted(out: Path) -> AnyResult:
         config = NodesConfig(width=8, words=0, word_table=False, table=False)
         shape = Shape(nodes=len(group), text=DIM, words=0, terms=0, relations=("refers",), config=config)
-        save_model(LinkModel(shape), out / "model.safetensors")
+        model = LinkModel(shape)
+        save_model(model, out / "model.safetensors")
+        np.save(out / NODE_VECTORS, states_of(model, load_graph(GRAPHPATH)))
         for name, features in SCORERS.items():
             PairScorer(ScorerShape(features=features, units=4, members=1)).save(out / f"{name}.scorer.safetensors")
         return AnyResult(history=[{"epoch": 1, "loss": 3.0, "valid_mrr": 0.2, "seconds": 1.0}])
