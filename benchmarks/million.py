@@ -1,7 +1,7 @@
 """A synthetic graph of a million documents and ten million links, through the product's own stages.
 
-Each graph is measured in processes of its own: one reads it (ingest, split, graph), the next trains one epoch, evaluates
-and discovers. Their memory is looked at from outside.
+Each graph is measured in processes of its own: one reads it (ingest, split, graph), the next trains one epoch,
+evaluates and discovers. Their memory is looked at from outside.
 """
 
 import json
@@ -147,9 +147,14 @@ def whole(documents: int, links: int) -> Measured:
         logger.info("bench million: %s documents, %s links", f"{documents:,}", f"{links:,}")
         _watched(["-c", READ, str(run)], measured.reading)
         result = json.loads(_watched(["-m", "ray_apps.run", str(run), "--json"], measured.peak).splitlines()[-1])
-        measured.seconds = {stage: seconds for stage, seconds in result["seconds"].items() if seconds >= 1 or stage in STAGES}
+        measured.seconds = {
+            stage: seconds for stage, seconds in result["seconds"].items() if seconds >= 1 or stage in STAGES
+        }
         measured.mrr = {name: figures["mrr"] for name, figures in result["links"].items()}
-        made = {stage: json.loads(next((folder / "workspace" / stage).glob("*/result.json")).read_text()) for stage in STAGES}
+        made = {
+            stage: json.loads(next((folder / "workspace" / stage).glob("*/result.json")).read_text())
+            for stage in STAGES
+        }
         measured.rate = made["train"]["history"][-1]["links_per_s"]
         measured.candidates = made["discover"]["candidates"]
         return measured

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("catena")
 
+WALKED_UP_TO = 200_000  # documents
 STAGES = ("evaluate_search", "evaluate_links")
 
 
@@ -145,12 +146,16 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
 
         return make
 
+    walked: dict[str, MakeScores] = {"node2vec": lambda: similarity(unit_rows(node2vec(graph.seen_graph, Node2Vec())))}
+    if len(graph.ids) > WALKED_UP_TO:
+        logger.info("evaluate: node2vec is left out above %s documents: it takes hours", f"{WALKED_UP_TO:,}")
+        walked = {}
     ablated = {"model_without_states": trained("no_states")} if ablation else {}
     return {
         "model": trained("model"),
         "feature_mlp": trained("mlp"),
         **untrained(graph),
-        "node2vec": lambda: similarity(unit_rows(node2vec(graph.seen_graph, Node2Vec()))),
+        **walked,
         **ablated,
     }
 

@@ -19,6 +19,9 @@ class NodesConfig(StageConfig):
     steps: int = Field(2, ge=1, le=6, description="links that a state passes along")
     text: bool = Field(True, description="the documents' vectors are an input")
     words: int = Field(256, ge=0, description="dimensions of the documents' words (LSA) as an input; 0 leaves them out")
+    node2vec: int = Field(
+        0, ge=0, description="dimensions of vectors from walks over the training links as an input; 0 leaves them out"
+    )
     word_table: bool | None = Field(
         None, description="a learned vector for each word is an input; unset: where there are 5 links for each word"
     )
@@ -37,8 +40,8 @@ class NodesConfig(StageConfig):
     def _fits_together(self) -> "NodesConfig":
         if self.encoder == "gatv2" and self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
-        if not (self.text or self.words) and self.word_table is False and self.table is False:
-            raise ValueError("a document's state needs an input: text, words, word_table or table")
+        if not (self.text or self.words or self.node2vec) and self.word_table is False and self.table is False:
+            raise ValueError("a document's state needs an input: text, words, node2vec, word_table or table")
         return self
 
 

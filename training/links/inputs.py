@@ -13,13 +13,14 @@ from torch import Tensor
 
 from data.graph.graph import Graph, GraphArtifact
 from training.links.propagation import Links, Turned, Words
+from training.structure.node2vec import Node2Vec, node2vec
 
 
 class Inputs:
     """What is known of documents, on one device.
 
     Args:
-        dense_NI: float32 (N, I), text vectors and words by latent semantic analysis, side by side.
+        dense_NI: float32 (N, I), text vectors, words by latent semantic analysis and node2vec, side by side.
         words: float32 (N, terms), TF-IDF rows, or None.
         device: where the tensors go.
         nodes_N: int64, their rows in the table of learned vectors; None where these are all documents in their order.
@@ -131,4 +132,18 @@ def words_map(words: sp.csr_matrix | None, dimensions: int, seed: int) -> np.nda
     directions = randomized_svd(words, dimensions, n_iter=2, random_state=seed)[2].T.astype(np.float32)
     norms = np.linalg.norm(words @ directions, axis=1)
     scaled: np.ndarray = directions / max(float(norms[norms > 0].mean()), 1e-6)
+    return scaled
+
+
+def walk_vectors(links: Graph, dimensions: int, seed: int) -> np.ndarray:
+    """node2vec of a training graph, float32 (N, dimensions); documents with links have a norm of about 1, others 0.
+
+    Args:
+        links: those that may be seen: what a model is asked for later must not be among them.
+        dimensions: of the vectors.
+        seed: of the walks.
+    """
+    vectors = node2vec(links, Node2Vec(dim=dimensions, seed=seed))
+    norms = np.linalg.norm(vectors, axis=1)
+    scaled: np.ndarray = vectors / max(float(norms[norms > 0].mean()) if norms.any() else 0.0, 1e-6)
     return scaled

@@ -23,7 +23,7 @@ from torch.nn import functional
 from data.errors import InputError
 from data.files import whole_or_absent
 from training.links.config import NodesConfig
-from training.links.inputs import Inputs, LinkTensors, Adjacency
+from training.links.inputs import Adjacency, Inputs, LinkTensors
 from training.links.propagation import propagate, root_degrees, sum_words
 
 _MIX = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15)  # first weights of a state after 0, 1, ... steps
@@ -40,6 +40,7 @@ class Shape(BaseModel):
     text: int  # floats of a document's vector
     words: int  # dimensions of its words
     terms: int  # that the words are made of
+    walked: int = 0  # dimensions of vectors from walks over the links
     relations: tuple[str, ...]
     config: NodesConfig
 
@@ -52,13 +53,14 @@ class LinkModel(nn.Module):
     """
 
     words_map_TV: Tensor
+    walked_ND: Tensor | None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape, config = shape, shape.config
         width = config.width
         self.temperature = nn.Parameter(torch.tensor([math.log(config.temperature)]))  # shards have no scalars
-        inputs = (shape.text if config.text else 0) + shape.words
+        inputs = (shape.text if config.text else 0) + shape.words + shape.walked
         self.enter = nn.Linear(inputs, width, bias=False) if inputs else None
         if self.enter is not None:
             nn.init.normal_(self.enter.weight, std=width**-0.5)
@@ -71,6 +73,7 @@ class LinkModel(nn.Module):
         self.leave = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.leave.weight)
         self.register_buffer("words_map_TV", torch.zeros(shape.terms if shape.words else 0, shape.words))
+        self.register_buffer("walked_ND", torch.zeros(shape.nodes, shape.walked) if shape.walked else None)
 
     def forward(self, inputs: Inputs, links: Adjacency, kept_E: Tensor, degrees_N: Tensor) -> tuple[Tensor, Tensor]:
         """States of documents, and the factor of their cosines.
@@ -133,7 +136,7 @@ class LinkModel(nn.Module):
         config = self.shape.config
         state: Tensor | None = None
         if self.table_NW is not None:
-            state = self._learned(self.table_NW, inputs)
+            state = _rows(self.table_NW, inputs.nodes_N, len(inputs.dense_NI))
             if self.training and config.drop_rows:
                 state = state * (torch.rand(len(state), 1, device=state.device) >= config.drop_rows)
         if self.enter is not None:
@@ -144,14 +147,6 @@ class LinkModel(nn.Module):
             state = summed if state is None else state + summed
         assert state is not None
         return functional.dropout(state.float(), config.dropout, self.training)
-
-    @staticmethod
-    def _learned(table_NW: Tensor, inputs: Inputs) -> Tensor:
-        """Rows of the table, 0 beyond it."""
-        nodes, beyond = inputs.nodes_N, len(inputs.dense_NI) - len(table_NW)
-        if nodes is not None:
-            return table_NW[nodes.clamp(max=len(table_NW) - 1)] * (nodes < len(table_NW))[:, None]
-        return functional.pad(table_NW, (0, 0, 0, beyond)) if beyond > 0 else table_NW
 
 
 @torch.no_grad()
@@ -170,7 +165,7 @@ def inputs_of(
     device: torch.device | str = "cpu",
     nodes: np.ndarray | None = None,
 ) -> Inputs:
-    """What the model reads of documents, from their text vectors and words.
+    """What the model reads of documents: their text vectors, their words, and where walks met those trained on.
 
     Args:
         model: whose inputs are wanted.
@@ -179,15 +174,30 @@ def inputs_of(
         device: where the tensors go.
         nodes: int64 (n,), the rows that are wanted; all where None.
     """
+    rows = None if nodes is None else torch.from_numpy(nodes)
     if nodes is not None:
         vectors, words = vectors[nodes], None if words is None else words[nodes]
     parts = [torch.from_numpy(np.require(vectors, np.float32, "W"))] if model.shape.config.text else []
     if model.shape.words:
         assert words is not None
         parts.append(torch.from_numpy(np.asarray(words @ model.words_map_TV.cpu().numpy(), np.float32)))
+    if model.walked_ND is not None:
+        parts.append(_rows(model.walked_ND.cpu(), rows, len(vectors)))
     dense = torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
-    rows = None if nodes is None else torch.from_numpy(nodes)
     return Inputs(dense, words if model.words_TW is not None else None, device, rows)
+
+
+def _rows(table: Tensor, nodes: Tensor | None, count: int) -> Tensor:
+    """Rows of a table that has one for each document trained on, 0 for those beyond it.
+
+    Args:
+        table: float32 (N, W).
+        nodes: int64 (n,), the rows wanted; None for the first ``count``.
+        count: n.
+    """
+    if nodes is None:
+        return functional.pad(table, (0, 0, 0, count - len(table))) if count > len(table) else table
+    return table[nodes.clamp(max=len(table) - 1)] * (nodes < len(table))[:, None]
 
 
 def _orthonormal(rows: int, columns: int) -> Tensor:

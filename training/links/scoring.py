@@ -19,7 +19,7 @@ from training.typed.relations import RelationWeights, name_relations
 
 RELATIONS = "relations.safetensors"
 FAR = np.float32(-1000.0)  # below any logit: where documents stand that are on no shortlist
-_SOURCES_AT_ONCE = 64
+_SOURCES_AT_ONCE = 256
 
 
 class LinkScorer:
@@ -92,7 +92,8 @@ class LinkScorer:
         for start in range(0, len(sources), _SOURCES_AT_ONCE):
             block = sources[start : start + _SOURCES_AT_ONCE]
             part = scores[start : start + len(block)]
-            np.add(self._near[block] @ self._near.T, FAR, out=part)
+            np.matmul(self._near[block], self._near.T, out=part)
+            part += FAR
             row, column = self._shortlists.of(block)
             part[row, column] = self.score_pairs(block[row], column)
         return scores

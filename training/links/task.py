@@ -19,7 +19,7 @@ from training.links.build import model_for
 from training.links.config import TrainConfig
 from training.links.contrast import negatives_loss
 from training.links.inputs import Inputs, LinkTensors, relation_of_entries
-from training.links.negatives import Negatives
+from training.links.negatives import Candidates, Negatives
 from training.links.nodes import LinkModel, all_states, inputs_of
 from training.links.propagation import Links
 from training.links.states import states_over
@@ -47,14 +47,26 @@ class Batch:
     around: Subgraph | None = None
 
     @classmethod
-    def of(cls, *numbers: np.ndarray) -> "Batch":
-        """A batch of arrays, in the order of its attributes."""
-        return cls(*(torch.from_numpy(np.ascontiguousarray(each)) for each in numbers), around=None)
+    def of(cls, sources: np.ndarray, targets: np.ndarray, drawn: Candidates, entries: np.ndarray) -> "Batch":
+        """A batch of links, what was drawn for them, and their entries."""
+        return cls(
+            _tensor(sources),
+            _tensor(targets),
+            _tensor(drawn.documents),
+            _tensor(drawn.log_chance),
+            _tensor(drawn.own_log_chance),
+            _tensor(drawn.masked),
+            _tensor(entries),
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: part.to(device) for name, part in parts.items() if part is not None})
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 class LinkTask(Task[Batch]):
@@ -84,7 +96,7 @@ class LinkTask(Task[Batch]):
             graph.training_graph if hidden is None else Graph.from_pairs(self.sources, self.targets, len(graph.ids))
         )
         self.negatives = Negatives(self.graph, config.negatives, self.sources, self.targets, self.relation)
-        self.model = model_for(graph, config)
+        self.model = model_for(graph, config, self.graph)
         self.documents = graph
         self.sampled = len(self.sources) >= config.sampling.from_links
         self._tensors: dict[torch.device, tuple[LinkTensors, Inputs]] = {}
@@ -111,9 +123,8 @@ class LinkTask(Task[Batch]):
             mine = slice(self.rank * self.per_step, (self.rank + 1) * self.per_step)
             sources, targets = heads[mine], pool[mine]
             drawn = self.negatives.draw(sources, targets, self.relation[every[mine]], pool, rng)
-            numbers = (sources, targets, drawn.documents, drawn.log_chance, drawn.own_log_chance, drawn.masked)
             entries = self._places.entries(a, b) if sampler is None else np.zeros(0, np.int64)
-            batch = Batch.of(*numbers, entries)
+            batch = Batch.of(sources, targets, drawn, entries)
             yield batch if sampler is None else self._within(batch, sampler, np.stack([a, b]))
 
     def _within(self, batch: Batch, sampler: NeighborSampler, links: np.ndarray) -> Batch:
