@@ -15,6 +15,10 @@ from ray_apps.tables import bench_rows
 
 logger = logging.getLogger("catena")
 
+MODULES = {"embed": "benchmarks.embed.suite"}
+"""Modules whose name is not ``benchmarks.NAME``."""
+CONTAINED = ("discovery", "sampler", "typed", "workers")
+"""Benchmarks that are parts of ``links``, and not measured a second time where all are."""
 BENCHMARKS = (
     "ablation",
     "chunking",
@@ -28,12 +32,16 @@ BENCHMARKS = (
     "typed",
     "workers",
 )
-ON_REQUEST = frozenset({"million"})  # takes half an hour
+ON_REQUEST = ("million",)
+"""Benchmarks that take half an hour, measured where they are named."""
 
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),
     "seeds": (positive, "trainings of each kind (ablation, links)"),
+    "parts": (str, "names of parts, by commas; all of them if left out (embed, links)"),
     "epochs": (positive, "most of a training (ablation)"),
+    "documents": (positive, "of the large graph (million)"),
+    "links": (positive, "of the large graph (million)"),
 }
 """Arguments of the benchmarks' own: what each is read as, and its help."""
 
@@ -47,7 +55,7 @@ def bench(name: str | None = None, **settings: Any) -> dict[str, Any]:  # noqa: 
 
     Returns:
         ``rows``: each a ``benchmarks.rows.Row`` as JSON values; ``files``: the Markdown pages written;
-        ``not_measured``: why a part of ``embed`` has no rows, by its name.
+        ``not_measured``: why a part has no rows, by its name.
 
     Raises:
         InputError: if there is no benchmark of that name, it does not take a setting, or nothing could be measured.
@@ -59,14 +67,17 @@ def bench(name: str | None = None, **settings: Any) -> dict[str, Any]:  # noqa: 
     rows: list[dict[str, Any]] = []
     files: list[str] = []
     not_measured: dict[str, str] = {}
-    for chosen in [one for one in BENCHMARKS if one not in ON_REQUEST] if name is None else [name]:
-        benchmark = importlib.import_module("benchmarks.embed.suite" if chosen == "embed" else f"benchmarks.{chosen}")
+    every = [benchmark for benchmark in BENCHMARKS if benchmark not in (*CONTAINED, *ON_REQUEST)]
+    for chosen in every if name is None else (name,):
+        benchmark = importlib.import_module(MODULES.get(chosen, f"benchmarks.{chosen}"))
         _check(chosen, benchmark, settings)
         logger.info("bench %s: measuring", chosen)
-        measured, missing = benchmark.measure_parts() if chosen == "embed" else (benchmark.measure(**settings), {})
+        found = benchmark.measure(**settings)
+        measured, missing = found if isinstance(found, tuple) else (found, {})
         if not measured:
             raise InputError(f"bench {chosen}: nothing was measured: {missing}", "Correct what the first part names.")
-        files.append(str(write_markdown(chosen, measured, missing)))
+        page = "-".join([chosen, *settings.get("parts", "").split(",")]).strip("-")
+        files.append(str(write_markdown(page, measured, missing)))
         not_measured |= missing
         rows += [row.model_dump(mode="json", exclude_none=True) for row in measured]
     return {"rows": rows, "files": files, "not_measured": not_measured}
@@ -74,7 +85,7 @@ def bench(name: str | None = None, **settings: Any) -> dict[str, Any]:  # noqa: 
 
 def _check(name: str, benchmark: ModuleType, settings: Mapping[str, Any]) -> None:
     """Refuse a setting that a benchmark does not take."""
-    takes = inspect.signature(benchmark.measure_parts if name == "embed" else benchmark.measure).parameters
+    takes = inspect.signature(benchmark.measure).parameters
     for key in settings:
         if key not in takes:
             listed = ", ".join(f"--{taken}" for taken in takes) or "no settings"

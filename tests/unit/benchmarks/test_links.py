@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.link_seeds import seed_rows
 from benchmarks.link_speed import scoring_rows, training_rows
-from benchmarks.links import rows_of
+from benchmarks.links import measure, rows_of
+from data.errors import InputError
 from data.graph.graph import load_graph
 from tests.link_graph import write_graph
 
@@ -31,6 +32,14 @@ def test_rows_of_a_run() -> None:
     assert rows["links.demo_minutes"].met and rows["links.demo_ece"].value == 0.02
     cora = {row.id: row for row in rows_of("cora", SUMMARY, 1.0)}
     assert cora["links.cora_auc"].met and cora["links.cora_ap"].value == 0.95
+
+
+def test_some_parts_are_measured_and_others_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.links.whole_run", lambda name: (SUMMARY, 3.0))
+    rows, missing = measure(parts="demo,cora")
+    assert not missing and {row.id for row in rows} >= {"links.demo_mrr", "links.cora_auc"}
+    with pytest.raises(InputError, match="bench links has no part 'kvj'; did you mean 'kjv'"):
+        measure(parts="kvj")
 
 
 def test_rows_of_seeds() -> None:
