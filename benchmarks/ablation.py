@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,7 +90,9 @@ class Measured(BaseModel):
     seconds: float
 
 
-def measure(corpora: str = "demo,cora", seeds: int = 3, epochs: int | None = None) -> list[Row]:
+def measure(
+    corpora: str = "demo,cora", seeds: int = 3, epochs: int | None = None, choices: str | None = None
+) -> list[Row]:
     """The ablation of some corpora.
 
     What was measured is kept in ``ablation.jsonl`` of the workspace and not measured again, so that a killed ablation
@@ -100,7 +102,12 @@ def measure(corpora: str = "demo,cora", seeds: int = 3, epochs: int | None = Non
         corpora: names of run files in ``runs/``, by commas.
         seeds: trainings of each choice.
         epochs: most of a training; those of the run file where None.
+        choices: of states, by commas; all where None. With "default" come the scorers.
     """
+    wanted = list(STATES) if choices is None else choices.split(",")
+    for choice in wanted:
+        if choice not in STATES:
+            raise InputError(f"bench ablation: no choice {choice!r}; {nearest(choice, STATES)}", "Name one of these.")
     measured = []
     for name in corpora.split(","):
         if not (RUNS / f"{name}.yaml").exists():
@@ -111,11 +118,13 @@ def measure(corpora: str = "demo,cora", seeds: int = 3, epochs: int | None = Non
         if epochs is not None:
             config = with_values(config, {"optimizer.epochs": epochs})
         graph = plan.bring("graph").path
-        measured += ablate(graph, name, config, seeds, plan.run.workspace / "ablation.jsonl")
+        measured += ablate(graph, name, config, seeds, plan.run.workspace / "ablation.jsonl", wanted)
     return rows_of([row.model_dump() for row in measured])
 
 
-def ablate(path: Path, name: str, config: TrainConfig, seeds: int, kept: Path) -> list[Measured]:
+def ablate(
+    path: Path, name: str, config: TrainConfig, seeds: int, kept: Path, wanted: Collection[str] = tuple(STATES)
+) -> list[Measured]:
     """Measure every choice on one graph.
 
     Args:
@@ -124,14 +133,17 @@ def ablate(path: Path, name: str, config: TrainConfig, seeds: int, kept: Path) -
         config: the default.
         seeds: trainings of each choice.
         kept: JSON Lines of what was measured before, to which the new is added.
+        wanted: names of ``STATES``.
     """
     lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
     known = {row.key: row for row in map(Measured.model_validate_json, lines)}
-    corpus, wanted = Corpus(path, name), list[str]()
+    corpus, found = Corpus(path, name), list[str]()
     for seed in range(seeds):
-        for choice, changed in choices(corpus.graph, with_values(config, {"optimizer.seed": seed})).items():
+        for choice, changed in settings(corpus.graph, with_values(config, {"optimizer.seed": seed})).items():
+            if choice not in wanted:
+                continue
             keys = corpus.keys(changed, choice == "default")
-            wanted += keys
+            found += keys
             if known.keys() >= set(keys):
                 continue
             for made in corpus.measured(changed, choice, choice == "default"):
@@ -140,10 +152,10 @@ def ablate(path: Path, name: str, config: TrainConfig, seeds: int, kept: Path) -
                     file.write(made.model_dump_json() + "\n")
                 told = f"{name}, {made.part}, {made.choice}, seed {seed}"
                 logger.info("ablation: %s: valid %.4f, test %.4f", told, made.valid, made.test)
-    return [known[key] for key in wanted]
+    return [known[key] for key in found]
 
 
-def choices(graph: GraphArtifact, config: TrainConfig) -> dict[str, TrainConfig]:
+def settings(graph: GraphArtifact, config: TrainConfig) -> dict[str, TrainConfig]:
     """The settings of each choice of states that a corpus has the inputs for and that differs from the default."""
     found: dict[str, TrainConfig] = {}
     for choice, values in STATES.items():

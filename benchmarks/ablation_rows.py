@@ -22,8 +22,8 @@ def rows_of(measured: Sequence[Mapping[str, Any]]) -> list[Row]:
     rows = []
     for (corpus, part, choice), group in groups.items():
         valid, test = ([one[figure] for one in group] for figure in ("valid", "test"))
-        default = [one["valid"] for one in groups[corpus, part, "default"]]
-        told = "" if choice == "default" else f"; on validation links {verdict(valid, default)}"
+        default = [one["valid"] for one in groups.get((corpus, part, "default"), [])]
+        told = f"; on validation links {verdict(valid, default)}" if default and choice != "default" else ""
         what = f"filtered MRR on test links of {corpus}, {part}: {choice}"
         trained = f"{len(group)} seeds of at most {group[0]['epochs']} epochs"
         rows.append(

@@ -42,6 +42,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "epochs": (positive, "most of a training (ablation)"),
     "documents": (positive, "of the large graph (million)"),
     "links": (positive, "of the large graph (million)"),
+    "choices": (str, "names of choices, by commas (ablation)"),
 }
 """Arguments of the benchmarks' own: what each is read as, and its help."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.ablation import SCORERS, ablate, choices, measure
+from benchmarks.ablation import SCORERS, ablate, measure, settings
 from benchmarks.ablation_rows import rows_of, spread, verdict
 from data.errors import InputError
 from data.graph.graph import load_graph
@@ -47,17 +47,18 @@ def test_choices_are_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.
     before = kept.read_text()
     ablate(path, "circles", SMALL, 1, kept)
     assert kept.read_text() == before
+    assert [row.choice for row in ablate(path, "circles", SMALL, 1, kept, ["bpr"])] == ["bpr"]
     longer = SMALL.model_copy(update={"optimizer": SMALL.optimizer.model_copy(update={"epochs": 2})})
     assert {row.epochs for row in ablate(path, "circles", longer, 1, kept)} == {2}
 
 
 def test_a_choice_that_a_corpus_has_no_inputs_for_is_left_out(tmp_path: Path) -> None:
     graph = load_graph(write_graph(tmp_path / "graph"))
-    found = choices(graph, SMALL)
+    found = settings(graph, SMALL)
     assert {"words alone", "rgcn", "node2vec", "hard negatives"} <= found.keys()
     assert "no table of words" in found and "table of words" not in found  # which is the default here
     bare = replace(graph, words=None, relation_names=["cites"])
-    assert not {"words alone", "texts alone", "no table of words", "rgcn"} & choices(bare, SMALL).keys()
+    assert not {"words alone", "texts alone", "no table of words", "rgcn"} & settings(bare, SMALL).keys()
 
 
 def test_rows_tell_what_paid() -> None:
@@ -80,3 +81,5 @@ def test_rows_tell_what_paid() -> None:
 def test_an_unknown_corpus() -> None:
     with pytest.raises(InputError, match="no run 'demos'; did you mean 'demo'"):
         measure("demos")
+    with pytest.raises(InputError, match="no choice 'gat'; did you mean 'gatv2'"):
+        measure(choices="default,gat")
