@@ -26,17 +26,22 @@ BENCHMARKS = (
     "embed",
     "retrieval",
     "links",
+    "million",
     "sampler",
     "serve",
     "typed",
     "workers",
 )
+ON_REQUEST = ("million",)
+"""Benchmarks that take half an hour, measured where they are named."""
 
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),
     "seeds": (positive, "trainings of each kind (ablation, links)"),
     "parts": (str, "names of parts, by commas; all of them if left out (embed, links)"),
     "epochs": (positive, "most of a training (ablation)"),
+    "documents": (positive, "of the large graph (million)"),
+    "links": (positive, "of the large graph (million)"),
     "choices": (str, "names of choices, by commas (ablation)"),
 }
 """Arguments of the benchmarks' own: what each is read as, and its help."""
@@ -63,7 +68,7 @@ def bench(name: str | None = None, **settings: Any) -> dict[str, Any]:  # noqa: 
     rows: list[dict[str, Any]] = []
     files: list[str] = []
     not_measured: dict[str, str] = {}
-    every = [benchmark for benchmark in BENCHMARKS if benchmark not in CONTAINED]
+    every = [benchmark for benchmark in BENCHMARKS if benchmark not in (*CONTAINED, *ON_REQUEST)]
     for chosen in every if name is None else (name,):
         benchmark = importlib.import_module(MODULES.get(chosen, f"benchmarks.{chosen}"))
         _check(chosen, benchmark, settings)

@@ -1,6 +1,6 @@
 """How the link model is built and trained: documents' states, negatives, the scorer of pairs."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -61,6 +61,27 @@ class NegativesConfig(StageConfig):
     mine_every: int = Field(2, ge=1, description="epochs after which near misses are mined anew")
 
 
+class SamplingConfig(StageConfig):
+    """Graphs that do not fit: states of a batch from a sample of what is around it."""
+
+    from_links: int = Field(
+        10_000_000, ge=0, description="training links from which on batches are sampled; below, states pass along all"
+    )
+    neighbours: tuple[Annotated[int, Field(ge=-1)], ...] = Field(
+        (25, 10),
+        min_length=1,
+        description="neighbours drawn of each document, a number a step; the last counts for further steps; -1: all",
+    )
+
+    @model_validator(mode="after")
+    def _draws_something(self) -> "SamplingConfig":
+        if 0 in self.neighbours:
+            raise ValueError(
+                "0 neighbours pass nothing on: give 1 or more, or -1 for all; without links: encoder: none"
+            )
+        return self
+
+
 class ScorerConfig(StageConfig):
     """The scorer of pairs, fitted on links that the states have not seen."""
 
@@ -89,6 +110,7 @@ class TrainConfig(StageConfig):
     )
     model: NodesConfig = Field(NodesConfig(), description="what the state of a document is made of")
     negatives: NegativesConfig = Field(NegativesConfig(), description="what a link is compared with")
+    sampling: SamplingConfig = Field(SamplingConfig(), description="how graphs are trained on that do not fit")
     scorer: ScorerConfig = Field(ScorerConfig(), description="the scorer of pairs")
     typed: TypedConfig = Field(TypedConfig(), description="the model of typed links, of task: typed")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how the model is trained")

@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import ray
 import torch
 
 from data.graph.graph import GraphArtifact, load_graph
+from data.spread import on_ray
 from training.frame import fit
 from training.links.config import TrainConfig
 from training.links.nodes import load_model, save_model
 from training.links.scorer import Lists
-from training.links.scoring import RELATIONS, save_relations, states_of
+from training.links.scoring import RELATIONS, save_relations
 from training.links.stacking import SCORERS, choose, hidden_parts, join, make_lists, valid_pairs
+from training.links.states import NODE_VECTORS, states_over
 from training.links.task import LinkTask, training_pairs
 from training.tracking import Tracker
 from training.typed.relations import fit_relations
-from training.workers import CHECKPOINTS, fit_here, run_workers
+from training.workers import CHECKPOINTS, PASSIVE, fit_here, run_workers
 
 logger = logging.getLogger("catena")
 
@@ -51,18 +54,34 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
     settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
     run_workers(train_worker, settings, out, config.spread, config.optimizer.epochs, tracker.row)
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
-    opened = load_graph(graph)
-    model = load_model(out / "model.safetensors")
-    states = states_of(model, opened)
-    np.save(out / "node_vectors.npy", states)
-    result["scorers"] = fit_scorers(graph, opened, config, states, out)
-    if len(opened.relation_names) > 1:
-        _fit_relations(opened, states, config, out)
-    result["parameters"] = sum(weights.numel() for weights in model.parameters())
+    if pq.read_metadata(graph / "links.parquet").num_rows >= config.sampling.from_links:
+        # In a process of its own: this one's memory is not to grow with the graph.
+        work = ray.remote(
+            num_cpus=on_ray.resources().machine_cores,
+            max_retries=config.spread.max_failures,
+            runtime_env={"env_vars": PASSIVE},
+        )(finish)
+        result |= ray.get(work.remote(graph, config, out))
+    else:
+        result |= finish(graph, config, out)
     figures = {"best_valid_mrr": result["valid_mrr"]}
     result["mlflow_run"] = tracker.end(figures, sorted(out.glob("*.safetensors")))
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
+
+
+def finish(graph: Path, config: TrainConfig, out: Path) -> dict[str, Any]:
+    """What follows the training of states: states of all documents, scorers of pairs, the head of relations.
+
+    Returns:
+        ``scorers`` and ``parameters``, as of ``train_links``.
+    """
+    opened, model = load_graph(graph), load_model(out / "model.safetensors")
+    states = states_over(model, opened, opened.seen_graph, out / NODE_VECTORS)
+    scorers = fit_scorers(graph, opened, config, states, out)
+    if len(opened.relation_names) > 1:
+        _fit_relations(opened, states, config, out)
+    return {"scorers": scorers, "parameters": sum(weights.numel() for weights in model.parameters())}
 
 
 def train_worker(settings: dict[str, Any]) -> None:
