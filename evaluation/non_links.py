@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
-from data.matrices import best_of_rows, contains
+from data.matrices import best_of_dense, best_of_rows, contains
 from evaluation.blocks import Nodes, ragged
 from evaluation.links import HardNegatives, Scorer, SparseScorer
 
@@ -94,7 +94,7 @@ def _named(scores: npt.NDArray[np.float32] | sp.csr_array, excluded: Nodes, n: i
     dense = np.array(scores)
     dense[excluded // n, excluded % n] = -np.inf
     width = min(count, n)
-    columns = np.argpartition(dense, n - width, axis=1)[:, n - width :]
+    columns = best_of_dense(dense, width)
     rows = np.repeat(np.arange(len(dense)), width)
     starts = np.arange(len(dense) + 1) * width
     best = sp.csr_array((dense[rows, columns.ravel()], columns.ravel(), starts), dense.shape)

@@ -24,12 +24,14 @@ from ray_apps.tables import summary_text
 if TYPE_CHECKING:
     from data.graph.graph import GraphArtifact
     from evaluation.link_figures import Judged
+    from evaluation.link_questions import LinkQuestions
     from evaluation.links import LinkScores
 
     MakeScores = Callable[[], LinkScores]
 
 logger = logging.getLogger("catena")
 
+WALKED_UP_TO = 200_000  # documents
 STAGES = ("evaluate_search", "evaluate_links")
 
 
@@ -128,25 +130,33 @@ def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: 
         folders: of the artifacts ``graph`` and ``train``.
         ablation: whether there is a model without states.
     """
+    import numpy as np
+
     from data.matrices import unit_rows
     from evaluation.baselines import similarity, untrained
     from evaluation.links import LinkScores
     from training.links.scoring import LinkScorer
+    from training.links.states import NODE_VECTORS
     from training.structure.node2vec import Node2Vec, node2vec
 
     def trained(name: str) -> "MakeScores":
         def make() -> LinkScores:
-            scorer = LinkScorer.open(folders["train"], graph, name)
+            states = np.load(folders["train"] / NODE_VECTORS, mmap_mode="r")
+            scorer = LinkScorer.open(folders["train"], graph, name, states)
             return LinkScores(scorer.score, scorer.score_pairs, logits=True)
 
         return make
 
+    walked: dict[str, MakeScores] = {"node2vec": lambda: similarity(unit_rows(node2vec(graph.seen_graph, Node2Vec())))}
+    if len(graph.ids) > WALKED_UP_TO:
+        logger.info("evaluate: node2vec is left out above %s documents: it takes hours", f"{WALKED_UP_TO:,}")
+        walked = {}
     ablated = {"model_without_states": trained("no_states")} if ablation else {}
     return {
         "model": trained("model"),
         "feature_mlp": trained("mlp"),
         **untrained(graph),
-        "node2vec": lambda: similarity(unit_rows(node2vec(graph.seen_graph, Node2Vec()))),
+        **walked,
         **ablated,
     }
 
@@ -165,22 +175,32 @@ def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedRe
     from evaluation.link_questions import link_questions
 
     folders = {name: artifact.path for name, artifact in inputs.items()}
-    graph = load_graph(folders["graph"])
-    questions = link_questions(graph, config.judging)
-    names = list(link_methods(graph, folders, config.ablation))
+    runner = on_ray if many_documents(inputs["graph"].result) else here
+
+    def ask() -> "Callable[[int], tuple[LinkQuestions, list[str], list[str]]]":
+        graph = load_graph(folders["graph"])
+        names = list(link_methods(graph, folders, config.ablation))
+        return lambda _: (link_questions(graph, config.judging), names, list(graph.relation_names))
+
+    # Like the methods, asked where they are judged: this process's memory is not to grow with the graph.
+    [(questions, names, relation_names)] = runner.run([0], ask, "questions")
 
     def worker() -> "Callable[[str], Judged]":
         opened = load_graph(folders["graph"])
         methods = link_methods(opened, folders, config.ablation)
         return lambda name: judge(name, methods[name](), questions, opened.known_graph, config.judging)
 
-    runner = on_ray if many_documents(inputs["graph"].result) else here
     pool = Pool(1, min(len(names), max(1, int(runner.resources().cores))))
     judged = {one.name: one for one in runner.run(names, worker, "judge", pool)}
     ordered = [judged[name] for name in names]
     save_ranks(ordered, questions, out / "ranks.npz")
     figures, details = compare(
-        ordered, questions, len(graph.ids), graph.relation_names, config.judging, ablations=("model_without_states",)
+        ordered,
+        questions,
+        inputs["graph"].result["nodes"],
+        relation_names,
+        config.judging,
+        ablations=("model_without_states",),
     )
     return JudgedResult(figures=figures, details=details)
 

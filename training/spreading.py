@@ -41,6 +41,7 @@ def _replicate(model: nn.Module, low: bool, device: torch.device, unused: bool) 
         model,
         device_ids=[device] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
+        forward_sync_buffers=False,  # they never change
         find_unused_parameters=unused,
     )
     if low and device.type == "cuda":  # gloo's sums of bfloat16 take longer than their transport saves

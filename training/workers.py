@@ -29,6 +29,9 @@ CHECKPOINTS = "checkpoints"  # in the artifact's folder, as long as the training
 EPOCHS = "epochs.jsonl"  # likewise: what each epoch measured, written by the first worker
 STOPPED = "stopped.json"  # likewise: why a training cannot go on, where the user can correct it
 LOOK_EVERY_S = 1.0
+# OpenMP's threads wait by spinning by default: with other work on the machine's cores an epoch of small batches took 40
+# times as long.
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 Row = Mapping[str, float]
 Settings = dict[str, Any]
@@ -80,9 +83,7 @@ def run_workers(
             storage_path=str(out),
             failure_config=FailureConfig(max_failures=spread.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
-            # OpenMP's threads wait by spinning by default: with other work on the machine's cores an epoch of small
-            # batches took 40 times as long.
-            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
+            worker_runtime_env={"env_vars": PASSIVE},
         ),
     )
     with counting("train", epochs, "epochs") as counted, _reported(out, counted, on_row):

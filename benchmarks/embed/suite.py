@@ -20,27 +20,29 @@ what torch does not promise. Matrix products take 73% of the time there, GELU 6%
 """
 
 import importlib
-import logging
-import subprocess
+from collections.abc import Callable
 
+from benchmarks.parts import Measured, measure_all
 from benchmarks.rows import Row
-from data.errors import InputError
-
-logger = logging.getLogger("catena")
 
 # The encoder's own rows first: Ray, once connected, keeps a part of a core busy.
 PARTS = ("speed", "gpu", "infinity", "map_batches", "cache", "overhead", "scale", "storage", "ensemble", "int8", "late")
 
 
-def measure_parts() -> tuple[list[Row], dict[str, str]]:
-    """Every row of the table, and why a part could not be measured here; half an hour on two cores."""
-    rows: list[Row] = []
-    not_measured: dict[str, str] = {}
-    for part in PARTS:
-        logger.info("bench embed: %s", part)
-        try:
-            rows += importlib.import_module(f"benchmarks.embed.{part}").measure()
-        except (InputError, OSError, RuntimeError, subprocess.CalledProcessError) as error:
-            not_measured[part] = " ".join(str(error).split()) or type(error).__name__
-            logger.error("bench embed: %s was not measured: %s", part, not_measured[part])
-    return rows, not_measured
+def measure(parts: str = "") -> Measured:
+    """Every row of the table, and why a part could not be measured here; half an hour on two cores.
+
+    Args:
+        parts: names of those to measure, by commas; all where empty.
+    """
+    return measure_all("embed", {part: _measure(part) for part in PARTS}, parts.split(",") if parts else ())
+
+
+def _measure(part: str) -> Callable[[], list[Row]]:
+    """Its module is imported when its turn comes: some need packages of their own."""
+
+    def measure_part() -> list[Row]:
+        rows: list[Row] = importlib.import_module(f"benchmarks.embed.{part}").measure()
+        return rows
+
+    return measure_part

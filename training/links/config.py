@@ -1,6 +1,6 @@
 """How the link model is built and trained: documents' states, negatives, the scorer of pairs."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,9 @@ class NodesConfig(StageConfig):
     steps: int = Field(2, ge=1, le=6, description="links that a state passes along")
     text: bool = Field(True, description="the documents' vectors are an input")
     words: int = Field(256, ge=0, description="dimensions of the documents' words (LSA) as an input; 0 leaves them out")
+    node2vec: int = Field(
+        0, ge=0, description="dimensions of vectors from walks over the training links as an input; 0 leaves them out"
+    )
     word_table: bool | None = Field(
         None, description="a learned vector for each word is an input; unset: where there are 5 links for each word"
     )
@@ -37,8 +40,8 @@ class NodesConfig(StageConfig):
     def _fits_together(self) -> "NodesConfig":
         if self.encoder == "gatv2" and self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
-        if not (self.text or self.words) and self.word_table is False and self.table is False:
-            raise ValueError("a document's state needs an input: text, words, word_table or table")
+        if not (self.text or self.words or self.node2vec) and self.word_table is False and self.table is False:
+            raise ValueError("a document's state needs an input: text, words, node2vec, word_table or table")
         return self
 
 
@@ -56,6 +59,27 @@ class NegativesConfig(StageConfig):
     drawn: int = Field(4096, ge=1, description="documents drawn for a batch, where the kind is not in_batch")
     hard: int = Field(0, ge=0, description="near misses of the model so far, mined for each batch beside the others")
     mine_every: int = Field(2, ge=1, description="epochs after which near misses are mined anew")
+
+
+class SamplingConfig(StageConfig):
+    """Graphs that do not fit: states of a batch from a sample of what is around it."""
+
+    from_links: int = Field(
+        10_000_000, ge=0, description="training links from which on batches are sampled; below, states pass along all"
+    )
+    neighbours: tuple[Annotated[int, Field(ge=-1)], ...] = Field(
+        (25, 10),
+        min_length=1,
+        description="neighbours drawn of each document, a number a step; the last counts for further steps; -1: all",
+    )
+
+    @model_validator(mode="after")
+    def _draws_something(self) -> "SamplingConfig":
+        if 0 in self.neighbours:
+            raise ValueError(
+                "0 neighbours pass nothing on: give 1 or more, or -1 for all; without links: encoder: none"
+            )
+        return self
 
 
 class ScorerConfig(StageConfig):
@@ -86,6 +110,7 @@ class TrainConfig(StageConfig):
     )
     model: NodesConfig = Field(NodesConfig(), description="what the state of a document is made of")
     negatives: NegativesConfig = Field(NegativesConfig(), description="what a link is compared with")
+    sampling: SamplingConfig = Field(SamplingConfig(), description="how graphs are trained on that do not fit")
     scorer: ScorerConfig = Field(ScorerConfig(), description="the scorer of pairs")
     typed: TypedConfig = Field(TypedConfig(), description="the model of typed links, of task: typed")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how the model is trained")

@@ -4,27 +4,32 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import ray
 import torch
 
 from data.graph.graph import GraphArtifact, load_graph
+from data.spread import on_ray
 from training.frame import fit
 from training.links.config import TrainConfig
 from training.links.nodes import load_model, save_model
 from training.links.scorer import Lists
-from training.links.scoring import RELATIONS, save_relations, states_of
+from training.links.scoring import RELATIONS, save_relations
 from training.links.stacking import SCORERS, choose, hidden_parts, join, make_lists, valid_pairs
+from training.links.states import NODE_VECTORS, states_over
 from training.links.task import LinkTask, training_pairs
 from training.tracking import Tracker
 from training.typed.relations import fit_relations
-from training.workers import CHECKPOINTS, fit_here, run_workers
+from training.workers import CHECKPOINTS, PASSIVE, fit_here, run_workers
 
 logger = logging.getLogger("catena")
+
+Parts = Sequence[tuple[np.ndarray, int]]  # which training links are held out, and a seed
 
 
 def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: Path, out: Path) -> dict[str, Any]:
@@ -49,18 +54,34 @@ def train_links(graph: Path, config: TrainConfig, run_name: str, default_store: 
     settings = {"graph": str(graph), "config": config.model_dump(), "out": str(out)}
     run_workers(train_worker, settings, out, config.spread, config.optimizer.epochs, tracker.row)
     result: dict[str, Any] = json.loads((out / "model.json").read_text())
-    opened = load_graph(graph)
-    model = load_model(out / "model.safetensors")
-    states = states_of(model, opened)
-    np.save(out / "node_vectors.npy", states)
-    result["scorers"] = fit_scorers(graph, opened, config, states, out)
-    if len(opened.relation_names) > 1:
-        _fit_relations(opened, states, config, out)
-    result["parameters"] = sum(weights.numel() for weights in model.parameters())
+    if pq.read_metadata(graph / "links.parquet").num_rows >= config.sampling.from_links:
+        # In a process of its own: this one's memory is not to grow with the graph.
+        work = ray.remote(
+            num_cpus=on_ray.resources().machine_cores,
+            max_retries=config.spread.max_failures,
+            runtime_env={"env_vars": PASSIVE},
+        )(finish)
+        result |= ray.get(work.remote(graph, config, out))
+    else:
+        result |= finish(graph, config, out)
     figures = {"best_valid_mrr": result["valid_mrr"]}
     result["mlflow_run"] = tracker.end(figures, sorted(out.glob("*.safetensors")))
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
+
+
+def finish(graph: Path, config: TrainConfig, out: Path) -> dict[str, Any]:
+    """What follows the training of states: states of all documents, scorers of pairs, the head of relations.
+
+    Returns:
+        ``scorers`` and ``parameters``, as of ``train_links``.
+    """
+    opened, model = load_graph(graph), load_model(out / "model.safetensors")
+    states = states_over(model, opened, opened.seen_graph, out / NODE_VECTORS)
+    scorers = fit_scorers(graph, opened, config, states, out)
+    if len(opened.relation_names) > 1:
+        _fit_relations(opened, states, config, out)
+    return {"scorers": scorers, "parameters": sum(weights.numel() for weights in model.parameters())}
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -104,11 +125,39 @@ def train_trial(graph: Path, config: TrainConfig, on_row: Callable[[Mapping[str,
 def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: np.ndarray, out: Path) -> dict[str, Any]:
     """Fit each of ``SCORERS`` on links that the states have not seen, and write it.
 
-    Where validation links are few, states of graphs without a part of the training links are trained on the cluster,
-    each on one core.
+    Parts of the training links that are held out are worked on by the cluster, each on one core.
 
     Returns:
         By scorer, ``chosen`` and ``valid_mrr`` by choice.
+    """
+    work = ray.remote(num_cpus=1, max_retries=config.spread.max_failures)(hidden_lists)
+
+    def on_cluster(parts: Parts) -> list[Lists]:
+        made: list[Lists] = ray.get([work.remote(path, config, *part) for part in parts])
+        return made
+
+    every = held_out_lists(graph, config, states, on_cluster)
+    chosen: dict[str, Any] = {}
+    for name, features in SCORERS.items():
+        if name == "no_states" and not config.ablation:
+            continue
+        scorer, figures, best = choose(every, features, config.scorer, config.optimizer.seed)
+        scorer.save(out / f"{name}.scorer.safetensors")
+        chosen[name] = {"chosen": best, "valid_mrr": {choice: round(mrr, 5) for choice, mrr in figures.items()}}
+        logger.info("train: scorer of %s: %s (MRR %.4f in lists of held-out links)", name, best, figures[best])
+    return chosen
+
+
+def held_out_lists(
+    graph: GraphArtifact, config: TrainConfig, states: np.ndarray, lists_of: Callable[[Parts], list[Lists]]
+) -> Lists:
+    """Lists of links that the states have not seen: validation links, and parts of the training links where few.
+
+    Args:
+        graph: documents and split links.
+        config: of the training and the scorer.
+        states: float32 (N, W), of all training links.
+        lists_of: calls ``hidden_lists`` for each part.
     """
     seed, links = config.optimizer.seed, valid_pairs(graph)
     hidden = hidden_parts(len(training_pairs(graph)[0]), len(links[0]), config.scorer, seed)
@@ -121,18 +170,8 @@ def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: n
             len(links[0]),
             len(hidden),
         )
-        work = ray.remote(num_cpus=1, max_retries=config.spread.max_failures)(hidden_lists)
-        lists.extend(ray.get([work.remote(path, config, part, seed + number) for number, part in enumerate(hidden, 1)]))
-    chosen: dict[str, Any] = {}
-    every = join(lists)
-    for name, features in SCORERS.items():
-        if name == "no_states" and not config.ablation:
-            continue
-        scorer, figures, best = choose(every, features, config.scorer, seed)
-        scorer.save(out / f"{name}.scorer.safetensors")
-        chosen[name] = {"chosen": best, "valid_mrr": {choice: round(mrr, 5) for choice, mrr in figures.items()}}
-        logger.info("train: scorer of %s: %s (MRR %.4f in lists of held-out links)", name, best, figures[best])
-    return chosen
+        lists += lists_of([(part, seed + number) for number, part in enumerate(hidden, 1)])
+    return join(lists)
 
 
 def hidden_lists(path: Path, config: TrainConfig, hidden: np.ndarray, seed: int) -> Lists:

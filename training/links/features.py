@@ -3,10 +3,14 @@
 Shapes: N documents, P pairs, C shared neighbours of all pairs together, W width of a state.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from data.graph.graph import Graph
+from training.links.paths import Floats, Integers, PathFinder, Paths
 
 STRUCTURE = (
     "common_neighbours",
@@ -21,8 +25,8 @@ TEXTS = ("shared_words", "similar_paths")
 STATES = ("state_cosine", "state_paths")
 FEATURES = STRUCTURE + TEXTS + STATES
 
-_PAIRS_AT_ONCE = 65_536
-_ROWS_AT_ONCE = 2**24  # floats of the scratch rows that paths of three links are gathered in: 64 MiB
+_PAIRS_AT_ONCE = 32_768
+_ROWS_AT_ONCE = 512  # of vectors, gathered: what fits the processor's cache
 
 
 class PairFeatures:
@@ -45,102 +49,91 @@ class PairFeatures:
         self, graph: Graph, vectors: np.ndarray, words: sp.csr_matrix | None = None, states: np.ndarray | None = None
     ) -> None:
         self.graph, self.vectors, self.words, self.states = graph, vectors, words, states
+        self._paths = PathFinder(graph)
         degrees = graph.degrees.astype(np.float32)
         self._adamic_adar = np.where(degrees > 1, 1 / np.log(np.maximum(degrees, 2)), 0).astype(np.float32)
-        self._resource = np.where(degrees > 0, 1 / np.maximum(degrees, 1), 0).astype(np.float32)
-        self._root = np.sqrt(self._resource)
+        self._resource = self._paths.root**2
         self._log_degrees = np.log1p(degrees)
+        self._near_texts = _Nearness(graph, vectors) if vectors.shape[1] else None
+        self._near_states = _Nearness(graph, states) if states is not None else None
 
     def pairs(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Features of pairs that are not linked in the graph: int64 (P,) twice in, float32 (P, F) out, by ``FEATURES``.
 
-        Cost grows with P times the degrees of the pairs; memory is bounded by a block.
+        Cost grows with P times the degrees of the pairs; memory is bounded by a block for each of PyTorch's threads.
         """
         order = np.argsort(sources, kind="stable")
         features = np.empty((len(sources), len(FEATURES)), np.float32)
-        for start in range(0, len(order), _PAIRS_AT_ONCE):
+
+        def fill(start: int) -> None:
             block = order[start : start + _PAIRS_AT_ONCE]
             features[block] = self._block(sources[block], targets[block])
+
+        starts = range(0, len(order), _PAIRS_AT_ONCE)
+        if len(starts) < 2 or torch.get_num_threads() == 1:
+            for start in starts:
+                fill(start)
+        else:
+            with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+                list(threads.map(fill, starts))
         return features
 
-    def _block(self, s: np.ndarray, t: np.ndarray) -> np.ndarray:
-        pair, middle = self._shared(s, t)
-        columns = {
-            "common_neighbours": np.bincount(pair, minlength=len(s)),
-            "adamic_adar": np.bincount(pair, self._adamic_adar[middle], minlength=len(s)),
-            "resource_allocation": np.bincount(pair, self._resource[middle], minlength=len(s)),
-            "three_paths": self._three_paths(s, t),
-            "similar_paths": self._paths_by(self.vectors, s, t, pair, middle),
-            "state_paths": self._paths_by(self.states, s, t, pair, middle),
-        }
-        made = {name: np.log1p(counts) for name, counts in columns.items()}
-        made |= {
+    def _block(self, s: Integers, t: Integers) -> Floats:
+        paths = self._paths.between(s, t)
+        middle = self.graph.indices[paths.first]
+
+        def summed(worth: Floats | None) -> Floats:
+            return np.log1p(np.bincount(paths.pair, worth, minlength=len(s)))
+
+        made = {
+            "common_neighbours": summed(None),
+            "adamic_adar": summed(self._adamic_adar[middle]),
+            "resource_allocation": summed(self._resource[middle]),
+            "three_paths": np.log1p(paths.three),
             "cosine": _inner(self.vectors, s, t),
             "source_degree": self._log_degrees[s],
             "target_degree": self._log_degrees[t],
             "shared_words": self._shared_words(s, t),
             "state_cosine": _inner(self.states, s, t),
         }
+        for name, nearness in (("similar_paths", self._near_texts), ("state_paths", self._near_states)):
+            near = nearness.of(paths) * self._paths.root[middle] if nearness else np.zeros(len(middle), np.float32)
+            made[name] = summed(near)
         return np.column_stack([made[name] for name in FEATURES]).astype(np.float32)
 
-    def _shared(self, s: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shared neighbours: the pair's number and the neighbour, int64 (C,) each."""
-        links = self.graph.adjacency
-        both = links[s].multiply(links[t]).tocsr()
-        return np.repeat(np.arange(len(s)), np.diff(both.indptr)), both.indices
-
-    def _paths_by(
-        self, vectors: np.ndarray | None, s: np.ndarray, t: np.ndarray, pair: np.ndarray, middle: np.ndarray
-    ) -> np.ndarray:
-        """Shared neighbours, each by the root of its cosines with both ends, over the root of its degree; (P,)."""
-        if vectors is None or not vectors.shape[1]:
-            return np.zeros(len(s), np.float32)
-        near = np.empty(len(pair), np.float32)
-        for start in range(0, len(pair), _PAIRS_AT_ONCE):
-            part = slice(start, start + _PAIRS_AT_ONCE)
-            between = vectors[middle[part]]
-            ends = (np.einsum("cw,cw->c", between, vectors[end[pair[part]]]) for end in (s, t))
-            near[part] = np.sqrt(np.prod([np.maximum(cosine, 0.01) for cosine in ends], axis=0))
-        return np.bincount(pair, near * self._root[middle], minlength=len(s))
-
-    def _three_paths(self, s: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """Paths s-a-b-t over four documents, each weighted 1/sqrt(d_a d_b); float32 (P,), ``s`` ascending.
-
-        What is two links from a source is scattered into a scratch row, from which the targets' neighbours gather; only
-        what was written is cleared, so that a source costs what is near it.
-        """
-        unique, row = np.unique(s, return_inverse=True)
-        n, found = self.graph.num_nodes, np.zeros(len(s), np.float32)
-        rows = max(1, min(len(unique), _ROWS_AT_ONCE // n))
-        scratch = np.zeros(rows * n, np.float32)
-        bounds = np.searchsorted(row, np.arange(0, len(unique) + rows, rows))
-        for number, first in enumerate(range(0, len(unique), rows)):
-            chosen = slice(bounds[number], bounds[number + 1])
-            second = (self._scaled(unique[first : first + rows]) @ self.graph.adjacency).tocsr()
-            written = np.repeat(np.arange(second.shape[0]), np.diff(second.indptr)) * n + second.indices
-            scratch[written] = second.data
-            scratch[np.arange(second.shape[0]) * n + unique[first : first + rows]] = 0  # not back through the source
-            ends = self.graph.adjacency[t[chosen]]
-            weights = self._root[ends.indices]
-            at = np.repeat(row[chosen] - first, np.diff(ends.indptr)) * n + ends.indices
-            pair = np.repeat(np.arange(ends.shape[0]), np.diff(ends.indptr))
-            found[chosen] = np.bincount(pair, scratch[at] * weights, minlength=ends.shape[0])
-            scratch[written] = 0
-        return found
-
-    def _scaled(self, sources: np.ndarray) -> sp.csr_matrix:
-        """Rows of the adjacency, each neighbour by the inverse root of its degree."""
-        near = self.graph.adjacency[sources]
-        near.data = self._root[near.indices]
-        return near
-
-    def _shared_words(self, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+    def _shared_words(self, s: Integers, t: Integers) -> Floats:
         if self.words is None:
             return np.zeros(len(s), np.float32)
         return np.asarray(self.words[s].multiply(self.words[t]).sum(axis=1), np.float32).ravel()
 
 
-def _inner(vectors: np.ndarray | None, s: np.ndarray, t: np.ndarray) -> np.ndarray:
-    if vectors is None:
-        return np.zeros(len(s), np.float32)
-    return np.asarray(np.einsum("pd,pd->p", vectors[s], vectors[t]), np.float32)
+class _Nearness:
+    """Root of the cosine of both ends of a graph's links, each computed when it is first asked for.
+
+    Args:
+        graph: E entries.
+        vectors: float32 (N, W), unit length.
+    """
+
+    def __init__(self, graph: Graph, vectors: Floats) -> None:
+        self.graph, self.vectors = graph, vectors
+        self._of_link = np.full(len(graph.indices), np.nan, np.float32)
+
+    def of(self, paths: Paths) -> Floats:
+        """For each shared neighbour, the product of its nearness to the source and to the target: float32 (C,)."""
+        for places in (paths.first, paths.second):
+            unknown = places[np.isnan(self._of_link[places])]
+            node = np.searchsorted(self.graph.indptr, unknown, side="right") - 1
+            cosines = _inner(self.vectors, node, self.graph.indices[unknown])
+            self._of_link[unknown] = np.sqrt(np.maximum(cosines, 0.01))
+        return self._of_link[paths.first] * self._of_link[paths.second]
+
+
+def _inner(vectors: Floats | None, s: Integers, t: Integers) -> Floats:
+    """Inner products of pairs of rows: int64 (P,) twice in, float32 (P,) out."""
+    products = np.zeros(len(s), np.float32)
+    if vectors is not None:
+        for start in range(0, len(s), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            np.einsum("pd,pd->p", vectors[s[part]], vectors[t[part]], out=products[part])
+    return products

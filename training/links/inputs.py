@@ -3,27 +3,62 @@
 Shapes: N documents, E entries of the adjacency, I inputs.
 """
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from data.graph.graph import Graph, GraphArtifact
-from training.links.propagation import Links, Words
+from training.links.propagation import Links, Turned, Words
+from training.structure.node2vec import Node2Vec, node2vec
 
 
 class Inputs:
     """What is known of documents, on one device.
 
     Args:
-        dense_NI: float32 (N, I), text vectors and words by latent semantic analysis, side by side.
+        dense_NI: float32 (N, I), text vectors, words by latent semantic analysis and node2vec, side by side.
         words: float32 (N, terms), TF-IDF rows, or None.
         device: where the tensors go.
+        nodes_N: int64, their rows in the table of learned vectors; None where these are all documents in their order.
     """
 
-    def __init__(self, dense_NI: Tensor, words: sp.csr_matrix | None, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        dense_NI: Tensor,
+        words: sp.csr_matrix | None,
+        device: torch.device | str = "cpu",
+        nodes_N: Tensor | None = None,
+    ) -> None:
         self.dense_NI = dense_NI.to(device)
         self.words = Words(words, device) if words is not None else None
+        self.nodes_N = None if nodes_N is None else nodes_N.to(device)
+
+    def to(self, device: torch.device) -> None:
+        """Move the tensors to a device."""
+        self.dense_NI = self.dense_NI.to(device)
+        if self.words is not None:
+            self.words.to(device)
+        if self.nodes_N is not None:
+            self.nodes_N = self.nodes_N.to(device)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What one step computes: the first rows of an adjacency, from their entries.
+
+    Attributes:
+        rows: how many.
+        entries: of these rows.
+        turned: the same entries by column; None where the adjacency is symmetric and all of it is meant.
+    """
+
+    rows: int
+    entries: int
+    turned: Turned | None = None
 
 
 class LinkTensors:
@@ -42,6 +77,31 @@ class LinkTensors:
         self.rows_E = torch.repeat_interleave(torch.arange(graph.num_nodes), torch.from_numpy(graph.degrees)).to(device)
         kinds = np.zeros(len(graph.indices), np.int64) if relation_E is None else relation_E
         self.relation_E = torch.from_numpy(kinds).to(device)
+        self._whole = Reach(graph.num_nodes, len(graph.indices))
+
+    def reach(self, step: int) -> Reach:
+        """Every step computes all documents."""
+        return self._whole
+
+
+class Adjacency(Protocol):
+    """Entries of an adjacency that states pass along: of a whole graph (``LinkTensors``), or of a sample of it.
+
+    Attributes:
+        indices_E: int64, the document that each entry comes from.
+        starts_N: int64, start of each row.
+        rows_E: int64, the document that each entry goes to, ascending.
+        relation_E: int64.
+    """
+
+    indices_E: Tensor
+    starts_N: Tensor
+    rows_E: Tensor
+    relation_E: Tensor
+
+    def reach(self, step: int) -> Reach:
+        """What a step computes, the first being 1."""
+        ...
 
 
 def relation_of_entries(graph: GraphArtifact, links: Graph) -> np.ndarray:
@@ -72,4 +132,18 @@ def words_map(words: sp.csr_matrix | None, dimensions: int, seed: int) -> np.nda
     directions = randomized_svd(words, dimensions, n_iter=2, random_state=seed)[2].T.astype(np.float32)
     norms = np.linalg.norm(words @ directions, axis=1)
     scaled: np.ndarray = directions / max(float(norms[norms > 0].mean()), 1e-6)
+    return scaled
+
+
+def walk_vectors(links: Graph, dimensions: int, seed: int) -> np.ndarray:
+    """node2vec of a training graph, float32 (N, dimensions); documents with links have a norm of about 1, others 0.
+
+    Args:
+        links: those that may be seen: what a model is asked for later must not be among them.
+        dimensions: of the vectors.
+        seed: of the walks.
+    """
+    vectors = node2vec(links, Node2Vec(dim=dimensions, seed=seed))
+    norms = np.linalg.norm(vectors, axis=1)
+    scaled: np.ndarray = vectors / max(float(norms[norms > 0].mean()) if norms.any() else 0.0, 1e-6)
     return scaled

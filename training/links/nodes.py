@@ -23,7 +23,7 @@ from torch.nn import functional
 from data.errors import InputError
 from data.files import whole_or_absent
 from training.links.config import NodesConfig
-from training.links.inputs import Inputs, LinkTensors
+from training.links.inputs import Adjacency, Inputs, LinkTensors
 from training.links.propagation import propagate, root_degrees, sum_words
 
 _MIX = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15)  # first weights of a state after 0, 1, ... steps
@@ -40,6 +40,7 @@ class Shape(BaseModel):
     text: int  # floats of a document's vector
     words: int  # dimensions of its words
     terms: int  # that the words are made of
+    walked: int = 0  # dimensions of vectors from walks over the links
     relations: tuple[str, ...]
     config: NodesConfig
 
@@ -52,13 +53,14 @@ class LinkModel(nn.Module):
     """
 
     words_map_TV: Tensor
+    walked_ND: Tensor | None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape, config = shape, shape.config
         width = config.width
         self.temperature = nn.Parameter(torch.tensor([math.log(config.temperature)]))  # shards have no scalars
-        inputs = (shape.text if config.text else 0) + shape.words
+        inputs = (shape.text if config.text else 0) + shape.words + shape.walked
         self.enter = nn.Linear(inputs, width, bias=False) if inputs else None
         if self.enter is not None:
             nn.init.normal_(self.enter.weight, std=width**-0.5)
@@ -71,38 +73,60 @@ class LinkModel(nn.Module):
         self.leave = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.leave.weight)
         self.register_buffer("words_map_TV", torch.zeros(shape.terms if shape.words else 0, shape.words))
+        self.register_buffer("walked_ND", torch.zeros(shape.nodes, shape.walked) if shape.walked else None)
 
-    def forward(self, inputs: Inputs, links: LinkTensors, kept_E: Tensor, degrees_N: Tensor) -> tuple[Tensor, Tensor]:
-        """States of all documents, and the factor of their cosines.
+    def forward(self, inputs: Inputs, links: Adjacency, kept_E: Tensor, degrees_N: Tensor) -> tuple[Tensor, Tensor]:
+        """States of documents, and the factor of their cosines.
 
         Args:
-            inputs: of all documents.
-            links: the graph.
-            kept_E: float32, 1 for each entry of the adjacency that may be passed along, 0 for the batch's own links.
+            inputs: of all documents, or of those of a sample.
+            links: the graph, or the sample.
+            kept_E: float32, weight of each entry of the adjacency: 1 where it may be passed along, 0 for the batch's
+                own links; in a sample, how many links it stands for.
             degrees_N: float32, links that are left of each document.
 
         Returns:
-            float32 (N, W), unit length; and a scalar. Both come from this call: only in it are the weights of a sharded
-            model are whole.
+            float32 (N, W), unit length; of a sample, the states of what it was drawn around. And a scalar. Both come
+            from this call: only in it are the weights of a sharded model whole.
         """
-        state_NW = self.start(inputs)
-        config = self.shape.config
+        state_NW, config = self.start(inputs), self.shape.config
         if config.encoder == "linear":
             assert self.mix is not None
             root_N1, total_NW = root_degrees(degrees_N), self.mix[0] * state_NW
             for step in range(1, config.steps + 1):
-                state_NW = propagate(state_NW, kept_E, root_N1, links.indices_E, links.starts_N)
-                total_NW = total_NW + self.mix[step] * state_NW
+                reach = links.reach(step)
+                first, rows = slice(reach.entries), slice(reach.rows)
+                state_NW = propagate(
+                    state_NW, kept_E[first], root_N1, links.indices_E[first], links.starts_N[rows], reach.turned
+                )
+                total_NW = total_NW[rows] + self.mix[step] * state_NW
             state_NW = total_NW
         elif config.encoder != "none":
-            kept = kept_E > 0
-            edges_2E = torch.stack([links.indices_E[kept], links.rows_E[kept]])
-            kinds_E = links.relation_E[kept]
-            for layer in self.convolutions:
-                passed = layer(state_NW, edges_2E, kinds_E) if config.encoder == "rgcn" else layer(state_NW, edges_2E)
-                passed = functional.dropout(functional.elu(passed), config.dropout, self.training)
-                state_NW = state_NW + passed
-        return functional.normalize(self.leave(state_NW), dim=1), self.temperature.clamp(max=_HOTTEST).exp().sum()
+            for step in range(1, config.steps + 1):
+                reach = links.reach(step)
+                entries = torch.nonzero(kept_E[: reach.entries]).squeeze(1)
+                edges_2E = torch.stack([links.indices_E[entries], links.rows_E[entries]])
+                state_NW = self.convolve(step, state_NW, state_NW[: reach.rows], edges_2E, links.relation_E[entries])
+        return self.finish(state_NW), self.temperature.clamp(max=_HOTTEST).exp().sum()
+
+    def convolve(self, step: int, from_NW: Tensor, to_RW: Tensor, edges_2E: Tensor, kinds_E: Tensor) -> Tensor:
+        """States of R documents after a convolution: float32 (R, W).
+
+        Args:
+            step: which, the first being 1.
+            from_NW: states of the documents that edges come from.
+            to_RW: states of the documents that they go to.
+            edges_2E: int64, places in both.
+            kinds_E: int64, their relations.
+        """
+        config, layer = self.shape.config, self.convolutions[step - 1]
+        ends = (from_NW, to_RW)
+        passed = layer(ends, edges_2E, kinds_E) if config.encoder == "rgcn" else layer(ends, edges_2E)
+        return to_RW + functional.dropout(functional.elu(passed), config.dropout, self.training)
+
+    def finish(self, state_NW: Tensor) -> Tensor:
+        """What leaves the model after the last step: unit length."""
+        return functional.normalize(self.leave(state_NW), dim=1)
 
     def start(self, inputs: Inputs) -> Tensor:
         """States before anything is passed along: the map of the inputs, and the learned vectors.
@@ -112,11 +136,9 @@ class LinkModel(nn.Module):
         config = self.shape.config
         state: Tensor | None = None
         if self.table_NW is not None:
-            state = self.table_NW
+            state = _rows(self.table_NW, inputs.nodes_N, len(inputs.dense_NI))
             if self.training and config.drop_rows:
                 state = state * (torch.rand(len(state), 1, device=state.device) >= config.drop_rows)
-            if len(inputs.dense_NI) > len(state):
-                state = functional.pad(state, (0, 0, 0, len(inputs.dense_NI) - len(state)))
         if self.enter is not None:
             mapped = self.enter(inputs.dense_NI)
             state = mapped if state is None else state + mapped
@@ -137,15 +159,45 @@ def all_states(model: LinkModel, inputs: Inputs, links: LinkTensors) -> Tensor:
 
 
 def inputs_of(
-    model: LinkModel, vectors: np.ndarray, words: sp.csr_matrix | None, device: torch.device | str = "cpu"
+    model: LinkModel,
+    vectors: np.ndarray,
+    words: sp.csr_matrix | None,
+    device: torch.device | str = "cpu",
+    nodes: np.ndarray | None = None,
 ) -> Inputs:
-    """What the model reads of documents, from their text vectors and words."""
-    parts = [torch.from_numpy(np.array(vectors, np.float32))] if model.shape.config.text else []
+    """What the model reads of documents: their text vectors, their words, and where walks met those trained on.
+
+    Args:
+        model: whose inputs are wanted.
+        vectors: float32 (N, dim).
+        words: float32 (N, terms), or None.
+        device: where the tensors go.
+        nodes: int64 (n,), the rows that are wanted; all where None.
+    """
+    rows = None if nodes is None else torch.from_numpy(nodes)
+    if nodes is not None:
+        vectors, words = vectors[nodes], None if words is None else words[nodes]
+    parts = [torch.from_numpy(np.require(vectors, np.float32, "W"))] if model.shape.config.text else []
     if model.shape.words:
         assert words is not None
         parts.append(torch.from_numpy(np.asarray(words @ model.words_map_TV.cpu().numpy(), np.float32)))
+    if model.walked_ND is not None:
+        parts.append(_rows(model.walked_ND.cpu(), rows, len(vectors)))
     dense = torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
-    return Inputs(dense, words if model.words_TW is not None else None, device)
+    return Inputs(dense, words if model.words_TW is not None else None, device, rows)
+
+
+def _rows(table: Tensor, nodes: Tensor | None, count: int) -> Tensor:
+    """Rows of a table that has one for each document trained on, 0 for those beyond it.
+
+    Args:
+        table: float32 (N, W).
+        nodes: int64 (n,), the rows wanted; None for the first ``count``.
+        count: n.
+    """
+    if nodes is None:
+        return functional.pad(table, (0, 0, 0, count - len(table))) if count > len(table) else table
+    return table[nodes.clamp(max=len(table) - 1)] * (nodes < len(table))[:, None]
 
 
 def _orthonormal(rows: int, columns: int) -> Tensor:

@@ -1,8 +1,10 @@
 """States that pass along links: the training graph as tensors, without the links of a batch.
 
-Shapes: N documents, E entries of the adjacency (each link twice), W width of a state.
+Shapes: N documents, E entries of the adjacency (each link twice; of a sample, one way), R rows that a step computes, W
+width of a state.
 """
 
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -39,17 +41,62 @@ def root_degrees(degrees_N: Tensor) -> Tensor:
     return torch.where(degrees_N > 0, degrees_N.clamp(min=1) ** -0.5, torch.zeros_like(degrees_N))[:, None]
 
 
-def propagate(state_NW: Tensor, kept_E: Tensor, root_N1: Tensor, indices_E: Tensor, starts_N: Tensor) -> Tensor:
+def sum_neighbours(state_NW: Tensor, weight_E: Tensor, indices_E: Tensor, starts_R: Tensor) -> Tensor:
+    """Weighted sums of the states that each row's entries come from: float32 (R, W)."""
+    if not len(indices_E):
+        return state_NW.new_zeros((len(starts_R), state_NW.shape[1]))
+    return functional.embedding_bag(indices_E, state_NW, starts_R, mode="sum", per_sample_weights=weight_E)
+
+
+@dataclass(frozen=True)
+class Turned:
+    """The entries of some rows by column, which the way back of a step sums over.
+
+    Shapes:
+        rows_E: int64, rows, ascending in each column. starts_N: int64, where each column begins. order_E: int64, place
+            of each entry by row.
+    """
+
+    rows_E: Tensor
+    starts_N: Tensor
+    order_E: Tensor
+
+    @classmethod
+    def of(cls, indices_E: np.ndarray, starts_R: np.ndarray, columns: int) -> "Turned":
+        """The transpose of rows of an adjacency, by counting."""
+        bounds = np.append(starts_R, len(indices_E))
+        places = sp.csr_matrix((np.arange(len(indices_E)), indices_E, bounds), (len(starts_R), columns)).tocsc()
+        numbers = (places.indices, places.indptr[:-1], places.data)
+        return cls(*(torch.from_numpy(each.astype(np.int64, copy=False)) for each in numbers))
+
+    def to(self, device: torch.device) -> "Turned":
+        """The same on a device."""
+        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+def propagate(
+    state_NW: Tensor,
+    weight_E: Tensor,
+    root_N1: Tensor,
+    indices_E: Tensor,
+    starts_R: Tensor,
+    turned: Turned | None = None,
+) -> Tensor:
     """One step D^-½ A D^-½ x over the links kept, as graph convolutions take it (Kipf and Welling, ICLR 2017).
 
     Args:
         state_NW: float32 states.
-        kept_E: float32, 1 for each entry of the adjacency that is kept, 0 for the batch's own links.
-        root_N1: inverse square roots of the degrees that are left.
+        weight_E: float32 weight of each entry of the adjacency, which has no gradient: 1 where it is kept, 0 for the
+            batch's own links; in a sample, how many links of its row it stands for.
+        root_N1: inverse square roots of the degrees that are left, of N documents or more.
         indices_E: int64 columns of the adjacency.
-        starts_N: int64 start of each row.
+        starts_R: int64 start of each row.
+        turned: the same entries by column; None where the adjacency is symmetric, with all N rows.
+
+    Returns:
+        float32 (R, W).
     """
-    stepped: Tensor = _Propagate.apply(state_NW, kept_E, root_N1, indices_E, starts_N)  # type: ignore[no-untyped-call]
+    stepped: Tensor = _Propagate.apply(state_NW, weight_E, root_N1, indices_E, starts_R, turned)  # type: ignore[no-untyped-call]
     return stepped
 
 
@@ -62,13 +109,17 @@ class Words:
     """
 
     def __init__(self, words: sp.csr_matrix, device: torch.device | str = "cpu") -> None:
-        self.documents = _bag(words, device)
-        self.terms = _bag(words.T.tocsr(), device)
+        self.documents, self.terms = _bag(words), _bag(words.T.tocsr())
+        self.to(device)
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the tensors to a device."""
+        self.documents, self.terms = (tuple(part.to(device) for part in bag) for bag in (self.documents, self.terms))
 
 
-def _bag(matrix: sp.csr_matrix, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
+def _bag(matrix: sp.csr_matrix) -> tuple[Tensor, ...]:
     columns, starts = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indices, matrix.indptr[:-1]))
-    return columns.to(device), starts.to(device), torch.from_numpy(matrix.data.astype(np.float32)).to(device)
+    return columns, starts, torch.from_numpy(matrix.data.astype(np.float32))
 
 
 def sum_words(vectors_TW: Tensor, words: Words) -> Tensor:
@@ -90,7 +141,7 @@ class _SumWords(torch.autograd.Function):
         return _sum(gradients[0], ctx.words.terms), None
 
 
-def _sum(vectors: Tensor, bag: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def _sum(vectors: Tensor, bag: tuple[Tensor, ...]) -> Tensor:
     columns, starts, weights = bag
     return functional.embedding_bag(
         columns, vectors.float().contiguous(), starts, mode="sum", per_sample_weights=weights
@@ -98,22 +149,33 @@ def _sum(vectors: Tensor, bag: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
 
 class _Propagate(torch.autograd.Function):
-    """Sums over neighbours by ``embedding_bag``, the fastest such sum in PyTorch on a CPU; its own gradient: A = Aᵀ."""
+    """Sums over neighbours by ``embedding_bag``, the fastest such sum in PyTorch on a CPU; its own gradient, by Aᵀ."""
 
     @staticmethod
-    def forward(ctx: Any, state: Tensor, kept: Tensor, root: Tensor, indices: Tensor, starts: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(kept, root, indices, starts)
-        return _step(state, kept, root, indices, starts)
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        state: Tensor,
+        weight: Tensor,
+        root: Tensor,
+        indices: Tensor,
+        starts: Tensor,
+        turned: Turned | None,
+    ) -> Tensor:
+        ctx.turned, ctx.columns = turned, len(state)
+        ctx.save_for_backward(weight, root, indices, starts)
+        return _step(state, weight, root[: len(state)], root[: len(starts)], indices, starts)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
-        kept, root, indices, starts = ctx.saved_tensors
-        return _step(gradients[0], kept, root, indices, starts), None, None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:  # noqa: ANN401
+        weight, root, indices, starts = ctx.saved_tensors
+        turned: Turned | None = ctx.turned
+        if turned is not None:
+            weight, indices, back = weight[turned.order_E], turned.rows_E, turned.starts_N
+        else:
+            back = starts
+        found = _step(gradients[0], weight, root[: len(starts)], root[: ctx.columns], indices, back)
+        return found, None, None, None, None, None
 
 
-def _step(state: Tensor, kept: Tensor, root: Tensor, indices: Tensor, starts: Tensor) -> Tensor:
-    if not len(indices):
-        return torch.zeros_like(state)
-    scaled = (state.float() * root).contiguous()
-    summed = functional.embedding_bag(indices, scaled, starts, mode="sum", per_sample_weights=kept)
-    return summed * root
+def _step(state: Tensor, weight: Tensor, root_in: Tensor, root_out: Tensor, indices: Tensor, starts: Tensor) -> Tensor:
+    return sum_neighbours((state.float() * root_in).contiguous(), weight, indices, starts) * root_out

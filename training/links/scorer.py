@@ -21,7 +21,7 @@ from training.links.features import FEATURES
 
 LISTS_A_STEP = 256  # at most; fewer where there are few, so that an epoch has enough steps
 PLACES_A_STEP = 160
-PAIRS_AT_ONCE = 2**18
+PAIRS_AT_ONCE = 2**15  # what fits the processor's cache, with its hidden layers
 
 
 class ScorerShape(BaseModel):

@@ -11,15 +11,15 @@ from safetensors.numpy import load_file, save_file
 from data.files import whole_or_absent
 from data.graph.graph import GraphArtifact, load_graph
 from training.links.features import STATES, PairFeatures
-from training.links.inputs import LinkTensors, relation_of_entries
-from training.links.nodes import LinkModel, all_states, inputs_of, load_model
+from training.links.nodes import load_model
 from training.links.scorer import PairScorer
 from training.links.shortlist import Shortlists
+from training.links.states import NODE_VECTORS, states_of
 from training.typed.relations import RelationWeights, name_relations
 
 RELATIONS = "relations.safetensors"
 FAR = np.float32(-1000.0)  # below any logit: where documents stand that are on no shortlist
-_SOURCES_AT_ONCE = 64
+_SOURCES_AT_ONCE = 256
 
 
 class LinkScorer:
@@ -48,15 +48,31 @@ class LinkScorer:
 
     @classmethod
     def load(cls, train: Path, graph: Path, name: str = "model") -> "LinkScorer":
-        """A scorer of a train artifact over the links of a graph artifact: ``model``, ``mlp``, ``no_states``."""
-        return cls.open(train, load_graph(graph), name)
+        """A scorer of a train artifact over the links of the graph artifact that it was trained on.
+
+        Args:
+            train: folder of the train stage.
+            graph: folder of the graph stage.
+            name: ``model``, ``mlp`` or ``no_states``.
+        """
+        return cls.open(train, load_graph(graph), name, np.load(train / NODE_VECTORS, mmap_mode="r"))
 
     @classmethod
-    def open(cls, train: Path, graph: GraphArtifact, name: str = "model") -> "LinkScorer":
-        """The same over an opened graph, which may have more documents than the model was trained on."""
+    def open(
+        cls, train: Path, graph: GraphArtifact, name: str = "model", states: np.ndarray | None = None
+    ) -> "LinkScorer":
+        """The same over an opened graph, which may have more documents than the model was trained on.
+
+        Args:
+            train: folder of the train stage.
+            graph: opened.
+            name: as of ``load``.
+            states: of its documents; None computes them.
+        """
         scorer = PairScorer.load(train / f"{name}.scorer.safetensors")
-        states = None
-        if any(feature in STATES for feature in scorer.shape.features) or name == "model":
+        if not (any(feature in STATES for feature in scorer.shape.features) or name == "model"):
+            states = None
+        elif states is None:
             states = states_of(load_model(train / "model.safetensors"), graph)
         return cls(scorer, graph, states, load_relations(train / RELATIONS))
 
@@ -76,7 +92,8 @@ class LinkScorer:
         for start in range(0, len(sources), _SOURCES_AT_ONCE):
             block = sources[start : start + _SOURCES_AT_ONCE]
             part = scores[start : start + len(block)]
-            np.add(self._near[block] @ self._near.T, FAR, out=part)
+            np.matmul(self._near[block], self._near.T, out=part)
+            part += FAR
             row, column = self._shortlists.of(block)
             part[row, column] = self.score_pairs(block[row], column)
         return scores
@@ -101,11 +118,3 @@ def save_relations(weights: RelationWeights, path: Path) -> None:
 def load_relations(path: Path) -> RelationWeights | None:
     """Read what ``save_relations`` wrote; None where there is no such file, for a corpus of one relation."""
     return RelationWeights(**load_file(path)) if path.exists() else None
-
-
-def states_of(model: LinkModel, graph: GraphArtifact) -> np.ndarray:
-    """States of a graph's documents over the links that may be seen: float32 (N, W)."""
-    inputs = inputs_of(model, graph.vectors, graph.words)
-    links = LinkTensors(graph.seen_graph, relation_E=relation_of_entries(graph, graph.seen_graph))
-    states: np.ndarray = all_states(model, inputs, links).numpy()
-    return states

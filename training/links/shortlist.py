@@ -12,17 +12,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
-from data.matrices import best_of_rows
+from data.matrices import best_of_dense, best_of_rows
 
 Nodes = np.ndarray
+SCORES_AT_ONCE = 2**25  # cosines in memory at once: 128 MiB
 WORDS_AT_ONCE = 64  # sources whose shared words with all documents are counted at once
 
 
 def dense_best(scores: np.ndarray, count: int) -> Iterator[tuple[Nodes, Nodes]]:
     """Row and column of the best ``count`` of each row of float32 (S, N)."""
-    count = min(count, scores.shape[1])
-    best = np.argpartition(scores, scores.shape[1] - count, axis=1)[:, -count:]
-    yield np.repeat(np.arange(len(scores)), count), best.ravel()
+    best = best_of_dense(scores, min(count, scores.shape[1]))
+    yield np.repeat(np.arange(len(scores)), best.shape[1]), best.ravel()
 
 
 class Shortlists:
@@ -53,8 +53,7 @@ class Shortlists:
             Places in ``sources`` and documents, int64 (L,) each, each pair once, ascending.
         """
         found = [best_of_rows(sp.csr_array(self.graph.adjacency[sources] @ self._passed), self.count)[:2]]
-        for matrix in self._dense:
-            found.extend(dense_best(matrix[sources] @ matrix.T, self.count))
+        found.extend(self._by_cosine(sources))
         found.extend(self._by_words(sources))
         n = self.graph.num_nodes
         codes = np.unique(np.concatenate([row.astype(np.int64) * n + column for row, column in found]))
@@ -63,6 +62,13 @@ class Shortlists:
         linked = np.repeat(np.arange(len(sources)), np.diff(known.indptr)) * n + known.indices
         free = ~np.isin(codes, linked, assume_unique=True) & (column != sources[row])
         return row[free], column[free]
+
+    def _by_cosine(self, sources: Nodes) -> Iterator[tuple[Nodes, Nodes]]:
+        together = max(1, SCORES_AT_ONCE // self.graph.num_nodes)
+        for matrix in self._dense:
+            for start in range(0, len(sources), together):
+                for row, column in dense_best(matrix[sources[start : start + together]] @ matrix.T, self.count):
+                    yield row + start, column
 
     def _by_words(self, sources: Nodes) -> Iterator[tuple[Nodes, Nodes]]:
         if self._words is None or self._postings is None:

@@ -113,25 +113,10 @@ def choose(
     Returns:
         The scorer, fitted on all lists; the MRR of each choice in the lists of validation links; the name of the best.
     """
-    part = np.random.default_rng(seed).permutation(int(lists.group.max(initial=0)) + 1)[lists.group] % _PARTS
-    wanted = np.flatnonzero(lists.wanted) if lists.wanted.any() else np.arange(len(lists.group))
     quick = config.model_copy(update={"members": 1})
     kinds = {"network": quick, "linear": quick.model_copy(update={"units": 0})} if config.units else {"linear": quick}
-    ranks = {kind: np.full(len(lists.group), np.inf) for kind in kinds}  # what nothing could be fitted for counts 0
-    for number in range(_PARTS):
-        others, own = (
-            np.flatnonzero(part != number),
-            np.flatnonzero((part == number) & np.isin(np.arange(len(part)), wanted)),
-        )
-        if not len(own) or not len(others):
-            continue
-        held = lists.at(own)
-        for kind, settings in kinds.items():
-            scorer = fit_scorer(lists.at(others), features, settings, seed)
-            with torch.inference_mode():
-                ranks[kind][own] = list_ranks(scorer(held.features), held.absent)
-    judged = lists.at(wanted)
-    figures = {kind: float((1 / ranks[kind][wanted]).mean()) for kind in kinds}
+    figures = {kind: cross_fitted(lists, features, settings, seed) for kind, settings in kinds.items()}
+    judged = lists.at(_judged(lists))
     for name in features:
         if name in ALONE:
             figures[name] = float((1 / list_ranks(judged.features[..., FEATURES.index(name)], judged.absent)).mean())
@@ -140,6 +125,27 @@ def choose(
         return _alone(best, config), figures, best
     settings = config if best == "network" else config.model_copy(update={"units": 0})
     return fit_scorer(lists, features, settings, seed), figures, best
+
+
+def cross_fitted(lists: Lists, features: Sequence[str], config: ScorerConfig, seed: int) -> float:
+    """MRR in the lists of validation links, each scored by a scorer that was fitted on other links."""
+    part = np.random.default_rng(seed).permutation(int(lists.group.max(initial=0)) + 1)[lists.group] % _PARTS
+    judged = _judged(lists)
+    reciprocal = np.zeros(len(lists.group))  # what nothing could be fitted for counts 0
+    for number in range(_PARTS):
+        others, own = np.flatnonzero(part != number), judged[part[judged] == number]
+        if not len(own) or not len(others):
+            continue
+        held = lists.at(own)
+        scorer = fit_scorer(lists.at(others), features, config, seed)
+        with torch.inference_mode():
+            reciprocal[own] = 1 / list_ranks(scorer(held.features), held.absent)
+    return float(reciprocal[judged].mean())
+
+
+def _judged(lists: Lists) -> np.ndarray:
+    """The lists of validation links; where there are none, all of them."""
+    return np.flatnonzero(lists.wanted) if lists.wanted.any() else np.arange(len(lists.group))
 
 
 def _alone(name: str, config: ScorerConfig) -> PairScorer:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,19 @@ from torch import Tensor, nn
 
 from data.errors import InputError
 from data.graph.graph import Graph, GraphArtifact
+from data.graph.sampler import NeighborSampler
+from evaluation.baselines import cosine
+from evaluation.link_questions import SCORES_AT_ONCE
 from evaluation.links import both_directions, link_metrics, link_ranks, unordered_pairs
 from training.links.build import model_for
 from training.links.config import TrainConfig
 from training.links.contrast import negatives_loss
 from training.links.inputs import Inputs, LinkTensors, relation_of_entries
-from training.links.negatives import Negatives
+from training.links.negatives import Candidates, Negatives
 from training.links.nodes import LinkModel, all_states, inputs_of
 from training.links.propagation import Links
+from training.links.states import states_over
+from training.links.subgraph import Subgraph, Subgraphs
 from training.task import Figures, Task
 
 
@@ -27,7 +33,8 @@ class Batch:
 
     Shapes:
         sources, targets, own_log_chance: (S,). candidates, log_chance: (C,). masked: (M, 2). entries: int64 (2S',), the
-        batch's own links in the adjacency, of all workers together.
+        batch's own links in the adjacency, of all workers together; none where there is a subgraph, whose local numbers
+        all documents have then.
     """
 
     sources: Tensor
@@ -37,10 +44,29 @@ class Batch:
     own_log_chance: Tensor
     masked: Tensor
     entries: Tensor
+    around: Subgraph | None = None
+
+    @classmethod
+    def of(cls, sources: np.ndarray, targets: np.ndarray, drawn: Candidates, entries: np.ndarray) -> "Batch":
+        """A batch of links, what was drawn for them, and their entries."""
+        return cls(
+            _tensor(sources),
+            _tensor(targets),
+            _tensor(drawn.documents),
+            _tensor(drawn.log_chance),
+            _tensor(drawn.own_log_chance),
+            _tensor(drawn.masked),
+            _tensor(entries),
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
-        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part.to(device) for name, part in parts.items() if part is not None})
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 class LinkTask(Task[Batch]):
@@ -69,10 +95,10 @@ class LinkTask(Task[Batch]):
         self.graph = (
             graph.training_graph if hidden is None else Graph.from_pairs(self.sources, self.targets, len(graph.ids))
         )
-        self.places = Links(self.graph)
         self.negatives = Negatives(self.graph, config.negatives, self.sources, self.targets, self.relation)
-        self.model = model_for(graph, config)
+        self.model = model_for(graph, config, self.graph)
         self.documents = graph
+        self.sampled = len(self.sources) >= config.sampling.from_links
         self._tensors: dict[torch.device, tuple[LinkTensors, Inputs]] = {}
         whole = len(self.sources)
         # A batch's links are taken out of the graph: a larger share than a quarter would leave another graph.
@@ -88,6 +114,7 @@ class LinkTask(Task[Batch]):
         order = shuffled.permutation(len(self.sources))
         turned = shuffled.random(len(order)) < 0.5
         rng = np.random.default_rng([self.config.optimizer.seed, epoch, self.rank])
+        sampler = self._subgraphs.sampler(self.config.optimizer.seed, epoch, self.rank) if self.sampled else None
         together = self.per_step * self.world
         for step in range(self.steps):
             every = order[step * together : (step + 1) * together]
@@ -96,17 +123,29 @@ class LinkTask(Task[Batch]):
             mine = slice(self.rank * self.per_step, (self.rank + 1) * self.per_step)
             sources, targets = heads[mine], pool[mine]
             drawn = self.negatives.draw(sources, targets, self.relation[every[mine]], pool, rng)
-            numbers = (sources, targets, drawn.documents, drawn.log_chance, drawn.own_log_chance, drawn.masked)
-            entries = self.places.entries(a, b)
-            yield Batch(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (*numbers, entries)))
+            entries = self._places.entries(a, b) if sampler is None else np.zeros(0, np.int64)
+            batch = Batch.of(sources, targets, drawn, entries)
+            yield batch if sampler is None else self._within(batch, sampler, np.stack([a, b]))
+
+    def _within(self, batch: Batch, sampler: NeighborSampler, links: np.ndarray) -> Batch:
+        """The batch in the local numbers of a subgraph without its links."""
+        ends = (batch.sources, batch.targets, batch.candidates)
+        wanted, place = np.unique(torch.cat(ends).numpy(), return_inverse=True)
+        sources, targets, candidates = torch.split(torch.from_numpy(place), [len(part) for part in ends])
+        around = self._subgraphs.around(sampler, wanted, links)
+        return replace(batch, sources=sources, targets=targets, candidates=candidates, around=around)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """See ``Task``."""
-        links, inputs = self._on(batch.sources.device)
-        kept = torch.ones(len(links.indices_E), device=batch.sources.device)
-        kept[batch.entries] = 0
-        gone = torch.bincount(links.rows_E[batch.entries], minlength=len(links.degrees_N))
-        states, scale = model(inputs, links, kept, links.degrees_N - gone)
+        around = batch.around
+        if around is not None:
+            states, scale = model(around.inputs, around, around.weight_E, around.degrees_N)
+        else:
+            links, inputs = self._on(batch.sources.device)
+            kept = torch.ones(len(links.indices_E), device=batch.sources.device)
+            kept[batch.entries] = 0
+            gone = torch.bincount(links.rows_E[batch.entries], minlength=len(links.degrees_N))
+            states, scale = model(inputs, links, kept, links.degrees_N - gone)
         return negatives_loss(
             states[batch.sources].float(),
             states[batch.targets].float(),
@@ -121,14 +160,14 @@ class LinkTask(Task[Batch]):
     def judge(self, model: nn.Module) -> Figures:
         """Filtered MRR of the cosines of a fixed sample of validation links, both ways; mines near misses anew."""
         assert isinstance(model, LinkModel)
-        states = all_states(model, *self._here()).cpu()
+        states = self._states(model)
         self._epoch += 1
         if self.config.negatives.hard and self._epoch % self.config.negatives.mine_every == 0:
-            self.negatives.mined = near_misses(states, self.graph)
+            self.negatives.mined = near_misses(torch.from_numpy(states), self.graph)
         if not len(self._valid[0]):
             return {"score": float(self._epoch)}
-        rows = states.numpy()
-        ranks = link_ranks(lambda sources: rows[sources] @ rows.T, *both_directions(*self._valid), self._known)
+        together = max(1, min(256, SCORES_AT_ONCE // len(states)))
+        ranks = link_ranks(cosine(states), *both_directions(*self._valid), self._known, together)
         mrr = link_metrics(ranks)["mrr"]
         return {"score": mrr, "valid_mrr": round(mrr, 5)}
 
@@ -152,8 +191,28 @@ class LinkTask(Task[Batch]):
 
     def states(self) -> np.ndarray:
         """States of all documents over every link of the task's graph: float32 (N, W)."""
-        found: np.ndarray = all_states(self.model, *self._here()).cpu().numpy()
+        return self._states(self.model)
+
+    def _states(self, model: LinkModel) -> np.ndarray:
+        if self.sampled:
+            return states_over(model, self.documents, self.graph)
+        found: np.ndarray = all_states(model, *self._here()).cpu().numpy()
         return found
+
+    @cached_property
+    def _places(self) -> Links:
+        return Links(self.graph)
+
+    @cached_property
+    def _subgraphs(self) -> Subgraphs:
+        return Subgraphs(
+            self.graph,
+            self.model,
+            self.documents.vectors,
+            self.documents.words,
+            self.config.sampling.neighbours,
+            relation_of_entries(self.documents, self.graph) if self.config.model.encoder == "rgcn" else None,
+        )
 
     def _here(self) -> tuple[Inputs, LinkTensors]:
         links, inputs = self._on(next(self.model.parameters()).device)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.link_seeds import seed_rows
 from benchmarks.link_speed import scoring_rows, training_rows
-from benchmarks.links import rows_of
+from benchmarks.links import measure, rows_of
+from data.errors import InputError
 from data.graph.graph import load_graph
 from tests.link_graph import write_graph
 
@@ -30,6 +32,22 @@ def test_rows_of_a_run() -> None:
     assert rows["links.demo_minutes"].met and rows["links.demo_ece"].value == 0.02
     cora = {row.id: row for row in rows_of("cora", SUMMARY, 1.0)}
     assert cora["links.cora_auc"].met and cora["links.cora_ap"].value == 0.95
+
+
+def test_some_parts_are_measured_and_others_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.links.whole_run", lambda name: (SUMMARY, 3.0))
+    rows, missing = measure(parts="demo,cora")
+    assert not missing and {row.id for row in rows} >= {"links.demo_mrr", "links.cora_auc"}
+    with pytest.raises(InputError, match="bench links has no part 'kvj'; did you mean 'kjv'"):
+        measure(parts="kvj")
+
+
+def test_rows_of_seeds() -> None:
+    worse: dict[str, Any] = {**SUMMARY["links"], "model": {"mrr": 0.5, "auc": 0.92, "ap": 0.95}}
+    rows = {row.id: row for row in seed_rows("cora", "split seeds", [SUMMARY["links"], worse])}
+    assert rows["links.cora_auc_split_seeds"].value == pytest.approx(0.93) and rows["links.cora_auc_split_seeds"].met
+    assert "deviation 0.0141; each 0.9400, 0.9200" in rows["links.cora_auc_split_seeds"].peer
+    assert rows["links.cora_mrr_ratio_split_seeds"].value == 1.0  # the ablation is no baseline
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.matrices import orthonormal_columns, unit_rows
+from data.matrices import best_of_dense, orthonormal_columns, unit_rows
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -38,3 +38,14 @@ def test_columns_are_orthonormal_and_follow_from_the_seed() -> None:
 def test_no_direction_is_preferred() -> None:
     first = np.array([orthonormal_columns(2, 2, seed)[0, 0] for seed in range(400)])
     assert abs(first.mean()) < 0.1  # 0 for the Haar measure, 0.64 in size without the signs
+
+
+@pytest.mark.parametrize(("width", "count"), [(50, 7), (5000, 9), (4097, 20), (3000, 3000)])
+def test_the_best_of_dense_rows_are_those_of_a_sort(width: int, count: int) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 200, (6, width)).astype(np.float32)  # with ties
+    scores[0] = 0
+    scores[1, -3:] = 500  # behind the last whole group
+    found = np.take_along_axis(scores, best_of_dense(scores, count), axis=1)
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(scores, axis=1)[:, width - count :])
+    assert all(len(set(columns)) == count for columns in best_of_dense(scores, count).tolist())

@@ -67,6 +67,8 @@ def test_help_of_nested_commands_lists_them(capsys: pytest.CaptureFixture[str]) 
         (["embed"], "error: the following arguments are required: RUN.yaml"),
         (["embed", "nosuch.yaml"], "error: run file not found: nosuch.yaml"),
         (["bench", "embde"], "error: unknown benchmark 'embde'; did you mean 'embed'?"),
+        (["bench", "sampler", "--seeds", "2"], "error: bench sampler does not take --seeds; it takes no settings"),
+        (["bench", "links", "--epochs", "2"], "error: bench links does not take --epochs; it takes --parts, --seeds"),
         (
             ["search", "x.yaml", "words", "--top-k", "0"],
             "error: argument --top-k: '0' is not a whole number of at least 1",
@@ -100,7 +102,7 @@ def test_dry_run_prints_configuration_and_artifacts_and_makes_nothing(
     assert main(["run", str(run_file), "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["config"]["name"] == "small"
-    assert list(plan["artifacts"])[:3] == ["ingest", "chunk", "embed"]
+    assert list(plan["artifacts"])[:4] == ["ingest", "chunk", "split", "embed"]
     assert not any(made["done"] for made in plan["artifacts"].values())
     assert not workspace.exists()
     assert main(["run", str(run_file), "--dry-run"]) == 0

@@ -63,10 +63,12 @@ def write_tables(run: RunConfig, links: list[tuple[str, str]]) -> None:
 
 def write_graph_and_model(run: RunConfig) -> None:
     """Vectors and links in groups, and a link model with random weights."""
+    from data.graph.graph import load_graph
     from training.links.config import NodesConfig
     from training.links.nodes import LinkModel, Shape, save_model
     from training.links.scorer import PairScorer, ScorerShape
     from training.links.stacking import SCORERS
+    from training.links.states import NODE_VECTORS, states_of
 
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(GROUPS), SIZE)
@@ -84,7 +86,10 @@ def write_graph_and_model(run: RunConfig) -> None:
     def fitted(out: Path) -> AnyResult:
         config = NodesConfig(width=8, words=0, word_table=False, table=False)
         shape = Shape(nodes=len(group), text=DIM, words=0, terms=0, relations=("refers",), config=config)
-        save_model(LinkModel(shape), out / "model.safetensors")
+        model = LinkModel(shape)
+        save_model(model, out / "model.safetensors")
+        if plan.artifact("graph").done:
+            np.save(out / NODE_VECTORS, states_of(model, load_graph(plan.artifact("graph").path)))
         for name, features in SCORERS.items():
             PairScorer(ScorerShape(features=features, units=4, members=1)).save(out / f"{name}.scorer.safetensors")
         return AnyResult(history=[{"epoch": 1, "loss": 3.0, "valid_mrr": 0.2, "seconds": 1.0}])

@@ -70,14 +70,17 @@ def test_every_feature_of_an_unlinked_pair(num_nodes: int, probability: float, s
         assert dict(zip(FEATURES, row, strict=True)) == pytest.approx(naive(known, vectors, u, v), abs=2e-5), (u, v)
 
 
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_blocks_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     _, graph, vectors = made(25, 0.15, 1)
     features = PairFeatures(graph, vectors, WORDS[:25], STATES[:25])
     rng = np.random.default_rng(0)
     s, t = rng.integers(0, 25, (2, 200))
     whole = features.pairs(s, t)
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     monkeypatch.setattr("training.links.features._PAIRS_AT_ONCE", 7)
-    monkeypatch.setattr("training.links.features._ROWS_AT_ONCE", 60)
+    monkeypatch.setattr("training.links.features._ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("training.links.paths._SCRATCH", 60)
     np.testing.assert_allclose(features.pairs(s, t), whole, atol=1e-6)
 
 

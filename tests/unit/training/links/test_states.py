@@ -31,7 +31,8 @@ def model_of(encoder: str = "linear", nodes: int = N, **changes: object) -> Link
     config = NodesConfig.model_validate({"encoder": encoder, "width": 8, "table": False, "word_table": True, **changes})
     torch.manual_seed(0)
     words = words_map(WORDS, 4, 0)
-    model = LinkModel(Shape(nodes=nodes, text=TEXT, words=4, terms=TERMS, relations=("cites", "קשור ל"), config=config))
+    sizes = {"nodes": nodes, "text": TEXT, "words": 4, "terms": TERMS, "walked": config.node2vec}
+    model = LinkModel(Shape.model_validate({**sizes, "relations": ("cites", "קשור ל"), "config": config}))
     model.words_map_TV.copy_(torch.from_numpy(words))
     return model.eval()
 
@@ -102,6 +103,18 @@ def test_a_table_alone() -> None:
     model = model_of(table=True, text=False, words=0, word_table=False)
     model = LinkModel(model.shape.model_copy(update={"words": 0}))
     assert model.enter is None and np.isfinite(states(model.eval(), random_graph())).all()
+
+
+def test_documents_that_no_walk_met_have_states_and_walks_come_back_with_the_model(tmp_path: Path) -> None:
+    model = model_of(node2vec=3, nodes=N - 5)
+    assert model.walked_ND is not None
+    walked = torch.randn(N - 5, 3)
+    model.walked_ND.copy_(walked)
+    save_model(model, tmp_path / "model.safetensors")
+    again = load_model(tmp_path / "model.safetensors")
+    inputs = inputs_of(again, VECTORS, WORDS)
+    assert torch.equal(inputs.dense_NI[: N - 5, -3:], walked) and not inputs.dense_NI[N - 5 :, -3:].any()
+    assert np.isfinite(states(again, random_graph())).all()
 
 
 def test_no_input_at_all() -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from data.errors import InputError
-from data.graph.graph import GraphArtifact
+from data.graph.graph import Graph, GraphArtifact
 from evaluation.links import both_directions, link_metrics, link_ranks
 from training.frame import fit
 from training.links.build import decided
 from training.links.config import TrainConfig
-from training.links.inputs import relation_of_entries
+from training.links.inputs import relation_of_entries, walk_vectors
 from training.links.scoring import states_of
 from training.links.task import LinkTask, training_pairs
 from training.task import Progress
@@ -188,6 +188,32 @@ def test_hidden_links_are_not_in_the_graph(planted: GraphArtifact, small: TrainC
     task = LinkTask(planted, small, hidden=hidden)
     assert not np.asarray(task.graph.adjacency[sources[hidden], targets[hidden]]).any()
     assert len(task.graph.indices) == 2 * int((~hidden).sum())
+
+
+def test_walks_go_along_the_links_of_the_training_alone(planted: GraphArtifact, small: TrainConfig) -> None:
+    """Held-out links, of the split or hidden for the scorer, change nothing in the vectors of the walks."""
+    config = small.model_copy(update={"model": small.model.model_copy(update={"node2vec": 12})})
+    sources, targets, _ = training_pairs(planted)
+    hidden = np.arange(len(sources)) % 10 == 0
+    shuffled = planted.pairs.copy()
+    held = planted.split > 0
+    shuffled[held, 1] = np.random.default_rng(0).permutation(shuffled[held, 1])
+    for keys in ({}, {"hidden": hidden}):
+        walked = LinkTask(planted, config, **keys).model.walked_ND  # type: ignore[arg-type]
+        other = LinkTask(replace(planted, pairs=shuffled), config, **keys).model.walked_ND  # type: ignore[arg-type]
+        assert walked is not None and walked.shape == (300, 12) and walked.any()
+        assert other is not None and torch.equal(walked, other)
+    remaining = Graph.from_pairs(sources[~hidden], targets[~hidden], 300)
+    np.testing.assert_array_equal(walked, walk_vectors(remaining, 12, config.optimizer.seed))
+
+
+def test_walks_alone_are_enough_to_learn_from(planted: GraphArtifact, small: TrainConfig) -> None:
+    bare = replace(planted, vectors=np.zeros((300, 0), np.float32))
+    walks = small.model.model_copy(update={"node2vec": 16})
+    assert not decided(walks, bare).table
+    task, _ = trained(bare, longer(small), model=walks)
+    assert mrr(task.states(), bare) > 4 * chance(290)
+    np.testing.assert_allclose(states_of(task.model, bare), task.states(), atol=1e-5)
 
 
 def test_near_misses_survive_a_kill(planted: GraphArtifact, small: TrainConfig) -> None:
