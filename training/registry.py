@@ -3,7 +3,8 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,21 @@ class Compared:
         return self.difference < 0 and self.p_value < SIGNIFICANT
 
 
+@contextmanager
+def _reaching(store: str) -> Iterator[None]:
+    """Turn what a store fails with, after it was reached once, into an InputError."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise InputError(
+            f"the registry {store} failed: {str(error).strip().splitlines()[0][:300]}",
+            "Look after its server, its database and its files; the command can be repeated.",
+        ) from error
+
+
 class Registry:
     """The versions of one model.
 
@@ -76,10 +92,11 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """All versions, the newest first."""
-        found = self._client().search_model_versions(f"name = '{self.name}'")
         aliases: dict[str, list[str]] = {}
-        if found:
-            for alias, number in self._client().get_registered_model(self.name).aliases.items():
+        client = self._client()
+        with _reaching(self.store):
+            found = client.search_model_versions(f"name = '{self.name}'")
+            for alias, number in client.get_registered_model(self.name).aliases.items() if found else ():
                 aliases.setdefault(str(number), []).append(alias)
         rows = [_version(one, aliases.get(str(one.version), [])) for one in found]
         return sorted(rows, key=lambda row: -row.version)
@@ -96,26 +113,20 @@ class Registry:
             mrr: on the held-out links.
             tags: further ones.
         """
-        from mlflow.exceptions import MlflowException
-
         client = self._client()
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, _reaching(self.store):
             for place, file in files.items():
                 (Path(folder) / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, Path(folder) / place)
             _describe(run_id, fingerprints).save(str(Path(folder) / "model" / "MLmodel"))
             client.log_artifacts(run_id, folder)
-        try:
-            client.create_registered_model(self.name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        source = f"{client.get_run(run_id).info.artifact_uri}/model"
-        labels = {**tags, **asdict(fingerprints), "mrr": repr(mrr)}
-        made = client.create_model_version(self.name, source, run_id=run_id, tags=labels)
-        client.set_registered_model_alias(self.name, CHALLENGER, made.version)
+            self._name(client)
+            source = f"{client.get_run(run_id).info.artifact_uri}/model"
+            labels = {**tags, **asdict(fingerprints), "mrr": repr(mrr)}
+            made = client.create_model_version(self.name, source, run_id=run_id, tags=labels)
+            client.set_registered_model_alias(self.name, CHALLENGER, made.version)
         if not any(CHAMPION in version.aliases for version in self.versions()):
-            client.set_registered_model_alias(self.name, CHAMPION, made.version)
+            self._crown(int(made.version))
         return next(version for version in self.versions() if version.version == int(made.version))
 
     def promote(self, number: int | None = None, force: bool = False) -> Compared | None:
@@ -143,8 +154,8 @@ class Registry:
                     f"version {new.version} of {self.name} loses against the champion\n{_told(compared)}",
                     "Keep the champion, or promote it all the same with --force.",
                 )
-            self._remember([*self._former(), old.version])
-        self._client().set_registered_model_alias(self.name, CHAMPION, str(new.version))
+            self._remember([*self._former(old.version), old.version])
+        self._crown(new.version)
         return compared
 
     def rollback(self) -> tuple[int, int]:
@@ -153,13 +164,14 @@ class Registry:
         Raises:
             InputError: if there was none.
         """
-        former, now = self._former(), self._with(CHAMPION)
+        now = self._with(CHAMPION)
+        former = self._former(now.version)
         if not former:
             raise InputError(
                 f"{self.name} had no champion before version {now.version}", "`catena registry list` shows."
             )
         self._find(former[-1])
-        self._client().set_registered_model_alias(self.name, CHAMPION, str(former[-1]))
+        self._crown(former[-1])
         self._remember(former[:-1])
         return now.version, former[-1]
 
@@ -171,12 +183,20 @@ class Registry:
         """
         found = self._with(alias)
         check_fits(f"version {found.version} of {self.name}", found.fingerprints, here)
-        return Path(self._client().download_artifacts(found.run_id, "model", str(into)))
+        with _reaching(self.store):
+            return Path(self._client().download_artifacts(found.run_id, "model", str(into)))
 
     def _compare(self, old: Version, new: Version, force: bool) -> Compared | None:
-        if old.fingerprints.split != new.fingerprints.split:
+        """Both on the same links; None where that cannot be and need not."""
+        try:
+            return self._tested(old, new)
+        except InputError:
             if force:
                 return None
+            raise
+
+    def _tested(self, old: Version, new: Version) -> Compared:
+        if old.fingerprints.split != new.fingerprints.split:
             raise InputError(
                 f"version {new.version} of {self.name} was judged on other links than the champion "
                 f"({new.fingerprints.split} and {old.fingerprints.split})",
@@ -189,7 +209,14 @@ class Registry:
     def _reciprocal(self, version: Version) -> np.ndarray:
         """float64 (L,): the mean of the two reciprocal ranks of each held-out link."""
         with tempfile.TemporaryDirectory() as folder:
-            file = self._client().download_artifacts(version.run_id, RANKS, folder)
+            try:
+                with _reaching(self.store):
+                    file = self._client().download_artifacts(version.run_id, RANKS, folder)
+            except InputError as error:
+                raise InputError(
+                    f"the ranks of version {version.version} of {self.name} cannot be read: {error.problem}",
+                    "Register that model again, or promote with --force.",
+                ) from error
             with np.load(file) as kept:
                 order = np.lexsort((kept["targets"], kept["sources"]))
                 both: np.ndarray = (1.0 / kept[f"ranks/{SCORED}"]).reshape(2, -1).mean(axis=0)[order]
@@ -209,13 +236,31 @@ class Registry:
         numbers = ", ".join(str(version.version) for version in known) or "none"
         raise InputError(f"{self.name} has no version {number}", f"Versions: {numbers}.")
 
-    def _former(self) -> list[int]:
-        tags = self._client().get_registered_model(self.name).tags
+    def _former(self, now: int) -> list[int]:
+        """Champions before this one. A change that was killed half way may have left it as the last of them."""
+        with _reaching(self.store):
+            tags = self._client().get_registered_model(self.name).tags
         former: list[int] = json.loads(tags.get(FORMER, "[]"))
+        while former and former[-1] == now:
+            former.pop()
         return former
 
     def _remember(self, former: list[int]) -> None:
-        self._client().set_registered_model_tag(self.name, FORMER, json.dumps(former))
+        with _reaching(self.store):
+            self._client().set_registered_model_tag(self.name, FORMER, json.dumps(former))
+
+    def _crown(self, version: int) -> None:
+        with _reaching(self.store):
+            self._client().set_registered_model_alias(self.name, CHAMPION, str(version))
+
+    def _name(self, client: "MlflowClient") -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def _client(self) -> "MlflowClient":
         if self._made is None:

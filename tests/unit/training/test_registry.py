@@ -1,8 +1,10 @@
 """Trainings in MLflow, and the registry: who becomes champion, who goes back, who is refused. One store for all."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlparse
 
 import mlflow
 import numpy as np
@@ -119,6 +121,45 @@ def test_champions_are_made_refused_and_rolled_back(store: str, tmp_path: Path) 
     with pytest.raises(InputError, match=r"judged on other links than the champion \(s2 and s1\)"):
         registry.promote()
     assert registry.promote(force=True) is None
+
+
+def test_a_registry_whose_files_or_database_are_lost(store: str, tmp_path: Path) -> None:
+    registry = Registry(store, "lost")
+    first = registered(registry, tmp_path / "1", np.full(20, 2.0))
+    registered(registry, tmp_path / "2", np.ones(20))
+    place = urlparse(mlflow.MlflowClient(store).get_run(first.run_id).info.artifact_uri).path
+    (Path(place) / "evaluation" / "ranks.npz").unlink()
+    with pytest.raises(InputError, match=r"the ranks of version 1 of lost cannot be read: the registry .* failed"):
+        registry.promote()
+    assert registry.promote(force=True) is None and registry.rollback() == (2, 1)
+    shutil.rmtree(place)
+    with pytest.raises(InputError, match=r"the registry .* failed"):
+        registry.load("champion", HERE, tmp_path)
+    broken = tmp_path / "broken.db"
+    broken.write_text("no database")
+    with pytest.raises(InputError, match="cannot be reached"):
+        Registry(f"sqlite:///{broken}", "lost").versions()
+
+
+def test_a_killed_promotion_or_rollback_can_be_repeated(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(store, "killed")
+    registered(registry, tmp_path / "1", np.full(20, 2.0))
+    registered(registry, tmp_path / "2", np.ones(20))
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(registry, "_crown", interrupt)
+        registry.promote()
+    assert registry.promote() is not None
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(registry, "_remember", interrupt)
+        registry.rollback()
+    with pytest.raises(InputError, match="killed had no champion before version 1"):
+        registry.rollback()
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_model_is_loaded_where_it_fits(store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
