@@ -147,6 +147,16 @@ def principal_directions(
     return np.asarray((basis @ right.T)[:, :kept], np.float32)
 
 
+def distinct(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Each of some whole numbers once, ascending: int64 (k,) in and, fewer, out.
+
+    By a sort: ``np.unique`` of NumPy 2 fills a table of hashes, and took 15 s for nine million numbers, a sort 0.2 s.
+    """
+    ascending = np.sort(codes)
+    first = np.concatenate([[True], ascending[1:] != ascending[:-1]])[: len(ascending)]
+    return np.asarray(ascending[first])
+
+
 def contains(ascending: npt.NDArray[np.int64], codes: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     """Whether each of some whole numbers, in any order, is in an ascending array."""
     if len(ascending) == 0:

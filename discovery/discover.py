@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.graph.graph import GraphArtifact
+from data.matrices import distinct
 from data.partitions import count_rows, partition_name, partitions, read_table, write_partition
 from data.schema import PARTS
 from data.spread import Runner, here
@@ -100,7 +101,7 @@ def _texts(graph: GraphArtifact, proposed: Proposed, documents: Path | None) -> 
     """Texts of the proposals' documents, by id."""
     if documents is None:
         return {}
-    nodes = np.unique(np.concatenate([proposed.sources, proposed.targets]))
+    nodes = distinct(np.concatenate([proposed.sources, proposed.targets]))
     return texts_of(documents, [graph.ids[node] for node in nodes])
 
 
@@ -127,7 +128,7 @@ def held_pairs(graph: GraphArtifact, judged_not: tuple[Nodes, Nodes]) -> Held:
     n = len(graph.ids)
 
     def codes(*ends: tuple[Nodes, Nodes]) -> Nodes:
-        return np.unique(np.concatenate([pair_codes(*pair, n) for pair in ends]))
+        return distinct(np.concatenate([pair_codes(*pair, n) for pair in ends]))
 
     return Held(
         codes(graph.links("valid")),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
+from data.matrices import distinct
 from evaluation.blocks import DenseBlock, Nodes, SparseBlock, block_of, ragged
 
 Scorer = Callable[[Nodes], npt.NDArray[np.float32]]
@@ -77,7 +78,7 @@ def unordered_pairs(sources: Nodes, targets: Nodes) -> tuple[Nodes, Nodes]:
     apart = sources != targets
     low, high = np.minimum(sources, targets)[apart].astype(np.int64), np.maximum(sources, targets)[apart]
     base = high.max(initial=0) + 1
-    codes = np.unique(low * base + high)
+    codes = distinct(low * base + high)
     return codes // base, codes % base
 
 
@@ -172,7 +173,7 @@ def _filtered_ranks(
     """Counts the rivals in whole rows, then takes off those that do not compete."""
     row, place = ragged(known.indptr, batch)
     filtered = [row * known.num_nodes + known.indices[place], np.arange(len(batch)) * known.num_nodes + batch]
-    codes = np.unique(np.concatenate([*filtered, rows * known.num_nodes + targets]))
+    codes = distinct(np.concatenate([*filtered, rows * known.num_nodes + targets]))
     at_row, column = codes // known.num_nodes, codes % known.num_nodes
     scores = block.at(at_row, column)
     query, entry = ragged(np.searchsorted(at_row, np.arange(len(batch) + 1)), rows)

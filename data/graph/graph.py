@@ -56,11 +56,11 @@ class Graph:
     def from_pairs(cls, sources: np.ndarray, targets: np.ndarray, num_nodes: int) -> "Graph":
         """Graph of pairs (two integer arrays of one length), taken without direction; repeats and loops vanish."""
         different = sources != targets
-        u, v = sources[different].astype(np.int64), targets[different].astype(np.int64)
-        codes = np.unique(np.concatenate([u * num_nodes + v, v * num_nodes + u]))
-        indptr = np.zeros(num_nodes + 1, np.int64)
-        np.cumsum(np.bincount(codes // num_nodes, minlength=num_nodes), out=indptr[1:])
-        return cls(indptr, (codes % num_nodes).astype(np.int32))
+        u, v = sources[different].astype(np.int32), targets[different].astype(np.int32)
+        ends = np.concatenate([u, v]), np.concatenate([v, u])
+        links = sp.coo_array((np.ones(len(ends[0]), np.int8), ends), (num_nodes, num_nodes)).tocsr()
+        links.sum_duplicates()
+        return cls(links.indptr.astype(np.int64), links.indices.astype(np.int32))
 
     def save(self, folder: Path, name: str) -> None:
         """Write both arrays, ``NAME.indptr.npy`` and ``NAME.indices.npy``."""

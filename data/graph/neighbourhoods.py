@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.graph.graph import Graph
+from data.matrices import distinct
 
 Integers = npt.NDArray[np.int64]
 
@@ -111,7 +112,7 @@ class Neighbourhoods:
         low = bisect(values, first, last, origin, "left")
         high = bisect(values, low, last, origin, "right")
         found = spans(low, high - low)
-        return np.unique(found if order is None else order[found])
+        return distinct(found if order is None else order[found])
 
     @cached_property
     def _by_neighbour(self) -> tuple[npt.NDArray[np.int32], Integers | None]:

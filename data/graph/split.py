@@ -17,6 +17,7 @@ from pydantic import Field
 
 from data.artifacts import StageConfig
 from data.errors import InputError
+from data.matrices import distinct
 from data.partitions import read_table
 from data.schema import LINKS, PARTS, SPLITS
 
@@ -106,7 +107,7 @@ def _first_held_out(order: np.ndarray, config: SplitConfig) -> np.ndarray:
 
 def _by_document(low: np.ndarray, high: np.ndarray, config: SplitConfig, rng: np.random.Generator) -> np.ndarray:
     """Parts of pairs by those of their documents: a pair belongs to that end which is held out more strictly."""
-    linked = np.unique(np.concatenate([low[low != high], high[low != high]]))
+    linked = distinct(np.concatenate([low[low != high], high[low != high]]))
     part_of = np.zeros(int(high.max(initial=-1)) + 1, np.int8)
     part_of[linked] = _first_held_out(rng.permutation(len(linked)), config)
     part: np.ndarray = np.maximum(part_of[low], part_of[high])

@@ -3,16 +3,13 @@
 Shapes: N documents, E entries of the adjacency, I inputs.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from data.graph.graph import Graph, GraphArtifact
-from training.links.propagation import Links, Turned, Words
+from training.links.propagation import Links, Reach, Words
 from training.structure.node2vec import Node2Vec, node2vec
 
 
@@ -46,21 +43,6 @@ class Inputs:
             self.nodes_N = self.nodes_N.to(device)
 
 
-@dataclass(frozen=True)
-class Reach:
-    """What one step computes: the first rows of an adjacency, from their entries.
-
-    Attributes:
-        rows: how many.
-        entries: of these rows.
-        turned: the same entries by column; None where the adjacency is symmetric and all of it is meant.
-    """
-
-    rows: int
-    entries: int
-    turned: Turned | None = None
-
-
 class LinkTensors:
     """A graph as the model reads it, on one device.
 
@@ -82,26 +64,6 @@ class LinkTensors:
     def reach(self, step: int) -> Reach:
         """Every step computes all documents."""
         return self._whole
-
-
-class Adjacency(Protocol):
-    """Entries of an adjacency that states pass along: of a whole graph (``LinkTensors``), or of a sample of it.
-
-    Attributes:
-        indices_E: int64, the document that each entry comes from.
-        starts_N: int64, start of each row.
-        rows_E: int64, the document that each entry goes to, ascending.
-        relation_E: int64.
-    """
-
-    indices_E: Tensor
-    starts_N: Tensor
-    rows_E: Tensor
-    relation_E: Tensor
-
-    def reach(self, step: int) -> Reach:
-        """What a step computes, the first being 1."""
-        ...
 
 
 def relation_of_entries(graph: GraphArtifact, links: Graph) -> np.ndarray:

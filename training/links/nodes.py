@@ -23,8 +23,9 @@ from torch.nn import functional
 from data.errors import InputError
 from data.files import whole_or_absent
 from training.links.config import NodesConfig
-from training.links.inputs import Adjacency, Inputs, LinkTensors
-from training.links.propagation import propagate, root_degrees, sum_words
+from training.links.dropping import drop
+from training.links.inputs import Inputs, LinkTensors
+from training.links.propagation import Adjacency, propagate, sum_words
 
 _MIX = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15)  # first weights of a state after 0, 1, ... steps
 _TABLE_NORM = 0.05
@@ -92,15 +93,7 @@ class LinkModel(nn.Module):
         state_NW, config = self.start(inputs), self.shape.config
         if config.encoder == "linear":
             assert self.mix is not None
-            root_N1, total_NW = root_degrees(degrees_N), self.mix[0] * state_NW
-            for step in range(1, config.steps + 1):
-                reach = links.reach(step)
-                first, rows = slice(reach.entries), slice(reach.rows)
-                state_NW = propagate(
-                    state_NW, kept_E[first], root_N1, links.indices_E[first], links.starts_N[rows], reach.turned
-                )
-                total_NW = total_NW[rows] + self.mix[step] * state_NW
-            state_NW = total_NW
+            state_NW = propagate(state_NW, self.mix, kept_E, degrees_N, links)
         elif config.encoder != "none":
             for step in range(1, config.steps + 1):
                 reach = links.reach(step)
@@ -146,7 +139,7 @@ class LinkModel(nn.Module):
             summed = sum_words(self.words_TW, inputs.words)
             state = summed if state is None else state + summed
         assert state is not None
-        return functional.dropout(state.float(), config.dropout, self.training)
+        return drop(state.float(), config.dropout, self.training)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ width of a state.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -74,30 +74,63 @@ class Turned:
         return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def propagate(
-    state_NW: Tensor,
-    weight_E: Tensor,
-    root_N1: Tensor,
-    indices_E: Tensor,
-    starts_R: Tensor,
-    turned: Turned | None = None,
-) -> Tensor:
-    """One step D^-½ A D^-½ x over the links kept, as graph convolutions take it (Kipf and Welling, ICLR 2017).
+@dataclass(frozen=True)
+class Reach:
+    """What one step computes: the first rows of an adjacency, from their entries.
+
+    Attributes:
+        rows: how many.
+        entries: of these rows.
+        turned: the same entries by column; None where the adjacency is symmetric and all of it is meant.
+    """
+
+    rows: int
+    entries: int
+    turned: Turned | None = None
+
+
+class Adjacency(Protocol):
+    """Entries of an adjacency that states pass along: of a whole graph, or of a sample of it.
+
+    Attributes:
+        indices_E: int64, the document that each entry comes from.
+        starts_N: int64, start of each row.
+        rows_E: int64, the document that each entry goes to, ascending.
+        relation_E: int64.
+    """
+
+    indices_E: Tensor
+    starts_N: Tensor
+    rows_E: Tensor
+    relation_E: Tensor
+
+    def reach(self, step: int) -> Reach:
+        """What a step computes, the first being 1."""
+        ...
+
+
+def propagate(state_NW: Tensor, mix_K: Tensor, weight_E: Tensor, degrees_N: Tensor, links: Adjacency) -> Tensor:
+    """Weighted sum of states after 0, 1, ... steps D^-½ A D^-½ x over the links kept: m_0 x + m_1 Âx + m_2 Â²x + ...
+
+    The step is that of graph convolutions (Kipf and Welling, ICLR 2017), the sum after Ma, Wang, Wang and Zhang (2024).
 
     Args:
         state_NW: float32 states.
+        mix_K: weights of the sum, one more than there are steps.
         weight_E: float32 weight of each entry of the adjacency, which has no gradient: 1 where it is kept, 0 for the
             batch's own links; in a sample, how many links of its row it stands for.
-        root_N1: inverse square roots of the degrees that are left, of N documents or more.
-        indices_E: int64 columns of the adjacency.
-        starts_R: int64 start of each row.
-        turned: the same entries by column; None where the adjacency is symmetric, with all N rows.
+        degrees_N: float32, links that are left of each document.
+        links: the entries.
 
     Returns:
-        float32 (R, W).
+        float32 (R, W), R being the rows that the last step computes.
     """
-    stepped: Tensor = _Propagate.apply(state_NW, weight_E, root_N1, indices_E, starts_R, turned)  # type: ignore[no-untyped-call]
-    return stepped
+    reaches = [links.reach(step) for step in range(1, len(mix_K))]
+    root_N1 = root_degrees(degrees_N)
+    mixed: Tensor = _MixedSteps.apply(  # type: ignore[no-untyped-call]
+        state_NW, mix_K, weight_E, root_N1, links.indices_E, links.starts_N, reaches
+    )
+    return mixed
 
 
 class Words:
@@ -148,34 +181,53 @@ def _sum(vectors: Tensor, bag: tuple[Tensor, ...]) -> Tensor:
     )
 
 
-class _Propagate(torch.autograd.Function):
-    """Sums over neighbours by ``embedding_bag``, the fastest such sum in PyTorch on a CPU; its own gradient, by Aᵀ."""
+class _MixedSteps(torch.autograd.Function):
+    """All steps with their own way back, by Aᵀ: of a step it needs only the rows that the sum has."""
 
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401
         state: Tensor,
+        mix: Tensor,
         weight: Tensor,
         root: Tensor,
         indices: Tensor,
         starts: Tensor,
-        turned: Turned | None,
+        reaches: list[Reach],
     ) -> Tensor:
-        ctx.turned, ctx.columns = turned, len(state)
-        ctx.save_for_backward(weight, root, indices, starts)
-        return _step(state, weight, root[: len(state)], root[: len(starts)], indices, starts)
+        rows, now = reaches[-1].rows if reaches else len(state), state.float().contiguous()
+        summed, lengths = [_first(now, rows)], [len(now)]
+        for reach in reaches:
+            near = indices[: reach.entries]
+            weighted = weight[: reach.entries] * root[near, 0]
+            now = sum_neighbours(now, weighted, near, starts[: reach.rows]).mul_(root[: reach.rows])
+            summed.append(_first(now, rows))
+            lengths.append(len(now))
+        ctx.reaches, ctx.lengths = reaches, lengths
+        ctx.save_for_backward(mix, weight, root, indices, starts, *summed)
+        total = summed[0] * mix[0]
+        for part, factor in zip(summed[1:], mix[1:], strict=True):
+            total += part * factor
+        return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:  # noqa: ANN401
-        weight, root, indices, starts = ctx.saved_tensors
-        turned: Turned | None = ctx.turned
-        if turned is not None:
-            weight, indices, back = weight[turned.order_E], turned.rows_E, turned.starts_N
-        else:
-            back = starts
-        found = _step(gradients[0], weight, root[: len(starts)], root[: ctx.columns], indices, back)
-        return found, None, None, None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        mix, weight, root, indices, starts, *summed = ctx.saved_tensors
+        given = gradients[0].float().contiguous()
+        d_mix = torch.stack([(part * given).sum() for part in summed]).to(mix.dtype)
+        found = given * mix[-1]
+        for step in reversed(range(len(ctx.reaches))):
+            turned: Turned | None = ctx.reaches[step].turned
+            near, begins, kept = (indices, starts, weight) if turned is None else _entries_of(turned, weight)
+            found = sum_neighbours(found, kept * root[near, 0], near, begins).mul_(root[: ctx.lengths[step]])
+            found[: len(given)] += given * mix[step]
+        return found, d_mix, None, None, None, None, None
 
 
-def _step(state: Tensor, weight: Tensor, root_in: Tensor, root_out: Tensor, indices: Tensor, starts: Tensor) -> Tensor:
-    return sum_neighbours((state.float() * root_in).contiguous(), weight, indices, starts) * root_out
+def _first(state: Tensor, rows: int) -> Tensor:
+    """Some first rows, which do not keep the others in memory."""
+    return state if len(state) == rows else state[:rows].clone()
+
+
+def _entries_of(turned: Turned, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return turned.rows_E, turned.starts_N, weight[turned.order_E]

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
-from data.matrices import best_of_dense, best_of_rows
+from data.matrices import best_of_dense, best_of_rows, distinct
 
 Nodes = np.ndarray
 SCORES_AT_ONCE = 2**25  # cosines in memory at once: 128 MiB
@@ -56,7 +56,7 @@ class Shortlists:
         found.extend(self._by_cosine(sources))
         found.extend(self._by_words(sources))
         n = self.graph.num_nodes
-        codes = np.unique(np.concatenate([row.astype(np.int64) * n + column for row, column in found]))
+        codes = distinct(np.concatenate([row.astype(np.int64) * n + column for row, column in found]))
         row, column = codes // n, codes % n
         known = self.graph.adjacency[sources]
         linked = np.repeat(np.arange(len(sources)), np.diff(known.indptr)) * n + known.indices

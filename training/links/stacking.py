@@ -14,6 +14,7 @@ import scipy.sparse as sp
 import torch
 
 from data.graph.graph import Graph, GraphArtifact
+from data.matrices import distinct
 from evaluation.links import both_directions, unordered_pairs
 from training.links.config import ScorerConfig
 from training.links.features import FEATURES, STRUCTURE, TEXTS, PairFeatures
@@ -166,7 +167,7 @@ def _rivals(
         columns.append(column)
     rows.append(np.repeat(np.arange(len(sources)), config.random))
     columns.append(rng.integers(0, documents, len(sources) * config.random))
-    codes = np.unique(np.concatenate(rows) * documents + np.concatenate(columns))
+    codes = distinct(np.concatenate(rows) * documents + np.concatenate(columns))
     return codes // documents, codes % documents
 
 

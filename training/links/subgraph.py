@@ -13,9 +13,9 @@ from torch import Tensor
 from data.graph.graph import Graph
 from data.graph.neighbourhoods import Neighbourhoods
 from data.graph.sampler import NeighborSampler, Sampled
-from training.links.inputs import Inputs, Reach
+from training.links.inputs import Inputs
 from training.links.nodes import LinkModel, inputs_of
-from training.links.propagation import Turned
+from training.links.propagation import Reach, Turned
 
 
 @dataclass

@@ -228,12 +228,11 @@ class LinkTask(Task[Batch]):
 
 def training_pairs(graph: GraphArtifact, hidden: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each pair of documents with a training link once, and the first of its relations: int64 (L,) three times."""
-    sources, targets = unordered_pairs(*graph.links("train"))
     n = len(graph.ids)
     chosen = (graph.split == 0) & (graph.pairs[:, 0] != graph.pairs[:, 1])
     pairs = graph.pairs[chosen]
-    codes, first = np.unique(pairs.min(1).astype(np.int64) * n + pairs.max(1), return_index=True)
-    relation = graph.relation[chosen][first[np.searchsorted(codes, sources * n + targets)]].astype(np.int64)
+    codes, first = np.unique(np.minimum(*pairs.T).astype(np.int64) * n + np.maximum(*pairs.T), return_index=True)
+    sources, targets, relation = codes // n, codes % n, graph.relation[chosen][first].astype(np.int64)
     kept = slice(None) if hidden is None else ~hidden
     return sources[kept], targets[kept], relation[kept]
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from data.matrices import distinct
 from evaluation.triples import Answers, both_ways
 from training.typed.config import TypedConfig
 
@@ -122,6 +123,6 @@ class QuestionBatches:
         drawn = self.config.negatives
         if drawn is None or drawn >= count:
             return np.arange(count), np.zeros(count, np.float32)
-        candidates = np.unique(np.concatenate([tails, rng.integers(0, count, drawn)]))
+        candidates = distinct(np.concatenate([tails, rng.integers(0, count, drawn)]))
         expected = len(tails) * self.share[candidates] + drawn / count
         return candidates, -np.log(-np.expm1(-expected)).astype(np.float32)

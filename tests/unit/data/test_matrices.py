@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.matrices import best_of_dense, orthonormal_columns, unit_rows
+from data.matrices import best_of_dense, distinct, orthonormal_columns, unit_rows
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -49,3 +49,9 @@ def test_the_best_of_dense_rows_are_those_of_a_sort(width: int, count: int) -> N
     found = np.take_along_axis(scores, best_of_dense(scores, count), axis=1)
     np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(scores, axis=1)[:, width - count :])
     assert all(len(set(columns)) == count for columns in best_of_dense(scores, count).tolist())
+
+
+def test_distinct_numbers_ascend() -> None:
+    codes = np.array([5, 2, 5, 9, 2])
+    assert distinct(codes).tolist() == [2, 5, 9] and codes[0] == 5
+    assert distinct(np.zeros(0, np.int64)).tolist() == []

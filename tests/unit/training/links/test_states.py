@@ -41,23 +41,26 @@ def states(model: LinkModel, graph: Graph, vectors: np.ndarray = VECTORS, words:
     return all_states(model, inputs_of(model, vectors, words), LinkTensors(graph)).numpy()
 
 
-def test_a_step_is_the_normalised_adjacency_without_the_batchs_links_and_so_is_its_gradient() -> None:
+def test_steps_are_of_the_normalised_adjacency_without_the_batchs_links_and_so_are_their_gradients() -> None:
     graph = random_graph()
-    links = Links(graph)
+    links = LinkTensors(graph)
     gone = np.array([[0, int(graph.indices[0])]])
     kept = torch.ones(len(links.indices_E))
-    kept[links.entries(gone[:, 0], gone[:, 1])] = 0
+    kept[Links(graph).entries(gone[:, 0], gone[:, 1])] = 0
     matrix = graph.adjacency.toarray()
     matrix[gone[0, 0], gone[0, 1]] = matrix[gone[0, 1], gone[0, 0]] = 0
     degrees = torch.from_numpy(matrix.sum(1))
-    root = root_degrees(degrees)
-    expected = root.numpy() * (matrix @ (root.numpy() * VECTORS))
-    x = torch.from_numpy(VECTORS).requires_grad_()
-    stepped = propagate(x, kept, root, links.indices_E, links.starts_N)
-    np.testing.assert_allclose(stepped.detach().numpy(), expected, atol=1e-5)
+    root = root_degrees(degrees).double()
+    step = root * torch.from_numpy(matrix).double() * root.T
+    x, mix = torch.from_numpy(VECTORS).requires_grad_(), torch.tensor([0.5, 0.9, -0.3], requires_grad=True)
+    exact_x, exact_mix = (each.detach().double().requires_grad_() for each in (x, mix))
     weights = torch.randn(N, TEXT)
-    (stepped * weights).sum().backward()
-    np.testing.assert_allclose(x.grad, root.numpy() * (matrix.T @ (root.numpy() * weights.numpy())), atol=1e-5)
+    (propagate(x, mix, kept, degrees, links) * weights).sum().backward()
+    exact = exact_mix[0] * exact_x + exact_mix[1] * (step @ exact_x) + exact_mix[2] * (step @ (step @ exact_x))
+    (exact * weights.double()).sum().backward()
+    np.testing.assert_allclose(propagate(x, mix, kept, degrees, links).detach(), exact.detach(), atol=1e-5)
+    np.testing.assert_allclose(x.grad, exact_x.grad, atol=1e-5)
+    np.testing.assert_allclose(mix.grad, exact_mix.grad, rtol=1e-4)
 
 
 def test_sums_of_words_and_their_gradient() -> None:
