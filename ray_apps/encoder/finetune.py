@@ -1,15 +1,17 @@
 """The run's encoder fine-tuned on its training links, before anything is embedded."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig, OnnxConfig, TransformerConfig
 from data.encoders.files import contents
 from data.encoders.forms import model_of, need_model, with_first
 from data.errors import InputError, StageAbsent
-from ray_apps.command import stage_command
+from ray_apps.command import Command
 from ray_apps.encoder.corpus import corpus_needs, corpus_of
 from ray_apps.ingest import no_texts
 from ray_apps.plan import Inputs, Plan, Stage
@@ -106,10 +108,25 @@ FINETUNE = Stage(
     check=_check,
     on_ray=True,
 )
-COMMAND = stage_command(
-    "encoder finetune",
-    "finetune",
-    "fine-tune the encoder on training links; kept where it is better on validation links",
+
+
+def finetune(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """Fine-tune the encoder of a run on its training links; every stage that encodes takes the result by itself.
+
+    Returns:
+        ``run``, ``encoder`` (a ``FineTuneResult``) and the ``artifact``.
+
+    Raises:
+        InputError: if the run does not ask for it, its encoder cannot be trained, or there are too few links.
+    """
+    made = plan.bring("finetune")
+    return {"run": plan.run.name, "encoder": made.result, "artifact": str(made.path)}
+
+
+COMMAND = Command(
+    name="encoder finetune",
+    summary="fine-tune the encoder on training links; kept where it is better on validation links",
+    call=finetune,
     sections=("source", "steps", "chunk", "encoder", "graph", "finetune"),
 )
 
