@@ -41,7 +41,7 @@ def run_file(tmp_path: Path, workspace: Path) -> Path:
         "finetune": {
             "pairs": "links",
             "batch_pairs": 16,
-            "cached_texts": 16,
+            "piece_texts": 16,
             "near": 5,
             "frozen_layers": 1,
             "optimizer": {"learning_rate": 0.003, "epochs": 2},

@@ -85,11 +85,11 @@ class FineTuneConfig(StageConfig):
         (), description="dimensions that are to be usable, largest first; unset: whole vectors alone"
     )
     batch_pairs: int = Field(256, ge=2, description="pairs in a worker's batch: each is a negative of all others")
-    cached_texts: int = Field(
-        64,
-        ge=0,
-        description="texts whose activations are in memory at once, whatever the batch; each is computed twice for "
-        "that (gradient caching). 0 keeps the activations of the whole batch",
+    piece_texts: int = Field(64, ge=1, description="texts computed at once, of like length")
+    gradient_cache: bool = Field(
+        True,
+        description="keep the activations of one piece of the batch at a time, and compute each piece twice for that; "
+        "false keeps those of the whole batch",
     )
     hard_negatives: int = Field(1, ge=0, description="near misses of the encoder so far, for each pair of a batch")
     near: int = Field(30, ge=1, description="nearest unlinked documents of each, from which near misses are drawn")

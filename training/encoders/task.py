@@ -37,7 +37,8 @@ class Tuning:
         frozen_layers: lowest layers left as they are.
         max_length: tokens read of a text.
         seed: of the order of the pairs.
-        cached_texts: texts whose activations are in memory at once (gradient caching); 0 keeps those of all.
+        piece_texts: texts computed at once, of like length; 0 computes the two sides of a batch, in their order.
+        gradient_cache: whether the activations of one piece are in memory at a time, and each is computed twice.
         top_epochs: first epochs that train the uppermost layer alone.
         layer_decay: a layer's learning rate as a share of the one above it.
     """
@@ -49,7 +50,8 @@ class Tuning:
     frozen_layers: int
     max_length: int
     seed: int
-    cached_texts: int = 0
+    piece_texts: int = 0
+    gradient_cache: bool = False
     top_epochs: int = 0
     layer_decay: float = 1.0
 
@@ -178,7 +180,7 @@ class FineTuneTask(Task[TokenBatch]):
     ) -> None:
         freeze_lowest(model, tuning.frozen_layers, tuning.section)
         model.max_seq_length = min(tuning.max_length, model.max_seq_length or tuning.max_length)
-        self.model = PairEncoder(model, bool(tuning.cached_texts))
+        self.model = PairEncoder(model, tuning.gradient_cache)
         self.steps = examples.steps(tuning.batch_pairs, world)
         self.per_step = tuning.batch_pairs
         self._dims = tuning.dims or (int(model.get_embedding_dimension() or 0),)
@@ -191,11 +193,11 @@ class FineTuneTask(Task[TokenBatch]):
             yield self._tokens(batch, epoch < tuning.top_epochs)
 
     def _tokens(self, batch: PairBatch, top_only: bool) -> TokenBatch:
-        encoder, cpu, cached = self.model.model, torch.device("cpu"), self._tuning.cached_texts
+        encoder, cpu, size = self.model.model, torch.device("cpu"), self._tuning.piece_texts
         order = np.arange(len(batch.texts))
-        if cached:  # texts of like length in a piece: less padding
+        if size:  # texts of like length in a piece: less padding
             order = np.argsort([-len(text) for text in batch.texts], kind="stable")
-        size = cached or len(batch.anchors)
+        size = size or len(batch.anchors)
         pieces = [
             tokens(encoder, [batch.texts[i] for i in order[start : start + size]], cpu)
             for start in range(0, len(order), size)

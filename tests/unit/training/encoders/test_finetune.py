@@ -31,7 +31,7 @@ Weights = dict[str, torch.Tensor]
 SMALL = FineTuneConfig(
     pairs="links",
     batch_pairs=16,
-    cached_texts=8,
+    piece_texts=8,
     near=5,
     frozen_layers=0,
     max_length=16,
@@ -135,8 +135,8 @@ def test_cached_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
 
 def test_pieces_of_any_size_give_the_same_gradients(tmp_path: Path) -> None:
     found = []
-    for size in (0, 3, 50):
-        config = changed(cached_texts=size)
+    for size, cached in ((100, False), (3, True), (50, True)):
+        config = changed(piece_texts=size, gradient_cache=cached)
         task = finetune_task(tiny_model(tmp_path), examples(config), config)
         task.model.eval()  # dropout differs with the order of the texts
         task.judge(task.model)
