@@ -5,8 +5,9 @@ import pytest
 
 from data.graph.graph import Graph, GraphArtifact
 from training.links.config import NegativesConfig
+from training.links.near_misses import near_misses
 from training.links.negatives import Candidates, Negatives
-from training.links.task import near_misses, training_pairs
+from training.links.task import training_pairs
 
 
 def negatives(graph: GraphArtifact, **keys: object) -> Negatives:
@@ -63,12 +64,15 @@ def test_relation_draws_from_ends_of_the_batchs_relations() -> None:
     assert set(drawn.documents.tolist()) == {0, 1}
 
 
-def test_near_misses_are_near_and_unlinked(planted: GraphArtifact) -> None:
-    import torch
-
+@pytest.mark.parametrize("exact_up_to", [300, 0])
+def test_near_misses_are_near_and_unlinked(
+    planted: GraphArtifact, exact_up_to: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.links.near_misses.EXACT_UP_TO", exact_up_to)
+    monkeypatch.setattr("training.links.near_misses.COSINES_AT_ONCE", 300 * 64)
     graph, made = planted.training_graph, negatives(planted, hard=20)
-    states = torch.from_numpy(planted.vectors)
-    made.mined = near_misses(states, graph, count=10, block=64)
+    states = planted.vectors
+    made.mined = near_misses(states, graph, count=10)
     linked = graph.adjacency.toarray() > 0
     for node in range(len(states)):
         assert not linked[node, made.mined[node]].any() and node not in made.mined[node]
