@@ -18,8 +18,8 @@ import scipy.sparse as sp
 from data.graph.graph import Graph
 from data.matrices import best_of_rows, contains
 from discovery.config import DiscoverConfig
-from discovery.neighbours import build_index, nearest, open_index
 from evaluation.baselines import personalised_pagerank
+from retrieval.neighbours import build_index, nearest, open_index
 
 Nodes = npt.NDArray[np.int64]
 Pairs = tuple[Nodes, Nodes]

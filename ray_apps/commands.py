@@ -20,7 +20,7 @@ from ray_apps import (
     tune,
 )
 from ray_apps.command import Command
-from ray_apps.encoder import check, export, fuse, idf, matryoshka
+from ray_apps.encoder import check, export, finetune, fuse, idf, matryoshka
 
 COMMANDS: dict[str, Command] = {
     command.name: command
@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
         idf.COMMAND,
         fuse.COMMAND,
         matryoshka.COMMAND,
+        finetune.COMMAND,
         *registry.COMMANDS,
         bench.COMMAND,
         show_config.COMMAND,

@@ -36,7 +36,7 @@ from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain, models_of
 from retrieval.config import IndexConfig
 from serving.config import ServeConfig
-from training.encoders.config import FuseConfig, MatryoshkaConfig
+from training.encoders.config import FineTuneConfig, FuseConfig, MatryoshkaConfig
 from training.links.config import TrainConfig
 from training.tune_config import TuneConfig
 
@@ -82,6 +82,7 @@ class RunConfig(BaseSettings):
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
     fuse: FuseConfig = FuseConfig()
+    finetune: FineTuneConfig = FineTuneConfig()
     matryoshka: MatryoshkaConfig | None = Field(
         None, description="fine-tuning of the encoder by `catena encoder matryoshka`"
     )

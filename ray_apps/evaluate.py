@@ -84,7 +84,8 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     tables = inputs["tables"].path
     queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
-    seen = _seen_questions(config.encoder, inputs["documents"].path / "documents", asked, qrels)
+    encoder = ready_encoder(config.encoder, inputs)
+    seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels)
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
         logger.info("evaluate: %d questions are left out: the encoder was fine-tuned on answers to them", len(seen))
@@ -93,7 +94,7 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
                 "The encoder was fine-tuned on answers to all of the corpus's questions, so search was not evaluated.",
                 "Evaluate it by other questions: a source whose qrels it was not fine-tuned on.",
             )
-    retriever = open_retriever(inputs["index"].path, ready_encoder(config.encoder, inputs))
+    retriever = open_retriever(inputs["index"].path, encoder)
     try:
         modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")
         figures, details = evaluate_retrieval(retriever.search, asked, qrels, config.judging, modes)

@@ -12,6 +12,7 @@ from data.errors import StageAbsent
 from data.graph.split import SplitConfig
 from data.lexical import Language
 from data.schema import SPLITS
+from ray_apps.encoder.finetune import finetuned_encoder, finetuned_needs
 from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
 
@@ -89,7 +90,7 @@ def _graph(config: GraphStageConfig, inputs: Inputs, out: Path) -> GraphResult:
     if config.encoder is None:
         made = build_bare_graph(split, inputs["features"].path, out)
     else:
-        _refuse_seen_links(config.encoder, documents, split)
+        _refuse_seen_links(finetuned_encoder(config.encoder, inputs), documents, split)
         made = build_graph(documents, split, inputs["vectors"].path / "vectors", config.language, out)
     return GraphResult.model_validate(made)
 
@@ -101,7 +102,7 @@ def _graph_config(plan: Plan) -> GraphStageConfig:
 
 def _graph_needs(plan: Plan) -> dict[str, str]:
     vectors = {"vectors": plan.vectors} if plan.run.source.has_text else {"features": "ingest"}
-    return {"documents": plan.documents, "split": "split", **vectors}
+    return {"documents": plan.documents, "split": "split", **vectors, **finetuned_needs(plan)}
 
 
 def _refuse_seen_links(encoder: EncoderConfig, documents: Path, split: Path) -> None:

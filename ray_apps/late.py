@@ -9,6 +9,7 @@ from data.embedding.config import EmbedConfig, LateConfig
 from data.encoders.config import EncoderConfig
 from data.errors import StageAbsent
 from ray_apps.command import stage_command
+from ray_apps.encoder.finetune import finetuned_encoder, finetuned_needs
 from ray_apps.plan import Inputs, Plan, Stage
 
 
@@ -51,7 +52,8 @@ def _embed_tokens(config: TokensConfig, inputs: Inputs, out: Path) -> LateResult
     from data.embedding.late import embed_tokens
 
     passages, embedded = inputs["passages"].path / "passages", inputs["embedded"].path
-    made = embed_tokens(passages, embedded, config.encoder, config.late, config.embed, out)
+    encoder = finetuned_encoder(config.encoder, inputs)
+    made = embed_tokens(passages, embedded, encoder, config.late, config.embed, out)
     return LateResult.model_validate(made)
 
 
@@ -60,7 +62,7 @@ LATE = Stage(
     result=LateResult,
     config=lambda plan: TokensConfig(late=plan.run.late or LateConfig(), encoder=plan.encoder, embed=plan.run.embed),
     make=_embed_tokens,
-    needs=lambda plan: {"passages": "chunk", "embedded": "embed"},
+    needs=lambda plan: {"passages": "chunk", "embedded": "embed", **finetuned_needs(plan)},
     wanted=lambda plan: plan.run.late is not None,
     absent=_absent,
     check=_check,

@@ -7,6 +7,7 @@ from ray_apps.discover import DISCOVER
 from ray_apps.embed import EMBED
 from ray_apps.encoder.check import GATE
 from ray_apps.encoder.export import ONNX, ONNX_INT8
+from ray_apps.encoder.finetune import FINETUNE
 from ray_apps.encoder.matryoshka import MATRYOSHKA
 from ray_apps.evaluate import EVALUATE_LINKS, EVALUATE_SEARCH
 from ray_apps.graph import GRAPH, SPLIT
@@ -26,6 +27,8 @@ STAGES: dict[str, Stage[Any, Any]] = {
         STEPS,
         SENTENCES,
         CHUNK,
+        SPLIT,
+        FINETUNE,
         ONNX,
         ONNX_INT8,
         GATE,
@@ -33,7 +36,6 @@ STAGES: dict[str, Stage[Any, Any]] = {
         LATE,
         REDUCE,
         INDEX,
-        SPLIT,
         MATRYOSHKA,
         GRAPH,
         TRAIN,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
@@ -14,7 +15,7 @@ class Recomputing(nn.Module):
 
     recompute = False
 
-    def kept(self, layer: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def kept(self, layer: Callable[..., Tensor], *inputs: Any) -> Tensor:  # noqa: ANN401 - whatever it takes
         """What the layer makes of the inputs; its activations are kept only where nothing is to be recomputed."""
         if self.recompute and is_grad_enabled():
             made: Tensor = checkpoint(layer, *inputs, use_reentrant=False)

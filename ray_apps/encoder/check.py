@@ -25,6 +25,7 @@ from data.encoders.model_config import in_form
 from data.errors import InputError
 from ray_apps.command import Command
 from ray_apps.encoder.export import reference_model
+from ray_apps.encoder.finetune import finetuned_encoder, finetuned_needs
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.tables import forms
 
@@ -75,7 +76,7 @@ def _config(plan: Plan) -> GateConfig:
 
 
 def _needs(plan: Plan) -> Mapping[str, str]:
-    needs = {"tables": "ingest", "passages": "chunk"}
+    needs = {"tables": "ingest", "passages": "chunk", **finetuned_needs(plan)}
     if exported_folder(plan.run.encoder) is None:
         needs |= {form: exported_stage(form) for form in available_forms(plan.run.encoder) if form.startswith("onnx")}
     return needs
@@ -123,12 +124,13 @@ def _load(config: GateConfig, inputs: Inputs) -> tuple[dict[str, "Encoder"], dic
     from data.encoders import load_encoder
     from evaluation.encoder_gate import FormFigures
 
+    encoder = need_model(finetuned_encoder(config.encoder, inputs), NO_FORMS)
     loaded: dict[str, Encoder] = {}
     refused: dict[str, FormFigures] = {}
     for form in config.forms:
         exported = inputs[form].path if form in inputs else config.exported
         try:
-            loaded[form] = load_encoder(in_form(config.encoder, form, exported), config.batch_tokens)
+            loaded[form] = load_encoder(in_form(encoder, form, exported), config.batch_tokens)
         except InputError as error:
             if form == REFERENCE:
                 raise
@@ -153,11 +155,11 @@ def exported_stage(form: str) -> str:
 
 
 def encoder_needs(plan: Plan) -> Mapping[str, str]:
-    """What a stage that loads the run's encoder needs for it: the exported model of one on ONNX Runtime."""
-    model = model_of(plan.run.encoder)
-    if not isinstance(model, OnnxConfig) or model.exported is not None:
-        return {}
-    return {"exported": exported_stage(form_of(model))}
+    """What a stage that loads the run's encoder needs for it: the fine-tuned model, and the exported one."""
+    model, needs = model_of(plan.run.encoder), finetuned_needs(plan)
+    if isinstance(model, OnnxConfig) and model.exported is None:
+        needs["exported"] = exported_stage(form_of(model))
+    return needs
 
 
 def encoder_permits(plan: Plan) -> Mapping[str, str]:
@@ -166,7 +168,7 @@ def encoder_permits(plan: Plan) -> Mapping[str, str]:
 
 
 def ready_encoder(config: EncoderConfig, inputs: Mapping[str, Artifact]) -> EncoderConfig:
-    """An encoder as a process can load it: one on ONNX Runtime with the folder of its exported model.
+    """An encoder as a process can load it: fine-tuned, and one on ONNX Runtime with the folder of its exported model.
 
     Args:
         config: the plan's encoder.
@@ -175,6 +177,7 @@ def ready_encoder(config: EncoderConfig, inputs: Mapping[str, Artifact]) -> Enco
     Raises:
         InputError: if the gate refuses the form on this machine.
     """
+    config = finetuned_encoder(config, inputs)
     model = model_of(config)
     if not isinstance(model, OnnxConfig):
         return config

@@ -13,6 +13,7 @@ from data.encoders.files import contents
 from data.encoders.forms import NO_FORMS, exported_folder, form_of, model_of, need_model, reference_encoder
 from data.errors import InputError
 from ray_apps.command import Command, Parser
+from ray_apps.encoder.finetune import finetuned_encoder, finetuned_needs
 from ray_apps.plan import Inputs, Plan, Stage
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ def _export(config: ExportConfig, inputs: Inputs, out: Path) -> OnnxResult:
     from data.encoders.transformer.models import open_model
     from training.encoders.seen import NONE, keep_marks
 
-    model = open_model(config.encoder.model, "cpu", config.encoder.max_length)
-    made = export_model(model, reference_encoder(config.encoder).fingerprint, out)
-    keep_marks(NONE, out, made_from=Path(config.encoder.model).expanduser())
+    encoder = need_model(finetuned_encoder(config.encoder, inputs), NO_FORMS)
+    model = open_model(encoder.model, "cpu", encoder.max_length)
+    made = export_model(model, reference_encoder(encoder).fingerprint, out)
+    keep_marks(NONE, out, made_from=Path(encoder.model).expanduser())
     return OnnxResult.model_validate(made.model_dump())
 
 
@@ -81,7 +83,9 @@ def _calibrate(config: CalibrationConfig, inputs: Inputs, out: Path) -> OnnxResu
     from training.encoders.seen import NONE, keep_marks
 
     sample = sample_passages(inputs["passages"].path / "passages", config.passages, config.seed)
-    feeds = list(batches_of(reference_encoder(config.encoder), sorted(sample.texts, key=len)))
+    feeds = list(
+        batches_of(reference_encoder(finetuned_encoder(config.encoder, inputs)), sorted(sample.texts, key=len))
+    )
     made = quantise(inputs["exported"].path, feeds, len(sample.texts), out)
     keep_marks(NONE, out, made_from=inputs["exported"].path)
     return OnnxResult.model_validate(made.model_dump())
@@ -97,6 +101,7 @@ ONNX = Stage(
     result=OnnxResult,
     config=lambda plan: ExportConfig(encoder=reference_model(plan)),
     make=_export,
+    needs=finetuned_needs,
     wanted=_wanted,
     stamps=lambda config: {"files": contents(config.encoder)},
     check=_check,
@@ -106,7 +111,7 @@ ONNX_INT8 = Stage(
     result=OnnxResult,
     config=lambda plan: CalibrationConfig(encoder=reference_model(plan), seed=plan.run.evaluate.seed),
     make=_calibrate,
-    needs=lambda plan: {"exported": "onnx", "passages": "chunk"},
+    needs=lambda plan: {"exported": "onnx", "passages": "chunk", **finetuned_needs(plan)},
     wanted=lambda plan: _wanted(plan) and form_of(need_model(plan.run.encoder, NO_FORMS)) == "onnx int8",
     stamps=lambda config: {"files": contents(config.encoder)},
     check=_check,
@@ -133,7 +138,8 @@ def export(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     described = read_export(exported)
     place = write_repository(exported / MODEL, model_name(config.model, precision), described.dim, arguments.triton)
     served = read_repository(place)
-    cosine = _cosine_to_torch(reference_encoder(config), place / "1" / MODEL, served.output)
+    tuned = finetuned_encoder(config, {name: plan.bring(need) for name, need in finetuned_needs(plan).items()})
+    cosine = _cosine_to_torch(reference_encoder(tuned), place / "1" / MODEL, served.output)
     if precision == "fp32" and not cosine >= SMALLEST_COSINE:
         raise InputError(
             f"{place}: vectors are not the model's: smallest cosine {cosine:.5f}, needed {SMALLEST_COSINE}",

@@ -8,6 +8,17 @@ from data.artifacts import StageConfig
 from training.config import OptimizerConfig, SpreadConfig
 
 
+def falling(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Dimensions that vectors are cut to, checked.
+
+    Raises:
+        ValueError: if one is below 1, or they do not fall.
+    """
+    if dims and (min(dims) < 1 or list(dims) != sorted(set(dims), reverse=True)):
+        raise ValueError(f"dims must be at least 1 and fall, got {list(dims)}")
+    return dims
+
+
 class MatryoshkaConfig(StageConfig):
     """Which pairs an encoder is fine-tuned on, for which dimensions, and how."""
 
@@ -41,9 +52,7 @@ class MatryoshkaConfig(StageConfig):
     @field_validator("dims")
     @classmethod
     def _fall(cls, dims: tuple[int, ...]) -> tuple[int, ...]:
-        if min(dims) < 1 or list(dims) != sorted(set(dims), reverse=True):
-            raise ValueError(f"dims must be at least 1 and fall, got {list(dims)}")
-        return dims
+        return falling(dims)
 
     @property
     def optimizer(self) -> OptimizerConfig:
@@ -56,6 +65,53 @@ class MatryoshkaConfig(StageConfig):
     def spread(self) -> SpreadConfig:
         """Replicas on each worker."""
         return SpreadConfig(workers=self.workers, use_gpu=self.use_gpu, max_failures=self.max_failures)
+
+
+class FineTuneOptimizerConfig(OptimizerConfig):
+    """The optimiser of an encoder that is trained already: low rates, few epochs."""
+
+    learning_rate: float = Field(5e-5, gt=0, lt=1, description="peak learning rate of the uppermost layer")
+    epochs: int = Field(4, ge=1, description="most epochs to train, each of at most epoch_pairs")
+    patience: int = Field(2, ge=1, description="epochs without a better validation MRR before training stops")
+
+
+class FineTuneConfig(StageConfig):
+    """Fine-tuning of the run's encoder on its training links, before anything is embedded."""
+
+    pairs: Literal["links"] | None = Field(
+        None, description="links: the encoder is fine-tuned on training links, and every later stage takes the result"
+    )
+    dims: tuple[int, ...] = Field(
+        (), description="dimensions that are to be usable, largest first; unset: whole vectors alone"
+    )
+    batch_pairs: int = Field(256, ge=2, description="pairs in a worker's batch: each is a negative of all others")
+    cached_texts: int = Field(
+        64,
+        ge=0,
+        description="texts whose activations are in memory at once, whatever the batch; each is computed twice for "
+        "that (gradient caching). 0 keeps the activations of the whole batch",
+    )
+    hard_negatives: int = Field(1, ge=0, description="near misses of the encoder so far, for each pair of a batch")
+    near: int = Field(30, ge=1, description="nearest unlinked documents of each, from which near misses are drawn")
+    mine_every: int = Field(1, ge=1, description="epochs after which near misses are searched anew")
+    epoch_pairs: int = Field(
+        50_000, ge=2, description="most pairs in an epoch, after which the encoder is judged; others follow in the next"
+    )
+    temperature: float = Field(0.05, gt=0, description="cosines are divided by it in the softmax")
+    frozen_layers: int = Field(
+        3, ge=0, description="lowest layers left as they are; above 0 the word embeddings are too"
+    )
+    top_epochs: int = Field(1, ge=0, description="first epochs that train the uppermost layer alone")
+    layer_decay: float = Field(0.8, gt=0, le=1, description="a layer's learning rate as a share of the one above it")
+    max_length: int = Field(128, ge=3, description="tokens read of a text in training, at most those the model reads")
+    valid_links: int = Field(1000, ge=1, description="validation links ranked after each epoch, both ways")
+    optimizer: FineTuneOptimizerConfig = Field(FineTuneOptimizerConfig(), description="how the encoder is trained")
+    spread: SpreadConfig = Field(SpreadConfig(), description="over how many workers the training is spread")
+
+    @field_validator("dims")
+    @classmethod
+    def _fall(cls, dims: tuple[int, ...]) -> tuple[int, ...]:
+        return falling(dims)
 
 
 class FuseConfig(StageConfig):

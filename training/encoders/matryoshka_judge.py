@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from evaluation.ranking import evaluate_ranking
 from training.encoders.config import MatryoshkaConfig
 from training.encoders.pairs import Pairs
+from training.encoders.task import tokens
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -45,8 +46,3 @@ def _encode(model: "SentenceTransformer", texts: Sequence[str], device: torch.de
         batch = [texts[i] for i in order[start : start + size]]
         vectors.append(model(tokens(model, batch, device))["sentence_embedding"].float())
     return torch.cat(vectors)[torch.argsort(torch.tensor(order))]
-
-
-def tokens(model: "SentenceTransformer", texts: Sequence[str], device: torch.device) -> dict[str, Tensor]:
-    """What the model reads of a batch of texts, on a device."""
-    return {name: value.to(device) for name, value in model.preprocess(list(texts)).items() if torch.is_tensor(value)}

@@ -16,15 +16,7 @@ from data.errors import InputError
 from data.partitions import write_partition
 from training.encoders.config import MatryoshkaConfig
 from training.encoders.examples import Corpus
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """B pairs, and which of the batch's positives are no negatives of an anchor: bool of shape (B, B)."""
-
-    anchors: list[str]
-    positives: list[str]
-    masked_BB: npt.NDArray[np.bool_]
+from training.encoders.task import PairBatch
 
 
 @dataclass(frozen=True)
@@ -101,9 +93,9 @@ class Pairs:
         # A positive that occurs twice in the batch, or belongs to another anchor as well, is no negative of it.
         masked = np.array([[document in self._known[anchor] for document in positives] for anchor in anchors])
         np.fill_diagonal(masked, False)
-        return PairBatch(
-            [self._texts["anchor", id_] for id_ in anchors], [self._texts["document", id_] for id_ in positives], masked
-        )
+        texts = [self._texts["anchor", id_] for id_ in anchors] + [self._texts["document", id_] for id_ in positives]
+        count = np.arange(len(chosen))
+        return PairBatch(texts, count, count + len(chosen), masked)
 
     def held_out(self, most: int) -> HeldOut:
         """At most ``most`` held-out pairs, as questions to the documents among them."""

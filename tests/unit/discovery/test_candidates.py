@@ -21,7 +21,7 @@ from discovery.candidates import (
     rare_words,
 )
 from discovery.config import DiscoverConfig
-from discovery.neighbours import build_index, nearest, open_index
+from retrieval.neighbours import build_index, nearest, open_index
 
 
 def unit(rng: np.random.Generator, n: int, dim: int = 8) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_exact_neighbours_equal_brute_force(tmp_path: Path) -> None:
 @pytest.mark.parametrize("graph_above", [100_000, 100])
 def test_an_index_finds_nearly_all_of_them(tmp_path: Path, graph_above: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The inverted file, and the graph of neighbours."""
-    monkeypatch.setattr("discovery.neighbours.GRAPH_ABOVE", graph_above)
+    monkeypatch.setattr("retrieval.neighbours.GRAPH_ABOVE", graph_above)
     rng = np.random.default_rng(1)
     centres = unit(rng, 40, 16)
     vectors = centres[rng.integers(0, 40, 3000)] + 0.1 * rng.normal(size=(3000, 16)).astype(np.float32)

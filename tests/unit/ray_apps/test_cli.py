@@ -102,7 +102,7 @@ def test_dry_run_prints_configuration_and_artifacts_and_makes_nothing(
     assert main(["run", str(run_file), "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["config"]["name"] == "small"
-    assert list(plan["artifacts"])[:3] == ["ingest", "chunk", "embed"]
+    assert list(plan["artifacts"])[:4] == ["ingest", "chunk", "split", "embed"]
     assert not any(made["done"] for made in plan["artifacts"].values())
     assert not workspace.exists()
     assert main(["run", str(run_file), "--dry-run"]) == 0

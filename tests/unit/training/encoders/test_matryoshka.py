@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from data.errors import InputError
 from tests.tiny_model import tiny_model
 from training.encoders.config import MatryoshkaConfig
-from training.encoders.matryoshka import MatryoshkaTask, freeze_lowest, matryoshka_loss
+from training.encoders.contrast import contrastive_loss
+from training.encoders.layers import freeze_lowest
+from training.encoders.matryoshka import matryoshka_task
 from training.encoders.matryoshka_judge import validate
 from training.encoders.pairs import Pairs
 from training.frame import Progress, fit
@@ -30,28 +32,28 @@ def word_pairs(count: int = 80) -> Pairs:
     return Pairs(anchors, documents, texts, np.arange(count) % 5 == 0, symmetric=False)
 
 
-def test_the_loss_is_the_naive_one_with_masks() -> None:
+def test_the_loss_is_the_naive_one_with_masks_and_hard_negatives() -> None:
     rng = np.random.default_rng(0)
-    anchors, positives = rng.normal(size=(5, 8)), rng.normal(size=(5, 8))
-    masked = rng.random((5, 5)) < 0.3
+    anchors, positives, hard = rng.normal(size=(5, 8)), rng.normal(size=(5, 8)), rng.normal(size=(3, 8))
+    masked = rng.random((5, 8)) < 0.3
     np.fill_diagonal(masked, False)
     expected = 0.0
     for dim in (8, 3):
-        a = anchors[:, :dim] / np.linalg.norm(anchors[:, :dim], axis=1, keepdims=True)
-        p = positives[:, :dim] / np.linalg.norm(positives[:, :dim], axis=1, keepdims=True)
+        a, c = (each[:, :dim] for each in (anchors, np.concatenate([positives, hard])))
+        a, c = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (a, c))
         for i in range(5):
-            row = [math.exp(float(a[i] @ p[j]) / 0.1) for j in range(5) if not masked[i, j]]
-            column = [math.exp(float(a[j] @ p[i]) / 0.1) for j in range(5) if not masked[j, i]]
-            own = math.exp(float(a[i] @ p[i]) / 0.1)
+            row = [math.exp(float(a[i] @ c[j]) / 0.1) for j in range(8) if not masked[i, j]]
+            column = [math.exp(float(a[j] @ c[i]) / 0.1) for j in range(5) if not masked[j, i]]
+            own = math.exp(float(a[i] @ c[i]) / 0.1)
             expected -= (math.log(own / sum(row)) + math.log(own / sum(column))) / 2 / 5
-    loss = matryoshka_loss(torch.tensor(anchors), torch.tensor(positives), torch.tensor(masked), (8, 3), 0.1)
-    assert float(loss) == pytest.approx(expected, rel=1e-6)
+    a_BW, p_BW, masked_BC, h_HW = (torch.tensor(array) for array in (anchors, positives, masked, hard))
+    assert float(contrastive_loss(a_BW, p_BW, masked_BC, (8, 3), 0.1, h_HW)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_short_vectors_learn_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
     model, pairs = tiny_model(tmp_path), word_pairs()
     config = CONFIG.model_copy(update={"epochs": 6})
-    progress = fit(MatryoshkaTask(model, pairs, config), config.optimizer)
+    progress = fit(matryoshka_task(model, pairs, config), config.optimizer)
     assert len(progress.history) == 7 and progress.history[0]["epoch"] == 0
     assert progress.history[-1]["loss"] < progress.history[1]["loss"]
     first, best = progress.history[0], progress.history[progress.best_epoch]
@@ -71,8 +73,8 @@ def test_it_goes_on_from_a_saved_state_as_if_undisturbed(tmp_path: Path) -> None
         save(folder)
         saved.append(folder)
 
-    whole = fit(MatryoshkaTask(tiny_model(tmp_path / "model"), word_pairs(), CONFIG), CONFIG.optimizer, on_epoch=keep)
-    other = MatryoshkaTask(tiny_model(tmp_path / "model", seed=7), word_pairs(), CONFIG)
+    whole = fit(matryoshka_task(tiny_model(tmp_path / "model"), word_pairs(), CONFIG), CONFIG.optimizer, on_epoch=keep)
+    other = matryoshka_task(tiny_model(tmp_path / "model", seed=7), word_pairs(), CONFIG)
     resumed = fit(other, CONFIG.optimizer, resume=saved[0])
     for one, other in zip(whole.history, resumed.history, strict=True):
         assert {k: v for k, v in one.items() if k not in TIMES} == pytest.approx(
@@ -89,10 +91,10 @@ def test_frozen_layers_stay_as_they_are(tmp_path: Path) -> None:
         changed.update(name for name, weights in model.state_dict().items() if not torch.equal(weights, before[name]))
 
     config = CONFIG.model_copy(update={"frozen_layers": 1, "epochs": 1})
-    fit(MatryoshkaTask(model, word_pairs(), config), config.optimizer, on_epoch=compare)
+    fit(matryoshka_task(model, word_pairs(), config), config.optimizer, on_epoch=compare)
     assert changed and all("layer.1." in name for name in changed)
     with pytest.raises(InputError, match="frozen_layers: 3, and the model has 2"):
-        freeze_lowest(model, 3)
+        freeze_lowest(model, 3, "matryoshka")
 
 
 @pytest.mark.parametrize("dims", [[24, 48], [8, 8], [8, 0]])

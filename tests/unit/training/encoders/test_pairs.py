@@ -47,23 +47,23 @@ def test_what_belongs_to_an_anchor_is_no_negative_of_it() -> None:
     texts = {("anchor", a): a for a in anchors} | {("document", d): d for d in documents}
     (batch,) = Pairs(anchors, documents, texts, np.zeros(4, bool), symmetric=False).batches(0, 4, 0)
     masked = {
-        (a, d)
-        for a, row in zip(batch.anchors, batch.masked_BB, strict=True)
+        (batch.texts[a], batch.texts[d])
+        for a, row in zip(batch.anchors, batch.masked, strict=True)
         for d, m in zip(batch.positives, row, strict=True)
         if m
     }
     # q1's other document, and d2, which occurs twice, for q2 as for q1
     assert masked == {("q1", "d1"), ("q1", "d2"), ("q2", "d2")}
-    assert not batch.masked_BB.diagonal().any() and batch.masked_BB.sum() == 5
+    assert not batch.masked.diagonal().any() and batch.masked.sum() == 5
 
 
 def test_workers_take_different_pairs_and_equally_many() -> None:
     ids = [f"{i}" for i in range(50)]
     texts = {("anchor", i): i for i in ids} | {("document", i): i for i in ids}
     pairs = Pairs(ids, ids, texts, np.zeros(50, bool), symmetric=False)
-    shares = [[a for batch in pairs.batches(1, 8, 0, rank, 2) for a in batch.anchors] for rank in (0, 1)]
+    shares = [[a for batch in pairs.batches(1, 8, 0, rank, 2) for a in batch.texts[:8]] for rank in (0, 1)]
     assert [len(share) for share in shares] == [24, 24] and not set(shares[0]) & set(shares[1])
-    assert shares[0] != [a for batch in pairs.batches(2, 8, 0, 0, 2) for a in batch.anchors]
+    assert shares[0] != [a for batch in pairs.batches(2, 8, 0, 0, 2) for a in batch.texts[:8]]
 
 
 def test_too_few_pairs_are_told(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from data.schema import DOCUMENTS, LINKS
 from tests.tiny_model import tiny_model
 from training.encoders.config import MatryoshkaConfig
 from training.encoders.examples import Corpus
-from training.encoders.matryoshka import MatryoshkaTask
+from training.encoders.matryoshka import matryoshka_task
 from training.encoders.pairs import read_pairs, write_pairs
 from training.encoders.seen import NONE, SEEN, Pairs, keep_marks, pair_marks, refuse_seen, seen_by
 from training.frame import fit
@@ -124,7 +124,7 @@ def test_the_canary_an_encoder_tuned_on_noise_is_at_chance_on_held_out_links(tmp
     seen = {frozenset(pair) for pair in zip(pairs.anchor_ids, pairs.positive_ids, strict=True)}
     assert len(held) > 80 and not seen & {frozenset(pair) for pair in held}
     last: dict[str, torch.Tensor] = {}
-    task = MatryoshkaTask(model, pairs, config)
+    task = matryoshka_task(model, pairs, config)
     fit(task, config.optimizer, on_epoch=lambda *_: last.update(copy.deepcopy(model.state_dict())))
     model.load_state_dict(last)  # not the best epoch, which on noise is the one before any training
     assert mean_rank(model, corpus, corpus.linked()) < 0.3  # the canary can fail: it has learned what it was trained on
