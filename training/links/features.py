@@ -25,8 +25,14 @@ TEXTS = ("shared_words", "similar_paths")
 STATES = ("state_cosine", "state_paths")
 FEATURES = STRUCTURE + TEXTS + STATES
 
+_TURNED = {"source_degree": "target_degree", "target_degree": "source_degree"}
 _PAIRS_AT_ONCE = 32_768
 _ROWS_AT_ONCE = 512  # of vectors, gathered: what fits the processor's cache
+
+
+def turned(features: Floats) -> Floats:
+    """Features of the same pairs the other way round: only the degrees change places; (P, F) in and out."""
+    return np.take(features, [FEATURES.index(_TURNED.get(name, name)) for name in FEATURES], axis=1)
 
 
 class PairFeatures:

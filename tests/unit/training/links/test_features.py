@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
-from training.links.features import FEATURES, PairFeatures
+from training.links.features import FEATURES, PairFeatures, turned
 
 WORDS = sp.random_array((30, 50), density=0.2, rng=np.random.default_rng(9), dtype=np.float32, format="csr")
 
@@ -89,3 +89,10 @@ def test_without_links_texts_words_or_states() -> None:
     rows = PairFeatures(nothing, np.zeros((5, 0), np.float32)).pairs(np.arange(4), np.arange(1, 5))
     assert rows.shape == (4, len(FEATURES)) and not rows.any()
     assert PairFeatures(nothing, np.zeros((5, 0), np.float32)).pairs(np.arange(0), np.arange(0)).shape == (0, 11)
+
+
+def test_the_other_direction_has_the_same_features_but_for_the_degrees() -> None:
+    known, graph, vectors = made(25, 0.2, 4)
+    u, v = np.array(list(nx.non_edges(known)), np.int64).T
+    features = PairFeatures(graph, vectors, WORDS[:25], STATES[:25])
+    np.testing.assert_allclose(turned(features.pairs(u, v)), features.pairs(v, u), atol=1e-5)
