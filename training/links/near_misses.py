@@ -3,21 +3,24 @@
 Shapes: N documents, W width of a state, K near misses of each.
 """
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
 from data.graph.graph import Graph
 from data.matrices import best_of_dense, contains
+from retrieval.neighbours import ROWS_AT_ONCE, build_index, open_index
 
 EXACT_UP_TO = 50_000  # documents; above, all pairs take longer than an epoch, and FAISS finds most of the nearest
 COSINES_AT_ONCE = 2**25  # 128 MiB
-LISTS_SEARCHED = 8
 
 
 def near_misses(states: np.ndarray, graph: Graph, count: int = 50) -> np.ndarray:
     """The nearest documents of each that it is not linked with in the training graph: int32 (N, K).
 
-    Above ``EXACT_UP_TO`` documents, from an inverted file of about 4 sqrt(N) lists, of which 8 are looked into; linked
-    documents may stand last there, where too few others were found: whoever draws from the lists masks them.
+    Above ``EXACT_UP_TO`` documents most of them, through an index; linked documents may stand last there, where too few
+    others were found: whoever draws from the lists masks them.
 
     Args:
         states: float32 (N, W), unit length.
@@ -40,24 +43,18 @@ def near_misses(states: np.ndarray, graph: Graph, count: int = 50) -> np.ndarray
 
 
 def _approximate(states: np.ndarray, graph: Graph, found: np.ndarray) -> None:
-    import faiss
-
     n, count = len(states), found.shape[1]
-    lists = int(4 * np.sqrt(n))
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(states.shape[1]), states.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter, index.nprobe = 8, LISTS_SEARCHED
-    sample = np.sort(np.random.default_rng(0).choice(n, min(n, 40 * lists), replace=False))
-    index.train(np.ascontiguousarray(states[sample]))
-    block = 16_384
-    for start in range(0, n, block):
-        index.add(np.ascontiguousarray(states[start : start + block]))
-    for start in range(0, n, block):
-        asked = np.ascontiguousarray(states[start : start + block])
-        _, near = index.search(asked, min(n, 2 * count + 1))  # documents, -1 where lists had too few
-        own = np.arange(start, start + len(asked))
-        near = np.where(near < 0, own[:, None], near)
-        entries = slice(graph.indptr[start], graph.indptr[start + len(asked)])
-        linked = np.repeat(own, graph.degrees[own]) * n + graph.indices[entries]  # ascending
-        known = contains(linked, (own[:, None] * n + near).ravel()).reshape(near.shape) | (near == own[:, None])
-        free_first = np.argsort(known, axis=1, kind="stable")[:, :count]
-        found[start : start + block] = np.take_along_axis(near, free_first, axis=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "states.faiss"
+        build_index(states, EXACT_UP_TO, path)
+        index = open_index(states, path)
+        for start in range(0, n, ROWS_AT_ONCE):
+            asked = np.ascontiguousarray(states[start : start + ROWS_AT_ONCE])
+            _, near = index.search(asked, min(n, 2 * count + 1))  # documents, -1 where too few were found
+            own = np.arange(start, start + len(asked))
+            near = np.where(near < 0, own[:, None], near)
+            entries = slice(graph.indptr[start], graph.indptr[start + len(asked)])
+            linked = np.repeat(own, graph.degrees[own]) * n + graph.indices[entries]  # ascending
+            known = contains(linked, (own[:, None] * n + near).ravel()).reshape(near.shape) | (near == own[:, None])
+            free_first = np.argsort(known, axis=1, kind="stable")[:, :count]
+            found[start : start + ROWS_AT_ONCE] = np.take_along_axis(near, free_first, axis=1)
