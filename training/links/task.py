@@ -19,13 +19,15 @@ from training.links.build import model_for
 from training.links.config import TrainConfig
 from training.links.contrast import negatives_loss
 from training.links.inputs import Inputs, LinkTensors, relation_of_entries
-from training.links.near_misses import near_misses
 from training.links.negatives import Candidates, Negatives
 from training.links.nodes import LinkModel, all_states, inputs_of
 from training.links.propagation import Links
 from training.links.states import states_over
 from training.links.subgraph import Subgraph, Subgraphs
+from training.near_misses import near_misses
 from training.task import Figures, Task
+
+NEAR_MISSES = 50  # kept of each document
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class LinkTask(Task[Batch]):
         states = self._states(model)
         self._epoch += 1
         if self.config.negatives.hard and self._epoch % self.config.negatives.mine_every == 0:
-            self.negatives.mined = near_misses(states, self.graph)
+            self.negatives.mined = near_misses(states, self.graph, NEAR_MISSES)
         if not len(self._valid[0]):
             return {"score": float(self._epoch)}
         together = max(1, min(256, SCORES_AT_ONCE // len(states)))
