@@ -80,8 +80,11 @@ def measure(documents: int = DOCUMENTS, links: int = LINKS) -> list[Row]:
         documents: of the large graph.
         links: of the large graph.
     """
-    small, large = (whole(documents // share, links // share) for share in (10, 1))
-    return rows_of(documents, links, small, large)
+    measured = []
+    for share in (10, 1):
+        with tempfile.TemporaryDirectory() as folder:
+            measured.append(whole(documents // share, links // share, Path(folder)))
+    return rows_of(documents, links, *measured)
 
 
 def rows_of(documents: int, links: int, small: Measured, large: Measured) -> list[Row]:
@@ -138,26 +141,20 @@ def _all(measured: Measured) -> int:
     return max(peak.driver + peak.workers for peak in (measured.reading, measured.peak))
 
 
-def whole(documents: int, links: int) -> Measured:
-    """Make a graph and bring it through all stages, in a temporary folder."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run = write_run(folder, documents, links)
-        measured = Measured()
-        logger.info("bench million: %s documents, %s links", f"{documents:,}", f"{links:,}")
-        _watched(["-c", READ, str(run)], measured.reading)
-        result = json.loads(_watched(["-m", "ray_apps.run", str(run), "--json"], measured.peak).splitlines()[-1])
-        measured.seconds = {
-            stage: seconds for stage, seconds in result["seconds"].items() if seconds >= 1 or stage in STAGES
-        }
-        measured.mrr = {name: figures["mrr"] for name, figures in result["links"].items()}
-        made = {
-            stage: json.loads(next((folder / "workspace" / stage).glob("*/result.json")).read_text())
-            for stage in STAGES
-        }
-        measured.rate = made["train"]["history"][-1]["links_per_s"]
-        measured.candidates = made["discover"]["candidates"]
-        return measured
+def whole(documents: int, links: int, folder: Path) -> Measured:
+    """Make a graph in a folder and bring it through all stages."""
+    logger.info("bench million: %s documents, %s links", f"{documents:,}", f"{links:,}")
+    run, measured = write_run(folder, documents, links), Measured()
+    _watched(["-c", READ, str(run)], measured.reading)
+    result = json.loads(_watched(["-m", "ray_apps.run", str(run), "--json"], measured.peak).splitlines()[-1])
+    measured.seconds = {stage: spent for stage, spent in result["seconds"].items() if spent >= 1 or stage in STAGES}
+    measured.mrr = {name: figures["mrr"] for name, figures in result["links"].items()}
+    trained, found = (
+        json.loads(next((folder / "workspace" / stage).glob("*/result.json")).read_text())
+        for stage in ("train", "discover")
+    )
+    measured.rate, measured.candidates = trained["history"][-1]["links_per_s"], found["candidates"]
+    return measured
 
 
 def _watched(arguments: list[str], peak: Peak) -> str:

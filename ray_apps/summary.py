@@ -18,15 +18,19 @@ def summary(plan: Plan) -> dict[str, Any]:
     """What the finished stages of a run measured, as JSON values.
 
     Returns:
-        ``run``, ``ingest``, ``embed``, ``retrieval``, ``links`` (figures of search and of the link model beside their
-        baselines; empty where the corpus gives no occasion), ``seconds`` by stage, and the path of the ``report``.
+        ``run``, ``ingest``, ``embed``, ``finetune`` (figures of the encoder as it was and fine-tuned, and which of the
+        two is ``kept``; empty where the run asks for none), ``retrieval``, ``links`` (figures of search and of the link
+        model beside their baselines; empty where the corpus gives no occasion), ``seconds`` by stage, and the path of
+        the ``report``.
     """
     results = results_of(plan)
+    finetuned = results.get("finetune", {})
     page = report_folder(plan.run) / "report.html"
     return {
         "run": plan.run.name,
         "ingest": results.get("ingest", {}),
         "embed": results.get("embed", {}),
+        "finetune": {key: finetuned[key] for key in ("frozen", "tuned", "kept") if finetuned},
         **{part: results.get(stage, {}).get("figures", {}) for part, stage in JUDGED.items()},
         "seconds": {stage: result["seconds"] for stage, result in results.items()},
         "report": str(page) if page.exists() else None,

@@ -77,7 +77,8 @@ def summary_text(result: Mapping[str, Any]) -> str:
     parts = [
         f"{result['run']}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if count is not None)
     ]
-    parts += [_figures_table(title, result[title]) for title in ("retrieval", "links") if result[title]]
+    shown = ("finetune", "retrieval", "links")
+    parts += [_figures_table(title, result[title]) for title in shown if result.get(title)]
     seconds = result["seconds"]
     parts.append(table(("stage", "seconds"), [*seconds.items(), ("all", float(sum(seconds.values())))]))
     if result["report"]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from training.config import OptimizerConfig, SpreadConfig
 from training.frame import Progress, Save, fit
 from training.links.config import NodesConfig, TrainConfig
 from training.links.task import LinkTask
+from training.replicas import rows_of_all
 from training.spreading import spreading
 
 CPU = torch.device("cpu")
@@ -116,12 +118,27 @@ def links_are_learnt_on_replicas_and_shards(rank: int, folder: Path) -> None:
     torch.testing.assert_close(torch.from_numpy(found[0]), torch.from_numpy(found[1]), rtol=1e-3, atol=1e-3)
 
 
+def rows_that_both_make_are_whole_on_each(rank: int, folder: Path) -> None:
+    """In their order, also where there are fewer rows than workers."""
+    for total in (7, 1):
+        rows = np.arange(total * 3, dtype=np.float32).reshape(total, 3)
+        asked: list[int] = []
+
+        def make(start: int, end: int, rows: np.ndarray = rows, asked: list[int] = asked) -> np.ndarray:
+            asked.append(end - start)
+            return rows[start:end]
+
+        np.testing.assert_array_equal(rows_of_all(total, make), rows)
+        assert asked == [((4, 3) if total == 7 else (1, 0))[rank]]
+
+
 CHECKS: tuple[Callable[[int, Path], None], ...] = (
     replicas_and_shards_train_the_same,
     bf16_learns,
     both_resume_exactly,
     a_loss_that_is_no_number_stops_both,
     links_are_learnt_on_replicas_and_shards,
+    rows_that_both_make_are_whole_on_each,
 )
 
 

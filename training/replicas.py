@@ -3,6 +3,10 @@
 Everything here does nothing where there is but one.
 """
 
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -51,6 +55,25 @@ def mean_of_workers(value: Tensor) -> Tensor:
     mean = value.clone()
     dist.all_reduce(mean)
     return mean / dist.get_world_size()
+
+
+def rows_of_all(total: int, make: Callable[[int, int], npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Rows of which every worker makes a part, whole on each and the same to the last bit: float32 (total, W).
+
+    Args:
+        total: number of rows.
+        make: the rows from one number up to another; there may be none.
+    """
+    if alone():
+        return make(0, total)
+    each, rank = -(-total // dist.get_world_size()), dist.get_rank()
+    mine = torch.from_numpy(make(min(total, rank * each), min(total, (rank + 1) * each)))
+    padded = torch.zeros(each, mine.shape[1], device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    padded[: len(mine)] = mine
+    parts = [torch.empty_like(padded) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, padded)
+    whole: npt.NDArray[np.float32] = torch.cat(parts)[:total].cpu().numpy()
+    return whole
 
 
 def first_decides(figures: dict[str, float]) -> dict[str, float]:

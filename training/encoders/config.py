@@ -113,6 +113,13 @@ class FineTuneConfig(StageConfig):
     def _fall(cls, dims: tuple[int, ...]) -> tuple[int, ...]:
         return falling(dims)
 
+    @field_validator("spread")
+    @classmethod
+    def _on_replicas(cls, spread: SpreadConfig) -> SpreadConfig:
+        if spread.strategy != "ddp":
+            raise ValueError(f"an encoder is fine-tuned on replicas, strategy: ddp, not {spread.strategy}")
+        return spread
+
 
 class FuseConfig(StageConfig):
     """How the attention of an ensemble is learned, by ``catena encoder fuse``."""

@@ -22,8 +22,10 @@ from data.passages.text import passage_texts
 from data.schema import SPLITS
 from evaluation.links import both_directions, link_metrics, link_ranks, unordered_pairs
 from training.encoders.config import FineTuneConfig
-from training.encoders.mining import draw_near, near_misses
+from training.encoders.mining import draw_near
 from training.encoders.task import Examples, PairBatch
+from training.near_misses import near_misses
+from training.replicas import rows_of_all
 from training.task import Figures
 
 if TYPE_CHECKING:
@@ -96,8 +98,9 @@ class LinkedPairs(Examples):
 
     def judge(self, model: "SentenceTransformer") -> Figures:
         """Filtered MRR of the validation links by cosine, among all documents, both ways; searches near misses anew."""
-        vectors_NW = self._encode(model, self._texts)
-        vectors_NW[pc.equal(self._texts, "").to_numpy(zero_copy_only=False)] = 0
+        texts = self._texts
+        vectors_NW = rows_of_all(len(texts), lambda start, end: self._encode(model, texts[start:end]))
+        vectors_NW[pc.equal(texts, "").to_numpy(zero_copy_only=False)] = 0
         if self._config.hard_negatives and self._judged % self._config.mine_every == 0:
             self._near = near_misses(vectors_NW, self._graph, self._config.near)
         self._judged += 1

@@ -31,8 +31,21 @@ FEATURES = STRUCTURE + TEXTS + STATES
 WALK_TOLERANCE = 3e-3  # walks that reach a link more seldom are not followed: ranks as well as a tenth of it
 VISIT = 1e-4  # of a walk: counts as one
 
+_TURNED = {"source_degree": "target_degree", "target_degree": "source_degree"}
 _PAIRS_AT_ONCE = 32_768
 _ROWS_AT_ONCE = 512  # of vectors, gathered: what fits the processor's cache
+
+
+def turned(features: Floats) -> Floats:
+    """Features of the same pairs the other way round; (P, F) in and out.
+
+    Only the degrees change places, and visits: those of walks there and back are as the degrees of where they end.
+    """
+    back = np.take(features, [FEATURES.index(_TURNED.get(name, name)) for name in FEATURES], axis=1)
+    source, target, visits = (FEATURES.index(name) for name in ("source_degree", "target_degree", "walks"))
+    share = np.expm1(features[:, source]) / np.maximum(np.expm1(features[:, target]), 1)
+    back[:, visits] = np.log1p(np.expm1(features[:, visits]) * share)
+    return back
 
 
 class PairFeatures:

@@ -106,6 +106,20 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_made(
     assert not Plan(load_run(run_file)).artifact("ingest").done
 
 
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--finetune.spread.strategy", "fsdp"], "an encoder is fine-tuned on replicas"),
+        (["--finetune.dims", "[8, 16]"], "dims must be at least 1 and fall"),
+        (["--finetune.pairs", "qrels"], "finetune.pairs: .*'links'"),
+        (["--finetune.batchpairs", "8"], "--finetune.batch-pairs"),
+    ],
+)
+def test_a_wrong_value_names_its_key(run_file: Path, flags: list[str], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        load_run(run_file, flags)
+
+
 def test_a_graph_without_text_has_no_encoder_to_tune(tmp_path: Path) -> None:
     np.savez(tmp_path / "graph.npz", edges=[[0, 1], [1, 2]])
     (tmp_path / "run.yaml").write_text(

@@ -31,6 +31,7 @@ def test_table_without_rows_has_its_header() -> None:
 def test_summary_shows_every_method_in_one_table_and_the_report() -> None:
     result = {
         "run": "demo",
+        "finetune": {"frozen": {"mrr": 0.3, "cosine": 0.5}, "tuned": {"mrr": 0.375, "cosine": 0.5}, "kept": "tuned"},
         "ingest": {"documents": 2000, "links": 900, "rejects": 1},
         "embed": {"passages": 2100, "documents_per_s": 61.5},
         "retrieval": {},
@@ -41,6 +42,7 @@ def test_summary_shows_every_method_in_one_table_and_the_report() -> None:
     lines = summary_text(result).splitlines()
     assert lines[0] == "demo: 2,000 documents, 900 links, 2,100 passages, 1 rejected rows"
     assert "model    0.5000   0.9000" in lines
+    assert "tuned      0.3750   0.5000" in lines
     assert "cosine   0.4000   0.8000" in lines
     assert lines[-1] == "report: workspace/reports/demo/report.html"
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
-from training.links.features import FEATURES, VISIT, PairFeatures
+from training.links.features import FEATURES, VISIT, PairFeatures, turned
 
 WORDS = sp.random_array((30, 50), density=0.2, rng=np.random.default_rng(9), dtype=np.float32, format="csr")
 
@@ -100,7 +100,13 @@ def test_without_links_texts_words_or_states() -> None:
     nothing = Graph.from_pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), 5)
     rows = PairFeatures(nothing, np.zeros((5, 0), np.float32)).pairs(np.arange(4), np.arange(1, 5))
     assert rows.shape == (4, len(FEATURES)) and not rows.any()
-    assert PairFeatures(nothing, np.zeros((5, 0), np.float32)).pairs(np.arange(0), np.arange(0)).shape == (
-        0,
-        len(FEATURES),
-    )
+    none = np.zeros(0, np.int64)
+    assert PairFeatures(nothing, np.zeros((5, 0), np.float32)).pairs(none, none).shape == (0, len(FEATURES))
+
+
+def test_the_other_direction_follows_from_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.links.features.WALK_TOLERANCE", 1e-10)
+    known, graph, vectors = made(25, 0.2, 4)
+    u, v = np.array(list(nx.non_edges(known)), np.int64).T
+    features = PairFeatures(graph, vectors, WORDS[:25], STATES[:25])
+    np.testing.assert_allclose(turned(features.pairs(u, v)), features.pairs(v, u), atol=1e-4)
