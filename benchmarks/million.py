@@ -1,7 +1,8 @@
 """A synthetic graph of a million documents and ten million links, through the product's own stages.
 
-Each graph is measured in processes of its own: one reads it (ingest, split, graph), the next trains one epoch,
-evaluates and discovers. Their memory is looked at from outside.
+Each graph is measured in processes of its own: one writes it as the tables of the ingest stage and brings the stages
+split and graph, the next one trains one epoch, evaluates and discovers. Their memory is looked at from outside. The
+first is this module as a script: ``FOLDER DOCUMENTS LINKS``.
 """
 
 import json
@@ -15,28 +16,28 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import yaml
 
 from benchmarks.rows import Row
-from data.matrices import unit_rows
+from data.artifacts import materialise
+from data.matrices import distinct, unit_rows
+from data.partitions import partition_name, write_partition
+from data.schema import DOCUMENTS, FEATURES_FILE, LINKS, QRELS, QUERIES
+from ray_apps.config import RunConfig, load_run
+from ray_apps.ingest import IngestResult
+from ray_apps.plan import Plan
 
 logger = logging.getLogger("catena")
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS, LINKS = 1_000_000, 10_000_000
+MILLION, TEN_MILLION = 1_000_000, 10_000_000
 GROUP = 50  # documents that are about the same
 WITHIN = 0.8  # share of links within a group
 DIM = 64
 BLOCK = 100_000
 LOOK_EVERY_S = 0.5
 STAGES = ("train", "evaluate_links", "discover")
-READ = """
-import sys
-from pathlib import Path
-from ray_apps.config import load_run
-from ray_apps.plan import Plan
-Plan(load_run(Path(sys.argv[1]))).bring("graph")
-"""
 
 
 @dataclass
@@ -73,15 +74,18 @@ class Measured:
     candidates: int = 0
 
 
-def measure(documents: int = DOCUMENTS, links: int = LINKS) -> list[Row]:
+def measure(documents: int = MILLION, links: int = TEN_MILLION) -> list[Row]:
     """The rows of a graph, and how memory grows to it from one of a tenth of its size.
 
     Args:
         documents: of the large graph.
         links: of the large graph.
     """
-    small, large = (whole(documents // share, links // share) for share in (10, 1))
-    return rows_of(documents, links, small, large)
+    measured = []
+    for share in (10, 1):
+        with tempfile.TemporaryDirectory() as folder:
+            measured.append(whole(documents // share, links // share, Path(folder)))
+    return rows_of(documents, links, *measured)
 
 
 def rows_of(documents: int, links: int, small: Measured, large: Measured) -> list[Row]:
@@ -138,26 +142,21 @@ def _all(measured: Measured) -> int:
     return max(peak.driver + peak.workers for peak in (measured.reading, measured.peak))
 
 
-def whole(documents: int, links: int) -> Measured:
-    """Make a graph and bring it through all stages, in a temporary folder."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run = write_run(folder, documents, links)
-        measured = Measured()
-        logger.info("bench million: %s documents, %s links", f"{documents:,}", f"{links:,}")
-        _watched(["-c", READ, str(run)], measured.reading)
-        result = json.loads(_watched(["-m", "ray_apps.run", str(run), "--json"], measured.peak).splitlines()[-1])
-        measured.seconds = {
-            stage: seconds for stage, seconds in result["seconds"].items() if seconds >= 1 or stage in STAGES
-        }
-        measured.mrr = {name: figures["mrr"] for name, figures in result["links"].items()}
-        made = {
-            stage: json.loads(next((folder / "workspace" / stage).glob("*/result.json")).read_text())
-            for stage in STAGES
-        }
-        measured.rate = made["train"]["history"][-1]["links_per_s"]
-        measured.candidates = made["discover"]["candidates"]
-        return measured
+def whole(documents: int, links: int, folder: Path) -> Measured:
+    """Make a graph in a folder and bring it through all stages."""
+    logger.info("bench million: %s documents, %s links", f"{documents:,}", f"{links:,}")
+    measured = Measured()
+    _watched(["-m", "benchmarks.million", str(folder), str(documents), str(links)], measured.reading)
+    run = [str(folder / "run.yaml"), "--json"]
+    result = json.loads(_watched(["-m", "ray_apps.run", *run], measured.peak).splitlines()[-1])
+    measured.seconds = {stage: spent for stage, spent in result["seconds"].items() if spent >= 1 or stage in STAGES}
+    measured.mrr = {name: figures["mrr"] for name, figures in result["links"].items()}
+    trained, found = (
+        json.loads(next((folder / "workspace" / stage).glob("*/result.json")).read_text())
+        for stage in ("train", "discover")
+    )
+    measured.rate, measured.candidates = trained["history"][-1]["links_per_s"], found["candidates"]
+    return measured
 
 
 def _watched(arguments: list[str], peak: Peak) -> str:
@@ -196,22 +195,13 @@ def own_bytes(pid: int) -> int:
     return 1024 * int(lines.get("RssAnon", "0 kB").split()[0])
 
 
-def write_run(folder: Path, documents: int, links: int) -> Path:
-    """Write a graph without text and its run file: ``run.yaml`` in the folder."""
-    rng = np.random.default_rng(0)
-    vectors = np.lib.format.open_memmap(folder / "x.npy", mode="w+", dtype=np.float32, shape=(documents, DIM))
-    centres = rng.standard_normal((-(-documents // GROUP), DIM), np.float32)
-    for start in range(0, documents, BLOCK):
-        number = np.arange(start, min(start + BLOCK, documents))
-        noise = rng.standard_normal((len(number), DIM), np.float32)
-        vectors[number] = unit_rows(centres[number // GROUP] + np.float32(1.5) * noise)
-    vectors.flush()
-    for part, start in enumerate(range(0, links, 10 * BLOCK)):
-        np.savez(folder / f"links-{part:03d}.npz", edges=_edges(documents, min(10 * BLOCK, links - start), rng))
+def write_run(folder: Path) -> Path:
+    """Write the run file, ``run.yaml`` in the folder, with a source file to name: what it would be read from."""
+    np.savez(folder / "links.npz", edges=np.array([[0, 1]]))
     settings = {
         "name": "million",
         "workspace": str(folder / "workspace"),
-        "source": {"graph": {"links": [str(folder / "links-*.npz")], "features": str(folder / "x.npy")}},
+        "source": {"graph": {"links": [str(folder / "links.npz")]}},
         "train": {
             "model": {"width": 64},
             "sampling": {"from_links": 0, "neighbours": [10, 5]},
@@ -225,11 +215,63 @@ def write_run(folder: Path, documents: int, links: int) -> Path:
     return path
 
 
+def write_graph(run: RunConfig, documents: int, links: int) -> Path:
+    """Write a graph as the ingest stage does, and bring the stages split and graph; returns the latter's folder."""
+    plan = Plan(run)
+
+    def tables(out: Path) -> IngestResult:
+        rng = np.random.default_rng(0)
+        _write_features(out / FEATURES_FILE, documents, rng)
+        ids = pa.array(np.arange(documents)).cast(pa.string())
+        _write(out, DOCUMENTS, "documents", {"id": ids, "title": ids, "text": _repeated("", documents)})
+        _write(out, QUERIES, "queries", {})
+        _write(out, QRELS, "qrels", {})
+        pairs = _edges(documents, links, rng)
+        ends = {name: ids.take(pa.array(end)) for name, end in zip(("source", "target"), pairs.T, strict=True)}
+        count = len(pairs)
+        weights = _repeated(np.float32(1), count)
+        _write(out, LINKS, "links", {**ends, "relation": _repeated("linked", count), "weight": weights})
+        return IngestResult(documents=documents, links=count, queries=0, qrels=0, rejects=0, reject_reasons={})
+
+    materialise(plan.artifact("ingest"), tables)
+    return plan.bring("graph").path
+
+
+def _write(out: Path, schema: pa.Schema, name: str, columns: dict[str, pa.Array]) -> None:
+    """One partition of a table; columns that are not given are empty."""
+    rows = max((len(column) for column in columns.values()), default=0)
+    (out / name).mkdir(exist_ok=True)
+    arrays = [columns.get(field.name, pa.nulls(rows, field.type)) for field in schema]
+    write_partition(pa.Table.from_arrays(arrays, schema=schema), out / name / partition_name(0))
+
+
+def _repeated(value: object, count: int) -> pa.Array:
+    return pa.array([value]).take(pa.array(np.zeros(count, np.int32)))
+
+
+def _write_features(path: Path, documents: int, rng: np.random.Generator) -> None:
+    """Vectors near the centre of their group: float32 (documents, DIM), unit length."""
+    vectors = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(documents, DIM))
+    centres = rng.standard_normal((-(-documents // GROUP), DIM), np.float32)
+    for start in range(0, documents, BLOCK):
+        number = np.arange(start, min(start + BLOCK, documents))
+        noise = rng.standard_normal((len(number), DIM), np.float32)
+        vectors[number] = unit_rows(centres[number // GROUP] + np.float32(1.5) * noise)
+    vectors.flush()
+
+
 def _edges(documents: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Links within a group mostly, near in number more often than far; int64 (count, 2)."""
-    source = rng.integers(0, documents, count)
+    """Links within a group mostly, near in number more often than far: int64 (count, 2), each once."""
+    drawn = 2 * count
+    source = rng.integers(0, documents, drawn)
     start = source // GROUP * GROUP
-    near = start + (source - start + 1 + (rng.geometric(0.08, count) - 1) % (GROUP - 1)) % GROUP
-    far = rng.integers(0, documents, count)
-    target = np.where(rng.random(count) < WITHIN, near, far) % documents
-    return np.column_stack([source, target])
+    near = start + (source - start + 1 + (rng.geometric(0.08, drawn) - 1) % (GROUP - 1)) % GROUP
+    target = np.where(rng.random(drawn) < WITHIN, near % documents, rng.integers(0, documents, drawn))
+    codes = distinct(source * documents + target)
+    codes = rng.permutation(codes[codes // documents != codes % documents])[:count]
+    return np.column_stack([codes // documents, codes % documents])
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    write_graph(load_run(write_run(place)), int(sys.argv[2]), int(sys.argv[3]))

@@ -19,7 +19,7 @@ from data.graph.graph import Graph
 from data.matrices import best_of_rows, contains
 from discovery.config import DiscoverConfig
 from evaluation.baselines import personalised_pagerank
-from retrieval.neighbours import build_index, nearest, open_index
+from retrieval.neighbours import nearest, open_index
 
 Nodes = npt.NDArray[np.int64]
 Pairs = tuple[Nodes, Nodes]
@@ -74,16 +74,6 @@ class Clues:
 def pair_codes(a: Nodes, b: Nodes, num_nodes: int) -> Nodes:
     """One number per unordered pair, int64 (P,): equal exactly where the pairs are."""
     return np.minimum(a, b).astype(np.int64) * num_nodes + np.maximum(a, b)
-
-
-def build_indexes(clues: Clues, config: DiscoverConfig, folder: Path) -> None:
-    """Write the indexes of texts and of the model's vectors, where there are enough documents to need them."""
-    for name, vectors, wanted in (
-        ("text", clues.text, config.text_neighbours),
-        ("model", clues.model, config.model_neighbours),
-    ):
-        if wanted:
-            build_index(vectors, config.exact_below, folder / f"{name}.faiss", config.seed)
 
 
 class Finder:

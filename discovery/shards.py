@@ -10,7 +10,7 @@ Shapes: n documents, P pairs.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,9 @@ from data.files import whole_or_absent
 from data.graph.graph import GraphArtifact
 from data.progress import tracked
 from data.spread import Pool, Runner
-from discovery.candidates import Candidates, Clues, Finder, Nodes, build_indexes, merge
+from discovery.candidates import Candidates, Clues, Finder, Nodes, merge
 from discovery.config import DiscoverConfig
+from retrieval.neighbours import build_index
 
 SCORED = np.dtype(
     [("low", np.int32), ("high", np.int32), ("forward", np.float32), ("backward", np.float32), ("found_by", np.uint8)]
@@ -51,6 +52,14 @@ class PairScorer(Protocol):
 
     def relations(self, sources: Nodes, targets: Nodes) -> npt.NDArray[np.int64]:
         """Likeliest relation of each pair, int64 (P,)."""
+
+
+@runtime_checkable
+class BothWays(Protocol):
+    """A link model that scores both directions of a pair for less than twice the cost."""
+
+    def score_both(self, sources: Nodes, targets: Nodes) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Scores in the direction given and in the other one, float32 (P,) each."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def find_and_score(source: Source, nodes: int, config: DiscoverConfig, folder: P
     pool = Pool(1, max(1, min(len(starts), int(runner.resources().cores))))
     left = [start for start, path in zip(starts, scored, strict=True) if not path.exists()]
     if left:
-        _run(runner, [0], lambda: lambda _: _prepare(source, config, folder), "index", None)
+        _run(runner, [0, 1], lambda: lambda way: _prepare(source, config, folder, bool(way)), "index", None, "indexes")
         open_ = [start for start in starts if not _codes(folder, start).exists()]
         _run(runner, open_, lambda: _finder(source, config, folder), "find", pool)
         _run(runner, left, lambda: _scorer(source, config, folder), "score", pool)
@@ -94,17 +103,31 @@ def find_and_score(source: Source, nodes: int, config: DiscoverConfig, folder: P
 
 
 def _run(
-    runner: Runner, starts: list[int], make: Callable[[], Callable[[int], Any]], name: str, pool: Pool | None
+    runner: Runner,
+    starts: list[int],
+    make: Callable[[], Callable[[int], Any]],
+    name: str,
+    pool: Pool | None,
+    unit: str = "shards",
 ) -> None:
-    for _ in tracked(runner.run(starts, make, name, pool), f"discover: {name}", len(starts), "shards"):
+    for _ in tracked(runner.run(starts, make, name, pool), f"discover: {name}", len(starts), unit):
         pass
 
 
-def _prepare(source: Source, config: DiscoverConfig, folder: Path) -> int:
-    """Keep the model's vectors where all can map them, and build the indexes."""
-    vectors = source.scorer().node_vectors if config.model_neighbours else np.zeros((0, 0), np.float32)
-    _save(folder / "model.npy", np.asarray(vectors, np.float32))
-    build_indexes(_clues(source.graph(), folder), config, folder)
+def _prepare(source: Source, config: DiscoverConfig, folder: Path, model: bool) -> int:
+    """Build the index of the texts, or keep the model's vectors where all can map them, and build theirs.
+
+    Where there are few documents, or none of such neighbours are wanted, there is no index.
+    """
+    if model:
+        wanted, vectors = config.model_neighbours, np.zeros((0, 0), np.float32)
+        if wanted:
+            vectors = np.asarray(source.scorer().node_vectors, np.float32)
+        _save(folder / "model.npy", vectors)
+    else:
+        wanted, vectors = config.text_neighbours, source.graph().vectors
+    if wanted:
+        build_index(vectors, config.exact_below, folder / f"{'model' if model else 'text'}.faiss", config.seed)
     return 0
 
 
@@ -163,6 +186,11 @@ def score_both_ways(
     the other direction's order would cost many times as much.
     """
     forward, backward = np.empty(len(pairs), np.float32), np.empty(len(pairs), np.float32)
+    if isinstance(scorer, BothWays):
+        for start in range(0, len(pairs), batch_pairs):
+            part = slice(start, start + batch_pairs)
+            forward[part], backward[part] = scorer.score_both(pairs.low[part], pairs.high[part])
+        return forward, backward
     for scores, sources, targets in ((forward, pairs.low, pairs.high), (backward, pairs.high, pairs.low)):
         by_source = np.argsort(sources, kind="stable")
         for start in range(0, len(pairs), batch_pairs):

@@ -36,7 +36,7 @@ def killed_worker(out: Path) -> Iterator[History]:
 def _kill(out: Path, kept: History, killed: list[int]) -> None:
     end = time.monotonic() + 120
     while not kept and time.monotonic() < end:
-        kept.extend(_last_state(out))
+        kept.extend(last_state(out))
         time.sleep(0.02)
     for process in psutil.Process(os.getpid()).children(recursive=True):
         if WORKER in " ".join(process.cmdline()):
@@ -45,7 +45,7 @@ def _kill(out: Path, kept: History, killed: list[int]) -> None:
             return
 
 
-def _last_state(out: Path) -> History:
+def last_state(out: Path) -> History:
     """History in the newest checkpoint that Ray Train has noted; empty where there is none, or it is being replaced."""
     try:
         noted = json.loads((out / "checkpoints/checkpoint_manager_snapshot.json").read_text())

@@ -22,8 +22,9 @@ from data.passages.text import passage_texts
 from data.schema import SPLITS
 from evaluation.links import both_directions, link_metrics, link_ranks, unordered_pairs
 from training.encoders.config import FineTuneConfig
-from training.encoders.mining import draw_near, near_misses
+from training.encoders.mining import draw_near
 from training.encoders.task import Examples, PairBatch
+from training.near_misses import near_misses
 from training.replicas import rows_of_all
 from training.task import Figures
 

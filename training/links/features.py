@@ -10,6 +10,8 @@ import scipy.sparse as sp
 import torch
 
 from data.graph.graph import Graph
+from evaluation.baselines import personalised_pagerank
+from evaluation.links import Scorer, SparseScorer, row_pairs
 from training.links.paths import Floats, Integers, PathFinder, Paths
 
 STRUCTURE = (
@@ -17,6 +19,7 @@ STRUCTURE = (
     "adamic_adar",
     "resource_allocation",
     "three_paths",
+    "walks",
     "cosine",
     "source_degree",
     "target_degree",
@@ -25,18 +28,35 @@ TEXTS = ("shared_words", "similar_paths")
 STATES = ("state_cosine", "state_paths")
 FEATURES = STRUCTURE + TEXTS + STATES
 
+WALK_TOLERANCE = 3e-3  # walks that reach a link more seldom are not followed: ranks as well as a tenth of it
+VISIT = 1e-4  # of a walk: counts as one
+
+_TURNED = {"source_degree": "target_degree", "target_degree": "source_degree"}
 _PAIRS_AT_ONCE = 32_768
 _ROWS_AT_ONCE = 512  # of vectors, gathered: what fits the processor's cache
+
+
+def turned(features: Floats) -> Floats:
+    """Features of the same pairs the other way round; (P, F) in and out.
+
+    Only the degrees change places, and visits: those of walks there and back are as the degrees of where they end.
+    """
+    back = np.take(features, [FEATURES.index(_TURNED.get(name, name)) for name in FEATURES], axis=1)
+    source, target, visits = (FEATURES.index(name) for name in ("source_degree", "target_degree", "walks"))
+    share = np.expm1(features[:, source]) / np.maximum(np.expm1(features[:, target]), 1)
+    back[:, visits] = np.log1p(np.expm1(features[:, visits]) * share)
+    return back
 
 
 class PairFeatures:
     """Features of pairs of documents, counted on one graph.
 
     Common neighbours; Adamic–Adar (Adamic and Adar, Social Networks 25, 2003); resource allocation (Zhou, Lü and Zhang,
-    EPJ B 71, 2009); degree-normalised paths of length three (Kovács et al., Nature Communications 10, 2019); cosine of
-    the text vectors; both degrees; cosine of the words; shared neighbours, each by how near its text is to either end;
-    cosine of the states; and shared neighbours, each by how near its state is to either end: what neural common
-    neighbours pool (Wang, Yang and Zhang, ICLR 2024), without a layer of its own. Counts enter as log(1 + x).
+    EPJ B 71, 2009); degree-normalised paths of length three (Kovács et al., Nature Communications 10, 2019); visits of
+    walks from the source (personalised PageRank by local push, Andersen, Chung and Lang, FOCS 2006); cosine of the text
+    vectors; both degrees; cosine of the words; shared neighbours, each by how near its text is to either end; cosine of
+    the states; and shared neighbours, each by how near its state is to either end: what neural common neighbours pool
+    (Wang, Yang and Zhang, ICLR 2024), without a layer of its own. Counts enter as log(1 + x).
 
     Args:
         graph: only links that may be seen.
@@ -49,7 +69,7 @@ class PairFeatures:
         self, graph: Graph, vectors: np.ndarray, words: sp.csr_matrix | None = None, states: np.ndarray | None = None
     ) -> None:
         self.graph, self.vectors, self.words, self.states = graph, vectors, words, states
-        self._paths = PathFinder(graph)
+        self._paths, self._visits = PathFinder(graph), walks(graph)
         degrees = graph.degrees.astype(np.float32)
         self._adamic_adar = np.where(degrees > 1, 1 / np.log(np.maximum(degrees, 2)), 0).astype(np.float32)
         self._resource = self._paths.root**2
@@ -90,6 +110,7 @@ class PairFeatures:
             "adamic_adar": summed(self._adamic_adar[middle]),
             "resource_allocation": summed(self._resource[middle]),
             "three_paths": np.log1p(paths.three),
+            "walks": np.log1p(row_pairs(self._visits, s, t, self.graph.num_nodes) / VISIT),
             "cosine": _inner(self.vectors, s, t),
             "source_degree": self._log_degrees[s],
             "target_degree": self._log_degrees[t],
@@ -105,6 +126,11 @@ class PairFeatures:
         if self.words is None:
             return np.zeros(len(s), np.float32)
         return np.asarray(self.words[s].multiply(self.words[t]).sum(axis=1), np.float32).ravel()
+
+
+def walks(graph: Graph) -> Scorer | SparseScorer:
+    """How often walks from sources visit each document: int64 (S,) to float32 CSR (S, N), a bounded cost a source."""
+    return personalised_pagerank(graph, tolerance=WALK_TOLERANCE).rows
 
 
 class _Nearness:

@@ -48,7 +48,7 @@ class Negatives:
         self.graph, self.config = graph, config
         self._log_degree = np.log(graph.degrees + 1.0).astype(np.float32)
         self._ends, self._relation = np.concatenate([targets, sources]), np.concatenate([relation, relation])
-        self.mined: np.ndarray | None = None  # int64 (N, K), near misses of each document
+        self.mined: np.ndarray | None = None  # int32 (N, K), near misses of each document, filled up with -1
 
     def draw(
         self, sources: np.ndarray, targets: np.ndarray, relation: np.ndarray, pool: np.ndarray, rng: np.random.Generator
@@ -77,6 +77,7 @@ class Negatives:
         if self.config.hard and self.mined is not None:
             asked = rng.choice(sources, min(len(sources), self.config.hard))
             near = self.mined[asked, rng.integers(0, self.mined.shape[1], len(asked))]
+            near = near[near >= 0].astype(np.int64)
             documents = np.concatenate([documents, near])
             log_chance = np.concatenate([log_chance, self._log_degree[near]])
         return Candidates(documents, log_chance, own, self._masked(sources, targets, documents))

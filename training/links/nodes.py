@@ -176,7 +176,7 @@ def inputs_of(
         parts.append(torch.from_numpy(np.asarray(words @ model.words_map_TV.cpu().numpy(), np.float32)))
     if model.walked_ND is not None:
         parts.append(_rows(model.walked_ND.cpu(), rows, len(vectors)))
-    dense = torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
+    dense = parts[0] if len(parts) == 1 else torch.cat(parts, 1) if parts else torch.zeros(len(vectors), 0)
     return Inputs(dense, words if model.words_TW is not None else None, device, rows)
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from data.files import whole_or_absent
 from data.graph.graph import GraphArtifact, load_graph
-from training.links.features import STATES, PairFeatures
+from training.links.features import STATES, PairFeatures, turned
 from training.links.nodes import load_model
 from training.links.scorer import PairScorer
 from training.links.shortlist import Shortlists
@@ -101,6 +101,11 @@ class LinkScorer:
     def score_pairs(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Logits of single pairs: int64 (P,) twice in, float32 (P,) out."""
         return self.scorer.logits(self.features.pairs(sources, targets))
+
+    def score_both(self, sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of pairs in either direction, float32 (P,) each, for little more than one of them costs."""
+        features = self.features.pairs(sources, targets)
+        return self.scorer.logits(features), self.scorer.logits(turned(features))
 
     def relations(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Most likely relation of each directed pair, int64 (P,), as places in ``relation_names``."""

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from data.graph.graph import Graph
 from data.matrices import best_of_dense, best_of_rows, distinct
+from training.links.features import walks
 
 Nodes = np.ndarray
 SCORES_AT_ONCE = 2**25  # cosines in memory at once: 128 MiB
@@ -45,6 +46,7 @@ class Shortlists:
         worth = np.where(graph.degrees > 0, 1 / np.maximum(graph.degrees, 1), 0).astype(np.float32)
         near = np.repeat(worth, graph.degrees)
         self._passed = sp.csr_matrix((near, graph.indices, graph.indptr), shape=graph.adjacency.shape)
+        self._visits = walks(graph)
 
     def of(self, sources: Nodes) -> tuple[Nodes, Nodes]:
         """The shortlists, without the source and its neighbours.
@@ -52,7 +54,8 @@ class Shortlists:
         Returns:
             Places in ``sources`` and documents, int64 (L,) each, each pair once, ascending.
         """
-        found = [best_of_rows(sp.csr_array(self.graph.adjacency[sources] @ self._passed), self.count)[:2]]
+        passed = sp.csr_array(self.graph.adjacency[sources] @ self._passed)
+        found = [best_of_rows(near, self.count)[:2] for near in (passed, sp.csr_array(self._visits(sources)))]
         found.extend(self._by_cosine(sources))
         found.extend(self._by_words(sources))
         n = self.graph.num_nodes

@@ -24,7 +24,10 @@ from training.links.nodes import LinkModel, all_states, inputs_of
 from training.links.propagation import Links
 from training.links.states import states_over
 from training.links.subgraph import Subgraph, Subgraphs
+from training.near_misses import near_misses
 from training.task import Figures, Task
+
+NEAR_MISSES = 50  # kept of each document
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class LinkTask(Task[Batch]):
         states = self._states(model)
         self._epoch += 1
         if self.config.negatives.hard and self._epoch % self.config.negatives.mine_every == 0:
-            self.negatives.mined = near_misses(torch.from_numpy(states), self.graph)
+            self.negatives.mined = near_misses(states, self.graph, NEAR_MISSES)
         if not len(self._valid[0]):
             return {"score": float(self._epoch)}
         together = max(1, min(256, SCORES_AT_ONCE // len(states)))
@@ -241,18 +244,6 @@ def told_graph(graph: GraphArtifact) -> Graph:
     """Graph of the training and validation links: what may be known where something is chosen; test links are not."""
     sources, targets = (np.concatenate(ends) for ends in zip(graph.links("train"), graph.links("valid"), strict=True))
     return Graph.from_pairs(sources, targets, len(graph.ids))
-
-
-def near_misses(states: Tensor, graph: Graph, count: int = 50, block: int = 1024) -> np.ndarray:
-    """The nearest documents of each that it is not linked with in the training graph: int64 (N, count)."""
-    found = []
-    for start in range(0, len(states), block):
-        cosines = states[start : start + block] @ states.T
-        near = graph.adjacency[start : start + block]
-        cosines[np.repeat(np.arange(len(cosines)), np.diff(near.indptr)), near.indices] = -2
-        cosines[torch.arange(len(cosines)), torch.arange(start, start + len(cosines))] = -2
-        found.append(cosines.topk(min(count, len(states)), 1).indices)
-    return torch.cat(found).numpy()
 
 
 def _sample(graph: GraphArtifact, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:

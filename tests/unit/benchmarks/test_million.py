@@ -5,18 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.million import Measured, Peak, own_bytes, rows_of, write_run
+from benchmarks.million import Measured, Peak, own_bytes, rows_of, write_graph, write_run
+from data.graph.graph import load_graph
 from ray_apps.config import load_run
+from ray_apps.graph import no_links
+from ray_apps.plan import Plan
 
 
-def test_linked_documents_are_alike_and_the_run_file_is_read(tmp_path: Path) -> None:
-    run = load_run(write_run(tmp_path, 1000, 10_000))
+def test_linked_documents_are_alike_and_the_stages_take_the_graph(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path))
     assert run.train.sampling.from_links == 0 and run.train.optimizer.epochs == 1
-    vectors = np.load(tmp_path / "x.npy")
-    edges = np.load(tmp_path / "links-000.npz")["edges"]
-    assert edges.shape == (10_000, 2) and edges.min() >= 0 and edges.max() < 1000
-    linked = np.einsum("pd,pd->p", vectors[edges[:, 0]], vectors[edges[:, 1]]).mean()
-    assert linked > 0.2 > abs(float((vectors[:500] @ vectors[500:].T).mean()))
+    graph = load_graph(write_graph(run, 1000, 10_000))
+    assert graph.vectors.shape == (1000, 64) and len(graph.ids) == 1000 and len(graph.pairs) == 10_000
+    u, v = graph.links("train")
+    linked = np.einsum("pd,pd->p", graph.vectors[u], graph.vectors[v]).mean()
+    assert linked > 0.2 > abs(float((graph.vectors[:500] @ graph.vectors[500:].T).mean()))
+    assert not no_links(Plan(run))
 
 
 def test_rows_say_what_grows() -> None:

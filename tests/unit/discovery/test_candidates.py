@@ -15,7 +15,6 @@ from discovery.candidates import (
     Finder,
     Nodes,
     TwoHop,
-    build_indexes,
     merge,
     pair_codes,
     rare_words,
@@ -117,7 +116,8 @@ def clues_of(n: int) -> Clues:
 
 
 def find(clues: Clues, config: DiscoverConfig, folder: Path, shard: int) -> Candidates:
-    build_indexes(clues, config, folder)
+    for name, vectors in (("text", clues.text), ("model", clues.model)):
+        build_index(vectors, config.exact_below, folder / f"{name}.faiss", config.seed)
     finder, n = Finder(clues, config, folder), clues.graph.num_nodes
     parts = [finder.find(start, min(start + shard, n)) for start in range(0, n, shard)]
     codes = np.concatenate([part.low * n + part.high for part in parts])

@@ -19,10 +19,11 @@ from training.encoders.config import FineTuneConfig, FineTuneOptimizerConfig
 from training.encoders.finetune import finetune_task, vectors_by
 from training.encoders.layers import falling_rates
 from training.encoders.linked import LinkedPairs, read_linked, write_linked
-from training.encoders.mining import draw_near, near_misses
+from training.encoders.mining import draw_near
 from training.encoders.task import FineTuneTask, PairEncoder, tokens
 from training.encoders.tuned import check_fits
 from training.frame import Progress, Save, fit
+from training.near_misses import near_misses
 
 CPU = torch.device("cpu")
 TIMES = ("seconds", "valid_seconds", "pairs_per_s")

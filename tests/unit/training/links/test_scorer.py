@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from data.graph.graph import GraphArtifact
+from discovery.candidates import Candidates
+from discovery.shards import BothWays, score_both_ways
 from evaluation.links import both_directions, link_metrics, link_ranks
 from training.links.config import ScorerConfig, TrainConfig
-from training.links.features import FEATURES, STRUCTURE
+from training.links.features import FEATURES, STRUCTURE, walks
 from training.links.scorer import Lists, PairScorer, ScorerShape, fit_scorer, list_ranks
 from training.links.scoring import FAR, LinkScorer
 from training.links.shortlist import Shortlists
@@ -145,7 +147,8 @@ def test_shortlists_have_no_neighbour_and_not_the_source(planted: GraphArtifact)
     assert (np.diff(codes) > 0).all() and np.bincount(row).min() >= 5
     two_hop = graph.adjacency[sources[:1]] @ graph.adjacency
     nearest = np.argsort(-(planted.vectors[sources[0]] @ planted.vectors.T))[:16]
-    assert set(column[row == 0]) <= set(two_hop.indices) | set(nearest)
+    visited = walks(graph)(sources[:1])
+    assert set(column[row == 0]) <= set(two_hop.indices) | set(nearest) | set(visited.indices)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +168,19 @@ def test_rows_hold_the_scores_of_pairs_and_all_else_below(planted: GraphArtifact
     far = rows <= FAR / 2
     np.testing.assert_allclose(rows[far] - FAR, cosines[far], atol=1e-3)
     assert scorer.score_pairs(np.arange(0), np.arange(0)).shape == (0,)
+
+
+def test_both_directions_at_once_are_what_each_is_alone(
+    planted: GraphArtifact, scorer: LinkScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.links.features.WALK_TOLERANCE", 1e-10)  # else walks there and back differ by as much
+    scorer = LinkScorer(scorer.scorer, planted, scorer.node_vectors)
+    low, high = np.array([3, 3, 40, 77]), np.array([9, 200, 41, 299])
+    pairs = Candidates(low, high, np.ones(4, np.uint8))
+    assert isinstance(scorer, BothWays)
+    forward, backward = score_both_ways(scorer, pairs, batch_pairs=3)
+    np.testing.assert_allclose(forward, scorer.score_pairs(low, high), atol=1e-4)
+    np.testing.assert_allclose(backward, scorer.score_pairs(high, low), atol=1e-4)
 
 
 def test_the_scorer_finds_what_states_and_features_know(planted: GraphArtifact, scorer: LinkScorer) -> None:

@@ -1,6 +1,8 @@
 """Sampled states: in the mean those of full propagation, exactly those where all neighbours are drawn."""
 
+import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import torch
 from pydantic import ValidationError
 
 from data.graph.graph import GraphArtifact
-from training.frame import fit
+from training.checkpoint import keep_checkpoint
+from training.frame import Progress, Save, fit
 from training.links.config import SamplingConfig, TrainConfig
 from training.links.subgraph import Subgraphs
 from training.links.task import Batch, LinkTask
@@ -92,6 +95,30 @@ def test_a_sampled_training_learns_and_follows_from_the_seed(
         task = task_of(planted, small, sampling, encoder=encoder, table=False)
         losses.append([row["loss"] for row in fit(task, task.config.optimizer).history])
     assert losses[0] == losses[1] and losses[0][-1] < losses[0][0]
+
+
+def test_a_sampled_training_goes_on_within_an_epoch_from_the_last_checkpoint_before_the_disk_was_full(
+    planted: GraphArtifact, small: TrainConfig, tmp_path: Path
+) -> None:
+    told: list[str | None] = []
+
+    def keep(progress: Progress, save: Save) -> None:
+        limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)  # which answers as a full disk does
+        if progress.epoch > 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+        try:
+            told.append(keep_checkpoint(tmp_path / f"{progress.epoch}-{progress.step}", save))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+
+    tasks = [task_of(planted, small, SamplingConfig(from_links=0, neighbours=(4, 2))) for _ in range(2)]
+    fit(tasks[0], small.optimizer, on_epoch=keep, on_part=keep, parts=2)
+    half = tasks[0].steps // 2
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [f"0-{half}", "1-0", f"1-{half}"]
+    assert told[:3] == [None] * 3 and all("no checkpoint could be written" in str(failure) for failure in told[3:])
+    fit(tasks[1], small.optimizer, resume=tmp_path / f"1-{half}")
+    for name, weights in tasks[0].model.state_dict().items():
+        assert torch.equal(weights, tasks[1].model.state_dict()[name]), name
 
 
 def test_epochs_and_workers_draw_other_neighbours(planted: GraphArtifact, small: TrainConfig) -> None:

@@ -239,3 +239,11 @@ def test_duplicates_both_directions_and_a_self_link_count_once(wire: Wiring, sma
     assert (sources < targets).all() and len(relation) == len(np.unique(sources * 6 + targets)) == len(sources)
     task, progress = trained(graph, small)
     assert progress.epoch >= 1 and np.isfinite(task.states()).all()
+
+
+def test_more_workers_than_links(wire: Wiring, small: TrainConfig) -> None:
+    pairs = np.array([[0, 1], [1, 2], [3, 4], [2, 3], [4, 5]])
+    graph = wire(pairs, np.eye(6, 8, dtype=np.float32) + 0.1, valid=0.2, test=0.2)
+    task = LinkTask(graph, small, rank=0, world=4)
+    with pytest.raises(InputError, match="an epoch has no batch for each of 4 workers"):
+        fit(task, small.optimizer, world=4)
