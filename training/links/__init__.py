@@ -2,6 +2,7 @@
 
 ``inputs``       documents and links as tensors; ``build`` an untrained model for a corpus
 ``nodes``        states of documents: inputs, learned vectors, what passes along links
+``subgraph``     the part of a large graph that a batch needs; ``states`` of all documents, block by block
 ``propagation``  a step over the links, without those of the batch; sums of words
 ``negatives``    what a link is compared with, told from training links alone
 ``contrast``     losses against shared negatives, a block of sources at a time
