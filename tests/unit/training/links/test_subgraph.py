@@ -14,6 +14,7 @@ from data.graph.graph import GraphArtifact
 from training.checkpoint import keep_checkpoint
 from training.frame import Progress, Save, fit
 from training.links.config import SamplingConfig, TrainConfig
+from training.links.propagation import propagate, root_degrees
 from training.links.subgraph import Subgraphs
 from training.links.task import Batch, LinkTask
 
@@ -51,6 +52,22 @@ def test_with_all_neighbours_loss_and_gradients_are_those_of_the_whole_graph(
         assert expected.keys() == found.keys() and len(expected) > 4
         for name, gradient in expected.items():
             torch.testing.assert_close(found[name], gradient, atol=2e-5, rtol=1e-3, msg=name)
+
+
+def test_gradients_go_back_along_the_drawn_links_by_their_weights(planted: GraphArtifact, small: TrainConfig) -> None:
+    task = task_of(planted, small, SamplingConfig(from_links=0, neighbours=(3, 2)))
+    drawn = next(task.batches(0)).around
+    assert drawn is not None and len(drawn.weight_E.unique()) > 3
+    n, rows = len(drawn.degrees_N), drawn.reach(2).rows
+    root = root_degrees(drawn.degrees_N)
+    matrix = torch.zeros(n, n).index_put((drawn.rows_E, drawn.indices_E), drawn.weight_E) * root * root.T
+    x, mix = torch.randn(n, 4, requires_grad=True), torch.tensor([0.5, 0.9, -0.3], requires_grad=True)
+    found = propagate(x, mix, drawn.weight_E, drawn.degrees_N, drawn)
+    expected = (mix[0] * x + mix[1] * matrix @ x + mix[2] * matrix @ (matrix @ x))[:rows]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    weights = torch.randn(rows, 4)
+    ours, theirs = (torch.autograd.grad((each * weights).sum(), (x, mix)) for each in (found, expected))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("fan_out", [(3, 2), (1, 1)])
