@@ -83,7 +83,7 @@ TRAIN = Stage(
     absent=no_links,
     stamps=_stamps,
     on_ray=True,
-    version=2,
+    version=3,
 )
 COMMAND = stage_command(
     "train",

@@ -56,6 +56,9 @@ def make_lists(
 ) -> Lists:
     """Lists of held-out links, each asked from both ends: the true target, the source's shortlist, random documents.
 
+    Links whose target no shortlist has are left out: no scorer is asked about them, and among rivals from shortlists
+    they teach that a middling look is the mark of a link.
+
     Documents that the source is known to link to, in training or validation, are no rivals. Test links are not looked
     at: they may stand among the rivals, as they do for anyone who does not know them.
 
@@ -71,10 +74,15 @@ def make_lists(
     rng = np.random.default_rng(seed)
     kept = rng.permutation(len(links[0]))[: config.links]
     sources, targets = both_directions(links[0][kept], links[1][kept])
+    group, n = np.tile(np.arange(len(kept)), 2), len(graph.ids)
     known = told_graph(graph)
-    row, column = _rivals(
-        Shortlists(seen, graph.vectors, graph.words, states, config.shortlist), sources, len(graph.ids), config, rng
-    )
+    listed = _listed(Shortlists(seen, graph.vectors, graph.words, states, config.shortlist), sources, n)
+    asked = np.isin(np.arange(len(sources)) * n + targets, listed)
+    if asked.any():
+        sources, targets, group = sources[asked], targets[asked], group[asked]
+        listed = listed[asked[listed // n]]
+        listed = (np.cumsum(asked) - 1)[listed // n] * n + listed % n
+    row, column = _with_random(listed, len(sources), n, config, rng)
     free = ~_linked(known, sources[row], column) & (column != targets[row]) & (column != sources[row])
     row, column = row[free], column[free]
     lengths = np.bincount(row, minlength=len(sources))
@@ -86,7 +94,6 @@ def make_lists(
     features = np.zeros((*shape, len(FEATURES)), np.float32)
     at, _ = np.nonzero(~absent)
     features[~absent] = PairFeatures(seen, graph.vectors, graph.words, states).pairs(sources[at], documents[~absent])
-    group = np.tile(np.arange(len(kept)), 2)
     return Lists(torch.from_numpy(features), torch.from_numpy(absent), group, np.full(len(group), wanted))
 
 
@@ -156,18 +163,21 @@ def _alone(name: str, config: ScorerConfig) -> PairScorer:
     return scorer.eval()
 
 
-def _rivals(
-    shortlists: Shortlists, sources: np.ndarray, documents: int, config: ScorerConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and documents of the shortlists and of random ones, each pair once, ascending."""
-    rows, columns = [], []
+def _listed(shortlists: Shortlists, sources: np.ndarray, documents: int) -> np.ndarray:
+    """Shortlists as codes row * documents + document, ascending."""
+    codes = [np.zeros(0, np.int64)]
     for start in range(0, len(sources), 256):
         row, column = shortlists.of(sources[start : start + 256])
-        rows.append(row + start)
-        columns.append(column)
-    rows.append(np.repeat(np.arange(len(sources)), config.random))
-    columns.append(rng.integers(0, documents, len(sources) * config.random))
-    codes = distinct(np.concatenate(rows) * documents + np.concatenate(columns))
+        codes.append((row + start) * documents + column)
+    return distinct(np.concatenate(codes))
+
+
+def _with_random(
+    listed: np.ndarray, sources: int, documents: int, config: ScorerConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and documents of shortlists and of random ones, each pair once, ascending."""
+    rows = np.repeat(np.arange(sources), config.random)
+    codes = distinct(np.concatenate([listed, rows * documents + rng.integers(0, documents, len(rows))]))
     return codes // documents, codes % documents
 
 

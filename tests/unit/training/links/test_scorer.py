@@ -95,8 +95,8 @@ def test_a_scorer_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_lists_hold_the_true_target_first_and_no_known_link(planted: GraphArtifact) -> None:
-    links = valid_pairs(planted)
-    lists = make_lists(planted, planted.training_graph, planted.vectors, links, CONFIG, 0, True)
+    links, every = valid_pairs(planted), CONFIG.model_copy(update={"shortlist": 300})
+    lists = make_lists(planted, planted.training_graph, planted.vectors, links, every, 0, True)
     assert len(lists.group) == 2 * min(CONFIG.links, len(links[0])) and not lists.absent[:, 0].any()
     assert lists.features.shape[2] == F and lists.absent.shape == lists.features.shape[:2]
     # common neighbours of the first place are those of the validation links
@@ -195,3 +195,13 @@ def test_a_scorer_of_features_has_no_states(planted: GraphArtifact) -> None:
     with pytest.raises(ValueError, match="no states"):
         _ = plain.node_vectors
     assert plain.relations(np.arange(3), np.arange(3)).tolist() == [0, 0, 0]
+
+
+def test_a_link_whose_target_no_shortlist_has_is_not_learnt_from(planted: GraphArtifact) -> None:
+    links, graph = valid_pairs(planted), planted.training_graph
+    few, many = (
+        make_lists(planted, graph, planted.vectors, links, ScorerConfig(shortlist=count), 0, True) for count in (3, 300)
+    )
+    sources, targets = both_directions(*links)
+    row, column = Shortlists(graph, planted.vectors, planted.words, planted.vectors, 3).of(sources)
+    assert len(few.group) == int((column == targets[row]).sum()) < len(many.group) == len(sources)
