@@ -32,8 +32,8 @@ BENCHMARKS = (
     "typed",
     "workers",
 )
-ON_REQUEST = ("million",)
-"""Benchmarks that take half an hour, measured where they are named."""
+ON_REQUEST = ("ablation", "million")
+"""Benchmarks that take half an hour and more, measured where they are named."""
 
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),

@@ -118,6 +118,11 @@ def _prepare(words: list[str], jobs: list[Job]) -> int:
     own, config_flags = split_config_flags(rest)
     arguments = command.parser().parse_args(own)
     plan = None
+    if command.unplanned is not None and config_flags:
+        raise InputError(
+            f"{command.name} reads no run file, so it does not take {config_flags[0]}",
+            f"Leave it out; `catena {command.name} --help` lists what there is.",
+        )
     if command.unplanned is None:
         from ray_apps.config import load_run
         from ray_apps.plan import Plan

@@ -68,6 +68,7 @@ def test_help_of_nested_commands_lists_them(capsys: pytest.CaptureFixture[str]) 
         (["embed", "nosuch.yaml"], "error: run file not found: nosuch.yaml"),
         (["bench", "embde"], "error: unknown benchmark 'embde'; did you mean 'embed'?"),
         (["bench", "sampler", "--seeds", "2"], "error: bench sampler does not take --seeds; it takes no settings"),
+        (["bench", "links", "--workspace", "x"], "error: bench reads no run file, so it does not take --workspace"),
         (["bench", "links", "--epochs", "2"], "error: bench links does not take --epochs; it takes --parts, --seeds"),
         (
             ["search", "x.yaml", "words", "--top-k", "0"],
