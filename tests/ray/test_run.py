@@ -68,7 +68,7 @@ def test_run_ends_with_figures_of_every_stage_and_a_report(
     }
     assert all(0 < figures["mrr"] <= 1 for figures in made["links"].values())
     assert list(made["seconds"]) == [
-        *("ingest", "chunk", "embed", "index", "split", "graph", "train", "evaluate_links", "discover")
+        *("ingest", "chunk", "split", "embed", "index", "graph", "train", "evaluate_links", "discover")
     ]
     report = Path(made["report"])
     assert "adamic_adar" in report.read_text().lower().replace("–", "_").replace(" ", "_")
