@@ -141,43 +141,68 @@ def katz(graph: Graph, factor: float = KATZ_FACTOR, length: int = KATZ_LENGTH) -
     return LinkScores(rows, pairs)
 
 
-def personalised_pagerank(graph: Graph, restart: float = RESTART, tolerance: float = TOLERANCE) -> LinkScores:
-    """How often a walk that starts at the source, and starts anew with probability ``restart``, visits a document.
+class LocalPush:
+    """Walks that start at a source, and start anew with probability ``restart``: how often they visit each document.
 
-    Local push (Andersen, Chung and Lang, FOCS 2006), many sources at a time, then one step of what was not pushed: that
-    is at most ``tolerance`` for each link of a document, so the work for a source is bounded by 1 / (restart ·
-    tolerance) links, however large the graph is. Restart 0.15 is that of Page et al. (1999).
+    Local push (Andersen, Chung and Lang, FOCS 2006), many sources at a time. What is not pushed is at most
+    ``tolerance`` for each link of a document, so the work for a source is bounded by 1 / (restart · tolerance) links,
+    however large the graph is. Restart 0.15 is that of Page et al. (1999).
 
     Args:
         graph: of the training links.
         restart: probability of a new start at every step.
         tolerance: probability per link below which it is not pushed on.
     """
-    degrees = np.maximum(graph.degrees, 1).astype(np.float32)
-    step = sp.csr_array(sp.diags_array(1 / degrees) @ sp.csr_array(graph.adjacency))
-    enough = np.float32(tolerance) * degrees
 
-    def rows(sources: Nodes) -> sp.csr_array:
+    def __init__(self, graph: Graph, restart: float = RESTART, tolerance: float = TOLERANCE) -> None:
+        self.restart, self.links = np.float32(restart), sp.csr_array(graph.adjacency)
+        self.degrees = np.maximum(graph.degrees, 1).astype(np.float32)
+        self._enough = np.float32(tolerance) * self.degrees
+
+    def pushed(self, sources: Nodes) -> tuple[sp.csr_array, sp.csr_array]:
+        """Visits counted, and those that one step more brings to each neighbour of a document: what was not pushed.
+
+        Args:
+            sources: int64 (S,).
+
+        Returns:
+            float32 CSR (S, N) twice, of which no row has more than 1 / (restart · tolerance) entries.
+        """
         ones = np.ones(len(sources), np.float32)
-        waiting = sp.csr_array((ones, sources, np.arange(len(sources) + 1)), (len(sources), graph.num_nodes))
+        waiting = sp.csr_array((ones, sources, np.arange(len(sources) + 1)), (len(sources), self.links.shape[0]))
         visits = waiting * np.float32(0)
         while True:
             pushed = waiting.copy()
-            pushed.data[pushed.data <= enough[pushed.indices]] = 0
+            pushed.data[pushed.data <= self._enough[pushed.indices]] = 0
             pushed.eliminate_zeros()
             if pushed.nnz == 0:
-                return sp.csr_array(visits + restart * waiting + restart * (1 - restart) * (waiting @ step))
-            visits = visits + restart * pushed
-            waiting = (waiting - pushed) + (1 - restart) * (pushed @ step)
+                return visits + self.restart * waiting, self._passed_on(self.restart * waiting)
+            visits = visits + self.restart * pushed
+            waiting = (waiting - pushed) + self._passed_on(pushed) @ self.links
             waiting.eliminate_zeros()
+
+    def rows(self, sources: Nodes) -> sp.csr_array:
+        """Visits of each document: int64 (S,) to float32 CSR (S, N)."""
+        visits, ahead = self.pushed(sources)
+        return sp.csr_array(visits + ahead @ self.links)
+
+    def _passed_on(self, amounts: sp.csr_array) -> sp.csr_array:
+        """What each neighbour of a document gets of what is pushed there."""
+        shares = (1 - self.restart) * amounts.data / self.degrees[amounts.indices]
+        return sp.csr_array((shares, amounts.indices, amounts.indptr), amounts.shape)
+
+
+def personalised_pagerank(graph: Graph, restart: float = RESTART, tolerance: float = TOLERANCE) -> LinkScores:
+    """How often a walk that starts at the source visits a document: see ``LocalPush``."""
+    walks = LocalPush(graph, restart, tolerance)
 
     def pairs(sources: Nodes, targets: Nodes) -> npt.NDArray[np.float32]:
         """Walks from the lower node number alone: visits times the start's degree are the same in both directions."""
         low, high = np.minimum(sources, targets), np.maximum(sources, targets)
-        found = row_pairs(rows, low, high, graph.num_nodes)
-        return np.where(sources == low, found, found * degrees[low] / degrees[high])
+        found = row_pairs(walks.rows, low, high, graph.num_nodes)
+        return np.where(sources == low, found, found * walks.degrees[low] / walks.degrees[high])
 
-    return LinkScores(rows, pairs)
+    return LinkScores(walks.rows, pairs)
 
 
 def untrained(graph: GraphArtifact) -> dict[str, Callable[[], LinkScores]]:

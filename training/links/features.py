@@ -10,8 +10,6 @@ import scipy.sparse as sp
 import torch
 
 from data.graph.graph import Graph
-from evaluation.baselines import personalised_pagerank
-from evaluation.links import Scorer, SparseScorer, row_pairs
 from training.links.paths import Floats, Integers, PathFinder, Paths
 
 STRUCTURE = (
@@ -28,7 +26,6 @@ TEXTS = ("shared_words", "similar_paths")
 STATES = ("state_cosine", "state_paths")
 FEATURES = STRUCTURE + TEXTS + STATES
 
-WALK_TOLERANCE = 3e-3  # walks that reach a link more seldom are not followed: ranks as well as a tenth of it
 VISIT = 1e-4  # of a walk: counts as one
 
 _TURNED = {"source_degree": "target_degree", "target_degree": "source_degree"}
@@ -69,7 +66,7 @@ class PairFeatures:
         self, graph: Graph, vectors: np.ndarray, words: sp.csr_matrix | None = None, states: np.ndarray | None = None
     ) -> None:
         self.graph, self.vectors, self.words, self.states = graph, vectors, words, states
-        self._paths, self._visits = PathFinder(graph), walks(graph)
+        self._paths = PathFinder(graph)
         degrees = graph.degrees.astype(np.float32)
         self._adamic_adar = np.where(degrees > 1, 1 / np.log(np.maximum(degrees, 2)), 0).astype(np.float32)
         self._resource = self._paths.root**2
@@ -110,7 +107,7 @@ class PairFeatures:
             "adamic_adar": summed(self._adamic_adar[middle]),
             "resource_allocation": summed(self._resource[middle]),
             "three_paths": np.log1p(paths.three),
-            "walks": np.log1p(row_pairs(self._visits, s, t, self.graph.num_nodes) / VISIT),
+            "walks": np.log1p(paths.visits / VISIT),
             "cosine": _inner(self.vectors, s, t),
             "source_degree": self._log_degrees[s],
             "target_degree": self._log_degrees[t],
@@ -126,11 +123,6 @@ class PairFeatures:
         if self.words is None:
             return np.zeros(len(s), np.float32)
         return np.asarray(self.words[s].multiply(self.words[t]).sum(axis=1), np.float32).ravel()
-
-
-def walks(graph: Graph) -> Scorer | SparseScorer:
-    """How often walks from sources visit each document: int64 (S,) to float32 CSR (S, N), a bounded cost a source."""
-    return personalised_pagerank(graph, tolerance=WALK_TOLERANCE).rows
 
 
 class _Nearness:

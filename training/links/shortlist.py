@@ -13,7 +13,8 @@ import scipy.sparse as sp
 
 from data.graph.graph import Graph
 from data.matrices import best_of_dense, best_of_rows, distinct
-from training.links.features import walks
+from evaluation.baselines import LocalPush
+from training.links.paths import WALK_TOLERANCE
 
 Nodes = np.ndarray
 SCORES_AT_ONCE = 2**25  # cosines in memory at once: 128 MiB
@@ -41,12 +42,12 @@ class Shortlists:
         self, graph: Graph, vectors: np.ndarray, words: sp.csr_matrix | None, states: np.ndarray | None, count: int
     ) -> None:
         self.graph, self.count, self._words = graph, count, words
+        self._walks = LocalPush(graph, tolerance=WALK_TOLERANCE)
         self._dense = [matrix for matrix in (states, vectors) if matrix is not None and matrix.shape[1]]
         self._postings = words.T.tocsr() if words is not None else None
         worth = np.where(graph.degrees > 0, 1 / np.maximum(graph.degrees, 1), 0).astype(np.float32)
         near = np.repeat(worth, graph.degrees)
         self._passed = sp.csr_matrix((near, graph.indices, graph.indptr), shape=graph.adjacency.shape)
-        self._visits = walks(graph)
 
     def of(self, sources: Nodes) -> tuple[Nodes, Nodes]:
         """The shortlists, without the source and its neighbours.
@@ -55,7 +56,7 @@ class Shortlists:
             Places in ``sources`` and documents, int64 (L,) each, each pair once, ascending.
         """
         passed = sp.csr_array(self.graph.adjacency[sources] @ self._passed)
-        found = [best_of_rows(near, self.count)[:2] for near in (passed, sp.csr_array(self._visits(sources)))]
+        found = [best_of_rows(near, self.count)[:2] for near in (passed, self._walks.rows(sources))]
         found.extend(self._by_cosine(sources))
         found.extend(self._by_words(sources))
         n = self.graph.num_nodes

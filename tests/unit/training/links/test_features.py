@@ -9,7 +9,9 @@ import pytest
 import scipy.sparse as sp
 
 from data.graph.graph import Graph
+from evaluation.baselines import LocalPush
 from training.links.features import FEATURES, VISIT, PairFeatures, turned
+from training.links.paths import WALK_TOLERANCE, PathFinder
 
 WORDS = sp.random_array((30, 50), density=0.2, rng=np.random.default_rng(9), dtype=np.float32, format="csr")
 
@@ -72,7 +74,7 @@ GRAPHS = [(12, 0.4, 0), (25, 0.15, 1), (25, 0.04, 2), (6, 1, 3)]
 def test_every_feature_of_an_unlinked_pair(
     num_nodes: int, probability: float, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.links.features.WALK_TOLERANCE", 1e-10)
+    monkeypatch.setattr("training.links.paths.WALK_TOLERANCE", 1e-10)
     known, graph, vectors = made(num_nodes, probability, seed)
     features = PairFeatures(graph, vectors, WORDS[:num_nodes], STATES[:num_nodes])
     pairs = np.array([*nx.non_edges(known), *[(v, u) for u, v in nx.non_edges(known)]], np.int64).reshape(-1, 2)
@@ -96,6 +98,15 @@ def test_blocks_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch, thre
     np.testing.assert_allclose(features.pairs(s, t), whole, atol=1e-6)
 
 
+@pytest.mark.parametrize(("num_nodes", "probability", "seed"), GRAPHS)
+def test_visits_of_pairs_are_those_of_whole_rows(num_nodes: int, probability: float, seed: int) -> None:
+    _, graph, _ = made(num_nodes, probability, seed)
+    every = np.arange(num_nodes)
+    s, t = np.repeat(every, num_nodes), np.tile(every, num_nodes)
+    rows = LocalPush(graph, tolerance=WALK_TOLERANCE).rows(every).toarray()
+    np.testing.assert_allclose(PathFinder(graph).between(s, t).visits, rows.ravel(), rtol=1e-5, atol=1e-9)
+
+
 def test_without_links_texts_words_or_states() -> None:
     nothing = Graph.from_pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), 5)
     rows = PairFeatures(nothing, np.zeros((5, 0), np.float32)).pairs(np.arange(4), np.arange(1, 5))
@@ -105,7 +116,7 @@ def test_without_links_texts_words_or_states() -> None:
 
 
 def test_the_other_direction_follows_from_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.links.features.WALK_TOLERANCE", 1e-10)
+    monkeypatch.setattr("training.links.paths.WALK_TOLERANCE", 1e-10)
     known, graph, vectors = made(25, 0.2, 4)
     u, v = np.array(list(nx.non_edges(known)), np.int64).T
     features = PairFeatures(graph, vectors, WORDS[:25], STATES[:25])

@@ -11,9 +11,11 @@ import torch
 from data.graph.graph import GraphArtifact
 from discovery.candidates import Candidates
 from discovery.shards import BothWays, score_both_ways
+from evaluation.baselines import LocalPush
 from evaluation.links import both_directions, link_metrics, link_ranks
 from training.links.config import ScorerConfig, TrainConfig
-from training.links.features import FEATURES, STRUCTURE, walks
+from training.links.features import FEATURES, STRUCTURE
+from training.links.paths import WALK_TOLERANCE
 from training.links.scorer import Lists, PairScorer, ScorerShape, fit_scorer, list_ranks
 from training.links.scoring import FAR, LinkScorer
 from training.links.shortlist import Shortlists
@@ -147,7 +149,7 @@ def test_shortlists_have_no_neighbour_and_not_the_source(planted: GraphArtifact)
     assert (np.diff(codes) > 0).all() and np.bincount(row).min() >= 5
     two_hop = graph.adjacency[sources[:1]] @ graph.adjacency
     nearest = np.argsort(-(planted.vectors[sources[0]] @ planted.vectors.T))[:16]
-    visited = walks(graph)(sources[:1])
+    visited = LocalPush(graph, tolerance=WALK_TOLERANCE).rows(sources[:1])
     assert set(column[row == 0]) <= set(two_hop.indices) | set(nearest) | set(visited.indices)
 
 
@@ -173,7 +175,7 @@ def test_rows_hold_the_scores_of_pairs_and_all_else_below(planted: GraphArtifact
 def test_both_directions_at_once_are_what_each_is_alone(
     planted: GraphArtifact, scorer: LinkScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.links.features.WALK_TOLERANCE", 1e-10)  # else walks there and back differ by as much
+    monkeypatch.setattr("training.links.paths.WALK_TOLERANCE", 1e-10)  # else walks there and back differ by as much
     scorer = LinkScorer(scorer.scorer, planted, scorer.node_vectors)
     low, high = np.array([3, 3, 40, 77]), np.array([9, 200, 41, 299])
     pairs = Candidates(low, high, np.ones(4, np.uint8))
