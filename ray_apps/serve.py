@@ -77,13 +77,12 @@ def _check_cores(run: RunConfig) -> None:
     """Refuse more replicas than a local cluster has cores for: Ray would wait for them forever."""
     import ray
 
-    from serving.app import CORES
+    from serving.app import cores
 
-    cores = ray.cluster_resources().get("CPU", 0.0)
-    needed = CORES["embedder"] * run.serve.replicas + CORES["index"] + CORES["ingress"]
-    if run.ray.address == "local" and needed > cores + 1e-6:
+    given, needed = ray.cluster_resources().get("CPU", 0.0), cores(run.serve)
+    if run.ray.address == "local" and needed > given + 1e-6:
         raise InputError(
-            f"serve.replicas: {run.serve.replicas} need {needed:.1f} cores, this machine gives {cores:.0f}",
+            f"serve.replicas: {run.serve.replicas} need {needed:.1f} cores, this machine gives {given:.0f}",
             "Lower serve.replicas, or join a larger cluster with --ray.address.",
         )
 

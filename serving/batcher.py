@@ -6,28 +6,58 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from data.batching import token_batches
 from data.errors import TextRefused
+from serving.context import add_phase
+from serving.window import TokenWindow
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Coalescer(Generic[Item, Result]):
+class _Call(Generic[Item, Result]):
+    """Items that were asked for together, and what has become of them."""
+
+    def __init__(self, items: Sequence[Item], answer: "asyncio.Future[list[Result]]") -> None:
+        self.items, self.answer = items, answer
+        self.results: list[Result | None] = [None] * len(items)
+        self.missing = len(items)
+        self.arrived = self.began = time.perf_counter()
+
+    def begin(self) -> None:
+        """Its first batch goes to work."""
+        if self.missing == len(self.items):
+            self.began = time.perf_counter()
+
+    def settle(self, place: int, result: Result) -> None:
+        """One of its items is done."""
+        self.results[place] = result
+        self.missing -= 1
+        if self.missing == 0 and not self.answer.done():
+            self.answer.set_result(self.results)  # type: ignore[arg-type]  # none is missing
+
+    def fail(self, error: Exception) -> None:
+        """None of it will be answered."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+Waiting = tuple[_Call[Item, Result], int]  # a call, and the place of one of its items
+
+
+class Batcher(Generic[Item, Result]):
     """Gathers the calls that arrive while a batch is being worked on into the next batches.
 
     Nothing waits for company: a call that finds the worker idle starts at once, alone, and under load batches grow by
     themselves. One thread does the work, so the event loop stays free for those who arrive. Calls are served in order,
-    but for a ``length``: then items of like length are served together, and age decides who is next.
+    but for a ``length``: then items of like length are served together, and a ``TokenWindow`` says who is next. A call
+    whose caller has gone is not worked on.
 
     Args:
         work: takes a list of items and returns one result for each, in order.
         max_items: most items in a batch.
         length: tokens of an item; every item counts the same where None.
         max_tokens: largest padded area of a batch; ``max_items`` alone bounds it where None.
-        max_age_s: seconds after which an item's batch is next, before any other.
+        max_age_s: seconds after which a call that was not served is next, before any other.
         timeout_s: seconds after which a call fails, its waiting included; None is no limit.
     """
 
@@ -43,104 +73,69 @@ class Coalescer(Generic[Item, Result]):
         self._work = work
         self._length = length
         self._timeout_s = timeout_s
-        self._waiting = TokenWindow[tuple[Item, asyncio.Future[Result]]](max_tokens or max_items, max_items, max_age_s)
+        self._waiting = TokenWindow[Waiting[Item, Result]](max_tokens or max_items, max_items, max_age_s)
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._worker: asyncio.Task[None] | None = None
 
     async def __call__(self, item: Item) -> Result:
-        """The result for one item.
+        """The result for one item; see ``many``."""
+        (result,) = await self.many([item])
+        return result
+
+    async def many(self, items: Sequence[Item]) -> list[Result]:
+        """The results for items that are asked for together, in order; they need not be in one batch.
+
+        Where the time went is added to the phases ``queue`` and ``infer`` of the request.
 
         Raises:
-            TextRefused: if the item is refused; this never fails the others in its batch.
+            TextRefused: if an item is refused; this never fails other calls in its batch.
             TimeoutError: if there is no result within ``timeout_s``.
-            Exception: any other that ``work`` raises for the batch that the item is in.
+            Exception: any other that ``work`` raises for a batch that has items of the call.
         """
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.add((item, answer), 1 if self._length is None else self._length(item), time.monotonic())
+        if not items:
+            return []
+        call = _Call[Item, Result](items, asyncio.get_running_loop().create_future())
+        lengths = [1] * len(items) if self._length is None else [self._length(item) for item in items]
+        self._waiting.add([(call, place) for place in range(len(items))], lengths, time.monotonic())
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._serve_waiting())
         async with asyncio.timeout(self._timeout_s):
-            return await answer
+            results = await call.answer
+        add_phase("queue", call.began - call.arrived)
+        add_phase("infer", time.perf_counter() - call.began)
+        return results
 
     async def _serve_waiting(self) -> None:
         while batch := self._waiting.take(time.monotonic()):
-            batch = [(item, answer) for item, answer in batch if not answer.done()]  # whose caller has gone
+            batch = [(call, place) for call, place in batch if not call.answer.done()]  # whose caller has gone
             await self._serve(batch)
 
-    async def _serve(self, batch: list[tuple[Item, "asyncio.Future[Result]"]]) -> None:
+    async def _serve(self, batch: list[Waiting[Item, Result]]) -> None:
         if not batch:
             return
+        for call, _ in batch:
+            call.begin()
         loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
+            results = await loop.run_in_executor(self._thread, self._work, [call.items[place] for call, place in batch])
         except TextRefused as error:
-            refused = [one for one in batch if one[0] == error.text] or (batch if len(batch) == 1 else [])
+            refused = {call for call, place in batch if call.items[place] == error.text}
+            if not refused and len(batch) == 1:
+                refused = {batch[0][0]}
             _fail(refused, error)
-            rest = [one for one in batch if one not in refused]
+            rest = [(call, place) for call, place in batch if call not in refused]
             # The error does not always name the item that is refused; then it is in one of the halves.
             halves = [rest] if refused else [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
             for half in halves:
-                await self._serve(half)
+                await self._serve([(call, place) for call, place in half if not call.answer.done()])
             return
         except Exception as error:  # not the fault of one: asking again for each would take as many times as long
-            _fail(batch, error)
+            _fail({call for call, _ in batch}, error)
             return
-        for (_, answer), result in zip(batch, results, strict=True):
-            if not answer.done():
-                answer.set_result(result)
+        for (call, place), result in zip(batch, results, strict=True):
+            call.settle(place, result)
 
 
-def _fail(batch: Sequence[tuple[Any, "asyncio.Future[Any]"]], error: Exception) -> None:
-    for _, answer in batch:
-        if not answer.done():
-            answer.set_exception(error)
-
-
-class TokenWindow(Generic[Item]):
-    """Items that wait to be worked on, handed out in the batches that ``token_batches`` makes of those here now.
-
-    The batch of most items goes first: many short texts are answered in the time of one long one. An item that has
-    waited for ``max_age_s`` ends that: from then on the batch that holds the oldest item goes first, so nothing waits
-    for longer than its age bound and the turns of those that were there before it.
-
-    The clock is the caller's: seconds that never fall, from any beginning.
-
-    Args:
-        max_tokens: largest padded area of a batch, at least 1. A longer item is a batch of its own.
-        max_items: most items in a batch, at least 1.
-        max_age_s: seconds after which an item's batch is next; 0 hands out oldest first.
-    """
-
-    def __init__(self, max_tokens: int, max_items: int, max_age_s: float) -> None:
-        self._max_tokens = max_tokens
-        self._max_items = max_items
-        self._max_age_s = max_age_s
-        self._waiting: list[tuple[Item, int, float]] = []  # in order of arrival: item, length, time
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, item: Item, length: int, now_s: float) -> None:
-        """Let an item wait.
-
-        Args:
-            item: to be worked on.
-            length: its tokens.
-            now_s: the time.
-        """
-        self._waiting.append((item, length, now_s))
-
-    def take(self, now_s: float) -> list[Item]:
-        """The next batch, which then waits no more; empty where nothing waits."""
-        if not self._waiting:
-            return []
-        lengths = np.array([length for _, length, _ in self._waiting], dtype=np.int64)
-        batches = token_batches(lengths, self._max_tokens, self._max_items)
-        if now_s - self._waiting[0][2] >= self._max_age_s:
-            chosen = next(batch for batch in batches if 0 in batch)
-        else:
-            chosen = max(batches, key=len)
-        taken = set(chosen.tolist())
-        items = [self._waiting[position][0] for position in sorted(taken)]
-        self._waiting = [waiting for position, waiting in enumerate(self._waiting) if position not in taken]
-        return items
+def _fail(calls: "set[_Call[Any, Any]]", error: Exception) -> None:
+    for call in calls:
+        call.fail(error)

@@ -1,5 +1,7 @@
 """How a run is served."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from data.artifacts import StageConfig
@@ -10,7 +12,12 @@ class ServeConfig(StageConfig):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines in, unauthenticated")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
-    replicas: int = Field(1, ge=1, le=1024, description="copies of the embedder, 0.8 of a core each")
+    layout: Literal["compact", "spread"] = Field(
+        "compact",
+        description="compact: each replica is one process that checks requests, encodes and, where it is the only one, "
+        "holds the index; spread: processes of their own for each, as GPUs and clusters want",
+    )
+    replicas: int = Field(1, ge=1, le=1024, description="copies of what encodes, 0.8 of a core each")
     max_ongoing_requests: int = Field(100, ge=1, description="requests a replica takes in at once; more wait in line")
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
     max_batch_tokens: int = Field(
@@ -34,7 +41,8 @@ class ServeConfig(StageConfig):
     breaker_retry_s: float = Field(
         2.0, gt=0, description="seconds between two tries to reach it then, beside the questions"
     )
-    health_timeout_s: float = Field(10.0, gt=0, description="after which /healthz calls the service unhealthy, seconds")
+    max_body_bytes: int = Field(8 * 2**20, ge=1024, description="largest body of a request, in bytes")
+    health_timeout_s: float = Field(10.0, gt=0, description="after which /readyz says no, in seconds")
     blocking: bool = Field(
         True,
         description="whether the command stays until stopped; false leaves the service to a cluster that was there",

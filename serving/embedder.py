@@ -11,7 +11,7 @@ from data.encoders.config import EncoderConfig
 from data.errors import EncoderUnavailable
 from retrieval.index import IndexMeta
 from retrieval.search import QueryEncoders, query_encoders
-from serving.batcher import Coalescer
+from serving.batcher import Batcher
 from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig
 
@@ -41,7 +41,7 @@ class Embedder:
         with suppress(EncoderUnavailable):  # the service starts, searches by words, and tries again later
             self._breaker.call(self._load)
         gathered = functools.partial(
-            Coalescer[str, npt.NDArray[np.float32]],
+            Batcher[str, npt.NDArray[np.float32]],
             max_items=serve.max_batch,
             length=estimated_tokens,
             max_tokens=serve.max_batch_tokens,
@@ -62,9 +62,7 @@ class Embedder:
         """The unit vectors of one text's tokens, float32 (tokens, late_dim); for an index that holds such."""
         return await self._within_bounds(self._encode_tokens, text)
 
-    async def _within_bounds(
-        self, encode: Coalescer[str, npt.NDArray[np.float32]], text: str
-    ) -> npt.NDArray[np.float32]:
+    async def _within_bounds(self, encode: Batcher[str, npt.NDArray[np.float32]], text: str) -> npt.NDArray[np.float32]:
         try:
             return await encode(text)
         except TimeoutError:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from retrieval.open import open_index, read_meta
 from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
-from serving.batcher import Coalescer
+from serving.batcher import Batcher
 
 Vectors = npt.NDArray[np.float32] | None
 Asked = tuple[SearchQuery, Vectors, Vectors]
@@ -31,7 +31,7 @@ class IndexActor:
     def __init__(self, artifact: Path, max_batch: int = 64) -> None:
         self._meta = read_meta(artifact)
         self._retriever = Retriever(open_index(artifact), self._meta)
-        self._ask = Coalescer[Asked, list[SearchHit]](self._answer, max_batch)
+        self._ask = Batcher[Asked, list[SearchHit]](self._answer, max_batch)
 
     async def search(self, query: SearchQuery, vector: Vectors, tokens: Vectors = None) -> list[SearchHit]:
         """The best documents of one query.

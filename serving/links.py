@@ -1,15 +1,16 @@
 """A document's links, known and discovered, looked up in sorted Arrow columns."""
 
+import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from data.labels import label
 from data.partitions import partitions, read_table
-from serving.schemas import DiscoveredLink, KnownLink
+from serving.schemas import DiscoveredLink, KnownLink, LinksResponse
 
 _PROPOSED = ["source", "target", "source_title", "target_title", "relation", "probability", "reason"]
 
@@ -34,6 +35,13 @@ class SortedTable:
         return found
 
 
+class Links(Protocol):
+    """What knows a document's links, in this process or another."""
+
+    async def links(self, id_: str, limit: int) -> LinksResponse | None:
+        """At most ``limit`` links of each kind; None where there is no such document."""
+
+
 class LinkTables:
     """Links of every document.
 
@@ -51,6 +59,18 @@ class LinkTables:
         if discovered is not None and partitions(discovered):
             proposed = read_table(discovered, _PROPOSED)
             self._proposed = {end: SortedTable(proposed, end) for end in ("source", "target")}
+
+    async def links(self, id_: str, limit: int) -> LinksResponse | None:
+        """As of ``Links``, looked up beside the event loop."""
+        return await asyncio.to_thread(self._links, id_, limit)
+
+    def _links(self, id_: str, limit: int) -> LinksResponse | None:
+        title = self.title(id_)
+        if title is None:
+            return None
+        return LinksResponse(
+            id=id_, title=title, known=self.known(id_)[:limit], discovered=self.discovered(id_)[:limit]
+        )
 
     def title(self, id_: str) -> str | None:
         """Title of a document, its id where it has no title, None where there is no such document."""

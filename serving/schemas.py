@@ -100,6 +100,12 @@ class LinksResponse(Answer):
 
 
 class Health(Answer):
+    """That the process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Answer):
     """That model and index have just answered, and how fast."""
 
     status: Literal["ok"] = "ok"
@@ -109,12 +115,30 @@ class Health(Answer):
     search_ms: float
 
 
+ErrorType = Literal[
+    "bad_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "too_large",
+    "unsupported_media_type",
+    "invalid_request",
+    "overloaded",
+    "internal",
+    "unavailable",
+    "timeout",
+]
+
+
 class ErrorDetail(BaseModel):
     """What went wrong."""
 
-    type: Literal["invalid_request", "not_found", "method_not_allowed", "unavailable", "internal"]
+    type: ErrorType
     message: str
     param: str | None = Field(None, description="the field, parameter or path that the message is about")
+    code: str | None = Field(None, description="what exactly is wrong, as a word for programs")
+    request_id: str = Field(description="as in the header x-request-id, and in the server's log")
 
 
 class ErrorBody(BaseModel):
@@ -123,7 +147,15 @@ class ErrorBody(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"error": {"type": "invalid_request", "message": "Input should be at least 1, got 0", "param": "top_k"}}
+                {
+                    "error": {
+                        "type": "invalid_request",
+                        "message": "Input should be greater than or equal to 1, got 0",
+                        "param": "top_k",
+                        "code": "greater_than_equal",
+                        "request_id": "9e0c1f3f2f8a4d5fb4ac3a1dd0b6f1a7",
+                    }
+                }
             ]
         }
     )

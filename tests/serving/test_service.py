@@ -113,11 +113,10 @@ def test_filters(client: httpx.Client) -> None:
     assert {hit["document_id"] for hit in body["results"]} == {"fft", "csv", "csv\nindex"}
     answer = client.post("/v1/search", json={"query": "matrix", "filter": {"knid": "signal"}})
     assert answer.status_code == 422
-    assert answer.json()["error"] == {
-        "type": "invalid_request",
-        "message": "no filter by 'knid'; did you mean 'kind'?",
-        "param": "filter",
-    }
+    error = answer.json()["error"]
+    assert error["request_id"] == answer.headers["x-request-id"]
+    assert (error["type"], error["param"]) == ("invalid_request", "filter")
+    assert error["message"] == "no filter by 'knid'; did you mean 'kind'?"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,8 @@ def test_errors_are_typed(client: httpx.Client, path: str, status: int, type_: s
 
 
 def test_health_runs_model_and_index(client: httpx.Client) -> None:
-    body = client.get("/healthz").json()
+    assert client.get("/healthz").json() == {"status": "ok"}
+    body = client.get("/readyz").json()
     assert (body["status"], body["passages"]) == ("ok", 5)
     assert body["encode_ms"] > 0
     assert body["search_ms"] > 0
@@ -209,11 +209,11 @@ def test_a_killed_index_is_told_and_comes_back(client: httpx.Client) -> None:
     for actor in ray.util.list_named_actors(all_namespaces=True):
         if "IndexActor" in actor["name"]:
             ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
-    answers = [client.get("/healthz")]
+    answers = [client.get("/readyz")]
     give_up = time.monotonic() + 60
     while answers[-1].status_code != 200 and time.monotonic() < give_up:
         assert answers[-1].json()["error"]["type"] == "unavailable"
         time.sleep(0.2)
-        answers.append(client.get("/healthz"))
+        answers.append(client.get("/readyz"))
     assert answers[-1].status_code == 200
     assert client.post("/v1/search", json={"query": "signal", "top_k": 1}).json()["results"][0]["document_id"] == "fft"

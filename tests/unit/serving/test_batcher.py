@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from data.errors import EncoderUnavailable, InputError, TextRefused
-from serving.batcher import Coalescer
+from serving.batcher import Batcher
+from serving.context import start_phases
 
 
 def test_calls_that_arrive_during_a_batch_make_the_next() -> None:
@@ -20,7 +21,7 @@ def test_calls_that_arrive_during_a_batch_make_the_next() -> None:
         return [2 * item for item in items]
 
     async def ask() -> list[int]:
-        coalesced = Coalescer[int, int](double, max_items=4)
+        coalesced = Batcher[int, int](double, max_items=4)
         return await asyncio.gather(*(coalesced(i) for i in range(10)))
 
     assert asyncio.run(ask()) == [2 * i for i in range(10)]
@@ -31,7 +32,7 @@ def test_calls_that_arrive_during_a_batch_make_the_next() -> None:
 
 def test_a_lone_call_does_not_wait_and_later_calls_work_too() -> None:
     async def ask() -> list[str]:
-        coalesced = Coalescer[str, str](lambda items: [item.upper() for item in items], max_items=100)
+        coalesced = Batcher[str, str](lambda items: [item.upper() for item in items], max_items=100)
         return [await coalesced("a"), await coalesced("b")]
 
     assert asyncio.run(ask()) == ["A", "B"]
@@ -39,7 +40,7 @@ def test_a_lone_call_does_not_wait_and_later_calls_work_too() -> None:
 
 def ask_together(work: Callable[[list[str]], list[str]], items: Sequence[str]) -> list[str | BaseException]:
     async def ask() -> list[str | BaseException]:
-        coalesced = Coalescer[str, str](work, max_items=len(items))
+        coalesced = Batcher[str, str](work, max_items=len(items))
         return await asyncio.gather(*map(coalesced, items), return_exceptions=True)
 
     return asyncio.run(ask())
@@ -79,11 +80,11 @@ def test_what_is_nobodys_fault_fails_the_batch_at_once(error: Exception) -> None
 
 def test_a_call_is_given_up_after_its_time_and_the_next_is_served() -> None:
     async def ask() -> str:
-        coalesced = Coalescer[str, str](lambda items: [time.sleep(0.3) or item for item in items], 1, timeout_s=0.1)
+        coalesced = Batcher[str, str](lambda items: [time.sleep(0.3) or item for item in items], 1, timeout_s=0.1)
         with pytest.raises(TimeoutError):
             await coalesced("slow")
         await asyncio.sleep(0.4)
-        quick = Coalescer[str, str](lambda items: items, 1, timeout_s=20)
+        quick = Batcher[str, str](lambda items: items, 1, timeout_s=20)
         return await quick("b")
 
     assert asyncio.run(ask()) == "b"
@@ -97,7 +98,7 @@ def test_work_stays_off_the_event_loop() -> None:
         return items
 
     async def ask() -> int:
-        return await Coalescer[int, int](note, max_items=2)(1)
+        return await Batcher[int, int](note, max_items=2)(1)
 
     assert asyncio.run(ask()) == 1
     assert threads.isdisjoint({threading.get_ident()})
@@ -112,7 +113,7 @@ def test_a_caller_that_gave_up_is_left_out() -> None:
         return items
 
     async def ask() -> int:
-        coalesced = Coalescer[int, int](slow, max_items=1)
+        coalesced = Batcher[int, int](slow, max_items=1)
         first = asyncio.create_task(coalesced(1))
         await asyncio.sleep(0.01)
         second = asyncio.create_task(coalesced(2))
@@ -125,3 +126,47 @@ def test_a_caller_that_gave_up_is_left_out() -> None:
 
     assert asyncio.run(ask()) == 4
     assert seen == [1, 3]
+
+
+def test_items_asked_for_together_come_back_in_order_from_several_batches() -> None:
+    batches: list[int] = []
+
+    def double(items: list[int]) -> list[int]:
+        batches.append(len(items))
+        return [2 * item for item in items]
+
+    async def ask() -> list[list[int]]:
+        batcher = Batcher[int, int](double, 8, length=lambda item: 1 + item % 7, max_tokens=30, max_age_s=1.0)
+        return await asyncio.gather(batcher.many(range(50)), batcher.many([]), batcher.many([100]))
+
+    assert asyncio.run(ask()) == [[2 * item for item in range(50)], [], [200]]
+    assert sum(batches) == 51 and max(batches) <= 8
+
+
+def test_a_refused_item_fails_its_whole_call_and_no_other() -> None:
+    def shout(items: list[str]) -> list[str]:
+        for item in items:
+            if item == "bad":
+                raise TextRefused("bad is refused", "Shorten it.", item)
+        return [item.upper() for item in items]
+
+    async def ask() -> list[list[str] | BaseException]:
+        batcher = Batcher[str, str](shout, 100)
+        return await asyncio.gather(batcher.many(["a", "bad", "b"]), batcher.many(["c", "d"]), return_exceptions=True)
+
+    first, second = asyncio.run(ask())
+    assert isinstance(first, TextRefused) and second == ["C", "D"]
+
+
+def test_a_call_says_how_long_it_waited_and_was_worked_on() -> None:
+    async def ask() -> dict[str, float]:
+        batcher = Batcher[int, int](lambda items: [time.sleep(0.05) or item for item in items], 1)
+        first = asyncio.create_task(batcher(1))
+        await asyncio.sleep(0.01)
+        spent = start_phases()
+        await batcher(2)
+        await first
+        return spent
+
+    spent = asyncio.run(ask())
+    assert spent["queue"] > 0.02 and spent["infer"] > 0.04

@@ -4,9 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,12 +18,12 @@ from retrieval.config import IndexConfig
 from retrieval.index import IndexMeta
 from retrieval.open import read_meta
 from retrieval.search import SearchHit, SearchQuery
-from serving.app import Ingress
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError
 from serving.index import IndexActor
-from serving.schemas import SearchRequest
+from serving.schemas import SearchRequest, SearchResponse
+from serving.search import SearchService
 from tests.endpoint_server import Handler, Server, answer_well, status
 from tests.unit.retrieval.test_build import DIM, build, write_run
 
@@ -64,28 +62,8 @@ def drop(handler: Handler, body: dict[str, Any]) -> None:
     handler.close_connection = True
 
 
-class Handle:
-    """A deployment's handle whose replica lives in this process."""
-
-    def __init__(self, replica: object) -> None:
-        self._replica = replica
-
-    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 - as Ray's
-        return SimpleNamespace(remote=getattr(self._replica, method))
-
-
-@dataclass
-class Routes:
-    """What the route of search needs of its deployment, which Ray Serve wraps."""
-
-    _meta: IndexMeta
-    _embedder: Handle
-    _index: Handle
-    _find = Ingress._find
-
-
 @pytest.fixture
-def service(endpoint: Server, tmp_path: Path) -> Callable[[ServeConfig], Routes]:
+def service(endpoint: Server, tmp_path: Path) -> Callable[[ServeConfig], SearchService]:
     """The routes over a real index and an embedder that asks the endpoint as configured by default."""
     config = read_encoder({"endpoint": {"base_url": endpoint.url, "model": "words", "dimensions": DIM}})
     root = write_run(tmp_path)
@@ -93,19 +71,19 @@ def service(endpoint: Server, tmp_path: Path) -> Callable[[ServeConfig], Routes]
     (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": load_encoder(config).fingerprint}))
     build(root)
 
-    def start(serve: ServeConfig) -> Routes:
+    def start(serve: ServeConfig) -> SearchService:
         described = read_meta(root / "out")
         embedder = Embedder(config, described, serve, CacheConfig())
-        return Routes(described, Handle(embedder), Handle(IndexActor(root / "out")))
+        return SearchService(described, embedder, IndexActor(root / "out"), serve.health_timeout_s)
 
     return start
 
 
-async def searched(service: Routes, query: str, **request: object) -> tuple[str, float]:
+async def searched(service: SearchService, query: str, **request: object) -> tuple[str, float]:
     """How a question was answered, and in how many seconds."""
     started = time.perf_counter()
     asked = SearchRequest.model_validate({"query": query, "bm25_if_encoder_down": True, **request})
-    answered = await Ingress.search(service, asked)
+    answered = await service.search(asked)
     assert answered.results
     return answered.mode, time.perf_counter() - started
 
@@ -117,7 +95,7 @@ def refuse(endpoint: Server) -> None:
 
 @pytest.mark.parametrize("down", ["503", "closed", "hangs"])
 def test_with_the_defaults_a_question_is_answered_by_words_at_once_and_others_are_not_delayed(
-    down: str, endpoint: Server, service: Callable[[ServeConfig], Routes]
+    down: str, endpoint: Server, service: Callable[[ServeConfig], SearchService]
 ) -> None:
     async def ask() -> None:
         routes = service(ServeConfig())
@@ -140,7 +118,7 @@ def test_with_the_defaults_a_question_is_answered_by_words_at_once_and_others_ar
 
 
 def test_the_endpoint_is_found_again_beside_the_questions(
-    endpoint: Server, service: Callable[[ServeConfig], Routes]
+    endpoint: Server, service: Callable[[ServeConfig], SearchService]
 ) -> None:
     async def ask() -> None:
         endpoint.always = status(503)
@@ -156,20 +134,22 @@ def test_the_endpoint_is_found_again_beside_the_questions(
     asyncio.run(ask())
 
 
-@dataclass
 class Down:
-    """What the route needs of its deployment, where there are no vectors: no cluster fails like this on request."""
+    """Encoder and index where there are no vectors: no cluster fails like this on request."""
 
-    _meta: IndexMeta = field(default_factory=meta)
+    async def encode(self, text: str) -> np.ndarray:
+        raise EncoderUnavailable("the encoder words at http://host/v1 is unavailable: it answers 503", "Wait.")
 
-    async def _find(self, query: SearchQuery) -> list[SearchHit]:
-        if query.mode != "bm25":
-            raise EncoderUnavailable("the encoder words at http://host/v1 is unavailable: it answers 503", "Wait.")
+    encode_tokens = encode
+
+    async def search(self, query: SearchQuery, vector: object, tokens: object) -> list[SearchHit]:
+        assert (query.mode, vector, tokens) == ("bm25", None, None)
         return [SearchHit("d1", "p1", "Title", "text", 0, 4, 1.0, {})]
 
 
-def answer(**request: object) -> Any:  # noqa: ANN401 - the route's answer
-    return asyncio.run(Ingress.search(Down(), SearchRequest.model_validate({"query": "moon", **request})))
+def answer(**request: object) -> SearchResponse:
+    service = SearchService(meta(), Down(), Down(), ready_timeout_s=1.0)
+    return asyncio.run(service.search(SearchRequest.model_validate({"query": "moon", **request})))
 
 
 def test_a_question_is_answered_503_and_names_the_way_out() -> None:

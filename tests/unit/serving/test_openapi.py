@@ -13,10 +13,14 @@ from starlette.types import Message
 from retrieval.config import IndexConfig
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
-from serving.app import api, checked_query
-from serving.errors import ApiError, answer_errors, documented
-from serving.http import HeadAsGet
-from serving.schemas import Health, KnownLink, SearchRequest
+from serving.api import Services, application
+from serving.api.errors import answer_errors, documented
+from serving.api.http import HeadAsGet
+from serving.api.middleware import RequestId, Unforeseen
+from serving.config import ServeConfig
+from serving.errors import STATUS, ApiError
+from serving.schemas import KnownLink, LinksResponse, Readiness, SearchRequest, SearchResponse
+from serving.search import checked_query
 
 EMPTY = IndexMeta(
     config=IndexConfig(), location="", points=0, dim=1, encoder="e", precision="fp32", mean_length=1.0, filter_keys=()
@@ -28,7 +32,8 @@ def client() -> TestClient:
     """An application with a route for each way to go wrong."""
     broken = FastAPI()
     answer_errors(broken)
-    broken.add_middleware(HeadAsGet)
+    for middleware in (HeadAsGet, Unforeseen, RequestId):
+        broken.add_middleware(middleware)
 
     @broken.post("/search")
     async def search(request: SearchRequest) -> str:
@@ -73,7 +78,7 @@ def test_a_bad_request_names_its_field(client: TestClient, body: object, param: 
     ("path", "status", "type_", "message"),
     [
         ("/fail/known", 404, "not_found", "there is none"),
-        ("/fail/http", 418, "invalid_request", "teapot"),
+        ("/fail/http", 418, "bad_request", "teapot"),
         ("/fail/else", 500, "internal", "the server failed on this request; the reason is in its log"),
         ("/nowhere", 404, "not_found", "Not Found"),
         ("/search", 405, "method_not_allowed", "Method Not Allowed"),
@@ -85,40 +90,41 @@ def test_every_error_has_the_one_form(client: TestClient, path: str, status: int
     assert answer.json()["error"].items() >= {"type": type_, "message": message}.items()
 
 
-JSON = "application/json"
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "message"),
+    ("status", "body", "headers", "message"),
     [
-        (b'{"query": ', {"content-type": JSON}, "the body is not JSON: Expecting value"),
-        (b"", {"content-type": JSON}, "the body is empty or null"),
-        (b"null", {"content-type": JSON}, "the body is empty or null"),
-        (b"[1]", {"content-type": JSON}, "the body is a JSON array; send a JSON object"),
-        (b'"x"', {"content-type": JSON}, "the body is a JSON string"),
-        (b"5", {"content-type": JSON}, "the body is a JSON number"),
-        (b"true", {"content-type": JSON}, "the body is a JSON boolean"),
-        (b'{"query": "x"}', {}, "the header Content-Type is missing; send the body as application/json"),
-        (b'{"query": "x"}', {"content-type": "text/plain"}, "the header Content-Type is 'text/plain'"),
-        (b"query=x", {"content-type": "application/x-www-form-urlencoded"}, "is 'application/x-www-form-urlencoded'"),
-        ('{"query": "é"}'.encode("latin-1"), {"content-type": JSON}, "the body is not UTF-8 at byte 11"),
+        (400, b'{"query": ', {"content-type": JSON}, "the body is not JSON: Expecting value"),
+        (400, b"", {"content-type": JSON}, "the body is empty or null"),
+        (400, b"null", {"content-type": JSON}, "the body is empty or null"),
+        (422, b"[1]", {"content-type": JSON}, "the body is a JSON array; send a JSON object"),
+        (422, b'"x"', {"content-type": JSON}, "the body is a JSON string"),
+        (422, b"5", {"content-type": JSON}, "the body is a JSON number"),
+        (422, b"true", {"content-type": JSON}, "the body is a JSON boolean"),
+        (415, b'{"query": "x"}', {}, "the header Content-Type is missing; send the body as application/json"),
+        (415, b'{"query": "x"}', {"content-type": "text/plain"}, "the header Content-Type is 'text/plain'"),
+        (415, b"query=x", {"content-type": FORM}, f"the header Content-Type is '{FORM}'"),
+        (400, '{"query": "é"}'.encode("latin-1"), {"content-type": JSON}, "the body is not UTF-8 at byte 11"),
         (
+            415,
             gzip.compress(b'{"query": "x"}', mtime=0),
             {"content-type": JSON, "content-encoding": "gzip"},
             "Content-Encoding is 'gzip'",
         ),
-        (b'{"query": "x", "filter": ' + b"[" * 100_000, {"content-type": JSON}, "the body is nested too deeply"),
-        (b'{"top_k": ' + b"9" * 5000 + b"}", {"content-type": JSON}, "the body is not JSON: Exceeds the limit"),
+        (400, b'{"query": "x", "filter": ' + b"[" * 100_000, {"content-type": JSON}, "the body is nested too deeply"),
+        (400, b'{"top_k": ' + b"9" * 5000 + b"}", {"content-type": JSON}, "the body is not JSON: Exceeds the limit"),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_a_body_that_cannot_be_read_is_named(
-    client: TestClient, body: bytes, headers: dict[str, str], message: str
+    client: TestClient, status: int, body: bytes, headers: dict[str, str], message: str
 ) -> None:
     answer = client.post("/search", content=body, headers=headers)
-    assert answer.status_code == 422
+    assert answer.status_code == status
     error = answer.json()["error"]
-    assert (error["type"], error["param"]) == ("invalid_request", None)
+    assert (STATUS[error["type"]], error["param"]) == (status, None)
     assert message in error["message"]
 
 
@@ -162,7 +168,8 @@ def test_a_method_that_is_not_allowed_says_which_are(client: TestClient) -> None
 
 
 def test_head_answers_as_get_without_the_body(client: TestClient) -> None:
-    whole, head = client.get("/text/a"), client.head("/text/a")
+    same = {"x-request-id": "one"}
+    whole, head = client.get("/text/a", headers=same), client.head("/text/a", headers=same)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers == whole.headers
     assert client.head("/nowhere").status_code == 404
@@ -192,12 +199,25 @@ def test_an_infinite_number_is_an_error_and_not_null() -> None:
     with pytest.raises(ValidationError, match="finite"):
         KnownLink(id="a", title="A", relation="r", weight=float("inf"), direction="out")
     with pytest.raises(ValidationError, match="finite"):
-        Health(encoder="e", passages=1, encode_ms=float("nan"), search_ms=1.0)
+        Readiness(encoder="e", passages=1, encode_ms=float("nan"), search_ms=1.0)
+
+
+class Unasked:
+    """A service behind routes that are only described."""
+
+    async def search(self, request: SearchRequest) -> SearchResponse:
+        raise NotImplementedError
+
+    async def ready(self) -> Readiness:
+        raise NotImplementedError
+
+    async def links(self, id_: str, limit: int) -> LinksResponse | None:
+        raise NotImplementedError
 
 
 def test_the_document_describes_routes_errors_and_examples() -> None:
-    document = api.openapi()
-    assert set(document["paths"]) == {"/v1/search", "/v1/links/{id}", "/healthz"}
+    document = application(Services(search=Unasked(), links=Unasked()), ServeConfig()).openapi()
+    assert set(document["paths"]) == {"/v1/search", "/v1/links/{id}", "/healthz", "/readyz"}
     search = document["paths"]["/v1/search"]["post"]
     assert search["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
     assert document["components"]["schemas"]["SearchRequest"]["examples"]

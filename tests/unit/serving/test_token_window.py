@@ -1,4 +1,4 @@
-"""The online window: every item once, within its area, none left waiting; and the coalescer on top of it."""
+"""The online window: every item once, within its area, none left waiting; and the batcher on top of it."""
 
 import asyncio
 import time
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.batcher import Coalescer, TokenWindow
+from serving.batcher import Batcher
+from serving.window import TokenWindow
 
 arrivals = st.lists(st.tuples(st.integers(0, 600), st.floats(0, 3)), max_size=60)  # length, seconds since the last
 sizes = st.tuples(st.integers(1, 5000), st.integers(1, 16))
@@ -25,7 +26,7 @@ def serve(
     arrived = 0
     while arrived < len(came) or len(window):
         while arrived < len(came) and came[arrived] <= clock:
-            window.add(arrived, arriving[arrived][0], came[arrived])
+            window.add([arrived], [arriving[arrived][0]], came[arrived])
             arrived += 1
         batch = window.take(clock)
         if batch:
@@ -69,9 +70,9 @@ def test_nothing_waits_beyond_its_age_and_the_turns_of_those_before_it(
 def test_an_old_item_goes_before_a_fuller_batch() -> None:
     def window() -> TokenWindow[str]:
         filled = TokenWindow[str](100, 10, 1.0)
-        filled.add("long", 100, 0.0)
+        filled.add(["long"], [100], 0.0)
         for name in "abc":
-            filled.add(name, 10, 0.5)
+            filled.add([name], [10], 0.5)
         return filled
 
     young, old = window(), window()
@@ -82,8 +83,58 @@ def test_an_old_item_goes_before_a_fuller_batch() -> None:
 def test_no_age_is_first_come_first_served() -> None:
     window = TokenWindow[int](100, 10, 0.0)
     for item in range(5):
-        window.add(item, 60, float(item))
+        window.add([item], [60], float(item))
     assert [window.take(9.0) for _ in range(5)] == [[0], [1], [2], [3], [4]]
+
+
+@given(st.lists(st.lists(st.integers(0, 600), min_size=1, max_size=40), max_size=8), sizes, st.floats(0, 5))
+def test_requests_of_many_items_are_handed_out_whole_each_item_once(
+    requests: list[list[int]], size: tuple[int, int], age: float
+) -> None:
+    window = TokenWindow[tuple[int, int]](*size, age)
+    for number, lengths in enumerate(requests):
+        window.add([(number, place) for place in range(len(lengths))], lengths, 0.0)
+    assert (len(window), window.tokens) == (sum(map(len, requests)), sum(map(sum, requests)))
+    taken, clock = [], 0.0
+    while batch := window.take(clock):
+        assert len(batch) <= size[1]
+        assert len(batch) == 1 or max(requests[number][place] for number, place in batch) * len(batch) <= size[0]
+        taken += batch
+        clock += 1.0
+    assert (len(window), window.tokens) == (0, 0)
+    assert sorted(taken) == [
+        (number, place) for number, lengths in enumerate(requests) for place in range(len(lengths))
+    ]
+
+
+@pytest.mark.parametrize("lengths", [(10, 10), (100, 10), (10, 100)], ids=["alike", "long list", "long one"])
+def test_a_list_of_two_thousand_does_not_keep_one_text_waiting(lengths: tuple[int, int]) -> None:
+    window = TokenWindow[str](1000, 32, 0.05)
+    window.add(["many"] * 2000, [lengths[0]] * 2000, 0.0)
+    clock, batch_s, waits = 0.0, 0.02, list[float]()
+    for number in range(200):
+        if number % 3 == 2:  # a single text comes while a batch is being worked on
+            window.add([f"one{number}"], [lengths[1]], clock)
+            came = clock
+        clock += batch_s
+        if any(item.startswith("one") for item in window.take(clock)):
+            waits.append(clock - came)
+    assert len(waits) == 66 and max(waits) <= 2 * batch_s + 1e-9
+
+
+def test_a_stream_of_single_texts_does_not_starve_a_list() -> None:
+    window = TokenWindow[str](1000, 32, 0.05)
+    window.add(["many"] * 100, [100] * 100, 0.0)
+    clock, ended = 0.0, None
+    for number in range(400):
+        window.add([f"one{number}"], [10], clock)
+        clock += 0.02
+        window.take(clock)
+        if not any(request.waiting[0][0] == "many" for request in window._requests):
+            ended = clock
+            break
+    # A batch of the list, ten of its texts, each time that it has waited for its age bound.
+    assert ended is not None and ended <= 10 * (0.05 + 2 * 0.02) + 0.1
 
 
 @pytest.mark.parametrize("tokens", [300, 1000])
@@ -96,7 +147,7 @@ def test_calls_are_coalesced_by_area_and_each_gets_its_own_answer(tokens: int) -
         return [text.upper() for text in texts]
 
     async def ask() -> list[str]:
-        coalesced = Coalescer[str, str](upper, 32, len, tokens, max_age_s=10.0)
+        coalesced = Batcher[str, str](upper, 32, len, tokens, max_age_s=10.0)
         return await asyncio.gather(*(coalesced(text) for text in texts))
 
     texts = [("ab"[n % 2] + str(n)) * (1 + 99 * (n % 2)) for n in range(20)]

@@ -1,0 +1,52 @@
+"""The HTTP application: one router a capability, and one list of middleware, read from top to bottom.
+
+Behind each route is a service that a test can call without HTTP and without Ray.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from serving.api import health, links, search
+from serving.api.errors import answer_errors
+from serving.api.http import HeadAsGet
+from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
+from serving.links import Links
+from serving.search import SearchService
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes ask."""
+
+    search: SearchService
+    links: Links
+
+
+class Limits(Protocol):
+    """What the application refuses."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body of a request."""
+
+
+def application(services: Services, limits: Limits) -> FastAPI:
+    """The application over its services."""
+    api = FastAPI(
+        title="Catena",
+        description="Search over a body of text, and the links between its documents.",
+        middleware=[
+            Middleware(RequestId),
+            Middleware(Timed),
+            Middleware(Unforeseen),
+            Middleware(BodyLimit, most_bytes=limits.max_body_bytes),
+            Middleware(HeadAsGet),
+        ],
+    )
+    answer_errors(api)
+    for router in (search.router(services.search), links.router(services.links), health.router(services.search)):
+        api.include_router(router)
+    return api

@@ -1,0 +1,133 @@
+"""What every request passes, in the order of ``MIDDLEWARE``; the first is outermost."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api.errors import error_response
+from serving.context import new_request_id, request_id, start_phases
+
+logger = logging.getLogger("catena")
+
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+
+class RequestId:
+    """Gives each request an id: that of its header ``x-request-id``, or a new one; answers carry it, and errors."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI calls it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        chosen = new_request_id(Headers(scope=scope).get("x-request-id"))
+        token = request_id.set(chosen)
+        try:
+            await self._app(scope, receive, _with_headers(send, lambda: {"x-request-id": chosen, **SECURITY}))
+        finally:
+            request_id.reset(token)
+
+
+class Timed:
+    """Adds ``Server-Timing`` (W3C, 2023): milliseconds of each phase until the answer begins, and of all."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI calls it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, spent = time.perf_counter(), start_phases()
+
+        def timing() -> dict[str, str]:
+            phases = {**spent, "total": time.perf_counter() - started}
+            return {"server-timing": ", ".join(f"{name};dur={1000 * spent:.2f}" for name, spent in phases.items())}
+
+        await self._app(scope, receive, _with_headers(send, timing))
+
+
+class Unforeseen:
+    """Answers what no route foresaw by a typed body, and keeps the reason in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI calls it."""
+        began = False
+
+        async def noted(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if scope["type"] != "http" or began:
+                raise
+            logger.error("%s %s failed (%s)", scope["method"], scope["path"], request_id.get(), exc_info=error)
+            message = "the server failed on this request; the reason is in its log"
+            await error_response("internal", message)(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses a body that is too large: by its declared length before any of it is read, else at the limit.
+
+    Args:
+        app: the application behind it.
+        most_bytes: that a body may have.
+    """
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app, self._most = app, most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI calls it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared) > self._most:
+            await error_response("too_large", self._refusal)(scope, receive, send)
+            return
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._most:
+                raise HTTPException(413, self._refusal)
+            return message
+
+        await self._app(scope, counted, send)
+
+    @property
+    def _refusal(self) -> str:
+        return f"the body is larger than {self._most:,} bytes; send less at a time"
+
+
+def _with_headers(send: Send, headers: Callable[[], dict[str, str]]) -> Send:
+    """Sends with more headers, made when the answer begins."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers())
+        await send(message)
+
+    return sent

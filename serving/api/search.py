@@ -1,0 +1,19 @@
+"""``POST /v1/search``."""
+
+from fastapi import APIRouter
+
+from serving.api.errors import documented
+from serving.schemas import SearchRequest, SearchResponse
+from serving.search import SearchService
+
+
+def router(service: SearchService) -> APIRouter:
+    """The route of search."""
+    routes = APIRouter(tags=["search"])
+
+    @routes.post("/v1/search", responses=documented("bad_request", "invalid_request", "unavailable"))
+    async def search(request: SearchRequest) -> SearchResponse:
+        """Documents that answer a question, best first."""
+        return await service.search(request)
+
+    return routes

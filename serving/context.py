@@ -1,0 +1,42 @@
+"""What belongs to the request being answered: its id, and where its time goes."""
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_GIVEN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")  # nothing that ends a header or a line of a log
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+_spent: ContextVar[dict[str, float] | None] = ContextVar("spent", default=None)
+
+
+def new_request_id(given: str | None) -> str:
+    """The caller's own id where it is one that may be repeated in headers and logs, else a new one."""
+    return given if given is not None and _GIVEN.fullmatch(given) else uuid.uuid4().hex
+
+
+def start_phases() -> dict[str, float]:
+    """Begin to add up phases for this request; the dictionary returned fills while they are measured."""
+    spent: dict[str, float] = {}
+    _spent.set(spent)
+    return spent
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Count the time of a block to a phase of the request, in seconds by the clock; outside a request, nowhere."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        add_phase(name, time.perf_counter() - started)
+
+
+def add_phase(name: str, seconds: float) -> None:
+    """Count time that was measured elsewhere, such as on another replica."""
+    spent = _spent.get()
+    if spent is not None:
+        spent[name] = spent.get(name, 0.0) + seconds
