@@ -115,7 +115,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, as Ray Serve asks for it when the replica starts."""
-        return application(self._services, self._limits)
+        return application(self._services, self._limits, ids_told=True)
 
 
 def build(service: Service) -> Application:

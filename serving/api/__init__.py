@@ -33,13 +33,19 @@ class Limits(Protocol):
         """Largest body of a request."""
 
 
-def application(services: Services, limits: Limits) -> FastAPI:
-    """The application over its services."""
+def application(services: Services, limits: Limits, ids_told: bool = False) -> FastAPI:
+    """The application over its services.
+
+    Args:
+        services: what the routes ask.
+        limits: what is refused.
+        ids_told: whether what is in front puts the requests' ids on answers.
+    """
     api = FastAPI(
         title="Catena",
         description="Search over a body of text, and the links between its documents.",
         middleware=[
-            Middleware(RequestId),
+            Middleware(RequestId, told=ids_told),
             Middleware(Timed),
             Middleware(Unforeseen),
             Middleware(BodyLimit, most_bytes=limits.max_body_bytes),

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -22,10 +22,15 @@ SECURITY = {
 
 
 class RequestId:
-    """Gives each request an id: that of its header ``x-request-id``, or a new one; answers carry it, and errors."""
+    """Gives each request an id: that of its header ``x-request-id``, or a new one; answers carry it, and errors.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Args:
+        app: the application behind it.
+        told: whether what is in front of it puts the header on answers already, as Ray Serve's proxy does.
+    """
+
+    def __init__(self, app: ASGIApp, told: bool) -> None:
+        self._app, self._told = app, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI calls it."""
@@ -33,9 +38,10 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         chosen = new_request_id(Headers(scope=scope).get("x-request-id"))
+        headers = SECURITY if self._told else {**SECURITY, "x-request-id": chosen}
         token = request_id.set(chosen)
         try:
-            await self._app(scope, receive, _with_headers(send, lambda: {"x-request-id": chosen, **SECURITY}))
+            await self._app(scope, receive, _with_headers(send, lambda: headers))
         finally:
             request_id.reset(token)
 
@@ -122,7 +128,7 @@ class BodyLimit:
         return f"the body is larger than {self._most:,} bytes; send less at a time"
 
 
-def _with_headers(send: Send, headers: Callable[[], dict[str, str]]) -> Send:
+def _with_headers(send: Send, headers: Callable[[], Mapping[str, str]]) -> Send:
     """Sends with more headers, made when the answer begins."""
 
     async def sent(message: Message) -> None:

@@ -108,4 +108,4 @@ def test_more_replicas_than_cores_are_refused(
     run_file: Path, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refused(capsys, run_file, "--serve.replicas", "3")
-    assert "serve.replicas: 3 need 2.6 cores, this machine gives 2" in said
+    assert "serve.replicas: 3 need 2.5 cores, this machine gives 2" in said

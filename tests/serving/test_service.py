@@ -53,8 +53,10 @@ def run(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return RunConfig.model_validate({"name": "service", "workspace": folder / "workspace", "source": {"files": files}})
 
 
-@pytest.fixture(scope="module")
-def client(run: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module", params=["compact", "spread"])
+def client(
+    request: pytest.FixtureRequest, run: RunConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
     from ray import serve
     from ray.serve.config import HTTPOptions
 
@@ -76,7 +78,7 @@ def client(run: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         links=tables.path / "links",
         discovered=discovered,
         encoder=run.encoder,
-        serve=run.serve,
+        serve=run.serve.model_copy(update={"layout": request.param}),
     )
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=18_321))
     serve.run(build(service), name="test", route_prefix="/")
@@ -206,9 +208,10 @@ def test_docs_are_served(client: httpx.Client) -> None:
 def test_a_killed_index_is_told_and_comes_back(client: httpx.Client) -> None:
     import ray
 
-    for actor in ray.util.list_named_actors(all_namespaces=True):
-        if "IndexActor" in actor["name"]:
-            ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
+    replicas = [actor for actor in ray.util.list_named_actors(all_namespaces=True) if "test#" in actor["name"]]
+    holders = [actor for actor in replicas if "IndexActor" in actor["name"]] or replicas  # one replica where compact
+    for actor in holders:
+        ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
     answers = [client.get("/readyz")]
     give_up = time.monotonic() + 60
     while answers[-1].status_code != 200 and time.monotonic() < give_up:

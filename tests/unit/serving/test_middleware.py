@@ -20,7 +20,7 @@ MOST = 2000
 def client() -> TestClient:
     api = FastAPI(
         middleware=[
-            Middleware(RequestId),
+            Middleware(RequestId, told=False),
             Middleware(Timed),
             Middleware(Unforeseen),
             Middleware(BodyLimit, most_bytes=MOST),

@@ -32,8 +32,9 @@ def client() -> TestClient:
     """An application with a route for each way to go wrong."""
     broken = FastAPI()
     answer_errors(broken)
-    for middleware in (HeadAsGet, Unforeseen, RequestId):
-        broken.add_middleware(middleware)
+    broken.add_middleware(HeadAsGet)
+    broken.add_middleware(Unforeseen)
+    broken.add_middleware(RequestId, told=False)
 
     @broken.post("/search")
     async def search(request: SearchRequest) -> str:
