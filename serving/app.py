@@ -22,11 +22,14 @@ from ray.serve.handle import DeploymentHandle
 
 from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig, TransformerConfig
+from data.encoders.model_config import ModelConfig
+from data.encoders.protocol import Encoded
 from retrieval.open import read_meta
 from retrieval.search import SearchHit, SearchQuery
 from serving.api import Services, application
 from serving.config import ServeConfig
 from serving.embedder import Embedder
+from serving.embedding import EmbeddingLimits, EmbeddingService, Kind
 from serving.index import IndexActor
 from serving.links import LinkTables
 from serving.search import SearchService
@@ -72,6 +75,11 @@ class RemoteEmbedder:
         vectors: Vectors = await self._handle.encode_tokens.remote(text)
         return vectors
 
+    async def embed(self, texts: list[str], kind: Kind) -> Encoded:
+        """As of ``TextEncoder``."""
+        encoded: Encoded = await self._handle.embed.remote(texts, kind)
+        return encoded
+
 
 class RemoteIndex:
     """An index in a process of its own.
@@ -110,6 +118,12 @@ class Ingress:
         self._limits = config
         self._services = Services(
             search=SearchService(meta, encoder, searcher, config.health_timeout_s),
+            embedding=EmbeddingService(
+                model_name(service.encoder),
+                meta.question_dim,
+                encoder,
+                EmbeddingLimits(config.max_texts, config.max_text_chars),
+            ),
             links=LinkTables(service.documents, service.links, service.discovered),
         )
 
@@ -133,6 +147,11 @@ def build(service: Service) -> Application:
     ingress = _deployed(Ingress, "embedder", config, num_replicas=config.replicas)
     alone = config.replicas == 1 or meta.config.engine == "server"
     return ingress.bind(service) if alone else ingress.bind(service, None, index)
+
+
+def model_name(encoder: EncoderConfig) -> str:
+    """What clients call the model: the last part of its path, or what describes an encoder that has none."""
+    return Path(encoder.model).name if isinstance(encoder, ModelConfig) else encoder.label
 
 
 def cores(config: ServeConfig) -> float:

@@ -119,3 +119,7 @@ class BreakingEncoder:
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors of documents with the tokens and the padding they took."""
         return self._breaker.call(lambda: self._encoder.encode_counted(texts))
+
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of questions with the tokens and the padding they took."""
+        return self._breaker.call(lambda: self._encoder.encode_queries_counted(texts))

@@ -29,6 +29,11 @@ class ServeConfig(StageConfig):
     question_timeout_s: float = Field(
         10.0, gt=0, description="seconds a question may wait for its vector; then the encoder counts as unavailable"
     )
+    embed_timeout_s: float = Field(
+        60.0, gt=0, description="seconds that texts of /v1/embeddings may wait for their vectors"
+    )
+    max_texts: int = Field(2048, ge=1, description="most texts in one request")
+    max_text_chars: int = Field(200_000, ge=1, description="longest text of a request, in characters")
     encoder_timeout_s: float = Field(
         2.0,
         gt=0,

@@ -8,12 +8,16 @@ import numpy.typing as npt
 
 from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig
+from data.encoders.protocol import Encoded, Encoder
 from data.errors import EncoderUnavailable
 from retrieval.index import IndexMeta
 from retrieval.search import QueryEncoders, query_encoders
 from serving.batcher import Batcher
 from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig
+from serving.embedding import Kind
+
+Counted = tuple[npt.NDArray[np.float32], int]  # a vector, and the tokens of its text
 
 BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch
 
@@ -35,9 +39,10 @@ class Embedder:
         self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig, cache: CacheConfig | None = None
     ) -> None:
         self._config = config.for_questions(serve.encoder_timeout_s)
-        self._meta, self._cache, self._timeout_s = meta, cache, serve.question_timeout_s
+        self._meta, self._cache, self._serve = meta, cache, serve
         self._breaker = Breaker(serve.breaker_failures, serve.breaker_retry_s)
         self._encoders: QueryEncoders | None = None
+        self._uncached: BreakingEncoder | None = None
         with suppress(EncoderUnavailable):  # the service starts, searches by words, and tries again later
             self._breaker.call(self._load)
         gathered = functools.partial(
@@ -49,6 +54,14 @@ class Embedder:
             timeout_s=serve.question_timeout_s,
         )
         self._encode, self._encode_tokens = gathered(self._encode_batch), gathered(self._token_batch)
+        self._embed = Batcher[tuple[Kind, str], Counted](
+            self._embed_batch,
+            max_items=serve.max_batch,
+            length=lambda asked: estimated_tokens(asked[1]),
+            max_tokens=serve.max_batch_tokens,
+            max_age_s=serve.max_age_s,
+            timeout_s=serve.embed_timeout_s,
+        )
 
     async def encode(self, text: str) -> npt.NDArray[np.float32]:
         """The unit vector of one text, float32 (dim,).
@@ -62,13 +75,25 @@ class Embedder:
         """The unit vectors of one text's tokens, float32 (tokens, late_dim); for an index that holds such."""
         return await self._within_bounds(self._encode_tokens, text)
 
+    async def embed(self, texts: list[str], kind: Kind) -> Encoded:
+        """Unit vectors of texts, float32 (n, dim), and the tokens of each; past the cache of questions.
+
+        Raises:
+            EncoderUnavailable: as of ``encode``.
+            TextRefused: if the encoder refuses a text.
+        """
+        try:
+            rows = await self._embed.many([(kind, text) for text in texts])
+        except TimeoutError:
+            raise _late(self._serve.embed_timeout_s, "embed_timeout_s") from None
+        vectors, tokens = zip(*rows, strict=True)
+        return Encoded(np.stack(vectors), np.array(tokens, np.int32), 0.0)
+
     async def _within_bounds(self, encode: Batcher[str, npt.NDArray[np.float32]], text: str) -> npt.NDArray[np.float32]:
         try:
             return await encode(text)
         except TimeoutError:
-            raise EncoderUnavailable(
-                f"no vector within {self._timeout_s:g} s", "Raise serve.question_timeout_s, or serve.replicas."
-            ) from None
+            raise _late(self._serve.question_timeout_s, "question_timeout_s") from None
 
     def _encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
         return list(self._loaded().whole.encode_queries(texts))
@@ -78,13 +103,35 @@ class Embedder:
         assert tokens is not None, "the ingress refuses mode late without token vectors"
         return tokens.encode_queries(texts).each()
 
+    def _embed_batch(self, asked: list[tuple[Kind, str]]) -> list[Counted]:
+        self._loaded()
+        assert self._uncached is not None, "loaded with the others"
+        rows: list[Counted | None] = [None] * len(asked)
+        for kind, encode in (
+            ("document", self._uncached.encode_counted),
+            ("query", self._uncached.encode_queries_counted),
+        ):
+            places = [place for place, (of_kind, _) in enumerate(asked) if of_kind == kind]
+            if places:
+                encoded = encode([asked[place][1] for place in places])
+                for place, vector, tokens in zip(places, encoded.vectors, encoded.tokens.tolist(), strict=True):
+                    rows[place] = vector, tokens
+        return [row for row in rows if row is not None]
+
     def _loaded(self) -> QueryEncoders:
         return self._encoders or self._breaker.call(self._load)
 
     def _load(self) -> QueryEncoders:
-        guard = functools.partial(BreakingEncoder, breaker=self._breaker)
+        def guard(encoder: Encoder) -> Encoder:
+            self._uncached = BreakingEncoder(encoder, self._breaker)
+            return self._uncached
+
         self._encoders = query_encoders(self._meta, self._config, self._cache, guard)
         return self._encoders
+
+
+def _late(seconds: float, key: str) -> EncoderUnavailable:
+    return EncoderUnavailable(f"no vector within {seconds:g} s", f"Raise serve.{key}, or serve.replicas.")
 
 
 def estimated_tokens(text: str) -> int:

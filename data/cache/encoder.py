@@ -57,7 +57,11 @@ class CachedEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Vectors of questions; through the cache where it is one of queries."""
-        return self.encode_counted(texts).vectors if self._kind == "query" else self._encoder.encode_queries(texts)
+        return self.encode_queries_counted(texts).vectors
+
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """The same with their tokens; 0 for those that a cache of an earlier version has."""
+        return self.encode_counted(texts) if self._kind == "query" else self._encoder.encode_queries_counted(texts)
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors with their tokens, read now or back then, and the padding of what was computed now."""
@@ -87,8 +91,7 @@ class CachedEncoder:
             return self._encoder.encode_counted(texts)
         if not texts:  # all are known, and the encoder may be down
             return Encoded(np.empty((0, self.dim), np.float32), np.zeros(0, np.int32), 0.0)
-        uncounted = np.zeros(len(texts), np.int32)  # the tokens of a query are not needed
-        return Encoded(self._encoder.encode_queries(texts), uncounted, 0.0, uncounted)
+        return self._encoder.encode_queries_counted(texts)
 
     def take_counts(self) -> dict[str, TierCounts]:
         """What each tier did since the last call."""

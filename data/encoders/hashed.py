@@ -141,6 +141,10 @@ class HashedEncoder:
         """Vectors of questions: the same as of documents."""
         return self.encode(texts)
 
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of questions with their terms: the same as of documents."""
+        return self.encode_counted(texts)
+
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors with the number of terms in each text."""
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from data.encoders.config import PluginConfig
 from data.encoders.model_config import PLUGIN_KEY
@@ -58,6 +59,13 @@ class PluginEncoder:
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors with their tokens; words are counted where the encoder counts none, or fails to."""
+        return Encoded(self.encode(texts), self._count(texts), 0.0)
+
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of questions with their tokens, counted in the same way."""
+        return Encoded(self.encode_queries(texts), self._count(texts), 0.0)
+
+    def _count(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         tokens = count_words(texts)
         if hasattr(self._encoder, "count_tokens"):
             with self._reporting.guard():
@@ -65,7 +73,7 @@ class PluginEncoder:
                 if counted.shape != (len(texts),):
                     raise ValueError(f"count_tokens of {len(texts)} texts gave an array of shape {counted.shape}")
                 tokens = counted
-        return Encoded(self.encode(texts), tokens, 0.0)
+        return tokens
 
 
 def load_plugin(config: PluginConfig, batch_tokens: int, threads: int | None) -> Encoder:

@@ -53,3 +53,7 @@ class Encoder(Protocol):
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors of documents with the tokens and the padding they took."""
         ...
+
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of questions with the tokens and the padding they took."""
+        ...

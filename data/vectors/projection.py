@@ -117,7 +117,13 @@ class ReducedEncoder:
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Reduced vectors with tokens and padding."""
-        encoded = self._encoder.encode_counted(texts)
+        return self._reduced(self._encoder.encode_counted(texts))
+
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """Reduced vectors of questions with tokens and padding."""
+        return self._reduced(self._encoder.encode_queries_counted(texts))
+
+    def _reduced(self, encoded: Encoded) -> Encoded:
         return replace(encoded, vectors=self._projection(encoded.vectors))
 
 

@@ -9,10 +9,11 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import health, links, search
+from serving.api import embeddings, health, links, search
 from serving.api.errors import answer_errors
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
+from serving.embedding import EmbeddingService
 from serving.links import Links
 from serving.search import SearchService
 
@@ -22,6 +23,7 @@ class Services:
     """What the routes ask."""
 
     search: SearchService
+    embedding: EmbeddingService
     links: Links
 
 
@@ -53,6 +55,11 @@ def application(services: Services, limits: Limits, ids_told: bool = False) -> F
         ],
     )
     answer_errors(api)
-    for router in (search.router(services.search), links.router(services.links), health.router(services.search)):
+    for router in (
+        search.router(services.search),
+        embeddings.router(services.embedding),
+        links.router(services.links),
+        health.router(services.search),
+    ):
         api.include_router(router)
     return api

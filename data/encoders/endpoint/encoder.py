@@ -62,6 +62,10 @@ class EndpointEncoder:
         """Vectors of questions: the same as of documents."""
         return self.encode(texts)
 
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of questions with their tokens: the same as of documents."""
+        return self.encode_counted(texts)
+
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors with the tokens that the server counted, shared out by length; words where it counted none.
 

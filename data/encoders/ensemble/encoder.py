@@ -42,7 +42,13 @@ class EnsembleEncoder:
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         """Vectors with the tokens and the padding of the first member, and the most that any member cut off a text."""
-        encoded = [member.encode_counted(texts) for member in self._members]
+        return self._together([member.encode_counted(texts) for member in self._members])
+
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of questions, counted in the same way."""
+        return self._together([member.encode_queries_counted(texts) for member in self._members])
+
+    def _together(self, encoded: Sequence[Encoded]) -> Encoded:
         fused = self._fusion([each.vectors for each in encoded])
         counted = [each.dropped for each in encoded if len(each.dropped)]
         dropped = np.max(counted, axis=0) if counted else np.zeros(0, np.int32)

@@ -83,9 +83,9 @@ class TextBatches:
         """
         return self._encode(texts, self.prompts.document, refuse)
 
-    def questions(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of questions, behind the prompt for them; one that is too long is always cut."""
-        return self._encode(texts, self.prompts.query, refuse=False).vectors
+    def questions(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of questions, behind the prompt for them, counted; one that is too long is always cut."""
+        return self._encode(texts, self.prompts.query, refuse=False)
 
     def here(self, texts: Sequence[str]) -> Vectors:
         """Vectors of documents, cut where they are too long, in one batch in the calling thread."""
@@ -216,6 +216,10 @@ class BatchedEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Vectors of questions: as ``encode``, behind the prompt for them; one that is too long is always cut."""
+        return self.batches.questions(texts).vectors
+
+    def encode_queries_counted(self, texts: Sequence[str]) -> Encoded:
+        """Vectors of questions, as ``encode_queries``, with the tokens and the padding they took."""
         return self.batches.questions(texts)
 
     def encode_counted(self, texts: Sequence[str]) -> Encoded:

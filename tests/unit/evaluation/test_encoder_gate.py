@@ -40,6 +40,8 @@ class Turned:
     def encode_counted(self, texts: Sequence[str]) -> Encoded:
         return Encoded(self.encode(texts), np.ones(len(texts), np.int32), 0.0)
 
+    encode_queries_counted = encode_counted
+
 
 def measured(questions: Questions, **forms: Turned) -> dict[str, FormFigures]:
     named = {name.replace("_", " "): encoder for name, encoder in forms.items()}

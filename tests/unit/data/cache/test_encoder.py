@@ -37,6 +37,8 @@ class Counting:
         self.asked += texts
         return self._encoder.encode_counted(texts)
 
+    encode_queries_counted = encode_counted
+
 
 def in_memory(encoder: Counting) -> CachedEncoder:
     return CachedEncoder(encoder, "document", TieredCache([MemoryTier(1, encoder.dim, 60.0)], encoder.dim))

@@ -1,0 +1,101 @@
+"""Vectors of texts as the service hands them out: checked, cut to the dimensions asked for, counted."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from data.encoders.protocol import Encoded
+from data.errors import EncoderUnavailable, TextRefused
+from data.matrices import unit_rows
+from serving.errors import ApiError
+
+Kind = Literal["document", "query"]
+
+
+class TextEncoder(Protocol):
+    """What turns texts to vectors, in this process or another."""
+
+    async def embed(self, texts: list[str], kind: Kind) -> Encoded:
+        """Vectors of texts, counted, as documents or as questions to them.
+
+        Raises:
+            EncoderUnavailable: if there are none in time.
+            TextRefused: if the encoder refuses a text.
+        """
+
+
+@dataclass(frozen=True)
+class EmbeddingLimits:
+    """What one request may ask for."""
+
+    max_texts: int
+    max_chars: int
+
+
+class EmbeddingService:
+    """Embeds texts.
+
+    Args:
+        name: of the model, as requests name it.
+        dim: dimensions of its vectors.
+        encoder: of texts.
+        limits: of a request.
+    """
+
+    def __init__(self, name: str, dim: int, encoder: TextEncoder, limits: EmbeddingLimits) -> None:
+        self.name, self.dim, self.limits = name, dim, limits
+        self._encoder = encoder
+
+    async def embed(self, texts: list[str], kind: Kind, dimensions: int | None = None) -> Encoded:
+        """Unit vectors of texts, float32 (n, dim), with the tokens read of each.
+
+        Args:
+            texts: to be embedded.
+            kind: whether they are documents, or questions to such.
+            dimensions: kept of each vector, which then is made of unit length again; all where None.
+
+        Raises:
+            ApiError: if there are too many texts, one is too long, empty or refused, there are not as many dimensions,
+                or the encoder is unavailable.
+        """
+        self._check(texts)
+        if dimensions is not None and not 1 <= dimensions <= self.dim:
+            message = f"dimensions must be from 1 to {self.dim}, got {dimensions}"
+            raise ApiError("invalid_request", message, "dimensions")
+        try:
+            encoded = await self._encoder.embed(texts, kind)
+        except TextRefused as error:
+            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", "input", "text_refused") from None
+        except EncoderUnavailable as error:
+            raise ApiError("unavailable", error.problem, headers={"Retry-After": "2"}) from None
+        return encoded if dimensions is None else replace(encoded, vectors=cut(encoded.vectors, dimensions))
+
+    def check_model(self, asked: str | None) -> None:
+        """Refuse another model than the one that is served.
+
+        Raises:
+            ApiError: if another one is asked for.
+        """
+        if asked is not None and asked not in (self.name, self.name.rsplit("/", 1)[-1]):
+            raise ApiError("not_found", f"there is no model {asked!r}; this service has {self.name!r}", "model")
+
+    def _check(self, texts: list[str]) -> None:
+        if not texts:
+            raise ApiError("invalid_request", "there is nothing to embed: input is empty", "input")
+        if len(texts) > self.limits.max_texts:
+            message = f"{len(texts):,} texts at once; at most {self.limits.max_texts:,}: send several requests"
+            raise ApiError("invalid_request", message, "input")
+        for place, text in enumerate(texts):
+            if len(text) > self.limits.max_chars:
+                message = f"text {place} has {len(text):,} characters; at most {self.limits.max_chars:,}: split it"
+                raise ApiError("invalid_request", message, "input")
+            if re.search(r"\S", text) is None:
+                raise ApiError("invalid_request", f"text {place} is blank", "input")
+
+
+def cut(vectors: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:
+    """The first dimensions of vectors, of unit length again (Matryoshka representations, Kusupati et al., 2022)."""
+    return unit_rows(np.ascontiguousarray(vectors[:, :dimensions]))
