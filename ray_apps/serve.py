@@ -36,8 +36,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """
     run = plan.run
     check_port(run.serve.host, run.serve.port)
-    index, tables, documents = plan.bring("index"), plan.bring("ingest"), plan.bring(plan.documents)
-    proposals = plan.artifact("discover")
+    index, lookup = plan.bring("index"), plan.bring("lookup")
     connect(run.ray)
     _check_cores(run)
     import ray.serve
@@ -47,9 +46,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
     service = Service(
         index=index.path,
-        documents=documents.path / "documents",
-        links=tables.path / "links",
-        discovered=proposals.path / "links" if proposals.done else None,
+        lookup=lookup.path,
         encoder=usable_encoder(plan),
         serve=run.serve,
         cache=run.cache.in_workspace(run.workspace),

@@ -14,6 +14,7 @@ from ray_apps.graph import GRAPH, SPLIT
 from ray_apps.index import INDEX
 from ray_apps.ingest import INGEST, STEPS
 from ray_apps.late import LATE
+from ray_apps.lookup import LOOKUP
 from ray_apps.plan import Stage
 from ray_apps.reduce import REDUCE
 from ray_apps.stats import STATS
@@ -42,6 +43,7 @@ STAGES: dict[str, Stage[Any, Any]] = {
         EVALUATE_SEARCH,
         EVALUATE_LINKS,
         DISCOVER,
+        LOOKUP,
         STATS,
         TUNE,
     )

@@ -26,12 +26,13 @@ from data.encoders.model_config import ModelConfig
 from data.encoders.protocol import Encoded
 from retrieval.open import read_meta
 from retrieval.search import SearchHit, SearchQuery
+from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, Kind
 from serving.index import IndexActor
-from serving.links import LinkTables
+from serving.lookup import LookupFile
 from serving.search import SearchService
 
 Vectors = npt.NDArray[np.float32]
@@ -47,9 +48,7 @@ class Service(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     index: Path
-    documents: Path
-    links: Path
-    discovered: Path | None = None
+    lookup: Path
     encoder: EncoderConfig = TransformerConfig()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
@@ -116,15 +115,14 @@ class Ingress:
         )
         searcher = IndexActor(service.index) if index is None else RemoteIndex(index)
         self._limits = config
+        limits = EmbeddingLimits(config.max_texts, config.max_text_chars)
+        behind = 1 if embedder is None else config.replicas
+        tokens = Admission(config.longest_wait_s, always=4 * config.max_batch_tokens * behind)
+        searches = Admission(config.longest_wait_s, always=4 * config.max_batch * behind)
         self._services = Services(
-            search=SearchService(meta, encoder, searcher, config.health_timeout_s),
-            embedding=EmbeddingService(
-                model_name(service.encoder),
-                meta.question_dim,
-                encoder,
-                EmbeddingLimits(config.max_texts, config.max_text_chars),
-            ),
-            links=LinkTables(service.documents, service.links, service.discovered),
+            search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches),
+            embedding=EmbeddingService(model_name(service.encoder), meta.question_dim, encoder, limits, tokens),
+            lookup=LookupFile(service.lookup),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

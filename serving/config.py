@@ -18,7 +18,17 @@ class ServeConfig(StageConfig):
         "holds the index; spread: processes of their own for each, as GPUs and clusters want",
     )
     replicas: int = Field(1, ge=1, le=1024, description="copies of what encodes, 0.8 of a core each")
-    max_ongoing_requests: int = Field(100, ge=1, description="requests a replica takes in at once; more wait in line")
+    longest_wait_s: float = Field(
+        5.0,
+        gt=0,
+        description="seconds of work that may wait in a replica, at the rate measured; beyond that requests are "
+        "answered 429 with Retry-After",
+    )
+    max_ongoing_requests: int = Field(
+        2000,
+        ge=1,
+        description="requests a replica takes in at once, more than it lets wait, so that it can refuse them",
+    )
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
     max_batch_tokens: int = Field(
         2048, ge=1, description="largest padded area of queries encoded together, in tokens estimated from their bytes"

@@ -15,11 +15,9 @@ from retrieval.search import QueryEncoders, query_encoders
 from serving.batcher import Batcher
 from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig
-from serving.embedding import Kind
+from serving.embedding import Kind, estimated_tokens
 
 Counted = tuple[npt.NDArray[np.float32], int]  # a vector, and the tokens of its text
-
-BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch
 
 
 class Embedder:
@@ -132,8 +130,3 @@ class Embedder:
 
 def _late(seconds: float, key: str) -> EncoderUnavailable:
     return EncoderUnavailable(f"no vector within {seconds:g} s", f"Raise serve.{key}, or serve.replicas.")
-
-
-def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has, without a tokenizer: requests must not be tokenised twice."""
-    return 2 + len(text.encode(errors="replace")) // BYTES_PER_TOKEN

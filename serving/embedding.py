@@ -10,9 +10,12 @@ import numpy.typing as npt
 from data.encoders.protocol import Encoded
 from data.errors import EncoderUnavailable, TextRefused
 from data.matrices import unit_rows
+from serving.admission import Admission, Priority
 from serving.errors import ApiError
 
 Kind = Literal["document", "query"]
+
+BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch
 
 
 class TextEncoder(Protocol):
@@ -43,30 +46,37 @@ class EmbeddingService:
         dim: dimensions of its vectors.
         encoder: of texts.
         limits: of a request.
+        admission: of tokens.
     """
 
-    def __init__(self, name: str, dim: int, encoder: TextEncoder, limits: EmbeddingLimits) -> None:
+    def __init__(
+        self, name: str, dim: int, encoder: TextEncoder, limits: EmbeddingLimits, admission: Admission
+    ) -> None:
         self.name, self.dim, self.limits = name, dim, limits
-        self._encoder = encoder
+        self._encoder, self._admission = encoder, admission
 
-    async def embed(self, texts: list[str], kind: Kind, dimensions: int | None = None) -> Encoded:
+    async def embed(
+        self, texts: list[str], kind: Kind, dimensions: int | None = None, priority: Priority = "interactive"
+    ) -> Encoded:
         """Unit vectors of texts, float32 (n, dim), with the tokens read of each.
 
         Args:
             texts: to be embedded.
             kind: whether they are documents, or questions to such.
             dimensions: kept of each vector, which then is made of unit length again; all where None.
+            priority: whether somebody waits for it.
 
         Raises:
             ApiError: if there are too many texts, one is too long, empty or refused, there are not as many dimensions,
-                or the encoder is unavailable.
+                too much waits already, or the encoder is unavailable.
         """
         self._check(texts)
         if dimensions is not None and not 1 <= dimensions <= self.dim:
             message = f"dimensions must be from 1 to {self.dim}, got {dimensions}"
             raise ApiError("invalid_request", message, "dimensions")
         try:
-            encoded = await self._encoder.embed(texts, kind)
+            with self._admission.admitted(sum(map(estimated_tokens, texts)), priority):
+                encoded = await self._encoder.embed(texts, kind)
         except TextRefused as error:
             raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", "input", "text_refused") from None
         except EncoderUnavailable as error:
@@ -94,6 +104,11 @@ class EmbeddingService:
                 raise ApiError("invalid_request", message, "input")
             if re.search(r"\S", text) is None:
                 raise ApiError("invalid_request", f"text {place} is blank", "input")
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has, without a tokenizer: requests must not be tokenised twice."""
+    return 2 + len(text.encode(errors="replace")) // BYTES_PER_TOKEN
 
 
 def cut(vectors: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from data.labels import label
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
 from retrieval.search import SearchHit, SearchQuery, check_query
+from serving.admission import Admission
 from serving.context import phase
 from serving.errors import ApiError
 from serving.schemas import Readiness, SearchRequest, SearchResponse, SearchResult
@@ -49,25 +50,31 @@ class SearchService:
         encoder: of questions.
         index: that is asked.
         ready_timeout_s: after which ``ready`` says no, in seconds.
+        admission: of searches.
     """
 
-    def __init__(self, meta: IndexMeta, encoder: QuestionEncoder, index: Index, ready_timeout_s: float) -> None:
+    def __init__(
+        self, meta: IndexMeta, encoder: QuestionEncoder, index: Index, ready_timeout_s: float, admission: Admission
+    ) -> None:
         self._meta, self._encoder, self._index, self._ready_timeout_s = meta, encoder, index, ready_timeout_s
+        self._admission = admission
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first.
 
         Raises:
-            ApiError: if the index cannot answer the request, or the encoder is down and words alone do not do.
+            ApiError: if the index cannot answer the request, too much waits already, or the encoder is down and words
+                alone do not do.
         """
         query = checked_query(self._meta, request)
-        try:
-            hits = await self._find(query)
-        except EncoderUnavailable as error:
-            if not request.bm25_if_encoder_down:
-                raise ApiError("unavailable", f"{error.problem}; mode bm25 works without it", "mode") from None
-            query = replace(query, mode="bm25")
-            hits = await self._find(query)
+        with self._admission.admitted(1):
+            try:
+                hits = await self._find(query)
+            except EncoderUnavailable as error:
+                if not request.bm25_if_encoder_down:
+                    raise ApiError("unavailable", f"{error.problem}; mode bm25 works without it", "mode") from None
+                query = replace(query, mode="bm25")
+                hits = await self._find(query)
         results = [
             SearchResult.model_validate({**asdict(hit), "title": label(hit.document_id, hit.title)}) for hit in hits
         ]

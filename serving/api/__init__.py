@@ -9,12 +9,13 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import embeddings, health, links, search
+from serving.api import documents, embeddings, health, search
+from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.embedding import EmbeddingService
-from serving.links import Links
+from serving.lookup import Lookup
 from serving.search import SearchService
 
 
@@ -24,7 +25,7 @@ class Services:
 
     search: SearchService
     embedding: EmbeddingService
-    links: Links
+    lookup: Lookup
 
 
 class Limits(Protocol):
@@ -50,6 +51,7 @@ def application(services: Services, limits: Limits, ids_told: bool = False) -> F
             Middleware(RequestId, told=ids_told),
             Middleware(Timed),
             Middleware(Unforeseen),
+            Middleware(Deadline),
             Middleware(BodyLimit, most_bytes=limits.max_body_bytes),
             Middleware(HeadAsGet),
         ],
@@ -58,7 +60,7 @@ def application(services: Services, limits: Limits, ids_told: bool = False) -> F
     for router in (
         search.router(services.search),
         embeddings.router(services.embedding),
-        links.router(services.links),
+        documents.router(services.lookup),
         health.router(services.search),
     ):
         api.include_router(router)

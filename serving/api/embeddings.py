@@ -23,7 +23,7 @@ def router(service: EmbeddingService) -> APIRouter:
         "/v1/embeddings",
         response_model=EmbeddingsResponse,
         responses={
-            **documented("bad_request", "invalid_request", "not_found", "unavailable"),
+            **documented("bad_request", "invalid_request", "not_found", "overloaded", "unavailable", "timeout"),
             200: {"content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}},
         },
     )
@@ -32,7 +32,7 @@ def router(service: EmbeddingService) -> APIRouter:
     ) -> Response:
         """Vectors of texts. With `Accept: application/octet-stream`, float16 row after row, little endian."""
         service.check_model(request.model)
-        encoded = await service.embed(request.texts(), request.input_type, request.dimensions)
+        encoded = await service.embed(request.texts(), request.input_type, request.dimensions, request.priority)
         if BYTES in accept:
             return packed(encoded)
         return Response(body(encoded, service.name, request.encoding_format), media_type="application/json")

@@ -11,7 +11,9 @@ def router(service: SearchService) -> APIRouter:
     """The route of search."""
     routes = APIRouter(tags=["search"])
 
-    @routes.post("/v1/search", responses=documented("bad_request", "invalid_request", "unavailable"))
+    @routes.post(
+        "/v1/search", responses=documented("bad_request", "invalid_request", "overloaded", "unavailable", "timeout")
+    )
     async def search(request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first."""
         return await service.search(request)

@@ -68,6 +68,15 @@ class SearchResponse(Answer):
     results: list[SearchResult]
 
 
+class Document(Answer):
+    """A document as the corpus has it."""
+
+    id: str
+    title: str = Field(description=TITLE)
+    text: str
+    metadata: dict[str, Any] = Field(description="with the types they have in the corpus; times are ISO 8601")
+
+
 class KnownLink(Answer):
     """A link that the corpus came with."""
 

@@ -32,6 +32,9 @@ class EmbeddingsRequest(BaseModel):
     input_type: Literal["document", "query"] = Field(
         "document", description="questions get another prompt than documents where the model has two"
     )
+    priority: Literal["interactive", "bulk"] = Field(
+        "interactive", description="bulk is refused at half the queue, so that people do not wait for it"
+    )
     user: str | None = Field(None, description="taken and not looked at")
 
     def texts(self) -> list[str]:

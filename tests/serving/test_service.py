@@ -17,6 +17,7 @@ from ray_apps.search import COMMAND as SEARCH
 from retrieval.filters import parse_filter
 from retrieval.search import SearchQuery
 from serving.index import IndexActor
+from serving.lookup import write_lookup
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -63,7 +64,7 @@ def client(
     from serving.app import Service, build
 
     built, tables = Plan(run).bring("index"), Plan(run).bring("ingest")
-    discovered = tmp_path_factory.mktemp("discovered")
+    discovered, lookup = tmp_path_factory.mktemp("discovered"), tmp_path_factory.mktemp("lookup")
     proposal: dict[str, object] = {
         "source": "csv",
         "target": "numpy/svd",
@@ -72,11 +73,10 @@ def client(
     }
     proposal |= {"relation": "see_also", "probability": 0.5, "reason": "both read"}
     write_partition(pa.Table.from_pylist([proposal]), discovered / partition_name(0))
+    write_lookup(lookup, tables.path / "documents", tables.path / "links", discovered)
     service = Service(
         index=built.path,
-        documents=tables.path / "documents",
-        links=tables.path / "links",
-        discovered=discovered,
+        lookup=lookup,
         encoder=run.encoder,
         serve=run.serve.model_copy(update={"layout": request.param}),
     )
@@ -151,9 +151,23 @@ def test_links_known_and_discovered(client: httpx.Client) -> None:
     assert len(client.get("/v1/links/scipy/linalg.inv", params={"limit": 1}).json()["known"]) == 1
 
 
+def test_a_document_is_answered_as_the_corpus_has_it(client: httpx.Client) -> None:
+    body = client.get("/v1/documents/numpy/svd").json()
+    assert (body["title"], body["text"]) == ("svd", DOCUMENTS[1]["text"])
+    assert body["metadata"] == {"kind": "array", "since": {"year": 2006}, "tags": ["linear", "exact"]}
+
+
+def test_embeddings_are_those_that_the_index_holds(client: httpx.Client, run: RunConfig) -> None:
+    body = client.post("/v1/embeddings", json={"input": [document["text"] for document in DOCUMENTS]}).json()
+    assert len(body["data"]) == 5 and body["usage"]["prompt_tokens"] > 30
+    vectors = {len(row["embedding"]) for row in body["data"]}
+    assert vectors == {Plan(run).bring("index").result["dim"]}
+
+
 @pytest.mark.parametrize(
     ("path", "status", "type_", "param"),
     [
+        ("/v1/documents/nobody", 404, "not_found", "id"),
         ("/v1/links/nobody", 404, "not_found", "id"),
         ("/v1/links/csv?limit=0", 422, "invalid_request", "limit"),
         ("/v1/nowhere", 404, "not_found", None),

@@ -16,6 +16,7 @@ from data.encoders.config import TransformerConfig
 from data.encoders.protocol import Encoder
 from retrieval.config import IndexConfig
 from retrieval.index import IndexMeta
+from serving.admission import Admission
 from serving.api import embeddings
 from serving.api.errors import answer_errors
 from serving.config import ServeConfig
@@ -46,7 +47,8 @@ def api(encoder: Encoder) -> FastAPI:
     embedder = Embedder(MODEL, meta, ServeConfig())
     app = FastAPI()
     answer_errors(app)
-    app.include_router(embeddings.router(EmbeddingService("minilm", encoder.dim, embedder, EmbeddingLimits(8, 1000))))
+    service = EmbeddingService("minilm", encoder.dim, embedder, EmbeddingLimits(8, 1000), Admission(5.0, 100_000))
+    app.include_router(embeddings.router(service))
     return app
 
 

@@ -18,6 +18,7 @@ from retrieval.config import IndexConfig
 from retrieval.index import IndexMeta
 from retrieval.open import read_meta
 from retrieval.search import SearchHit, SearchQuery
+from serving.admission import Admission
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError
@@ -74,7 +75,9 @@ def service(endpoint: Server, tmp_path: Path) -> Callable[[ServeConfig], SearchS
     def start(serve: ServeConfig) -> SearchService:
         described = read_meta(root / "out")
         embedder = Embedder(config, described, serve, CacheConfig())
-        return SearchService(described, embedder, IndexActor(root / "out"), serve.health_timeout_s)
+        return SearchService(
+            described, embedder, IndexActor(root / "out"), serve.health_timeout_s, Admission(5.0, 1000)
+        )
 
     return start
 
@@ -148,7 +151,7 @@ class Down:
 
 
 def answer(**request: object) -> SearchResponse:
-    service = SearchService(meta(), Down(), Down(), ready_timeout_s=1.0)
+    service = SearchService(meta(), Down(), Down(), ready_timeout_s=1.0, admission=Admission(5.0, 1000))
     return asyncio.run(service.search(SearchRequest.model_validate({"query": "moon", **request})))
 
 

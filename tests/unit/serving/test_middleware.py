@@ -1,5 +1,6 @@
 """What every request passes: ids, timing, limits and the last resort for errors."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from starlette.middleware import Middleware
 
+from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.context import phase, request_id
@@ -23,6 +25,7 @@ def client() -> TestClient:
             Middleware(RequestId, told=False),
             Middleware(Timed),
             Middleware(Unforeseen),
+            Middleware(Deadline),
             Middleware(BodyLimit, most_bytes=MOST),
         ]
     )
@@ -32,6 +35,15 @@ def client() -> TestClient:
     async def id_() -> str:
         with phase("think"):
             return request_id.get()
+
+    @api.get("/slow/{seconds}")
+    async def slow(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "done"
+
+    @api.get("/gave-up")
+    async def gave_up() -> None:
+        raise TimeoutError("of its own")
 
     @api.get("/broken")
     async def broken() -> None:
@@ -99,3 +111,21 @@ def test_answers_carry_headers_that_keep_browsers_from_guessing(client: TestClie
     for path in ("/id", "/broken", "/nowhere"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
+
+
+def test_a_request_is_given_up_at_its_deadline(client: TestClient) -> None:
+    assert client.get("/slow/0", headers={"x-request-timeout-ms": "60000"}).json() == "done"
+    answer = client.get("/slow/30", headers={"x-request-timeout-ms": "50", "x-request-id": "late"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["request_id"]) == (504, "timeout", "late")
+    assert error["message"] == "no answer within the 50 ms of x-request-timeout-ms"
+
+
+def test_a_timeout_that_is_not_the_deadline_is_another_error(client: TestClient) -> None:
+    assert client.get("/gave-up", headers={"x-request-timeout-ms": "60000"}).status_code == 500
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "soon", "600001", "9" * 5000, "\u0661"])
+def test_a_deadline_that_is_none_is_refused(client: TestClient, given: str) -> None:
+    answer = client.get("/id", headers={"x-request-timeout-ms": given.encode()})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-request-timeout-ms")

@@ -217,8 +217,15 @@ class Unasked:
 
 
 def test_the_document_describes_routes_errors_and_examples() -> None:
-    document = application(Services(search=Unasked(), embedding=Unasked(), links=Unasked()), ServeConfig()).openapi()
-    assert set(document["paths"]) == {"/v1/search", "/v1/embeddings", "/v1/links/{id}", "/healthz", "/readyz"}
+    document = application(Services(search=Unasked(), embedding=Unasked(), lookup=Unasked()), ServeConfig()).openapi()
+    assert set(document["paths"]) == {
+        "/v1/search",
+        "/v1/embeddings",
+        "/v1/documents/{id}",
+        "/v1/links/{id}",
+        "/healthz",
+        "/readyz",
+    }
     search = document["paths"]["/v1/search"]["post"]
     assert search["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
     assert document["components"]["schemas"]["SearchRequest"]["examples"]

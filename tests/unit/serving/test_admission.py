@@ -1,0 +1,105 @@
+"""Work is let in while it can be done in time; the rest is told when to come again."""
+
+import contextlib
+
+import pytest
+
+from serving.admission import Admission
+from serving.errors import ApiError
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def worked(admission: Admission, clock: Clock, work: float, seconds: float) -> None:
+    with admission.admitted(work):
+        clock.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def admission(clock: Clock) -> Admission:
+    """At a measured thousand a second, of which two seconds' worth may wait."""
+    made = Admission(longest_wait_s=2.0, always=100, clock=clock)
+    for _ in range(5):
+        worked(made, clock, 1000, 1.0)
+    return made
+
+
+def test_as_much_waits_as_is_done_in_the_longest_wait(admission: Admission) -> None:
+    with contextlib.ExitStack() as inside:
+        for _ in range(20):
+            inside.enter_context(admission.admitted(100))
+        assert (admission.waiting, admission.expected_wait_s) == (2000, pytest.approx(2.0))
+        with pytest.raises(ApiError) as raised, admission.admitted(100):
+            pytest.fail("was let in")
+        assert (raised.value.type, raised.value.headers) == ("overloaded", {"Retry-After": "1"})
+        assert "what waits takes 2.0 s" in raised.value.message
+    assert admission.waiting == 0
+
+
+def test_bulk_work_leaves_room_for_people(admission: Admission) -> None:
+    with admission.admitted(1000, "bulk"):
+        with pytest.raises(ApiError), admission.admitted(100, "bulk"):
+            pytest.fail("was let in")
+        with admission.admitted(1000, "interactive"):
+            pass
+
+
+def test_what_is_larger_than_the_bound_is_let_in_alone(admission: Admission) -> None:
+    with admission.admitted(50_000):
+        with pytest.raises(ApiError) as raised, admission.admitted(1):
+            pytest.fail("was let in")
+        assert raised.value.headers == {"Retry-After": "49"}
+    with admission.admitted(1), pytest.raises(ApiError), admission.admitted(50_000):
+        pytest.fail("was let in")
+
+
+def test_before_anything_was_measured_all_are_let_in(clock: Clock) -> None:
+    admission = Admission(longest_wait_s=1.0, always=10, clock=clock)
+    with contextlib.ExitStack() as inside:
+        for _ in range(100):
+            inside.enter_context(admission.admitted(1000))
+
+
+def test_a_batch_may_always_wait_however_slow_the_service_is(clock: Clock) -> None:
+    admission = Admission(longest_wait_s=1.0, always=64, clock=clock)
+    for _ in range(20):
+        worked(admission, clock, 1, 10.0)
+    with contextlib.ExitStack() as inside:
+        for _ in range(64):
+            inside.enter_context(admission.admitted(1))
+        with pytest.raises(ApiError) as raised:
+            inside.enter_context(admission.admitted(1))
+        assert raised.value.headers == {"Retry-After": "60"}
+
+
+def test_the_rate_follows_the_service_and_idle_time_does_not_count(admission: Admission, clock: Clock) -> None:
+    clock.now += 3600.0
+    with admission.admitted(1000):
+        assert admission.expected_wait_s == pytest.approx(1.0)
+        clock.now += 1.0
+    for _ in range(100):
+        worked(admission, clock, 100, 1.0)
+    with admission.admitted(100):
+        assert admission.expected_wait_s == pytest.approx(1.0, rel=0.01)
+
+
+def test_work_that_failed_does_not_count_as_done(admission: Admission, clock: Clock) -> None:
+    for _ in range(50):
+        with contextlib.suppress(RuntimeError), admission.admitted(1000):
+            clock.now += 1.0
+            raise RuntimeError
+    with admission.admitted(1000):
+        assert admission.expected_wait_s > 5.0
