@@ -7,6 +7,7 @@ from ray_apps import (
     evaluate,
     index,
     ingest,
+    keys,
     late,
     link,
     reduce,
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Command] = {
         matryoshka.COMMAND,
         finetune.COMMAND,
         *registry.COMMANDS,
+        *keys.COMMANDS,
         bench.COMMAND,
         show_config.COMMAND,
     )

@@ -1,6 +1,7 @@
 """Serve the run's search and links over HTTP."""
 
 import errno
+import ipaddress
 import logging
 import signal
 import socket
@@ -16,6 +17,7 @@ from ray_apps.command import Command
 from ray_apps.config import RunConfig
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
+from serving.config import ServeConfig
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -35,6 +37,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         InputError: if the port is in use, or another encoder built the index.
     """
     run = plan.run
+    check_exposure(run.serve)
     check_port(run.serve.host, run.serve.port)
     index, lookup = plan.bring("index"), plan.bring("lookup")
     connect(run.ray)
@@ -48,7 +51,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         index=index.path,
         lookup=lookup.path,
         encoder=usable_encoder(plan),
-        serve=run.serve,
+        serve=run.serve.with_absolute_paths(),
         cache=run.cache.in_workspace(run.workspace),
     )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -97,6 +100,23 @@ def _deploy(application: "Application", name: str) -> None:
             if mistake:
                 raise InputError(mistake["problem"], mistake["remedy"].splitlines()[0]) from error
         raise
+
+
+def check_exposure(config: ServeConfig) -> None:
+    """Refuse to let in everybody of a network.
+
+    Raises:
+        InputError: if other machines reach the address and no key is asked for, or the file of keys has none.
+    """
+    from serving.keys import KeyRing
+
+    if config.keys is not None:
+        KeyRing(config.keys)
+    elif config.host != "localhost" and not ipaddress.ip_address(config.host).is_loopback:
+        raise InputError(
+            f"serve.host: {config.host} lets in every machine that reaches it, and no key is asked for",
+            "Make keys with `catena keys create keys.json` and name the file in serve.keys, or listen on 127.0.0.1.",
+        )
 
 
 def check_port(host: str, port: int) -> None:

@@ -32,6 +32,7 @@ from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, Kind
 from serving.index import IndexActor
+from serving.keys import KeyRing
 from serving.lookup import LookupFile
 from serving.search import SearchService
 
@@ -114,7 +115,7 @@ class Ingress:
             Embedder(service.encoder, meta, config, service.cache) if embedder is None else RemoteEmbedder(embedder)
         )
         searcher = IndexActor(service.index) if index is None else RemoteIndex(index)
-        self._limits = config
+        self._limits, self._ring = config, KeyRing(config.keys) if config.keys is not None else None
         limits = EmbeddingLimits(config.max_texts, config.max_text_chars)
         behind = 1 if embedder is None else config.replicas
         tokens = Admission(config.longest_wait_s, always=4 * config.max_batch_tokens * behind)
@@ -127,7 +128,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, as Ray Serve asks for it when the replica starts."""
-        return application(self._services, self._limits, ids_told=True)
+        return application(self._services, self._limits, self._ring, ids_told=True)
 
 
 def build(service: Service) -> Application:

@@ -1,6 +1,7 @@
 """How a run is served."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -10,8 +11,9 @@ from data.artifacts import StageConfig
 class ServeConfig(StageConfig):
     """Address and size of the service."""
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines in, unauthenticated")
+    host: str = Field("127.0.0.1", description="address to listen on; one that other machines reach needs keys")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
+    keys: Path | None = Field(None, description="file of keys, made by catena keys create; nobody needs one where null")
     layout: Literal["compact", "spread"] = Field(
         "compact",
         description="compact: each replica is one process that checks requests, encodes and, where it is the only one, "
@@ -62,3 +64,7 @@ class ServeConfig(StageConfig):
         True,
         description="whether the command stays until stopped; false leaves the service to a cluster that was there",
     )
+
+    def with_absolute_paths(self) -> Self:
+        """The same for a process that works in another folder."""
+        return self if self.keys is None else self.model_copy(update={"keys": self.keys.resolve()})

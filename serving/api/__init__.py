@@ -10,11 +10,13 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from serving.api import documents, embeddings, health, search
+from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.embedding import EmbeddingService
+from serving.keys import KeyRing
 from serving.lookup import Lookup
 from serving.search import SearchService
 
@@ -36,12 +38,13 @@ class Limits(Protocol):
         """Largest body of a request."""
 
 
-def application(services: Services, limits: Limits, ids_told: bool = False) -> FastAPI:
+def application(services: Services, limits: Limits, ring: KeyRing | None = None, ids_told: bool = False) -> FastAPI:
     """The application over its services.
 
     Args:
         services: what the routes ask.
         limits: what is refused.
+        ring: of the keys that let in; None lets everybody in.
         ids_told: whether what is in front puts the requests' ids on answers.
     """
     api = FastAPI(
@@ -51,6 +54,7 @@ def application(services: Services, limits: Limits, ids_told: bool = False) -> F
             Middleware(RequestId, told=ids_told),
             Middleware(Timed),
             Middleware(Unforeseen),
+            Middleware(Authenticated, ring=ring),
             Middleware(Deadline),
             Middleware(BodyLimit, most_bytes=limits.max_body_bytes),
             Middleware(HeadAsGet),

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.errors import ApiError
 from serving.lookup import Lookup
@@ -12,7 +13,7 @@ from serving.schemas import Document, LinksResponse
 
 def router(service: Lookup) -> APIRouter:
     """The routes that look up."""
-    routes = APIRouter(tags=["documents"])
+    routes = APIRouter(tags=["documents"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 
     @routes.get("/v1/documents/{id:any}", responses=documented("not_found"))
     async def document(id: str) -> Document:

@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Header, Response
 
 from data.encoders.protocol import Encoded
+from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.embedding import EmbeddingService
 from serving.schemas.embeddings import EmbeddingsRequest, EmbeddingsResponse
@@ -17,7 +18,7 @@ BYTES = "application/octet-stream"
 
 def router(service: EmbeddingService) -> APIRouter:
     """The route of embeddings."""
-    routes = APIRouter(tags=["embeddings"])
+    routes = APIRouter(tags=["embeddings"], dependencies=[needs("embed")], responses=documented(*OF_KEYS))
 
     @routes.post(
         "/v1/embeddings",

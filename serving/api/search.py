@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.schemas import SearchRequest, SearchResponse
 from serving.search import SearchService
@@ -9,7 +10,7 @@ from serving.search import SearchService
 
 def router(service: SearchService) -> APIRouter:
     """The route of search."""
-    routes = APIRouter(tags=["search"])
+    routes = APIRouter(tags=["search"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 
     @routes.post(
         "/v1/search", responses=documented("bad_request", "invalid_request", "overloaded", "unavailable", "timeout")
