@@ -29,11 +29,13 @@ from retrieval.search import SearchHit, SearchQuery
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
+from serving.cross_encoder import CrossEncoderModel
 from serving.embedder import Embedder
-from serving.embedding import EmbeddingLimits, EmbeddingService, Kind
+from serving.embedding import EmbeddingLimits, EmbeddingService, Kind, TextEncoder
 from serving.index import IndexActor
 from serving.keys import KeyRing
 from serving.lookup import LookupFile
+from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
 from serving.search import SearchService
 
 Vectors = npt.NDArray[np.float32]
@@ -116,13 +118,15 @@ class Ingress:
         )
         searcher = IndexActor(service.index) if index is None else RemoteIndex(index)
         self._limits, self._ring = config, KeyRing(config.keys) if config.keys is not None else None
+        name = model_name(service.encoder)
         limits = EmbeddingLimits(config.max_texts, config.max_text_chars)
         behind = 1 if embedder is None else config.replicas
         tokens = Admission(config.longest_wait_s, always=4 * config.max_batch_tokens * behind)
         searches = Admission(config.longest_wait_s, always=4 * config.max_batch * behind)
         self._services = Services(
             search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches),
-            embedding=EmbeddingService(model_name(service.encoder), meta.question_dim, encoder, limits, tokens),
+            embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
+            ranking=RankingService(_ranker(config, name, encoder), limits, tokens),
             lookup=LookupFile(service.lookup),
         )
 
@@ -146,6 +150,13 @@ def build(service: Service) -> Application:
     ingress = _deployed(Ingress, "embedder", config, num_replicas=config.replicas)
     alone = config.replicas == 1 or meta.config.engine == "server"
     return ingress.bind(service) if alone else ingress.bind(service, None, index)
+
+
+def _ranker(config: ServeConfig, name: str, encoder: TextEncoder) -> Ranker:
+    if config.ranker is None:
+        return EncoderRanker(name, encoder)
+    model = CrossEncoderModel(config.ranker, config.max_batch_tokens)
+    return CrossEncoderRanker(model, config.max_batch_tokens, config.max_age_s, config.embed_timeout_s)
 
 
 def model_name(encoder: EncoderConfig) -> str:

@@ -31,6 +31,9 @@ class ServeConfig(StageConfig):
         ge=1,
         description="requests a replica takes in at once, more than it lets wait, so that it can refuse them",
     )
+    ranker: str | None = Field(
+        None, description="folder of a cross-encoder that reranks; by cosines of the encoder where null"
+    )
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
     max_batch_tokens: int = Field(
         2048, ge=1, description="largest padded area of queries encoded together, in tokens estimated from their bytes"

@@ -17,7 +17,7 @@ from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig
 from serving.embedding import Kind, estimated_tokens
 
-Counted = tuple[npt.NDArray[np.float32], int]  # a vector, and the tokens of its text
+Counted = tuple[npt.NDArray[np.float32], int, int]  # a vector, the tokens read of its text, and those cut off
 
 
 class Embedder:
@@ -84,8 +84,8 @@ class Embedder:
             rows = await self._embed.many([(kind, text) for text in texts])
         except TimeoutError:
             raise _late(self._serve.embed_timeout_s, "embed_timeout_s") from None
-        vectors, tokens = zip(*rows, strict=True)
-        return Encoded(np.stack(vectors), np.array(tokens, np.int32), 0.0)
+        vectors, tokens, dropped = zip(*rows, strict=True)
+        return Encoded(np.stack(vectors), np.array(tokens, np.int32), 0.0, np.array(dropped, np.int32))
 
     async def _within_bounds(self, encode: Batcher[str, npt.NDArray[np.float32]], text: str) -> npt.NDArray[np.float32]:
         try:
@@ -112,8 +112,10 @@ class Embedder:
             places = [place for place, (of_kind, _) in enumerate(asked) if of_kind == kind]
             if places:
                 encoded = encode([asked[place][1] for place in places])
-                for place, vector, tokens in zip(places, encoded.vectors, encoded.tokens.tolist(), strict=True):
-                    rows[place] = vector, tokens
+                dropped = encoded.dropped if len(encoded.dropped) else np.zeros_like(encoded.tokens)
+                counts = zip(encoded.tokens.tolist(), dropped.tolist(), strict=True)
+                for place, vector, (tokens, lost) in zip(places, encoded.vectors, counts, strict=True):
+                    rows[place] = vector, tokens, lost
         return [row for row in rows if row is not None]
 
     def _loaded(self) -> QueryEncoders:

@@ -15,6 +15,7 @@ from serving.errors import ApiError
 
 Kind = Literal["document", "query"]
 
+_MARK = re.compile(r"\S")
 BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch
 
 
@@ -70,7 +71,7 @@ class EmbeddingService:
             ApiError: if there are too many texts, one is too long, empty or refused, there are not as many dimensions,
                 too much waits already, or the encoder is unavailable.
         """
-        self._check(texts)
+        check_texts(texts, self.limits, "input")
         if dimensions is not None and not 1 <= dimensions <= self.dim:
             message = f"dimensions must be from 1 to {self.dim}, got {dimensions}"
             raise ApiError("invalid_request", message, "dimensions")
@@ -92,18 +93,24 @@ class EmbeddingService:
         if asked is not None and asked not in (self.name, self.name.rsplit("/", 1)[-1]):
             raise ApiError("not_found", f"there is no model {asked!r}; this service has {self.name!r}", "model")
 
-    def _check(self, texts: list[str]) -> None:
-        if not texts:
-            raise ApiError("invalid_request", "there is nothing to embed: input is empty", "input")
-        if len(texts) > self.limits.max_texts:
-            message = f"{len(texts):,} texts at once; at most {self.limits.max_texts:,}: send several requests"
-            raise ApiError("invalid_request", message, "input")
-        for place, text in enumerate(texts):
-            if len(text) > self.limits.max_chars:
-                message = f"text {place} has {len(text):,} characters; at most {self.limits.max_chars:,}: split it"
-                raise ApiError("invalid_request", message, "input")
-            if re.search(r"\S", text) is None:
-                raise ApiError("invalid_request", f"text {place} is blank", "input")
+
+def check_texts(texts: list[str], limits: EmbeddingLimits, param: str) -> None:
+    """Refuse texts that are too many, too long or blank.
+
+    Raises:
+        ApiError: if they are; ``param`` is their name in the request.
+    """
+    if not texts:
+        raise ApiError("invalid_request", f"{param} is empty: there is nothing to do", param)
+    if len(texts) > limits.max_texts:
+        message = f"{len(texts):,} texts at once; at most {limits.max_texts:,}: send several requests"
+        raise ApiError("invalid_request", message, param)
+    for place, text in enumerate(texts):
+        if len(text) > limits.max_chars:
+            message = f"text {place} has {len(text):,} characters; at most {limits.max_chars:,}: split it"
+            raise ApiError("invalid_request", message, param)
+        if _MARK.search(text) is None:
+            raise ApiError("invalid_request", f"text {place} is blank", param)
 
 
 def estimated_tokens(text: str) -> int:

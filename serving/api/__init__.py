@@ -9,7 +9,7 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import documents, embeddings, health, search
+from serving.api import documents, embeddings, health, rerank, search
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
@@ -18,6 +18,7 @@ from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.embedding import EmbeddingService
 from serving.keys import KeyRing
 from serving.lookup import Lookup
+from serving.ranking import RankingService
 from serving.search import SearchService
 
 
@@ -27,6 +28,7 @@ class Services:
 
     search: SearchService
     embedding: EmbeddingService
+    ranking: RankingService
     lookup: Lookup
 
 
@@ -64,6 +66,7 @@ def application(services: Services, limits: Limits, ring: KeyRing | None = None,
     for router in (
         search.router(services.search),
         embeddings.router(services.embedding),
+        rerank.router(services.ranking),
         documents.router(services.lookup),
         health.router(services.search),
     ):

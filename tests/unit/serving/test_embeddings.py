@@ -32,8 +32,9 @@ def encoder() -> Encoder:
     return load_encoder(MODEL)
 
 
-@pytest.fixture(scope="module")
-def api(encoder: Encoder) -> FastAPI:
+def embedder_of_minilm() -> Embedder:
+    """The service's embedder over the default model."""
+    encoder = load_encoder(MODEL)
     meta = IndexMeta(
         config=IndexConfig(),
         location="edge",
@@ -44,10 +45,16 @@ def api(encoder: Encoder) -> FastAPI:
         mean_length=1.0,
         filter_keys=(),
     )
-    embedder = Embedder(MODEL, meta, ServeConfig())
+    return Embedder(MODEL, meta, ServeConfig())
+
+
+@pytest.fixture(scope="module")
+def api(encoder: Encoder) -> FastAPI:
     app = FastAPI()
     answer_errors(app)
-    service = EmbeddingService("minilm", encoder.dim, embedder, EmbeddingLimits(8, 1000), Admission(5.0, 100_000))
+    service = EmbeddingService(
+        "minilm", encoder.dim, embedder_of_minilm(), EmbeddingLimits(8, 1000), Admission(5.0, 100_000)
+    )
     app.include_router(embeddings.router(service))
     return app
 
@@ -89,7 +96,7 @@ def test_fewer_dimensions_are_cut_first_and_then_of_unit_length(client: TestClie
 @pytest.mark.parametrize(
     ("body", "status", "param", "message"),
     [
-        ({"input": []}, 422, "input", "nothing to embed"),
+        ({"input": []}, 422, "input", "input is empty"),
         ({"input": ""}, 422, "input", "text 0 is blank"),
         ({"input": ["a", " \n"]}, 422, "input", "text 1 is blank"),
         ({"input": ["a"] * 9}, 422, "input", "9 texts at once; at most 8"),

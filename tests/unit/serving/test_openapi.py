@@ -217,14 +217,12 @@ class Unasked:
 
 
 def test_the_document_describes_routes_errors_and_examples() -> None:
-    document = application(Services(search=Unasked(), embedding=Unasked(), lookup=Unasked()), ServeConfig()).openapi()
+    document = application(
+        Services(search=Unasked(), embedding=Unasked(), ranking=Unasked(), lookup=Unasked()), ServeConfig()
+    ).openapi()
     assert set(document["paths"]) == {
-        "/v1/search",
-        "/v1/embeddings",
-        "/v1/documents/{id}",
-        "/v1/links/{id}",
-        "/healthz",
-        "/readyz",
+        *("/v1/search", "/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"),
+        *("/v1/documents/{id}", "/v1/links/{id}", "/healthz", "/readyz"),
     }
     search = document["paths"]["/v1/search"]["post"]
     assert search["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")

@@ -1,0 +1,99 @@
+"""A cross-encoder behind the service: question and document read together, many pairs a batch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.batching import token_batches
+from data.errors import InputError, TextRefused
+
+if TYPE_CHECKING:
+    import torch
+
+Scored = tuple[float, bool, int]  # logit, whether the document was cut, tokens read
+
+
+class CrossEncoderModel:
+    """Scores pairs with a model of one output, in batches by padded area; of a pair too long, the document is cut.
+
+    Args:
+        model: folder or name, as sentence-transformers' ``CrossEncoder`` takes it.
+        batch_tokens: largest padded area of a batch.
+
+    Raises:
+        InputError: if there is no such model, or it has not one output.
+    """
+
+    def __init__(self, model: str, batch_tokens: int) -> None:
+        from sentence_transformers import CrossEncoder
+        from tokenizers import Tokenizer
+
+        try:
+            opened = CrossEncoder(model)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise InputError(
+                f"serve.ranker: {model} cannot be opened: {reason}", "Name the folder of a cross-encoder."
+            ) from error
+        if opened.num_labels != 1:
+            raise InputError(
+                f"serve.ranker: {model} has {opened.num_labels} outputs; a ranker has one",
+                "Name another cross-encoder.",
+            )
+        self.name = model.rstrip("/").rsplit("/", 1)[-1]
+        self._model: Any = opened.model.eval()
+        self._tokenizer: Any = opened.tokenizer
+        self._inputs = {"input_ids", *self._tokenizer.model_input_names}
+        self._whole = Tokenizer.from_str(self._tokenizer.backend_tokenizer.to_str())
+        self._whole.no_truncation()
+        self._whole.no_padding()
+        self._longest = int(opened.max_seq_length or 512)
+        self._batch_tokens = batch_tokens
+
+    def score(self, pairs: Sequence[tuple[str, str, int | None]]) -> list[Scored]:
+        """Scores of pairs.
+
+        Args:
+            pairs: question, document, and most tokens that are read of the document; as many as fit where None.
+
+        Returns:
+            Of each its logit, whether the document was cut, and how many tokens the model read, in order.
+        """
+        import torch
+
+        encoded = self._encode(pairs)
+        lengths = np.array([len(numbers["input_ids"]) for numbers, _ in encoded], np.int64)
+        logits = np.empty(len(pairs), np.float32)
+        with torch.inference_mode():
+            for batch in token_batches(lengths, self._batch_tokens):
+                logits[batch] = self._forward([encoded[place][0] for place in batch])
+        return [
+            (float(logit), cut, int(length)) for logit, (_, cut), length in zip(logits, encoded, lengths, strict=True)
+        ]
+
+    def _encode(self, pairs: Sequence[tuple[str, str, int | None]]) -> list[tuple[dict[str, list[int]], bool]]:
+        """The numbers of pairs, and whether the document, which gets what the question leaves, was cut."""
+        whole = self._whole.encode_batch([(query, text) for query, text, _ in pairs])
+        return [self._fitted(encoding, most) for encoding, (_, _, most) in zip(whole, pairs, strict=True)]
+
+    def _fitted(self, encoding: Any, most: int | None) -> tuple[dict[str, list[int]], bool]:  # noqa: ANN401 - untyped
+        part = np.array([-1 if one is None else one for one in encoding.sequence_ids])
+        question, document = int((part == 0).sum()), int((part == 1).sum())
+        if question > self._longest // 2:
+            problem = f"the question has {question} tokens; the ranker reads {self._longest} of both"
+            raise TextRefused(problem, f"Shorten it to {self._longest // 2}.", "")
+        room = self._longest - (len(part) - document)
+        kept = min(document, room, most or room)
+        stays = (part != 1) | (np.cumsum(part == 1) <= kept)
+        numbers = {
+            "input_ids": np.array(encoding.ids)[stays].tolist(),
+            "token_type_ids": np.array(encoding.type_ids)[stays].tolist(),
+        }
+        return {name: numbers[name] for name in numbers if name in self._inputs}, kept < document
+
+    def _forward(self, batch: list[dict[str, list[int]]]) -> npt.NDArray[np.float32]:
+        features: dict[str, torch.Tensor] = self._tokenizer.pad(batch, return_tensors="pt").to(self._model.device)
+        logits: torch.Tensor = self._model(**features).logits
+        return logits.squeeze(-1).float().cpu().numpy()

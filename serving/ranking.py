@@ -1,0 +1,136 @@
+"""Texts put in the order in which they answer a question."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from data.errors import EncoderUnavailable, TextRefused
+from serving.admission import Admission
+from serving.batcher import Batcher
+from serving.cross_encoder import CrossEncoderModel, Scored
+from serving.embedding import EmbeddingLimits, TextEncoder, check_texts, estimated_tokens
+from serving.errors import ApiError
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One text.
+
+    Attributes:
+        place: in the request.
+        score: the ranker's own; only its order means anything.
+        relevance: from 0 to 1.
+        cut: whether the ranker read only its beginning.
+    """
+
+    place: int
+    score: float
+    relevance: float
+    cut: bool
+
+
+class Ranker(Protocol):
+    """What scores texts for a question, in this process or another."""
+
+    name: str
+
+    async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
+        """Of each text its score, whether it was cut and the tokens read; and whether scores are logits.
+
+        Args:
+            query: the question; never cut for a text's sake.
+            texts: to be scored.
+            most: tokens that are read of a text.
+        """
+
+
+class CrossEncoderRanker:
+    """A cross-encoder; what several requests ask is scored together.
+
+    Args:
+        model: that scores.
+        batch_tokens: largest padded area of a batch.
+        max_age_s: after which a request that was not served is next.
+        timeout_s: after which it fails.
+    """
+
+    def __init__(self, model: CrossEncoderModel, batch_tokens: int, max_age_s: float, timeout_s: float) -> None:
+        self.name = model.name
+        self._batcher = Batcher[tuple[str, str, int | None], Scored](
+            lambda pairs: model.score(pairs),
+            max_items=64,
+            length=lambda pair: estimated_tokens(pair[0]) + min(estimated_tokens(pair[1]), pair[2] or 10**9),
+            max_tokens=batch_tokens,
+            max_age_s=max_age_s,
+            timeout_s=timeout_s,
+        )
+
+    async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
+        """As of ``Ranker``: logits."""
+        return await self._batcher.many([(query, text, most) for text in texts]), True
+
+
+class EncoderRanker:
+    """The encoder of the index: cosines of question and texts. For where there is no cross-encoder.
+
+    Args:
+        name: of the encoder.
+        encoder: of questions and texts.
+    """
+
+    def __init__(self, name: str, encoder: TextEncoder) -> None:
+        self.name, self._encoder = name, encoder
+
+    async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
+        """As of ``Ranker``: cosines. Tokens beyond ``most`` are cut by the length that a token has on average."""
+        shortened = [text if most is None or estimated_tokens(text) <= most else text[: 4 * most] for text in texts]
+        question = await self._encoder.embed([query], "query")
+        documents = await self._encoder.embed(shortened, "document")
+        cosines = documents.vectors @ question.vectors[0]
+        dropped = documents.dropped if len(documents.dropped) else np.zeros(len(texts), np.int32)
+        cut = [len(short) < len(text) or lost > 0 for short, text, lost in zip(shortened, texts, dropped, strict=True)]
+        return [(float(c), was, int(n)) for c, was, n in zip(cosines, cut, documents.tokens, strict=True)], False
+
+
+class RankingService:
+    """Puts texts in order.
+
+    Args:
+        ranker: that scores.
+        limits: of a request.
+        admission: of tokens.
+    """
+
+    def __init__(self, ranker: Ranker, limits: EmbeddingLimits, admission: Admission) -> None:
+        self.ranker, self._limits, self._admission = ranker, limits, admission
+
+    async def rank(self, query: str, texts: list[str], most: int | None, param: str) -> tuple[list[Ranked], int]:
+        """Texts, best first, equal ones in the order of the request; and the tokens that were read.
+
+        Args:
+            query: the question.
+            texts: to be put in order.
+            most: tokens that are read of a text; as many as the ranker can where None.
+            param: name of the texts in the request, for messages.
+
+        Raises:
+            ApiError: if there are too many texts, one is too long, blank or refused, too much waits already, or the
+                ranker is unavailable.
+        """
+        check_texts(texts, self._limits, param)
+        work = len(texts) * estimated_tokens(query) + sum(map(estimated_tokens, texts))
+        try:
+            with self._admission.admitted(work):
+                scored, logits = await self.ranker.score(query, texts, most)
+        except TextRefused as error:
+            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", param, "text_refused") from None
+        except (EncoderUnavailable, TimeoutError) as error:
+            message = error.problem if isinstance(error, EncoderUnavailable) else "the ranker did not answer in time"
+            raise ApiError("unavailable", message, headers={"Retry-After": "2"}) from None
+        ranked = [
+            Ranked(place, score, 1 / (1 + np.exp(-score)) if logits else min(1.0, max(0.0, score)), cut)
+            for place, (score, cut, _) in enumerate(scored)
+        ]
+        ranked.sort(key=lambda one: -one.score)
+        return ranked, sum(tokens for _, _, tokens in scored)
