@@ -37,6 +37,7 @@ from serving.keys import KeyRing
 from serving.lookup import LookupFile
 from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
 from serving.search import SearchService
+from serving.sight import Metrics, log_answer
 
 Vectors = npt.NDArray[np.float32]
 
@@ -128,11 +129,13 @@ class Ingress:
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
             ranking=RankingService(_ranker(config, name, encoder), limits, tokens),
             lookup=LookupFile(service.lookup),
+            metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()}),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, as Ray Serve asks for it when the replica starts."""
-        return application(self._services, self._limits, self._ring, ids_told=True)
+        sinks = [log_answer] if self._limits.access_log else []
+        return application(self._services, self._limits, self._ring, sinks, ids_told=True)
 
 
 def build(service: Service) -> Application:
@@ -150,6 +153,10 @@ def build(service: Service) -> Application:
     ingress = _deployed(Ingress, "embedder", config, num_replicas=config.replicas)
     alone = config.replicas == 1 or meta.config.engine == "server"
     return ingress.bind(service) if alone else ingress.bind(service, None, index)
+
+
+def _replica() -> str:
+    return str(serve.get_replica_context().replica_id.unique_id)
 
 
 def _ranker(config: ServeConfig, name: str, encoder: TextEncoder) -> Ranker:

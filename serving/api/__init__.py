@@ -3,13 +3,14 @@
 Behind each route is a service that a test can call without HTTP and without Ray.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import documents, embeddings, health, rerank, search
+from serving.api import documents, embeddings, health, models, rerank, search
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
@@ -20,6 +21,7 @@ from serving.keys import KeyRing
 from serving.lookup import Lookup
 from serving.ranking import RankingService
 from serving.search import SearchService
+from serving.sight import Metrics, Sink
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Services:
     embedding: EmbeddingService
     ranking: RankingService
     lookup: Lookup
+    metrics: Metrics
 
 
 class Limits(Protocol):
@@ -40,13 +43,20 @@ class Limits(Protocol):
         """Largest body of a request."""
 
 
-def application(services: Services, limits: Limits, ring: KeyRing | None = None, ids_told: bool = False) -> FastAPI:
+def application(
+    services: Services,
+    limits: Limits,
+    ring: KeyRing | None = None,
+    sinks: Sequence[Sink] = (),
+    ids_told: bool = False,
+) -> FastAPI:
     """The application over its services.
 
     Args:
         services: what the routes ask.
         limits: what is refused.
         ring: of the keys that let in; None lets everybody in.
+        sinks: that get a record of every answer, beside the metrics.
         ids_told: whether what is in front puts the requests' ids on answers.
     """
     api = FastAPI(
@@ -54,7 +64,7 @@ def application(services: Services, limits: Limits, ring: KeyRing | None = None,
         description="Search over a body of text, and the links between its documents.",
         middleware=[
             Middleware(RequestId, told=ids_told),
-            Middleware(Timed),
+            Middleware(Timed, sinks=(services.metrics, *sinks)),
             Middleware(Unforeseen),
             Middleware(Authenticated, ring=ring),
             Middleware(Deadline),
@@ -68,6 +78,8 @@ def application(services: Services, limits: Limits, ring: KeyRing | None = None,
         embeddings.router(services.embedding),
         rerank.router(services.ranking),
         documents.router(services.lookup),
+        models.router(services.embedding, services.ranking),
+        models.metrics_router(services.metrics),
         health.router(services.search),
     ):
         api.include_router(router)

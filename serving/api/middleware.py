@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -10,9 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.errors import error_response
 from serving.context import new_request_id, request_id, start_phases
+from serving.sight import Answered, Sink, tell
 
 logger = logging.getLogger("catena")
 
+CLIENT_GONE = 499  # as nginx has it
 SECURITY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -47,23 +49,48 @@ class RequestId:
 
 
 class Timed:
-    """Adds ``Server-Timing`` (W3C, 2023): milliseconds of each phase until the answer begins, and of all."""
+    """Adds ``Server-Timing`` (W3C, 2023): milliseconds of each phase until the answer begins, and of all.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Args:
+        app: the application behind it.
+        sinks: that get a record of every answer.
+    """
+
+    def __init__(self, app: ASGIApp, sinks: Sequence[Sink] = ()) -> None:
+        self._app, self._sinks = app, sinks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI calls it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, spent = time.perf_counter(), start_phases()
+        started, spent, status = time.perf_counter(), start_phases(), CLIENT_GONE
 
-        def timing() -> dict[str, str]:
-            phases = {**spent, "total": time.perf_counter() - started}
-            return {"server-timing": ", ".join(f"{name};dur={1000 * spent:.2f}" for name, spent in phases.items())}
+        async def timed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                phases = {**spent, "total": time.perf_counter() - started}
+                timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in phases.items())
+                MutableHeaders(scope=message)["server-timing"] = timing
+            await send(message)
 
-        await self._app(scope, receive, _with_headers(send, timing))
+        try:
+            await self._app(scope, receive, timed)
+        finally:
+            route, key = scope.get("route"), scope.get("state", {}).get("key")
+            tell(
+                self._sinks,
+                Answered(
+                    request_id=request_id.get(),
+                    method=scope["method"],
+                    route=getattr(route, "path", ""),
+                    status=status,
+                    seconds=time.perf_counter() - started,
+                    phases=spent,
+                    key="" if key is None else key.id,
+                ),
+            )
 
 
 class Unforeseen:

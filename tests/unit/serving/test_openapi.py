@@ -21,6 +21,7 @@ from serving.config import ServeConfig
 from serving.errors import STATUS, ApiError
 from serving.schemas import KnownLink, LinksResponse, Readiness, SearchRequest, SearchResponse
 from serving.search import checked_query
+from serving.sight import Metrics
 
 EMPTY = IndexMeta(
     config=IndexConfig(), location="", points=0, dim=1, encoder="e", precision="fp32", mean_length=1.0, filter_keys=()
@@ -218,11 +219,13 @@ class Unasked:
 
 def test_the_document_describes_routes_errors_and_examples() -> None:
     document = application(
-        Services(search=Unasked(), embedding=Unasked(), ranking=Unasked(), lookup=Unasked()), ServeConfig()
+        Services(search=Unasked(), embedding=Unasked(), ranking=Unasked(), lookup=Unasked(), metrics=Metrics({})),
+        ServeConfig(),
     ).openapi()
     assert set(document["paths"]) == {
         *("/v1/search", "/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"),
         *("/v1/documents/{id}", "/v1/links/{id}", "/healthz", "/readyz"),
+        *("/v1/models", "/metrics"),
     }
     search = document["paths"]["/v1/search"]["post"]
     assert search["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")

@@ -1,0 +1,38 @@
+"""``GET /v1/models``, as OpenAI's, and ``GET /metrics``."""
+
+from fastapi import APIRouter, Response
+
+from serving.api.auth import OF_KEYS, needs
+from serving.api.errors import documented
+from serving.embedding import EmbeddingService
+from serving.ranking import RankingService
+from serving.schemas.models import Model, Models
+from serving.sight import OPENMETRICS, Metrics
+
+
+def router(embedding: EmbeddingService, ranking: RankingService) -> APIRouter:
+    """The route of models."""
+    routes = APIRouter(tags=["models"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
+
+    @routes.get("/v1/models")
+    async def models() -> Models:
+        """The models that are served, and what each is for."""
+        encoder = Model(id=embedding.name, purposes=["embeddings", "search"], dimensions=embedding.dim)
+        ranker = Model(id=ranking.ranker.name, purposes=["rerank"], dimensions=None)
+        if encoder.id == ranker.id:
+            return Models(data=[encoder.model_copy(update={"purposes": [*encoder.purposes, *ranker.purposes]})])
+        return Models(data=[encoder, ranker])
+
+    return routes
+
+
+def metrics_router(metrics: Metrics) -> APIRouter:
+    """The route that Prometheus scrapes."""
+    routes = APIRouter(tags=["health"], dependencies=[needs("admin")], responses=documented(*OF_KEYS))
+
+    @routes.get("/metrics", response_class=Response, responses={200: {"content": {"application/openmetrics-text": {}}}})
+    async def page() -> Response:
+        """Metrics of the replica that answers, in OpenMetrics."""
+        return Response(metrics.page(), media_type=OPENMETRICS)
+
+    return routes

@@ -1,0 +1,133 @@
+"""What a service shows of itself: a record of each answer, for metrics and logs.
+
+Names of metrics are those of OpenMetrics, in seconds; ``deploy/`` has the dashboard and the rules over them.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+access = logging.getLogger("catena.access")
+
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+OPENMETRICS = CONTENT_TYPE_LATEST
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One request and its answer.
+
+    Attributes:
+        request_id: as on the answer.
+        method: of HTTP.
+        route: the path as the application declares it, without values; empty where no route fits.
+        status: of HTTP; 499 where the caller went before there was one.
+        seconds: from the first byte read to the last one sent.
+        phases: seconds of each phase until the answer began.
+        key: id of the caller's key; empty without one.
+    """
+
+    request_id: str
+    method: str
+    route: str
+    status: int
+    seconds: float
+    phases: Mapping[str, float]
+    key: str
+
+
+class Sink(Protocol):
+    """Takes records of answers; quick, and never raises."""
+
+    def __call__(self, answered: Answered) -> None:
+        """One answer was given."""
+
+
+class Load(Protocol):
+    """What waits, as ``Admission`` has it."""
+
+    @property
+    def waiting(self) -> float:
+        """Work that was let in and is not done."""
+
+    @property
+    def expected_wait_s(self) -> float:
+        """Until it is done."""
+
+
+class Metrics:
+    """Counts answers, in one process.
+
+    Args:
+        waiting: what waits, by what it is counted in.
+        labels: of every metric, such as the replica's.
+    """
+
+    def __init__(self, waiting: Mapping[str, Load], labels: Mapping[str, str] | None = None) -> None:
+        self._labels = dict(labels or {})
+        self._registry = CollectorRegistry()
+        own = tuple(self._labels)
+        self._requests = Counter(
+            "catena_requests", "Answers given.", (*own, "route", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "catena_request_seconds",
+            "From request to answer.",
+            (*own, "route"),
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self._phases = Histogram(
+            "catena_phase_seconds",
+            "Of the phases of requests.",
+            (*own, "route", "phase"),
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        work = Gauge("catena_waiting", "Work that was let in and is not done.", (*own, "unit"), registry=self._registry)
+        wait = Gauge("catena_expected_wait_seconds", "Until it is done.", (*own, "unit"), registry=self._registry)
+        for unit, load in waiting.items():
+            work.labels(**self._labels, unit=unit).set_function(partial(getattr, load, "waiting"))
+            wait.labels(**self._labels, unit=unit).set_function(partial(getattr, load, "expected_wait_s"))
+
+    def __call__(self, answered: Answered) -> None:
+        """As of ``Sink``."""
+        route = answered.route or "none"
+        self._requests.labels(**self._labels, route=route, status=str(answered.status)).inc()
+        self._seconds.labels(**self._labels, route=route).observe(answered.seconds)
+        for phase, seconds in answered.phases.items():
+            self._phases.labels(**self._labels, route=route, phase=phase).observe(seconds)
+
+    def page(self) -> bytes:
+        """All of them, in OpenMetrics."""
+        page: bytes = generate_latest(self._registry)  # type: ignore[no-untyped-call]
+        return page
+
+
+def log_answer(answered: Answered) -> None:
+    """A sink: one line of JSON for each answer, without anything that the caller sent but the request's id."""
+    access.info(
+        orjson.dumps(
+            {
+                "request_id": answered.request_id,
+                "method": answered.method,
+                "route": answered.route,
+                "status": answered.status,
+                "ms": round(1000 * answered.seconds, 2),
+                "phases_ms": {name: round(1000 * spent, 2) for name, spent in answered.phases.items()},
+                "key": answered.key,
+            }
+        ).decode()
+    )
+
+
+def tell(sinks: Sequence[Sink], answered: Answered) -> None:
+    """Hand a record to every sink."""
+    for sink in sinks:
+        sink(answered)
