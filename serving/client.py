@@ -1,0 +1,289 @@
+"""A client of the service: typed answers, retries with back-off, long lists sent in parts. Sync and async.
+
+with Client("http://127.0.0.1:8000") as catena:
+    for hit in catena.search("how do I invert a matrix", top_k=3).results:
+        print(hit.title, hit.score)
+    vectors = catena.embed(["one text", "another"])   # float32 (2, dim)
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from data.errors import InputError
+from serving.schemas import Document, ErrorBody, LinksResponse, SearchResponse
+from serving.schemas.models import Models
+from serving.schemas.rerank import RerankResponse
+
+Answer = TypeVar("Answer")
+Vectors = npt.NDArray[np.float32]
+
+RETRIED = frozenset({429, 503})
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
+PART = 64  # texts in one request
+
+
+class ServiceError(InputError):
+    """What the service answered that is not a success.
+
+    Args:
+        status: of HTTP.
+        type: of the error, as of ``ErrorDetail``.
+        message: what is wrong.
+        param: the field that it is about.
+        request_id: as in the service's log.
+    """
+
+    def __init__(self, status: int, type: str, message: str, param: str | None, request_id: str) -> None:
+        about = f" ({param})" if param else ""
+        super().__init__(f"the service answered {status}: {message}{about}", f"The request's id is {request_id}.")
+        self.status, self.type, self.message, self.param, self.request_id = status, type, message, param, request_id
+
+
+@dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """One request, and how its answer is read."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], Answer]
+    body: Mapping[str, Any] | None = None
+    accept: str = "application/json"
+
+    def options(self) -> dict[str, Any]:
+        """For httpx's ``request``."""
+        return {"method": self.method, "url": self.path, "json": self.body, "headers": {"accept": self.accept}}
+
+
+class _Backoff:
+    """How long to wait before the next try: as the service says, else twice as long each time, with jitter."""
+
+    def __init__(self) -> None:
+        self._pause_s = FIRST_PAUSE_S
+
+    def after(self, response: httpx.Response | None) -> float:
+        """Seconds to wait after an answer, or after none."""
+        said = "" if response is None else response.headers.get("retry-after", "")
+        pause, self._pause_s = self._pause_s, min(LONGEST_PAUSE_S, 2 * self._pause_s)
+        return min(LONGEST_PAUSE_S, float(said)) if said.isdecimal() else pause * random.uniform(0.5, 1.0)
+
+
+class _Calls:
+    """The calls that there are, the same for both clients."""
+
+    @staticmethod
+    def search(query: str, options: Mapping[str, Any]) -> Call[SearchResponse]:
+        return Call("POST", "/v1/search", _reads(SearchResponse), {"query": query, **options})
+
+    @staticmethod
+    def embed(texts: Sequence[str], options: Mapping[str, Any]) -> Call[Vectors]:
+        return Call("POST", "/v1/embeddings", _vectors, {"input": texts, **options}, "application/octet-stream")
+
+    @staticmethod
+    def rerank(query: str, documents: Sequence[str], options: Mapping[str, Any]) -> Call[RerankResponse]:
+        body = {"query": query, "documents": list(documents), **options}
+        return Call("POST", "/v1/rerank", _reads(RerankResponse), body)
+
+    @staticmethod
+    def document(id_: str) -> Call[Document]:
+        return Call("GET", f"/v1/documents/{quote(id_, safe='')}", _reads(Document))
+
+    @staticmethod
+    def links(id_: str, limit: int) -> Call[LinksResponse]:
+        return Call("GET", f"/v1/links/{quote(id_, safe='')}?limit={limit}", _reads(LinksResponse))
+
+    @staticmethod
+    def models() -> Call[Models]:
+        return Call("GET", "/v1/models", _reads(Models))
+
+
+class Client:
+    """Asks a service.
+
+    Args:
+        url: of the service, such as ``http://127.0.0.1:8000``.
+        key: where the service asks for one.
+        timeout_s: for one answer.
+        retries: of what is answered 429 or 503, or not at all.
+        transport: of httpx, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        timeout_s: float = 60.0,
+        retries: int = 4,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout_s, transport=transport)
+        self._retries = retries
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def search(self, query: str, **options: Any) -> SearchResponse:  # noqa: ANN401 - the fields of SearchRequest
+        """Documents that answer a question; options are the fields of ``SearchRequest``.
+
+        Raises:
+            ServiceError: if the service refuses; so with the others.
+        """
+        return self._ask(_Calls.search(query, options))
+
+    def embed(self, texts: Sequence[str], **options: Any) -> Vectors:  # noqa: ANN401 - fields of EmbeddingsRequest
+        """Vectors of texts, float32 (n, dim), of unit length to float16's precision, however many texts there are."""
+        parts = [self._ask(_Calls.embed(part, options)) for part in _parts(texts)]
+        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+    def rerank(self, query: str, documents: Sequence[str], **options: Any) -> RerankResponse:  # noqa: ANN401 - likewise
+        """Documents in the order in which they answer a question."""
+        return self._ask(_Calls.rerank(query, documents, options))
+
+    def document(self, id_: str) -> Document:
+        """A document."""
+        return self._ask(_Calls.document(id_))
+
+    def links(self, id_: str, limit: int = 100) -> LinksResponse:
+        """Links of a document, known and discovered."""
+        return self._ask(_Calls.links(id_, limit))
+
+    def models(self) -> Models:
+        """The models that are served."""
+        return self._ask(_Calls.models())
+
+    def _ask(self, call: Call[Answer]) -> Answer:
+        backoff = _Backoff()
+        for _ in range(self._retries):
+            response = None
+            try:
+                response = self._http.request(**call.options())
+            except httpx.TransportError:
+                pass  # asked again, as what is answered 503
+            if response is not None and response.status_code not in RETRIED:
+                return _answer(call, response)
+            time.sleep(backoff.after(response))
+        return _answer(call, self._http.request(**call.options()))
+
+
+class AsyncClient:
+    """The same for asyncio; parts of long lists are asked for side by side.
+
+    Args:
+        url: of the service.
+        key: where the service asks for one.
+        timeout_s: for one answer.
+        retries: of what is answered 429 or 503, or not at all.
+        side_by_side: requests of one call at once.
+        transport: of httpx, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        timeout_s: float = 60.0,
+        retries: int = 4,
+        side_by_side: int = 4,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout_s, transport=transport)
+        self._retries, self._side_by_side = retries, asyncio.Semaphore(side_by_side)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def search(self, query: str, **options: Any) -> SearchResponse:  # noqa: ANN401 - the fields of SearchRequest
+        """As of ``Client``."""
+        return await self._ask(_Calls.search(query, options))
+
+    async def embed(self, texts: Sequence[str], **options: Any) -> Vectors:  # noqa: ANN401 - fields of EmbeddingsRequest
+        """As of ``Client``."""
+
+        async def one(part: Sequence[str]) -> Vectors:
+            async with self._side_by_side:
+                return await self._ask(_Calls.embed(part, options))
+
+        parts = await asyncio.gather(*(one(part) for part in _parts(texts)))
+        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+    async def rerank(self, query: str, documents: Sequence[str], **options: Any) -> RerankResponse:  # noqa: ANN401
+        """As of ``Client``."""
+        return await self._ask(_Calls.rerank(query, documents, options))
+
+    async def document(self, id_: str) -> Document:
+        """As of ``Client``."""
+        return await self._ask(_Calls.document(id_))
+
+    async def links(self, id_: str, limit: int = 100) -> LinksResponse:
+        """As of ``Client``."""
+        return await self._ask(_Calls.links(id_, limit))
+
+    async def models(self) -> Models:
+        """As of ``Client``."""
+        return await self._ask(_Calls.models())
+
+    async def _ask(self, call: Call[Answer]) -> Answer:
+        backoff = _Backoff()
+        for _ in range(self._retries):
+            response = None
+            try:
+                response = await self._http.request(**call.options())
+            except httpx.TransportError:
+                pass  # asked again, as what is answered 503
+            if response is not None and response.status_code not in RETRIED:
+                return _answer(call, response)
+            await asyncio.sleep(backoff.after(response))
+        return _answer(call, await self._http.request(**call.options()))
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(texts), PART):
+        yield list(texts[start : start + PART])
+
+
+def _answer(call: Call[Answer], response: httpx.Response) -> Answer:
+    if response.is_success:
+        return call.read(response)
+    try:
+        error = ErrorBody.model_validate_json(response.content).error
+    except ValidationError:  # from something in front of the service
+        text = response.text[:200]
+        raise ServiceError(response.status_code, "unknown", text or response.reason_phrase, None, "unknown") from None
+    raise ServiceError(response.status_code, error.type, error.message, error.param, error.request_id)
+
+
+def _reads(type_: type[Answer]) -> Callable[[httpx.Response], Answer]:
+    adapter = TypeAdapter(type_)
+    return lambda response: adapter.validate_json(response.content)
+
+
+def _vectors(response: httpx.Response) -> Vectors:
+    rows, dim = map(int, response.headers["x-shape"].split(","))
+    return np.frombuffer(response.content, "<f2").reshape(rows, dim).astype(np.float32)

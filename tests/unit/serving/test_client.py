@@ -1,0 +1,129 @@
+"""The client: typed answers, retries that wait as they are told, errors with all that the service said."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+
+import httpx
+import numpy as np
+import pytest
+
+from serving import client as module
+from serving.client import AsyncClient, Client, ServiceError
+
+SEARCH = {"query": "q", "mode": "bm25", "results": []}
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made, without waiting for them."""
+    pauses: list[float] = []
+
+    async def asleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr(module.asyncio, "sleep", asleep)
+    return pauses
+
+
+def error(status: int, **headers: str) -> httpx.Response:
+    body = {"type": "overloaded", "message": "come again", "param": None, "code": None, "request_id": "seven"}
+    return httpx.Response(status, json={"error": body}, headers=headers)
+
+
+def asked(handler: Handler, kind: str, retries: int = 4) -> module.SearchResponse:
+    """A search by either client."""
+    transport = httpx.MockTransport(handler)
+    if kind == "sync":
+        with Client("http://catena", retries=retries, transport=transport) as sync:
+            return sync.search("q", mode="bm25")
+
+    async def ask() -> module.SearchResponse:
+        async with AsyncClient("http://catena", retries=retries, transport=transport) as client:
+            return await client.search("q", mode="bm25")
+
+    return asyncio.run(ask())
+
+
+BOTH = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+@BOTH
+def test_what_the_service_cannot_take_now_is_asked_again_when_it_says(kind: str, slept: list[float]) -> None:
+    answers = iter([error(429, **{"retry-after": "7"}), error(503), httpx.Response(200, json=SEARCH)])
+    assert asked(lambda _: next(answers), kind).mode == "bm25"
+    assert slept[0] == 7.0 and 0.2 <= slept[1] <= 0.4 and len(slept) == 2
+
+
+@BOTH
+def test_a_connection_that_breaks_is_made_again(kind: str, slept: list[float]) -> None:
+    calls: Iterator[int] = iter(range(9))
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if next(calls) < 2:
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(200, json=SEARCH)
+
+    assert asked(handler, kind).results == []
+    assert len(slept) == 2
+
+
+@BOTH
+def test_after_the_last_retry_the_error_is_told(kind: str, slept: list[float]) -> None:
+    with pytest.raises(ServiceError) as raised:
+        asked(lambda _: error(429), kind, retries=2)
+    told = raised.value
+    assert (told.status, told.type, told.request_id) == (429, "overloaded", "seven")
+    assert "the service answered 429: come again" in str(told) and len(slept) == 2
+    assert 0.1 <= slept[0] <= 0.2 <= slept[1] <= 0.4
+
+
+@BOTH
+def test_what_is_wrong_is_not_asked_again(kind: str, slept: list[float]) -> None:
+    with pytest.raises(ServiceError):
+        asked(lambda _: error(422), kind)
+    assert slept == []
+
+
+def test_an_answer_of_something_else_is_shown() -> None:
+    with pytest.raises(ServiceError, match="answered 502: <html>bad gateway"):
+        asked(lambda _: httpx.Response(502, text="<html>bad gateway"), "sync")
+
+
+@BOTH
+def test_long_lists_are_sent_in_parts_and_come_back_in_order(kind: str) -> None:
+    sizes: list[int] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        texts = json.loads(request.content)["input"]
+        sizes.append(len(texts))
+        rows = np.array([[int(text), 1] for text in texts], "<f2")
+        return httpx.Response(200, content=rows.tobytes(), headers={"x-shape": f"{len(texts)},2"})
+
+    async def ask() -> np.ndarray:
+        async with AsyncClient("http://catena", transport=httpx.MockTransport(handler)) as client:
+            return await client.embed([str(n) for n in range(150)])
+
+    if kind == "sync":
+        with Client("http://catena", transport=httpx.MockTransport(handler)) as client:
+            vectors = client.embed([str(n) for n in range(150)])
+            assert client.embed([]).shape == (0, 0)
+    else:
+        vectors = asyncio.run(ask())
+    assert vectors[:, 0].tolist() == list(range(150)) and vectors.dtype == np.float32
+    assert sorted(sizes) == [22, 64, 64]
+
+
+def test_ids_of_any_kind_and_the_key_reach_the_service() -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"id": "a/b ?#", "title": "t", "known": [], "discovered": []})
+
+    with Client("http://catena", key="catena_1_2", transport=httpx.MockTransport(handler)) as client:
+        assert client.links("a/b ?#", limit=3).title == "t"
+    assert seen[0].url.raw_path == b"/v1/links/a%2Fb%20%3F%23?limit=3"
+    assert seen[0].headers["authorization"] == "Bearer catena_1_2"
