@@ -37,6 +37,7 @@ class Command:
         show: the result as text for people; ``--json`` prints the result whole.
         sections: sections of the run file that matter to it; its help names them. Empty where it reads no run file.
         unplanned: called in the place of ``call`` by a command that reads no run file.
+        remote: the command that is meant where ``--url`` is among its words: it asks a service.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Command:
     show: Callable[[Result], str] = figures
     sections: tuple[str, ...] = ()
     unplanned: Callable[[argparse.Namespace], Result] | None = None
+    remote: "Command | None" = None
 
     def parser(self) -> Parser:
         """What it takes beside the keys of the run file."""
@@ -66,7 +68,12 @@ class Command:
 
 
 def stage_command(
-    name: str, stage: str, summary: str, sections: tuple[str, ...], also: tuple[str, ...] = ()
+    name: str,
+    stage: str,
+    summary: str,
+    sections: tuple[str, ...],
+    also: tuple[str, ...] = (),
+    remote: Command | None = None,
 ) -> Command:
     """The command that brings one stage and prints what it measured.
 
@@ -76,6 +83,7 @@ def stage_command(
         summary: what it does.
         sections: of the run file that matter to it.
         also: stages brought after it, whose results are added under their names.
+        remote: as of ``Command``.
     """
 
     def call(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -83,7 +91,7 @@ def stage_command(
         others = {other: plan.bring(other).result for other in also}
         return {"run": plan.run.name, name: made.result, **others, "artifact": str(made.path)}
 
-    return Command(name=name, summary=summary, call=call, sections=sections)
+    return Command(name=name, summary=summary, call=call, sections=sections, remote=remote)
 
 
 def positive(text: str) -> int:

@@ -13,6 +13,7 @@ from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
+from ray_apps import remote
 from ray_apps.command import stage_command
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.ingest import no_texts
@@ -107,8 +108,9 @@ EMBED = Stage(
 COMMAND = stage_command(
     "embed",
     "embed",
-    "passages to vectors, on Ray Data",
+    "passages to vectors, on Ray Data; with --url, texts by a service",
     sections=("source", "steps", "chunk", "encoder", "embed", "cache"),
+    remote=remote.EMBED,
 )
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from data.errors import InputError
+from ray_apps import remote
 from ray_apps.command import Command, Parser, positive
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
@@ -51,11 +52,12 @@ def _words(parser: Parser) -> None:
 
 COMMAND = Command(
     name="search",
-    summary="search the index, without a service",
+    summary="search the index, without a service; with --url, by one",
     call=search,
     words=_words,
     show=hits,
     sections=("source", "encoder", "index", "cache"),
+    remote=remote.SEARCH,
 )
 
 if __name__ == "__main__":

@@ -86,6 +86,18 @@ class Filter:
         for inner in self.excluded:
             yield from inner.paths()
 
+    def as_json(self) -> dict[str, Any]:
+        """The filter in its JSON form; ``parse_filter`` gives one back that lets the same documents pass."""
+        given: dict[str, Any] = {}
+        excluded = [inner.as_json() for inner in self.excluded]
+        for condition in self.conditions:
+            key = path_text(condition.path)
+            if key in given:  # a JSON object holds a key once
+                excluded.append({"not": Filter((condition,)).as_json()})
+            else:
+                given[key] = _json_of(condition)
+        return {**given, "not": excluded} if excluded else given
+
 
 def parse_filter(given: Mapping[str, Any], depth: int = 0) -> Filter:
     """A filter from its JSON form.
@@ -120,6 +132,16 @@ def parse_filter(given: Mapping[str, Any], depth: int = 0) -> Filter:
         else:
             conditions.append(Range(path, **_bounds(key, value)))
     return Filter(tuple(conditions), tuple(excluded))
+
+
+def _json_of(condition: Condition) -> Any:  # noqa: ANN401 - any JSON value
+    match condition:
+        case AnyOf():
+            return list(condition.values)
+        case Range():
+            return condition.bounds()
+        case Exists():
+            return {"exists": True}
 
 
 def parse_words(words: Sequence[str]) -> Filter:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from data.errors import InputError
-from serving.schemas import Document, ErrorBody, LinksResponse, SearchResponse
+from serving.schemas import Document, ErrorBody, ErrorDetail, LinksResponse, SearchResponse
 from serving.schemas.models import Models
 from serving.schemas.rerank import RerankResponse
 
@@ -36,17 +36,15 @@ class ServiceError(InputError):
     """What the service answered that is not a success.
 
     Args:
+        problem: in a sentence.
+        remedy: what to do.
         status: of HTTP.
-        type: of the error, as of ``ErrorDetail``.
-        message: what is wrong.
-        param: the field that it is about.
-        request_id: as in the service's log.
+        detail: what the service said; None where something in front of it answered.
     """
 
-    def __init__(self, status: int, type: str, message: str, param: str | None, request_id: str) -> None:
-        about = f" ({param})" if param else ""
-        super().__init__(f"the service answered {status}: {message}{about}", f"The request's id is {request_id}.")
-        self.status, self.type, self.message, self.param, self.request_id = status, type, message, param, request_id
+    def __init__(self, problem: str, remedy: str, status: int = 0, detail: ErrorDetail | None = None) -> None:
+        super().__init__(problem, remedy)
+        self.status, self.detail = status, detail
 
 
 @dataclass(frozen=True)
@@ -272,11 +270,17 @@ def _answer(call: Call[Answer], response: httpx.Response) -> Answer:
     if response.is_success:
         return call.read(response)
     try:
-        error = ErrorBody.model_validate_json(response.content).error
+        detail = ErrorBody.model_validate_json(response.content).error
     except ValidationError:  # from something in front of the service
-        text = response.text[:200]
-        raise ServiceError(response.status_code, "unknown", text or response.reason_phrase, None, "unknown") from None
-    raise ServiceError(response.status_code, error.type, error.message, error.param, error.request_id)
+        said = response.text[:200] or response.reason_phrase
+        raise ServiceError(f"{_who(response)}: {said}", "Ask who runs it.", response.status_code) from None
+    about = f" ({detail.param})" if detail.param else ""
+    remedy = f"In its log the request is {detail.request_id or 'without an id'}."
+    raise ServiceError(f"{_who(response)}: {detail.message}{about}", remedy, response.status_code, detail)
+
+
+def _who(response: httpx.Response) -> str:
+    return f"the service answered {response.status_code}"
 
 
 def _reads(type_: type[Answer]) -> Callable[[httpx.Response], Answer]:

@@ -33,6 +33,13 @@ from retrieval.filters import AnyOf, Exists, Filter, Range, parse_filter, parse_
 )
 def test_words_and_json_mean_the_same(words: list[str], form: dict[str, Any]) -> None:
     assert parse_words(words) == parse_filter(form)
+    assert parse_filter(parse_words(words).as_json()) == parse_words(words)
+
+
+def test_two_conditions_on_one_key_keep_their_meaning_in_json() -> None:
+    filter_ = Filter((AnyOf(("n",), (1, 2)), Range(("n",), gt=1)), (Filter((Exists(("m",)),)),))
+    assert filter_.as_json() == {"n": [1, 2], "not": [{"m": {"exists": True}}, {"not": {"n": {"gt": 1}}}]}
+    parse_filter(filter_.as_json())
 
 
 def test_json_keeps_types_and_python_may_give_times() -> None:

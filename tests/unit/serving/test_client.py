@@ -75,7 +75,8 @@ def test_after_the_last_retry_the_error_is_told(kind: str, slept: list[float]) -
     with pytest.raises(ServiceError) as raised:
         asked(lambda _: error(429), kind, retries=2)
     told = raised.value
-    assert (told.status, told.type, told.request_id) == (429, "overloaded", "seven")
+    assert told.detail is not None
+    assert (told.status, told.detail.type, told.detail.request_id) == (429, "overloaded", "seven")
     assert "the service answered 429: come again" in str(told) and len(slept) == 2
     assert 0.1 <= slept[0] <= 0.2 <= slept[1] <= 0.4
 

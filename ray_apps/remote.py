@@ -1,0 +1,122 @@
+"""Search, embed and rerank by a service that runs elsewhere: ``--url``."""
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any, get_args
+
+from data.errors import InputError
+from ray_apps.command import Command, Parser, positive
+from ray_apps.tables import hits, table
+from retrieval.config import Mode
+from retrieval.filters import parse_words
+
+if TYPE_CHECKING:
+    from serving.client import Client
+
+KEY = "CATENA_KEY"  # of the environment: a key on the command line would be in every list of processes
+
+
+def search(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The best documents for a question.
+
+    Returns:
+        ``url``, ``query``, ``mode`` and ``hits``, as of ``catena search`` on a run.
+    """
+    asked = {"mode": arguments.mode, "top_k": arguments.top_k, "filter": parse_words(arguments.filter).as_json()}
+    with _client(arguments) as client:
+        answer = client.search(arguments.query, **asked)
+    found = [hit.model_dump(mode="json") for hit in answer.results]
+    return {"url": arguments.url, "query": answer.query, "mode": answer.mode, "hits": found}
+
+
+def embed(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Vectors of texts; those of the command line, else the lines of standard input.
+
+    Returns:
+        ``url``, ``dim`` and ``vectors``.
+    """
+    texts = arguments.text or [line for line in sys.stdin.read().splitlines() if line.strip()]
+    if not texts:
+        raise InputError("catena embed --url: no text", "Give texts, or pipe lines into it.")
+    with _client(arguments) as client:
+        vectors = client.embed(texts, input_type=arguments.input_type)
+    return {"url": arguments.url, "dim": vectors.shape[1], "vectors": vectors.tolist()}
+
+
+def rerank(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Texts in the order in which they answer a question; those of the command line, else the lines of standard input.
+
+    Returns:
+        ``url``, ``model``, ``query`` and ``ranked``: each with ``index``, ``score``, ``truncated`` and ``text``.
+    """
+    texts = arguments.text or [line for line in sys.stdin.read().splitlines() if line.strip()]
+    if not texts:
+        raise InputError("catena rerank: no text", "Give texts after the question, or pipe lines into it.")
+    with _client(arguments) as client:
+        answer = client.rerank(arguments.query, texts, top_n=arguments.top_n)
+    ranked = [
+        {"index": one.index, "score": one.relevance_score, "truncated": one.truncated, "text": texts[one.index]}
+        for one in answer.results
+    ]
+    return {"url": arguments.url, "model": answer.model, "query": arguments.query, "ranked": ranked}
+
+
+def _client(arguments: argparse.Namespace) -> "Client":
+    from serving.client import Client
+
+    return Client(arguments.url, os.environ.get(KEY))
+
+
+def _url(parser: Parser) -> None:
+    parser.add_argument(
+        "--url", required=True, help=f"of the service, such as http://127.0.0.1:8000; {KEY} holds its key"
+    )
+
+
+def _search_words(parser: Parser) -> None:
+    _url(parser)
+    parser.add_argument("query", metavar="QUERY", help="what to look for")
+    parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="results wanted (default: 10)")
+    parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
+    parser.add_argument("--filter", action="append", default=[], metavar="CONDITION", help="as of catena search")
+
+
+def _embed_words(parser: Parser) -> None:
+    _url(parser)
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="texts; lines of standard input where there is none")
+    parser.add_argument("--input-type", choices=("document", "query"), default="document", help="(default: document)")
+
+
+def _rerank_words(parser: Parser) -> None:
+    _url(parser)
+    parser.add_argument("query", metavar="QUERY", help="the question")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="texts; lines of standard input where there is none")
+    parser.add_argument("--top-n", type=positive, default=None, metavar="N", help="the best so many (default: all)")
+
+
+def _show_vectors(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
+    return "\n".join(" ".join(f"{number:.6g}" for number in vector) for vector in result["vectors"])
+
+
+def _show_ranked(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
+    rows = [[f"{one['score']:.4f}", str(one["index"]), one["text"]] for one in result["ranked"]]
+    return table(["score", "place", "text"], rows)
+
+
+SEARCH = Command(name="search", summary="search by a service", unplanned=search, words=_search_words, show=hits)
+EMBED = Command(
+    name="embed", summary="vectors of texts by a service", unplanned=embed, words=_embed_words, show=_show_vectors
+)
+COMMAND = Command(
+    name="rerank",
+    summary="texts in the order in which they answer a question, by a service (--url)",
+    unplanned=rerank,
+    words=_rerank_words,
+    show=_show_ranked,
+)
+
+if __name__ == "__main__":
+    from ray_apps.cli import main
+
+    sys.exit(main(["rerank", *sys.argv[1:]]))
