@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pyarrow as pa
@@ -16,11 +17,13 @@ from ray_apps.plan import Plan
 from ray_apps.search import COMMAND as SEARCH
 from retrieval.filters import parse_filter
 from retrieval.search import SearchQuery
+from serving.client import Client, ServiceError
 from serving.index import IndexActor
 from serving.lookup import write_lookup
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     {
         "id": "scipy/linalg.inv",
@@ -216,7 +219,25 @@ def test_the_index_is_an_actor_too(run: RunConfig) -> None:
 
 def test_docs_are_served(client: httpx.Client) -> None:
     assert client.get("/docs").status_code == 200
-    assert "/v1/search" in client.get("/openapi.json").json()["paths"]
+    shipped = json.loads((REPOSITORY / "docs" / "openapi.json").read_text(encoding="utf-8"))
+    assert client.get("/openapi.json").json() == shipped
+
+
+def test_models_and_metrics(client: httpx.Client) -> None:
+    (model,) = client.get("/v1/models").json()["data"]
+    assert model["purposes"] == ["embeddings", "search", "rerank"]
+    assert "catena_requests_total{" in client.get("/metrics").text
+
+
+def test_the_client_asks_all_of_it(client: httpx.Client) -> None:
+    with Client(str(client.base_url)) as ours:
+        assert ours.search("inverse of a matrix", top_k=1).results[0].document_id == "scipy/linalg.inv"
+        assert ours.embed(["one", "two", "three"]).shape[0] == 3
+        assert ours.rerank("inverse", ["signal", "inverse of a matrix"]).results[0].index == 1
+        assert ours.document("csv\nindex").title == "an odd id"
+        assert ours.links("fft").known[0].id == "scipy/linalg.inv"
+        with pytest.raises(ServiceError, match="there is no document 'nobody'"):
+            ours.document("nobody")
 
 
 def test_a_killed_index_is_told_and_comes_back(client: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -13,16 +14,15 @@ from starlette.types import Message
 from retrieval.config import IndexConfig
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
-from serving.api import Services, application
+from serving.api.__main__ import described
 from serving.api.errors import answer_errors, documented
 from serving.api.http import HeadAsGet
 from serving.api.middleware import RequestId, Unforeseen
-from serving.config import ServeConfig
 from serving.errors import STATUS, ApiError
-from serving.schemas import KnownLink, LinksResponse, Readiness, SearchRequest, SearchResponse
+from serving.schemas import KnownLink, Readiness, SearchRequest
 from serving.search import checked_query
-from serving.sight import Metrics
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 EMPTY = IndexMeta(
     config=IndexConfig(), location="", points=0, dim=1, encoder="e", precision="fp32", mean_length=1.0, filter_keys=()
 )
@@ -204,24 +204,8 @@ def test_an_infinite_number_is_an_error_and_not_null() -> None:
         Readiness(encoder="e", passages=1, encode_ms=float("nan"), search_ms=1.0)
 
 
-class Unasked:
-    """A service behind routes that are only described."""
-
-    async def search(self, request: SearchRequest) -> SearchResponse:
-        raise NotImplementedError
-
-    async def ready(self) -> Readiness:
-        raise NotImplementedError
-
-    async def links(self, id_: str, limit: int) -> LinksResponse | None:
-        raise NotImplementedError
-
-
 def test_the_document_describes_routes_errors_and_examples() -> None:
-    document = application(
-        Services(search=Unasked(), embedding=Unasked(), ranking=Unasked(), lookup=Unasked(), metrics=Metrics({})),
-        ServeConfig(),
-    ).openapi()
+    document = described()
     assert set(document["paths"]) == {
         *("/v1/search", "/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"),
         *("/v1/documents/{id}", "/v1/links/{id}", "/healthz", "/readyz"),
@@ -230,6 +214,18 @@ def test_the_document_describes_routes_errors_and_examples() -> None:
     search = document["paths"]["/v1/search"]["post"]
     assert search["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
     assert document["components"]["schemas"]["SearchRequest"]["examples"]
+
+
+def test_the_document_that_is_shipped_is_that_of_the_routes() -> None:
+    shipped = json.loads((REPOSITORY / "docs" / "openapi.json").read_text(encoding="utf-8"))
+    assert shipped == json.loads(json.dumps(described())), "python -m serving.api > docs/openapi.json"
+
+
+def test_every_route_says_what_it_is_for_and_which_errors_it_has() -> None:
+    for path, methods in described()["paths"].items():
+        for method, route in methods.items():
+            assert route.get("description"), f"{method} {path} has no docstring"
+            assert path in ("/healthz", "/readyz") or {"401", "403"} <= set(route["responses"]), path
 
 
 def test_shipped_examples_are_valid_requests() -> None:
