@@ -112,8 +112,6 @@ def _prepare(words: list[str], jobs: list[Job]) -> int:
     if command is None:
         sys.stdout.write(overview(COMMANDS, words[0]))
         return 0 if rest else 2
-    if command.remote is not None and any(word.partition("=")[0] == "--url" for word in rest):
-        command = command.remote
     if "-h" in rest or "--help" in rest:
         sys.stdout.write(_help(command, rest))
         return 0

@@ -29,6 +29,8 @@ def split_config_flags(words: list[str]) -> tuple[list[str], list[str]]:
 def find_command(words: Sequence[str], commands: Mapping[str, Command]) -> tuple[Command | None, list[str]]:
     """The command that words begin with, and the words after it; None where they name the head of several.
 
+    Where ``--url`` is among them, the command that asks a service, if there is one.
+
     Args:
         words: as typed; a nested command is two words, ``encoder check``.
         commands: by name.
@@ -39,7 +41,9 @@ def find_command(words: Sequence[str], commands: Mapping[str, Command]) -> tuple
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in commands:
-            return commands[name], list(words[length:])
+            command, rest = commands[name], list(words[length:])
+            elsewhere = command.remote if any(word.partition("=")[0] == "--url" for word in rest) else None
+            return elsewhere or command, rest
     nested = [name.split()[1] for name in commands if name.startswith(f"{words[0]} ")]
     if not nested:
         heads = {name.split()[0] for name in commands}

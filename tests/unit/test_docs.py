@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from data.errors import InputError
 from data.partitions import read_table, write_partition
@@ -18,7 +19,10 @@ from data.schema import DOCUMENTS as DOCUMENTS_SCHEMA
 from ray_apps.commands import COMMANDS
 from ray_apps.config import load_run
 from ray_apps.usage import find_command, split_config_flags
+from serving.api.__main__ import described
 from serving.schemas import SearchRequest
+from serving.schemas.embeddings import EmbeddingsRequest
+from serving.schemas.rerank import RerankRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = REPOSITORY / "docs" / "steps.md"
@@ -143,10 +147,24 @@ def test_make_help_lists_every_target() -> None:
     assert set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)) == set(phony)
 
 
-def test_requests_shown_in_the_readme_are_ones_the_api_takes() -> None:
-    bodies = [re.search(r"-d '(.*)'", line) for line in commands(REPOSITORY / "README.md") if line.startswith("curl ")]
-    shown = [SearchRequest.model_validate(json.loads(body[1])) for body in bodies if body]
-    assert [(request.mode, request.top_k) for request in shown] == [("hybrid", 3)]
+TAKES: dict[str, type[BaseModel]] = {
+    "/v1/search": SearchRequest,
+    "/v1/embeddings": EmbeddingsRequest,
+    "/v1/rerank": RerankRequest,
+}
+
+
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 4)])
+def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
+    asked = [line for line in commands(REPOSITORY / file) if line.startswith("curl ")]
+    assert len(asked) == count
+    routes = [path.replace("{id}", "[^/ ]+") for path in described()["paths"]]
+    for line in asked:
+        path = re.search(r"localhost:8000(/\S*)", line)
+        assert path is not None and any(re.fullmatch(route, path[1]) for route in routes), line
+        body = re.search(r"-d '(.*)'", line)
+        if body is not None:
+            TAKES[path[1]].model_validate(json.loads(body[1]))
 
 
 def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:
