@@ -31,7 +31,7 @@ SMALLEST_COSINE = 0.99  # below it an engine computes something else, and its sp
 ENGINES = ("torch", "torch+bettertransformer", "optimum")  # of infinity's those that run a sentence-transformers model
 INFINITY = "0.0.77"
 PINS = (
-    f"infinity-emb[torch,optimum]=={INFINITY}",
+    f"infinity-emb[torch,optimum,server]=={INFINITY}",
     "optimum[onnxruntime]==1.24.0",
     "transformers==4.48.3",  # BetterTransformer refuses later ones
     "sentence-transformers==3.4.1",
