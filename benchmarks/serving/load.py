@@ -60,16 +60,18 @@ def closed_loop(port: int, connections: int, requests: Sequence[bytes], seconds:
     async def one(number: int, until: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         turn = number * 31
-        while time.perf_counter() < until:
-            started = time.perf_counter()
-            writer.write(requests[turn % len(requests)])
-            status = await read_answer(reader)
-            turn += 1
-            asked.statuses[status] += 1
-            if status != 200:
-                raise RuntimeError(f"port {port} answered {status}")
-            asked.seconds.append(time.perf_counter() - started)
-        writer.close()
+        try:
+            while time.perf_counter() < until:
+                started = time.perf_counter()
+                writer.write(requests[turn % len(requests)])
+                status = await read_answer(reader)
+                turn += 1
+                asked.statuses[status] += 1
+                if status != 200:
+                    raise RuntimeError(f"port {port} answered {status}")
+                asked.seconds.append(time.perf_counter() - started)
+        finally:
+            writer.close()
 
     async def every() -> None:
         started = time.perf_counter()
