@@ -50,6 +50,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     service = Service(
         index=index.path,
         lookup=lookup.path,
+        journals=(run.workspace / "journals" / run.name).resolve(),
         encoder=usable_encoder(plan),
         serve=run.serve.with_absolute_paths(),
         cache=run.cache.in_workspace(run.workspace),

@@ -32,7 +32,9 @@ from serving.config import ServeConfig
 from serving.cross_encoder import CrossEncoderModel
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, Kind, TextEncoder
+from serving.feedback import FeedbackService
 from serving.index import IndexActor
+from serving.journal import Journal
 from serving.keys import KeyRing
 from serving.lookup import LookupFile
 from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
@@ -53,6 +55,7 @@ class Service(BaseModel):
 
     index: Path
     lookup: Path
+    journals: Path
     encoder: EncoderConfig = TransformerConfig()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
@@ -129,6 +132,7 @@ class Ingress:
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
             ranking=RankingService(_ranker(config, name, encoder), limits, tokens),
             lookup=LookupFile(service.lookup),
+            feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()}),
         )
 

@@ -63,6 +63,11 @@ class ServeConfig(StageConfig):
     )
     max_body_bytes: int = Field(8 * 2**20, ge=1024, description="largest body of a request, in bytes")
     health_timeout_s: float = Field(10.0, gt=0, description="after which /readyz says no, in seconds")
+    feedback: bool = Field(
+        True,
+        description="whether /v1/feedback is taken, and questions are kept in the workspace with the ids that were "
+        "answered; catena feedback makes a table of both",
+    )
     access_log: bool = Field(False, description="a line of JSON in the log for each answer")
     blocking: bool = Field(
         True,

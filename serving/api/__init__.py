@@ -10,13 +10,14 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import documents, embeddings, health, models, rerank, search
+from serving.api import documents, embeddings, feedback, health, models, rerank, search
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.embedding import EmbeddingService
+from serving.feedback import FeedbackService
 from serving.keys import KeyRing
 from serving.lookup import Lookup
 from serving.ranking import RankingService
@@ -32,6 +33,7 @@ class Services:
     embedding: EmbeddingService
     ranking: RankingService
     lookup: Lookup
+    feedback: FeedbackService
     metrics: Metrics
 
 
@@ -74,10 +76,11 @@ def application(
     )
     answer_errors(api)
     for router in (
-        search.router(services.search),
+        search.router(services.search, services.feedback),
         embeddings.router(services.embedding),
         rerank.router(services.ranking),
         documents.router(services.lookup),
+        feedback.router(services.feedback),
         models.router(services.embedding, services.ranking),
         models.metrics_router(services.metrics),
         health.router(services.search),

@@ -11,7 +11,9 @@ from serving.config import ServeConfig
 def described() -> dict[str, Any]:
     """The document, of routes behind which there is nothing."""
     nothing = cast(Any, None)
-    services = Services(search=nothing, embedding=nothing, ranking=nothing, lookup=nothing, metrics=nothing)
+    services = Services(
+        search=nothing, embedding=nothing, ranking=nothing, lookup=nothing, feedback=nothing, metrics=nothing
+    )
     return application(services, ServeConfig()).openapi()
 
 

@@ -4,11 +4,12 @@ from fastapi import APIRouter
 
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
+from serving.feedback import FeedbackService
 from serving.schemas import SearchRequest, SearchResponse
 from serving.search import SearchService
 
 
-def router(service: SearchService) -> APIRouter:
+def router(service: SearchService, feedback: FeedbackService) -> APIRouter:
     """The route of search."""
     routes = APIRouter(tags=["search"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 
@@ -17,6 +18,8 @@ def router(service: SearchService) -> APIRouter:
     )
     async def search(request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first."""
-        return await service.search(request)
+        answer = await service.search(request)
+        feedback.served(request, answer)
+        return answer
 
     return routes

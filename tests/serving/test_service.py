@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from data.errors import InputError
-from data.partitions import partition_name, write_partition
+from data.partitions import partition_name, read_table, write_partition
 from ray_apps.config import RunConfig
+from ray_apps.feedback import COMMAND as FEEDBACK
 from ray_apps.plan import Plan
 from ray_apps.search import COMMAND as SEARCH
 from retrieval.filters import parse_filter
@@ -80,6 +81,7 @@ def client(
     service = Service(
         index=built.path,
         lookup=lookup,
+        journals=run.workspace / "journals" / run.name,
         encoder=run.encoder,
         serve=run.serve.model_copy(update={"layout": request.param}),
     )
@@ -227,6 +229,18 @@ def test_models_and_metrics(client: httpx.Client) -> None:
     (model,) = client.get("/v1/models").json()["data"]
     assert model["purposes"] == ["embeddings", "search", "rerank"]
     assert "catena_requests_total{" in client.get("/metrics").text
+
+
+def test_feedback_is_joined_with_what_was_answered(client: httpx.Client, run: RunConfig) -> None:
+    answer = client.post("/v1/search", json={"query": "signal", "top_k": 2})
+    told = {"request_id": answer.headers["x-request-id"], "action": "clicked", "item": "fft"}
+    kept = client.post("/v1/feedback", json={"events": [told]})
+    assert (kept.status_code, kept.json()) == (202, {"accepted": 1})
+    assert FEEDBACK.call is not None
+    table = FEEDBACK.call(Plan(run), FEEDBACK.parser().parse_args(["run.yaml"]))["table"]
+    (row,) = [row for row in read_table(Path(table)).to_pylist() if row["request_id"] == told["request_id"]]
+    assert (row["query"], row["chosen"], row["events"]) == ("signal", ["fft"], 1)
+    assert row["items"] == [hit["document_id"] for hit in answer.json()["results"]]
 
 
 def test_the_client_asks_all_of_it(client: httpx.Client) -> None:

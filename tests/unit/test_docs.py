@@ -22,6 +22,7 @@ from ray_apps.usage import find_command, split_config_flags
 from serving.api.__main__ import described
 from serving.schemas import SearchRequest
 from serving.schemas.embeddings import EmbeddingsRequest
+from serving.schemas.feedback import FeedbackRequest
 from serving.schemas.rerank import RerankRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -151,10 +152,11 @@ TAKES: dict[str, type[BaseModel]] = {
     "/v1/search": SearchRequest,
     "/v1/embeddings": EmbeddingsRequest,
     "/v1/rerank": RerankRequest,
+    "/v1/feedback": FeedbackRequest,
 }
 
 
-@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 4)])
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 5)])
 def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
     asked = [line for line in commands(REPOSITORY / file) if line.startswith("curl ")]
     assert len(asked) == count

@@ -1,0 +1,74 @@
+"""Feedback: what was shown is noted, what became of it is on disk before it is acknowledged."""
+
+import asyncio
+import logging
+import time
+
+from serving.context import request_id
+from serving.errors import ApiError
+from serving.journal import Journal
+from serving.schemas import SearchRequest, SearchResponse
+from serving.schemas.feedback import FeedbackRequest, FeedbackResponse
+
+logger = logging.getLogger("catena")
+
+FLUSH_EVERY_S = 1.0
+
+
+class FeedbackService:
+    """Keeps feedback.
+
+    Args:
+        journal: that it is kept in; None where the service keeps none.
+    """
+
+    def __init__(self, journal: Journal | None) -> None:
+        self._journal = journal
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def accept(self, request: FeedbackRequest) -> FeedbackResponse:
+        """Keep events; they are on disk when this returns.
+
+        Raises:
+            ApiError: if the service keeps none, an event lacks its value, or the disk refuses.
+        """
+        if self._journal is None:
+            raise ApiError("not_found", "this service keeps no feedback: serve.feedback is false")
+        for place, event in enumerate(request.events):
+            if event.action == "rated" and event.value is None:
+                raise ApiError("invalid_request", f"event {place} is a rating without a value", "events")
+        now = time.time()
+        records = [{"kind": "feedback", "time": now, **event.model_dump()} for event in request.events]
+        try:
+            await self._journal.commit(records)
+        except OSError as error:
+            logger.error("feedback: %s cannot be written: %s", self._journal.path, error)
+            message = "feedback cannot be written now; none of these events was kept"
+            raise ApiError("unavailable", message, headers={"Retry-After": "5"}) from None
+        return FeedbackResponse(accepted=len(records))
+
+    def served(self, request: SearchRequest, answer: SearchResponse) -> None:
+        """Note a ranking that was answered; on disk within a second, or with the next feedback."""
+        if self._journal is None:
+            return
+        self._journal.note(
+            {
+                "kind": "served",
+                "time": time.time(),
+                "request_id": request_id.get(),
+                "query": request.query,
+                "mode": answer.mode,
+                "items": [one.document_id for one in answer.results],
+                "scores": [one.score for one in answer.results],
+            }
+        )
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush_later())
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(FLUSH_EVERY_S)
+        assert self._journal is not None, "what was noted was noted there"
+        try:
+            await self._journal.flush()
+        except OSError as error:  # noted again; the next second tries it again
+            logger.error("feedback: %s cannot be written: %s", self._journal.path, error)

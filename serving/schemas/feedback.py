@@ -1,0 +1,47 @@
+"""Requests and answers of ``/v1/feedback``."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.schemas import Answer
+
+Action = Literal["shown", "clicked", "chosen", "succeeded", "partly", "failed", "rated"]
+
+
+class FeedbackEvent(BaseModel):
+    """What became of an answer, or of one item of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    request_id: str = Field(min_length=1, max_length=128, description="of the answer: its header x-request-id")
+    action: Action = Field(description="what happened")
+    item: str | None = Field(
+        None, min_length=1, max_length=1000, description="id of the item; the whole answer where null"
+    )
+    value: float | None = Field(
+        None, allow_inf_nan=False, description="a rating or a reward, where there is one; required where `rated`"
+    )
+    session: str | None = Field(None, max_length=128, description="that the caller puts events together by")
+
+
+class FeedbackRequest(BaseModel):
+    """Events to be kept."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"events": [{"request_id": "9e0c1f3f2f8a4d5f", "action": "clicked", "item": "numpy.linalg.inv"}]},
+                {"events": [{"request_id": "9e0c1f3f2f8a4d5f", "action": "rated", "value": 0.8, "session": "s1"}]},
+            ]
+        },
+    )
+
+    events: list[FeedbackEvent] = Field(min_length=1, max_length=1000)
+
+
+class FeedbackResponse(Answer):
+    """Events that are on disk."""
+
+    accepted: int
