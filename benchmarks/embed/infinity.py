@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from benchmarks.embed.infinity_model import lay_out
 from benchmarks.embed.texts import sample
+from benchmarks.environments import environment
 from benchmarks.rows import Row, median_seconds
 from data.encoders import load_encoder
 from data.encoders.config import TransformerConfig
@@ -138,17 +138,8 @@ def infinity_environment() -> Path:
     """The interpreter of an environment with infinity in it, made once: it needs other versions than ours."""
     import torch
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "catena" / f"infinity-{INFINITY}"
-    python, done = folder / "bin" / "python", folder / "_SUCCESS"
     version = torch.__version__.partition("+")[0]  # the same torch, so that no other kernels are compared
-    wanted = (f"torch=={version}", *PINS)
-    if not done.exists() or done.read_text() != "\n".join(wanted):
-        logger.info("bench embed: installing infinity_emb %s into %s", INFINITY, folder)
-        venv.create(folder, clear=True, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
-        done.write_text("\n".join(wanted))
-    return python
+    return environment(f"infinity-{INFINITY}", (f"torch=={version}", *PINS))
 
 
 if __name__ == "__main__":

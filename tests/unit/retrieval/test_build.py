@@ -29,7 +29,7 @@ from retrieval.open import open_index, read_meta
 DIM = 8
 
 
-def write_run(root: Path, documents: int = 10, partition_rows: int = 7, passages_each: int = 2) -> Path:
+def write_run(root: Path, documents: int = 10, partition_rows: int = 7, passages_each: int = 2, dim: int = DIM) -> Path:
     """Documents, passages and vectors of a small run; every third document has metadata, the second no passage."""
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = [
@@ -51,13 +51,13 @@ def write_run(root: Path, documents: int = 10, partition_rows: int = 7, passages
     for name in ("documents", "passages", "vectors"):
         (root / name).mkdir(parents=True)
     write_partition(pa.Table.from_pylist(rows, DOCUMENTS), root / "documents" / partition_name(0))
-    vectors = pa.schema([("id", pa.string()), ("vector", pa.list_(pa.float32(), DIM))])
+    vectors = pa.schema([("id", pa.string()), ("vector", pa.list_(pa.float32(), dim))])
     for number, start in enumerate(range(0, max(len(passages), 1), partition_rows)):
         part = passages[start : start + partition_rows]
-        embedded = [{"id": row["id"], "vector": rng.normal(size=DIM).astype(np.float32)} for row in part]
+        embedded = [{"id": row["id"], "vector": rng.normal(size=dim).astype(np.float32)} for row in part]
         write_partition(pa.Table.from_pylist(part, SCHEMA), root / "passages" / partition_name(number))
         write_partition(pa.Table.from_pylist(embedded, vectors), root / "vectors" / partition_name(number))
-    (root / "manifest.json").write_text(json.dumps({"dim": DIM, "fingerprint": "tiny", "precision": "fp32"}))
+    (root / "manifest.json").write_text(json.dumps({"dim": dim, "fingerprint": "tiny", "precision": "fp32"}))
     return root
 
 

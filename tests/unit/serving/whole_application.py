@@ -1,0 +1,51 @@
+"""The whole application over real services, in this process: a small corpus, hashed vectors, no cluster."""
+
+import json
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from data.encoders import load_encoder
+from data.encoders.config import read_encoder
+from retrieval.open import read_meta
+from serving.admission import Admission
+from serving.api import Services, application
+from serving.config import ServeConfig
+from serving.embedder import Embedder
+from serving.embedding import EmbeddingLimits, EmbeddingService
+from serving.feedback import FeedbackService
+from serving.index import IndexActor
+from serving.journal import Journal
+from serving.lookup import LookupFile, write_lookup
+from serving.ranking import EncoderRanker, RankingService
+from serving.search import SearchService
+from serving.sight import Metrics
+from tests.unit.retrieval.test_build import build, write_run
+from tests.unit.serving.test_lookup import documents, links
+
+DIM = 64
+CONFIG = ServeConfig(max_body_bytes=2**20, max_texts=100, max_text_chars=100_000)
+
+
+def whole_application(folder: Path) -> FastAPI:
+    """Every route over its service."""
+    encoder_config = read_encoder({"hashed": {"dim": DIM}})
+    encoder = load_encoder(encoder_config)
+    root = write_run(folder / "run", dim=DIM)
+    manifest = json.loads((root / "manifest.json").read_text())
+    (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": encoder.fingerprint}))
+    build(root)
+    meta = read_meta(root / "out")
+    embedder, index = Embedder(encoder_config, meta, CONFIG), IndexActor(root / "out")
+    write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", [("a", "b", 1.0)]), None)
+    limits = EmbeddingLimits(CONFIG.max_texts, CONFIG.max_text_chars)
+    tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
+    services = Services(
+        search=SearchService(meta, embedder, index, 10.0, searches),
+        embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens),
+        ranking=RankingService(EncoderRanker("hashed", embedder), limits, tokens),
+        lookup=LookupFile(folder),
+        feedback=FeedbackService(Journal(folder / "journals")),
+        metrics=Metrics({"tokens": tokens, "searches": searches}),
+    )
+    return application(services, CONFIG)
