@@ -2,19 +2,23 @@
 
 import errno
 import ipaddress
+import json
 import logging
 import signal
 import socket
 import sys
 import threading
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
 
 from data.errors import InputError
 from data.failures import IN_TEXT
 from ray_apps.cluster import connect
 from ray_apps.command import Command
-from ray_apps.config import RunConfig
+from ray_apps.config import RunConfig, load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
 from serving.config import ServeConfig
@@ -22,7 +26,11 @@ from serving.config import ServeConfig
 if TYPE_CHECKING:
     from ray.serve import Application
 
+    from serving.app import Service
+
 logger = logging.getLogger("catena")
+
+ARTIFACTS = ("index", "lookup")  # the stages that a service reads
 
 
 def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
@@ -39,28 +47,21 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     run = plan.run
     check_exposure(run.serve)
     check_port(run.serve.host, run.serve.port)
-    index, lookup = plan.bring("index"), plan.bring("lookup")
+    for stage in ARTIFACTS:
+        plan.bring(stage)
     connect(run.ray)
     _check_cores(run)
     import ray.serve
     from ray.serve.config import HTTPOptions
 
-    from serving.app import Service, build
+    from serving.app import build
 
-    service = Service(
-        index=index.path,
-        lookup=lookup.path,
-        journals=(run.workspace / "journals" / run.name).resolve(),
-        encoder=usable_encoder(plan),
-        serve=run.serve.with_absolute_paths(),
-        cache=run.cache.in_workspace(run.workspace),
-    )
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     name, stopped = f"catena-{run.name}", threading.Event()
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.serve.start(http_options=HTTPOptions(host=run.serve.host, port=run.serve.port))
-        _deploy(build(service), name)
+        _deploy(build(service_of(plan)), name)
         url = f"http://{run.serve.host}:{run.serve.port}"
         logger.info("serving %s at %s (OpenAPI at %s/docs)", run.name, url, url)
         if run.serve.blocking:
@@ -72,6 +73,55 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
             ray.serve.delete(name)  # waits until requests in flight are answered
             logger.info("stopped")
     return {"run": run.name, "serve": {"url": url}}
+
+
+def service_of(plan: Plan) -> "Service":
+    """What a run has to serve.
+
+    Raises:
+        InputError: if an artifact is not there: a service makes none.
+    """
+    from serving.app import Service
+
+    run, made = plan.run, {stage: plan.artifact(stage) for stage in ARTIFACTS}
+    for stage, artifact in made.items():
+        if not artifact.done:
+            command = "catena index" if stage == "index" else "catena serve"
+            raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", f"`{command} RUN.yaml` makes it.")
+    return Service(
+        index=made["index"].path.resolve(),
+        lookup=made["lookup"].path.resolve(),
+        journals=(run.workspace / "journals" / run.name).resolve(),
+        encoder=usable_encoder(plan),
+        serve=run.serve.with_absolute_paths(),
+        cache=run.cache.in_workspace(run.workspace),
+    )
+
+
+class Deployed(BaseModel):
+    """Arguments of ``application`` in a Serve config file.
+
+    Args:
+        run: the run file.
+        keys: of it, such as ``serve.replicas``, over those in the file.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: Path
+    keys: dict[str, str | int | float | bool] = {}
+
+
+def application(arguments: Deployed) -> "Application":
+    """The application of a run whose artifacts are there: for ``serve deploy`` (``deploy/serve.yaml``).
+
+    Raises:
+        InputError: if the run file is wrong, or an artifact is not there.
+    """
+    from serving.app import build
+
+    words = [word for key, value in arguments.keys.items() for word in (f"--{key}", json.dumps(value))]
+    return build(service_of(Plan(load_run(arguments.run, words))))
 
 
 def _check_cores(run: RunConfig) -> None:

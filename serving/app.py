@@ -128,7 +128,7 @@ class Ingress:
         tokens = Admission(config.longest_wait_s, always=4 * config.max_batch_tokens * behind)
         searches = Admission(config.longest_wait_s, always=4 * config.max_batch * behind)
         self._services = Services(
-            search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches),
+            search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
             ranking=RankingService(_ranker(config, name, encoder), limits, tokens),
             lookup=LookupFile(service.lookup),

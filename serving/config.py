@@ -68,6 +68,9 @@ class ServeConfig(StageConfig):
         description="whether /v1/feedback is taken, and questions are kept in the workspace with the ids that were "
         "answered; catena feedback makes a table of both",
     )
+    kept_answers: int = Field(
+        1000, ge=0, description="answers of searches that each replica keeps to give again; 0 keeps none"
+    )
     access_log: bool = Field(False, description="a line of JSON in the log for each answer")
     blocking: bool = Field(
         True,

@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from data.errors import EncoderUnavailable, InputError
 from data.labels import label
+from retrieval.config import Mode
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
 from retrieval.search import SearchHit, SearchQuery, check_query
 from serving.admission import Admission
+from serving.answers import SharedAnswers
 from serving.context import phase
 from serving.errors import ApiError
 from serving.schemas import Readiness, SearchRequest, SearchResponse, SearchResult
@@ -51,13 +53,21 @@ class SearchService:
         index: that is asked.
         ready_timeout_s: after which ``ready`` says no, in seconds.
         admission: of searches.
+        kept: answers that are kept to be given again; the index does not change under a service.
     """
 
     def __init__(
-        self, meta: IndexMeta, encoder: QuestionEncoder, index: Index, ready_timeout_s: float, admission: Admission
+        self,
+        meta: IndexMeta,
+        encoder: QuestionEncoder,
+        index: Index,
+        ready_timeout_s: float,
+        admission: Admission,
+        kept: int = 0,
     ) -> None:
         self._meta, self._encoder, self._index, self._ready_timeout_s = meta, encoder, index, ready_timeout_s
         self._admission = admission
+        self._answers = SharedAnswers[tuple[Mode, SearchResponse]](kept, lambda answer: answer[0] == answer[1].mode)
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first.
@@ -66,6 +76,11 @@ class SearchService:
             ApiError: if the index cannot answer the request, too much waits already, or the encoder is down and words
                 alone do not do.
         """
+        _, answer = await self._answers.get(request.model_dump_json(), lambda: self._answered(request))
+        return answer
+
+    async def _answered(self, request: SearchRequest) -> tuple[Mode, SearchResponse]:
+        """The mode that was asked for, and the answer."""
         query = checked_query(self._meta, request)
         with self._admission.admitted(1):
             try:
@@ -78,7 +93,7 @@ class SearchService:
         results = [
             SearchResult.model_validate({**asdict(hit), "title": label(hit.document_id, hit.title)}) for hit in hits
         ]
-        return SearchResponse(query=request.query, mode=query.mode, results=results)
+        return request.mode, SearchResponse(query=request.query, mode=query.mode, results=results)
 
     async def ready(self) -> Readiness:
         """That model and index answer now.
