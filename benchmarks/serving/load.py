@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
@@ -49,23 +50,21 @@ def closed_loop(port: int, connections: int, requests: Sequence[bytes], seconds:
     Args:
         port: of this machine.
         connections: that ask side by side.
-        requests: whole, asked in turn, each connection beginning elsewhere.
+        requests: whole; each connection takes the next one, from the first again where all were asked.
         seconds: that are measured.
 
     Raises:
         RuntimeError: if an answer is not a success.
     """
-    asked = Asked()
+    asked, turn = Asked(), count()
 
-    async def one(number: int, until: float) -> None:
+    async def one(until: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        turn = number * 31
         try:
             while time.perf_counter() < until:
                 started = time.perf_counter()
-                writer.write(requests[turn % len(requests)])
+                writer.write(requests[next(turn) % len(requests)])
                 status = await read_answer(reader)
-                turn += 1
                 asked.statuses[status] += 1
                 if status != 200:
                     raise RuntimeError(f"port {port} answered {status}")
@@ -75,7 +74,7 @@ def closed_loop(port: int, connections: int, requests: Sequence[bytes], seconds:
 
     async def every() -> None:
         started = time.perf_counter()
-        await asyncio.gather(*(one(number, started + seconds) for number in range(connections)))
+        await asyncio.gather(*(one(started + seconds) for _ in range(connections)))
         asked.took_s = time.perf_counter() - started
 
     asyncio.run(every())
