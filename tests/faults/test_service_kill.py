@@ -1,0 +1,85 @@
+"""A service under load whose replicas are killed: no request fails that the client asks once more."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from ray_apps.config import RunConfig
+from ray_apps.plan import Plan
+from ray_apps.serve import ARTIFACTS, service_of
+from serving.client import Client
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+
+PORT = 18_322
+SECONDS = 12.0
+
+
+@pytest.fixture(scope="module")
+def url(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+
+    from serving.app import build
+
+    folder = tmp_path_factory.mktemp("killed")
+    documents = [{"id": f"d{n}", "title": f"title {n}", "text": f"text of number {n}"} for n in range(20)]
+    (folder / "documents.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    run = RunConfig.model_validate(
+        {
+            "name": "killed",
+            "workspace": folder / "workspace",
+            "source": {"files": {"documents": {"path": str(folder / "documents.jsonl")}}},
+            "encoder": {"hashed": {"dim": 64}},
+            "serve": {"replicas": 2, "kept_answers": 0},
+        }
+    )
+    plan = Plan(run)
+    for stage in ARTIFACTS:
+        plan.bring(stage)
+    serve.start(http_options=HTTPOptions(host="127.0.0.1", port=PORT))
+    serve.run(build(service_of(plan)), name="killed", route_prefix="/")
+    yield f"http://127.0.0.1:{PORT}"
+    serve.shutdown()
+
+
+def kill(deployment: str) -> int:
+    """Kill one replica of a deployment; how many there were."""
+    import ray
+
+    alive = [one for one in ray.util.list_named_actors(all_namespaces=True) if f"killed#{deployment}#" in one["name"]]
+    ray.kill(ray.get_actor(alive[0]["name"], namespace=alive[0]["namespace"]))
+    return len(alive)
+
+
+@pytest.mark.parametrize("deployment", ["Ingress", "IndexActor"])
+def test_requests_survive_a_killed_replica(url: str, deployment: str) -> None:
+    stop, outcomes, lock = time.monotonic() + SECONDS, Counter[str](), threading.Lock()
+
+    def ask(number: int) -> None:
+        with Client(url, retries=6) as client:
+            while time.monotonic() < stop:
+                number += 1
+                try:
+                    found = client.search(f"number {number % 20}", mode=("hybrid", "bm25")[number % 2], top_k=3).results
+                    outcome = "right" if found else "nothing found"
+                except Exception as error:  # every failure counts, whatever it is
+                    outcome = f"{type(error).__name__}: {error}"[:300]
+                with lock:
+                    outcomes[outcome] += 1
+
+    callers = [threading.Thread(target=ask, args=(100 * number,)) for number in range(4)]
+    for caller in callers:
+        caller.start()
+    time.sleep(2.0)
+    before = outcomes["right"]
+    there = kill(deployment)
+    for caller in callers:
+        caller.join()
+    assert there == (2 if deployment == "Ingress" else 1)
+    assert set(outcomes) == {"right"}, outcomes
+    assert outcomes["right"] > before > 0
