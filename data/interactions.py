@@ -34,33 +34,43 @@ class Joined(NamedTuple):
 def join_interactions(records: Iterable[Mapping[str, Any] | None]) -> Joined:
     """One row for each request that was answered or that feedback names, in the order in which they are met.
 
-    A record that was written twice (a caller that did not hear of its 202 and asked again) counts once.
+    An event that was written twice (its caller did not hear of the 202 and asked again) counts once.
 
     Args:
         records: of journals, ``served`` and ``feedback`` of any order; None for a line that is none.
     """
     rows: dict[str, dict[str, Any]] = {}
-    seen: set[tuple[object, ...]] = set()
+    events: list[Mapping[str, Any]] = []
     rejected = 0
     for record in records:
         if record is None or record.get("kind") not in ("served", "feedback"):
             rejected += 1
             continue
-        row = rows.setdefault(record["request_id"], {"request_id": record["request_id"], "events": 0, "chosen": []})
-        if record["kind"] == "served":
-            row |= {"time": round(record["time"] * 1e6), **{name: record[name] for name in ("query", "mode", "items")}}
-            row["scores"] = record["scores"]
-            continue
-        event = tuple(record[name] for name in ("request_id", "action", "item", "value", "session"))
-        if event in seen:
-            continue
-        seen.add(event)
-        row["events"] += 1
-        row["session"] = record["session"] or row.get("session")
-        if record["action"] in _CHOICES and record["item"] is not None:
-            row["chosen"].append(record["item"])
-        if record["action"] in _OUTCOMES:
-            row["outcome"] = record["action"]
-        if record["value"] is not None:
-            row["reward"] = record["value"]
+        id_ = record["request_id"]
+        row = rows.setdefault(id_, {"request_id": id_, "events": 0, "chosen": []})
+        if record["kind"] == "feedback":
+            events.append(record)
+        else:
+            row |= {name: record[name] for name in ("query", "mode", "items", "scores")}
+            row["time"] = round(record["time"] * 1e6)
+    _add_events(rows, sorted(events, key=lambda event: float(event["time"])))
     return Joined(pa.Table.from_pylist(list(rows.values()), INTERACTIONS), rejected)
+
+
+def _add_events(rows: Mapping[str, dict[str, Any]], events: Iterable[Mapping[str, Any]]) -> None:
+    """Events in the order of their times: the last one decides, and one that came before counts no second time."""
+    seen: set[tuple[object, ...]] = set()
+    for event in events:
+        row = rows[event["request_id"]]
+        if event["action"] in _OUTCOMES:
+            row["outcome"] = event["action"]
+        if event["value"] is not None:
+            row["reward"] = event["value"]
+        row["session"] = event["session"] or row.get("session")
+        identity = tuple(event[name] for name in ("request_id", "action", "item", "value", "session"))
+        if identity in seen:
+            continue
+        seen.add(identity)
+        row["events"] += 1
+        if event["action"] in _CHOICES and event["item"] is not None:
+            row["chosen"].append(event["item"])

@@ -38,5 +38,4 @@ LOOKUP = Stage(
     config=lambda plan: LookupConfig(),
     make=_write,
     needs=_needs,
-    wanted=lambda plan: False,
 )

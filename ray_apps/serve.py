@@ -61,6 +61,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.serve.start(http_options=HTTPOptions(host=run.serve.host, port=run.serve.port))
+        _check_address(run.serve)
         _deploy(build(service_of(plan)), name)
         url = f"http://{run.serve.host}:{run.serve.port}"
         logger.info("serving %s at %s (OpenAPI at %s/docs)", run.name, url, url)
@@ -104,12 +105,21 @@ class Deployed(BaseModel):
     Args:
         run: the run file.
         keys: of it, such as ``serve.replicas``, over those in the file.
+        open_to_all: whether a service without a file of keys is meant: whoever reaches the address is let in.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     run: Path
-    keys: dict[str, str | int | float | bool] = {}
+    keys: dict[str, bool | int | float | str] = {}
+    open_to_all: bool = False
+
+    def flags(self) -> list[str]:
+        """The keys as words of a command line."""
+        words = []
+        for key, value in self.keys.items():
+            words += [f"--{key.replace('_', '-')}", value if isinstance(value, str) else json.dumps(value)]
+        return words
 
 
 def application(arguments: Deployed) -> "Application":
@@ -120,8 +130,13 @@ def application(arguments: Deployed) -> "Application":
     """
     from serving.app import build
 
-    words = [word for key, value in arguments.keys.items() for word in (f"--{key}", json.dumps(value))]
-    return build(service_of(Plan(load_run(arguments.run, words))))
+    plan = Plan(load_run(arguments.run, arguments.flags()))
+    if plan.run.serve.keys is None and not arguments.open_to_all:
+        raise InputError(
+            f"{arguments.run}: no key is asked for, and a cluster's address may be one that others reach",
+            "Name a file of keys in serve.keys, or say `open_to_all: true` in the application's args.",
+        )
+    return build(service_of(plan))
 
 
 def _check_cores(run: RunConfig) -> None:
@@ -163,11 +178,31 @@ def check_exposure(config: ServeConfig) -> None:
 
     if config.keys is not None:
         KeyRing(config.keys)
-    elif config.host != "localhost" and not ipaddress.ip_address(config.host).is_loopback:
+    elif not _only_this_machine(config.host):
         raise InputError(
             f"serve.host: {config.host} lets in every machine that reaches it, and no key is asked for",
             "Make keys with `catena keys create keys.json` and name the file in serve.keys, or listen on 127.0.0.1.",
         )
+
+
+def _check_address(config: ServeConfig) -> None:
+    """Refuse a cluster on which Serve listens elsewhere: it keeps the address that it was started with."""
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client()
+    listens = client.http_config if client is not None else None
+    if listens is not None and (listens.host, listens.port) != (config.host, config.port):
+        raise InputError(
+            f"Ray Serve listens at {listens.host}:{listens.port} here already, not at {config.host}:{config.port}",
+            "Give its host and port in serve.host and serve.port, or end it with `serve shutdown`.",
+        )
+
+
+def _only_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, of whatever machine
+        return False
 
 
 def check_port(host: str, port: int) -> None:

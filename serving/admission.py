@@ -42,7 +42,7 @@ class Rate:
     @property
     def per_second(self) -> float:
         """Work a second; infinite until some was measured."""
-        return self._work / self._busy_s if self._busy_s > 0.05 else math.inf
+        return self._work / self._busy_s if self._busy_s > 0.05 and self._work > 0 else math.inf
 
 
 class Admission:

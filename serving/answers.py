@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from serving.context import own_context
 
 Answer = TypeVar("Answer")
 
@@ -24,16 +26,23 @@ class SharedAnswers(Generic[Answer]):
     error is told to all who wait, and not kept.
 
     Args:
-        most: answers that are kept; 0 keeps none, and still joins callers.
+        most: weight of all answers that are kept; 0 keeps none, and still joins callers.
         keep: whether an answer may be given again.
+        weigh: an answer.
     """
 
-    def __init__(self, most: int, keep: Callable[[Answer], bool] = lambda answer: True) -> None:
-        self._most, self._keep = most, keep
+    def __init__(
+        self,
+        most: int,
+        keep: Callable[[Answer], bool] = lambda answer: True,
+        weigh: Callable[[Answer], int] = lambda answer: 1,
+    ) -> None:
+        self._most, self._keep, self._weigh = most, keep, weigh
         self._kept: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._weight = 0
         self._flights: dict[Hashable, _Flight[Answer]] = {}
 
-    async def get(self, key: Hashable, make: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
         """The answer to a question.
 
         Args:
@@ -46,26 +55,35 @@ class SharedAnswers(Generic[Answer]):
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.ensure_future(self._make(key, make)))
-        flight.waiting += 1
-        try:
-            return await asyncio.shield(flight.task)
-        finally:
-            flight.waiting -= 1
-            if flight.waiting == 0 and not flight.task.done():
-                self._flights.pop(key, None)
-                flight.task.cancel()
+        while True:
+            flight = self._flights.get(key)
+            if flight is None:
+                # In a context of its own: the caller's may be cancelled, with all that was asked for in it.
+                task = asyncio.get_running_loop().create_task(self._make(key, make), context=own_context())
+                flight = self._flights[key] = _Flight(task)
+            flight.waiting += 1
+            try:
+                return await asyncio.shield(flight.task)
+            except asyncio.CancelledError:
+                task_of_caller = asyncio.current_task()
+                if not flight.task.cancelled() or task_of_caller is None or task_of_caller.cancelling():
+                    raise  # the caller has gone; else the work was cancelled by somebody else, and is asked for again
+            finally:
+                flight.waiting -= 1
+                if flight.waiting == 0 and not flight.task.done():
+                    self._flights.pop(key, None)
+                    flight.task.cancel()
 
-    async def _make(self, key: Hashable, make: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _make(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
         try:
             answer = await make()
         finally:
             if self._flights.get(key) is not None and self._flights[key].task is asyncio.current_task():
                 del self._flights[key]
-        if self._most and self._keep(answer):
+        if self._keep(answer) and self._weigh(answer) <= self._most:
             self._kept[key] = answer
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            self._weight += self._weigh(answer)
+            while self._weight > self._most:
+                _, gone = self._kept.popitem(last=False)
+                self._weight -= self._weigh(gone)
         return answer

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from ray import serve
@@ -23,25 +21,22 @@ from ray.serve.handle import DeploymentHandle
 from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig, TransformerConfig
 from data.encoders.model_config import ModelConfig
-from data.encoders.protocol import Encoded
 from retrieval.open import read_meta
-from retrieval.search import SearchHit, SearchQuery
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
 from serving.cross_encoder import CrossEncoderModel
 from serving.embedder import Embedder
-from serving.embedding import EmbeddingLimits, EmbeddingService, Kind, TextEncoder
+from serving.embedding import EmbeddingLimits, EmbeddingService, TextEncoder, tokens_read
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
 from serving.keys import KeyRing
 from serving.lookup import LookupFile
-from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
+from serving.ranking import CrossEncoderRanker, EncoderRanker, RankingService
+from serving.remote import RemoteEmbedder, RemoteIndex
 from serving.search import SearchService
 from serving.sight import Metrics, log_answer
-
-Vectors = npt.NDArray[np.float32]
 
 # What each replica books. Index and ingress work while the embedder waits, and the other way round; together with one
 # embedder they fit on one core.
@@ -59,48 +54,6 @@ class Service(BaseModel):
     encoder: EncoderConfig = TransformerConfig()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
-
-
-class RemoteEmbedder:
-    """An embedder in processes of its own.
-
-    Args:
-        handle: of its deployment.
-    """
-
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
-
-    async def encode(self, text: str) -> Vectors:
-        """As of ``QuestionEncoder``."""
-        vector: Vectors = await self._handle.encode.remote(text)
-        return vector
-
-    async def encode_tokens(self, text: str) -> Vectors:
-        """As of ``QuestionEncoder``."""
-        vectors: Vectors = await self._handle.encode_tokens.remote(text)
-        return vectors
-
-    async def embed(self, texts: list[str], kind: Kind) -> Encoded:
-        """As of ``TextEncoder``."""
-        encoded: Encoded = await self._handle.embed.remote(texts, kind)
-        return encoded
-
-
-class RemoteIndex:
-    """An index in a process of its own.
-
-    Args:
-        handle: of its deployment.
-    """
-
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
-
-    async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
-        """As of ``Index``."""
-        hits: list[SearchHit] = await self._handle.search.remote(query, vector, tokens)
-        return hits
 
 
 @serve.ingress()
@@ -121,20 +74,26 @@ class Ingress:
             Embedder(service.encoder, meta, config, service.cache) if embedder is None else RemoteEmbedder(embedder)
         )
         searcher = IndexActor(service.index) if index is None else RemoteIndex(index)
-        self._limits, self._ring = config, KeyRing(config.keys) if config.keys is not None else None
+        self._limits, self._ring = config, self._key_ring(config)
         name = model_name(service.encoder)
-        limits = EmbeddingLimits(config.max_texts, config.max_text_chars)
+        limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(service.encoder))
         behind = 1 if embedder is None else config.replicas
         tokens = Admission(config.longest_wait_s, always=4 * config.max_batch_tokens * behind)
         searches = Admission(config.longest_wait_s, always=4 * config.max_batch * behind)
         self._services = Services(
-            search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers),
+            search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers_mb),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
-            ranking=RankingService(_ranker(config, name, encoder), limits, tokens),
+            ranking=_ranking(config, name, encoder, limits, tokens),
             lookup=LookupFile(service.lookup),
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()}),
         )
+
+    @staticmethod
+    def _key_ring(config: ServeConfig) -> KeyRing | None:
+        """The keys, of whose rates each process that takes requests allows its share."""
+        takers = config.replicas if config.layout == "compact" else 1
+        return None if config.keys is None else KeyRing(config.keys, takers)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, as Ray Serve asks for it when the replica starts."""
@@ -163,11 +122,15 @@ def _replica() -> str:
     return str(serve.get_replica_context().replica_id.unique_id)
 
 
-def _ranker(config: ServeConfig, name: str, encoder: TextEncoder) -> Ranker:
+def _ranking(
+    config: ServeConfig, name: str, encoder: TextEncoder, limits: EmbeddingLimits, tokens: Admission
+) -> RankingService:
+    """By the cross-encoder, whose rate is its own, else by the encoder."""
     if config.ranker is None:
-        return EncoderRanker(name, encoder)
+        return RankingService(EncoderRanker(name, encoder, limits.tokens_read), limits, tokens)
     model = CrossEncoderModel(config.ranker, config.max_batch_tokens)
-    return CrossEncoderRanker(model, config.max_batch_tokens, config.max_age_s, config.embed_timeout_s)
+    ranker = CrossEncoderRanker(model, config.max_batch_tokens, config.max_age_s, config.embed_timeout_s)
+    return RankingService(ranker, limits, Admission(config.longest_wait_s, always=4 * config.max_batch_tokens))
 
 
 def model_name(encoder: EncoderConfig) -> str:

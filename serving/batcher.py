@@ -59,6 +59,7 @@ class Batcher(Generic[Item, Result]):
         max_tokens: largest padded area of a batch; ``max_items`` alone bounds it where None.
         max_age_s: seconds after which a call that was not served is next, before any other.
         timeout_s: seconds after which a call fails, its waiting included; None is no limit.
+        text_of: the text by which a refusal names an item.
     """
 
     def __init__(
@@ -69,8 +70,9 @@ class Batcher(Generic[Item, Result]):
         max_tokens: int | None = None,
         max_age_s: float = 0.0,
         timeout_s: float | None = None,
+        text_of: Callable[[Item], str] = str,
     ) -> None:
-        self._work = work
+        self._work, self._text_of = work, text_of
         self._length = length
         self._timeout_s = timeout_s
         self._waiting = TokenWindow[Waiting[Item, Result]](max_tokens or max_items, max_items, max_age_s)
@@ -119,7 +121,7 @@ class Batcher(Generic[Item, Result]):
         try:
             results = await loop.run_in_executor(self._thread, self._work, [call.items[place] for call, place in batch])
         except TextRefused as error:
-            refused = {call for call, place in batch if call.items[place] == error.text}
+            refused = {call for call, place in batch if self._text_of(call.items[place]) == error.text}
             if not refused and len(batch) == 1:
                 refused = {batch[0][0]}
             _fail(refused, error)

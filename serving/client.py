@@ -28,7 +28,8 @@ Answer = TypeVar("Answer")
 Vectors = npt.NDArray[np.float32]
 
 RETRIED = frozenset({429, 503})
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
+BROKEN = frozenset({500, 502, 504})  # asked again where what is in front of the service says so, as for a dead replica
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 60.0  # the service says at most 60
 PART = 64  # texts in one request
 
 
@@ -93,11 +94,11 @@ class _Calls:
 
     @staticmethod
     def document(id_: str) -> Call[Document]:
-        return Call("GET", f"/v1/documents/{quote(id_, safe='')}", _reads(Document))
+        return Call("GET", f"/v1/documents/{_id(id_)}", _reads(Document))
 
     @staticmethod
     def links(id_: str, limit: int) -> Call[LinksResponse]:
-        return Call("GET", f"/v1/links/{quote(id_, safe='')}?limit={limit}", _reads(LinksResponse))
+        return Call("GET", f"/v1/links/{_id(id_)}?limit={limit}", _reads(LinksResponse))
 
     @staticmethod
     def models() -> Call[Models]:
@@ -167,16 +168,19 @@ class Client:
 
     def _ask(self, call: Call[Answer]) -> Answer:
         backoff = _Backoff()
-        for _ in range(self._retries):
+        for left in range(self._retries, -1, -1):
             response = None
             try:
                 response = self._http.request(**call.options())
-            except httpx.TransportError:
-                pass  # asked again, as what is answered 503
-            if response is not None and response.status_code not in RETRIED:
+            except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+                raise _unreachable(self._http.base_url, error) from error
+            except httpx.TransportError as error:
+                if not left:
+                    raise _unreachable(self._http.base_url, error) from error
+            if response is not None and not (left and _again(response)):
                 return _answer(call, response)
             time.sleep(backoff.after(response))
-        return _answer(call, self._http.request(**call.options()))
+        raise AssertionError("the last try answers or raises")
 
 
 class AsyncClient:
@@ -187,7 +191,7 @@ class AsyncClient:
         key: where the service asks for one.
         timeout_s: for one answer.
         retries: of what is answered 429 or 503, or not at all.
-        side_by_side: requests of one call at once.
+        side_by_side: parts of long lists that are asked for at once.
         transport: of httpx, for tests.
     """
 
@@ -245,16 +249,19 @@ class AsyncClient:
 
     async def _ask(self, call: Call[Answer]) -> Answer:
         backoff = _Backoff()
-        for _ in range(self._retries):
+        for left in range(self._retries, -1, -1):
             response = None
             try:
                 response = await self._http.request(**call.options())
-            except httpx.TransportError:
-                pass  # asked again, as what is answered 503
-            if response is not None and response.status_code not in RETRIED:
+            except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+                raise _unreachable(self._http.base_url, error) from error
+            except httpx.TransportError as error:
+                if not left:
+                    raise _unreachable(self._http.base_url, error) from error
+            if response is not None and not (left and _again(response)):
                 return _answer(call, response)
             await asyncio.sleep(backoff.after(response))
-        return _answer(call, await self._http.request(**call.options()))
+        raise AssertionError("the last try answers or raises")
 
 
 def _headers(key: str | None) -> dict[str, str]:
@@ -262,6 +269,8 @@ def _headers(key: str | None) -> dict[str, str]:
 
 
 def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    if isinstance(texts, str):
+        raise TypeError("texts are a list of texts, not one")
     for start in range(0, len(texts), PART):
         yield list(texts[start : start + PART])
 
@@ -277,6 +286,23 @@ def _answer(call: Call[Answer], response: httpx.Response) -> Answer:
     about = f" ({detail.param})" if detail.param else ""
     remedy = f"In its log the request is {detail.request_id or 'without an id'}."
     raise ServiceError(f"{_who(response)}: {detail.message}{about}", remedy, response.status_code, detail)
+
+
+def _again(response: httpx.Response) -> bool:
+    """Whether a later answer may be another: none of an error that the service itself explains but 429 and 503."""
+    if response.status_code in RETRIED:
+        return True
+    typed = response.headers.get("content-type", "").startswith("application/json")
+    return response.status_code in BROKEN and not typed
+
+
+def _unreachable(url: httpx.URL, error: Exception) -> ServiceError:
+    return ServiceError(f"{url} does not answer: {error}", "Check the address, and whether the service runs.")
+
+
+def _id(text: str) -> str:
+    """An id as a part of a path; one of dots alone would be taken for a folder."""
+    return quote(text, safe="").replace(".", "%2E") if set(text) == {"."} else quote(text, safe="")
 
 
 def _who(response: httpx.Response) -> str:

@@ -68,8 +68,8 @@ class ServeConfig(StageConfig):
         description="whether /v1/feedback is taken, and questions are kept in the workspace with the ids that were "
         "answered; catena feedback makes a table of both",
     )
-    kept_answers: int = Field(
-        1000, ge=0, description="answers of searches that each replica keeps to give again; 0 keeps none"
+    kept_answers_mb: int = Field(
+        32, ge=0, description="answers of searches that each replica keeps to give again, in MiB; 0 keeps none"
     )
     access_log: bool = Field(False, description="a line of JSON in the log for each answer")
     blocking: bool = Field(
@@ -79,4 +79,8 @@ class ServeConfig(StageConfig):
 
     def with_absolute_paths(self) -> Self:
         """The same for a process that works in another folder."""
-        return self if self.keys is None else self.model_copy(update={"keys": self.keys.resolve()})
+        keys = None if self.keys is None else self.keys.resolve()
+        ranker = self.ranker
+        if ranker is not None and Path(ranker).exists():  # else a name on the hub
+            ranker = str(Path(ranker).resolve())
+        return self.model_copy(update={"keys": keys, "ranker": ranker})

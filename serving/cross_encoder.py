@@ -49,7 +49,7 @@ class CrossEncoderModel:
         self._whole = Tokenizer.from_str(self._tokenizer.backend_tokenizer.to_str())
         self._whole.no_truncation()
         self._whole.no_padding()
-        self._longest = int(opened.max_seq_length or 512)
+        self.longest = int(opened.max_seq_length or 512)
         self._batch_tokens = batch_tokens
 
     def score(self, pairs: Sequence[tuple[str, str, int | None]]) -> list[Scored]:
@@ -76,15 +76,15 @@ class CrossEncoderModel:
     def _encode(self, pairs: Sequence[tuple[str, str, int | None]]) -> list[tuple[dict[str, list[int]], bool]]:
         """The numbers of pairs, and whether the document, which gets what the question leaves, was cut."""
         whole = self._whole.encode_batch([(query, text) for query, text, _ in pairs])
-        return [self._fitted(encoding, most) for encoding, (_, _, most) in zip(whole, pairs, strict=True)]
+        return [self._fitted(encoding, query, most) for encoding, (query, _, most) in zip(whole, pairs, strict=True)]
 
-    def _fitted(self, encoding: Any, most: int | None) -> tuple[dict[str, list[int]], bool]:  # noqa: ANN401 - untyped
+    def _fitted(self, encoding: Any, query: str, most: int | None) -> tuple[dict[str, list[int]], bool]:  # noqa: ANN401 - untyped
         part = np.array([-1 if one is None else one for one in encoding.sequence_ids])
         question, document = int((part == 0).sum()), int((part == 1).sum())
-        if question > self._longest // 2:
-            problem = f"the question has {question} tokens; the ranker reads {self._longest} of both"
-            raise TextRefused(problem, f"Shorten it to {self._longest // 2}.", "")
-        room = self._longest - (len(part) - document)
+        if question > self.longest // 2:
+            problem = f"the question has {question} tokens; the ranker reads {self.longest} of both"
+            raise TextRefused(problem, f"Shorten it to {self.longest // 2}.", query)
+        room = self.longest - (len(part) - document)
         kept = min(document, room, most or room)
         stays = (part != 1) | (np.cumsum(part == 1) <= kept)
         numbers = {

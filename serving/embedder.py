@@ -15,7 +15,7 @@ from retrieval.search import QueryEncoders, query_encoders
 from serving.batcher import Batcher
 from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig
-from serving.embedding import Kind, estimated_tokens
+from serving.embedding import Kind, estimated_tokens, tokens_read
 
 Counted = tuple[npt.NDArray[np.float32], int, int]  # a vector, the tokens read of its text, and those cut off
 
@@ -46,7 +46,7 @@ class Embedder:
         gathered = functools.partial(
             Batcher[str, npt.NDArray[np.float32]],
             max_items=serve.max_batch,
-            length=estimated_tokens,
+            length=lambda text: estimated_tokens(text, tokens_read(config)),
             max_tokens=serve.max_batch_tokens,
             max_age_s=serve.max_age_s,
             timeout_s=serve.question_timeout_s,
@@ -55,10 +55,11 @@ class Embedder:
         self._embed = Batcher[tuple[Kind, str], Counted](
             self._embed_batch,
             max_items=serve.max_batch,
-            length=lambda asked: estimated_tokens(asked[1]),
+            length=lambda asked: estimated_tokens(asked[1], tokens_read(config)),
             max_tokens=serve.max_batch_tokens,
             max_age_s=serve.max_age_s,
             timeout_s=serve.embed_timeout_s,
+            text_of=lambda asked: asked[1],
         )
 
     async def encode(self, text: str) -> npt.NDArray[np.float32]:

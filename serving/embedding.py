@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from data.encoders.config import EncoderConfig
 from data.encoders.protocol import Encoded
 from data.errors import EncoderUnavailable, TextRefused
 from data.matrices import unit_rows
@@ -37,6 +38,7 @@ class EmbeddingLimits:
 
     max_texts: int
     max_chars: int
+    tokens_read: int = 512  # of a text, by the model; what is beyond costs nothing
 
 
 class EmbeddingService:
@@ -76,7 +78,8 @@ class EmbeddingService:
             message = f"dimensions must be from 1 to {self.dim}, got {dimensions}"
             raise ApiError("invalid_request", message, "dimensions")
         try:
-            with self._admission.admitted(sum(map(estimated_tokens, texts)), priority):
+            work = sum(estimated_tokens(text, self.limits.tokens_read) for text in texts)
+            with self._admission.admitted(work, priority):
                 encoded = await self._encoder.embed(texts, kind)
         except TextRefused as error:
             raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", "input", "text_refused") from None
@@ -113,9 +116,28 @@ def check_texts(texts: list[str], limits: EmbeddingLimits, param: str) -> None:
             raise ApiError("invalid_request", f"text {place} is blank", param)
 
 
-def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has, without a tokenizer: requests must not be tokenised twice."""
-    return 2 + len(text.encode(errors="replace")) // BYTES_PER_TOKEN
+def estimated_tokens(text: str, most: int | None = None) -> int:
+    """About how many tokens of a text a model reads, without a tokenizer: requests must not be tokenised twice.
+
+    Args:
+        text: of any script.
+        most: that the model reads.
+    """
+    tokens = 2 + len(text.encode(errors="replace")) // BYTES_PER_TOKEN
+    return tokens if most is None else min(tokens, most)
+
+
+def first_tokens(text: str, most: int) -> str:
+    """About the first so many tokens of a text, by the same estimate; never part of a character."""
+    if estimated_tokens(text) <= most:
+        return text
+    return text.encode(errors="replace")[: BYTES_PER_TOKEN * most].decode(errors="ignore") or text[:1]
+
+
+def tokens_read(config: EncoderConfig) -> int:
+    """Most tokens that an encoder reads of a text, as its config says; those of a usual model where it does not."""
+    longest: int | None = getattr(config, "max_length", None)
+    return longest or EmbeddingLimits.tokens_read
 
 
 def cut(vectors: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:

@@ -43,7 +43,7 @@ class FeedbackService:
             await self._journal.commit(records)
         except OSError as error:
             logger.error("feedback: %s cannot be written: %s", self._journal.path, error)
-            message = "feedback cannot be written now; none of these events was kept"
+            message = "feedback cannot be written now; send these events again, those that were kept count once"
             raise ApiError("unavailable", message, headers={"Retry-After": "5"}) from None
         return FeedbackResponse(accepted=len(records))
 
@@ -66,9 +66,17 @@ class FeedbackService:
             self._flusher = asyncio.create_task(self._flush_later())
 
     async def _flush_later(self) -> None:
-        await asyncio.sleep(FLUSH_EVERY_S)
         assert self._journal is not None, "what was noted was noted there"
-        try:
-            await self._journal.flush()
-        except OSError as error:  # noted again; the next second tries it again
-            logger.error("feedback: %s cannot be written: %s", self._journal.path, error)
+        while self._journal.noted:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            try:
+                await self._journal.flush()
+            except OSError as error:  # noted again, and tried again a second later
+                logger.error("feedback: %s cannot be written: %s", self._journal.path, error)
+
+    def close(self) -> None:
+        """Write what was noted."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+        if self._journal is not None:
+            self._journal.close()

@@ -1,6 +1,6 @@
 """An index in a process of its own.
 
-Qdrant Edge holds the GIL while it searches, so in the process that takes requests it would stop everything else. The
+Qdrant Edge holds the GIL while it searches: in the process that takes requests, they wait for some milliseconds. The
 class is plain Python: ``ray.remote`` makes it an actor, ``ray.serve.deployment`` a deployment.
 """
 

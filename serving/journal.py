@@ -42,50 +42,60 @@ class Journal:
         self._commit = Batcher[bytes, None](self._write, max_items=8192)
 
     async def commit(self, records: Sequence[Any]) -> None:
-        """Write records; they are on disk when this returns.
+        """Write records, and what was noted before them; they are on disk when this returns.
 
         Args:
             records: of what JSON has.
 
         Raises:
-            OSError: if they cannot be written; none of them counts as written then.
+            OSError: if they cannot be written; some of them may have been.
         """
-        await self._commit.many([orjson.dumps(record) for record in records])
+        await self._append([orjson.dumps(record) for record in records])
 
     def note(self, record: Any) -> None:  # noqa: ANN401 - whatever JSON has
         """Write a record with the next that is committed; a kill before that loses it."""
         self._notes.append(orjson.dumps(record))
-        if len(self._notes) > NOTES:
-            self._notes = self._notes[-NOTES:]
+        del self._notes[:-NOTES]
+
+    @property
+    def noted(self) -> bool:
+        """Whether something was noted that is not written."""
+        return bool(self._notes)
 
     async def flush(self) -> None:
-        """Write what was noted."""
-        if self._notes:
-            await self._commit.many([b""])
+        """Write what was noted.
 
-    def close(self) -> None:
-        """Write what was noted, and close the file."""
-        if self._file >= 0:
-            with contextlib.suppress(OSError):
-                self._write([])
-            os.close(self._file)
-            self._file = -1
+        Raises:
+            OSError: if it cannot be written; it is noted again then.
+        """
+        await self._append([])
 
-    def _write(self, records: Sequence[bytes]) -> list[None]:
+    async def _append(self, lines: list[bytes]) -> None:
         notes, self._notes = self._notes, []
-        lines = [line for line in (*notes, *records) if line]
-        data = (b"\n" if self._torn else b"") + b"".join(line + b"\n" for line in lines)
         try:
-            self._torn = True
-            written = 0
-            while written < len(data):
-                written += os.write(self._file, data[written:])
-            os.fdatasync(self._file)
-            self._torn = False
+            await self._commit.many([*notes, *lines])
         except OSError:
             self._notes = notes + self._notes
             raise
-        return [None] * len(records)
+
+    def close(self) -> None:
+        """Write what was noted, and close the file; once."""
+        if self._file < 0:
+            return
+        with contextlib.suppress(OSError):
+            self._write(self._notes)
+        os.close(self._file)
+        self._file, self._notes = -1, []
+
+    def _write(self, lines: Sequence[bytes]) -> list[None]:
+        data = (b"\n" if self._torn else b"") + b"".join(line + b"\n" for line in lines)
+        self._torn = True
+        written = 0
+        while written < len(data):
+            written += os.write(self._file, data[written:])
+        os.fdatasync(self._file)
+        self._torn = False
+        return [None] * len(lines)
 
 
 def read_journals(folder: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:

@@ -39,7 +39,7 @@ class Key(BaseModel):
     id: str
     name: str
     scopes: tuple[Scope, ...] = Field(min_length=1)
-    sha256: str = Field(pattern="[0-9a-f]{64}")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
     per_minute: int | None = Field(None, ge=1)
 
     def may(self, scope: Scope) -> bool:
@@ -114,14 +114,15 @@ class KeyRing:
 
     Args:
         path: of the file.
+        takers: processes that take requests; each allows a key its share of the key's rate.
         clock: seconds that never fall.
 
     Raises:
         InputError: if the file is not one of keys, or has none: nobody could be let in.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._clock = path, clock
+    def __init__(self, path: Path, takers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._takers, self._clock = path, takers, clock
         self._seen, self._looked_s = self._stamp(), clock()
         self._keys = read_keys(path)
         self._buckets: dict[str, _Bucket] = {}
@@ -141,8 +142,9 @@ class KeyRing:
         """Seconds until the key may be used again; 0 where it may now, which is then counted."""
         if key.per_minute is None:
             return 0.0
-        bucket = self._buckets.setdefault(key.id, _Bucket(key.per_minute, self._clock()))
-        return bucket.take(key.per_minute, self._clock())
+        share = max(1.0, key.per_minute / self._takers)
+        bucket = self._buckets.setdefault(key.id, _Bucket(share, self._clock()))
+        return bucket.take(share, self._clock())
 
     def _look_again(self) -> None:
         now = self._clock()
@@ -168,10 +170,10 @@ class KeyRing:
 class _Bucket:
     """A token bucket: a minute's requests at once, then as many as come back."""
 
-    def __init__(self, per_minute: int, now_s: float) -> None:
-        self._left, self._at_s = float(per_minute), now_s
+    def __init__(self, per_minute: float, now_s: float) -> None:
+        self._left, self._at_s = per_minute, now_s
 
-    def take(self, per_minute: int, now_s: float) -> float:
+    def take(self, per_minute: float, now_s: float) -> float:
         self._left = min(per_minute, self._left + (now_s - self._at_s) * per_minute / 60)
         self._at_s = now_s
         if self._left < 1:

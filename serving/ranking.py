@@ -9,7 +9,7 @@ from data.errors import EncoderUnavailable, TextRefused
 from serving.admission import Admission
 from serving.batcher import Batcher
 from serving.cross_encoder import CrossEncoderModel, Scored
-from serving.embedding import EmbeddingLimits, TextEncoder, check_texts, estimated_tokens
+from serving.embedding import EmbeddingLimits, TextEncoder, check_texts, estimated_tokens, first_tokens
 from serving.errors import ApiError
 
 
@@ -34,6 +34,9 @@ class Ranker(Protocol):
     """What scores texts for a question, in this process or another."""
 
     name: str
+
+    def work(self, query: str, texts: list[str], most: int | None) -> float:
+        """About how many tokens it reads to score them."""
 
     async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
         """Of each text its score, whether it was cut and the tokens read; and whether scores are logits.
@@ -60,11 +63,17 @@ class CrossEncoderRanker:
         self._batcher = Batcher[tuple[str, str, int | None], Scored](
             lambda pairs: model.score(pairs),
             max_items=64,
-            length=lambda pair: estimated_tokens(pair[0]) + min(estimated_tokens(pair[1]), pair[2] or 10**9),
+            length=lambda pair: estimated_tokens(pair[0]) + estimated_tokens(pair[1], pair[2] or model.longest),
             max_tokens=batch_tokens,
             max_age_s=max_age_s,
             timeout_s=timeout_s,
+            text_of=lambda pair: pair[0],
         )
+        self._longest = model.longest
+
+    def work(self, query: str, texts: list[str], most: int | None) -> float:
+        """As of ``Ranker``: the question is read with each text."""
+        return sum(estimated_tokens(query + text, min(most or self._longest, self._longest)) for text in texts)
 
     async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
         """As of ``Ranker``: logits."""
@@ -77,20 +86,35 @@ class EncoderRanker:
     Args:
         name: of the encoder.
         encoder: of questions and texts.
+        longest: tokens that it reads of a text.
     """
 
-    def __init__(self, name: str, encoder: TextEncoder) -> None:
-        self.name, self._encoder = name, encoder
+    def __init__(self, name: str, encoder: TextEncoder, longest: int) -> None:
+        self.name, self._encoder, self._longest = name, encoder, longest
+
+    def work(self, query: str, texts: list[str], most: int | None) -> float:
+        """As of ``Ranker``: each is read once."""
+        longest = min(most or self._longest, self._longest)
+        return estimated_tokens(query, self._longest) + sum(estimated_tokens(text, longest) for text in texts)
 
     async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
-        """As of ``Ranker``: cosines. Tokens beyond ``most`` are cut by the length that a token has on average."""
-        shortened = [text if most is None or estimated_tokens(text) <= most else text[: 4 * most] for text in texts]
+        """As of ``Ranker``: cosines. Tokens beyond ``most`` are cut by the bytes that a token has on average."""
+        shortened = [text if most is None else first_tokens(text, most) for text in texts]
         question = await self._encoder.embed([query], "query")
+        if question.dropped.any():
+            raise TextRefused(
+                f"the question has {int(question.dropped[0] + question.tokens[0])} tokens; the ranker reads "
+                f"{int(question.tokens[0])}",
+                "Shorten it.",
+                query,
+            )
         documents = await self._encoder.embed(shortened, "document")
         cosines = documents.vectors @ question.vectors[0]
         dropped = documents.dropped if len(documents.dropped) else np.zeros(len(texts), np.int32)
         cut = [len(short) < len(text) or lost > 0 for short, text, lost in zip(shortened, texts, dropped, strict=True)]
-        return [(float(c), was, int(n)) for c, was, n in zip(cosines, cut, documents.tokens, strict=True)], False
+        shared = int(question.tokens[0])  # counted with the first: it was read once
+        read = [int(tokens) + (shared if place == 0 else 0) for place, tokens in enumerate(documents.tokens)]
+        return [(float(c), was, n) for c, was, n in zip(cosines, cut, read, strict=True)], False
 
 
 class RankingService:
@@ -119,12 +143,12 @@ class RankingService:
                 ranker is unavailable.
         """
         check_texts(texts, self._limits, param)
-        work = len(texts) * estimated_tokens(query) + sum(map(estimated_tokens, texts))
         try:
-            with self._admission.admitted(work):
+            with self._admission.admitted(self.ranker.work(query, texts, most)):
                 scored, logits = await self.ranker.score(query, texts, most)
         except TextRefused as error:
-            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", param, "text_refused") from None
+            about = "query" if error.text == query else param
+            raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", about, "text_refused") from None
         except (EncoderUnavailable, TimeoutError) as error:
             message = error.problem if isinstance(error, EncoderUnavailable) else "the ranker did not answer in time"
             raise ApiError("unavailable", message, headers={"Retry-After": "2"}) from None

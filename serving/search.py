@@ -1,6 +1,7 @@
 """Search as the service answers it: a request checked, its question encoded, the index asked."""
 
 import asyncio
+import logging
 import time
 from dataclasses import asdict, replace
 from typing import Protocol
@@ -17,13 +18,16 @@ from retrieval.search import SearchHit, SearchQuery, check_query
 from serving.admission import Admission
 from serving.answers import SharedAnswers
 from serving.context import phase
+from serving.embedding import TextEncoder
 from serving.errors import ApiError
 from serving.schemas import Readiness, SearchRequest, SearchResponse, SearchResult
+
+logger = logging.getLogger("catena")
 
 Vectors = npt.NDArray[np.float32]
 
 
-class QuestionEncoder(Protocol):
+class QuestionEncoder(TextEncoder, Protocol):
     """What turns questions to vectors, in this process or another."""
 
     async def encode(self, text: str) -> Vectors:
@@ -53,7 +57,7 @@ class SearchService:
         index: that is asked.
         ready_timeout_s: after which ``ready`` says no, in seconds.
         admission: of searches.
-        kept: answers that are kept to be given again; the index does not change under a service.
+        kept_mb: of answers that are kept to be given again, in MiB; the index does not change under a service.
     """
 
     def __init__(
@@ -63,11 +67,13 @@ class SearchService:
         index: Index,
         ready_timeout_s: float,
         admission: Admission,
-        kept: int = 0,
+        kept_mb: int = 0,
     ) -> None:
         self._meta, self._encoder, self._index, self._ready_timeout_s = meta, encoder, index, ready_timeout_s
         self._admission = admission
-        self._answers = SharedAnswers[tuple[Mode, SearchResponse]](kept, lambda answer: answer[0] == answer[1].mode)
+        self._answers = SharedAnswers[tuple[Mode, SearchResponse]](
+            kept_mb * 2**20, lambda answer: answer[0] == answer[1].mode, lambda answer: _size(answer[1])
+        )
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first.
@@ -76,12 +82,13 @@ class SearchService:
             ApiError: if the index cannot answer the request, too much waits already, or the encoder is down and words
                 alone do not do.
         """
-        _, answer = await self._answers.get(request.model_dump_json(), lambda: self._answered(request))
+        query = checked_query(self._meta, request)
+        key = repr((query, request.bm25_if_encoder_down))  # 1, 1.0 and True are equal, and other filters
+        _, answer = await self._answers.get(key, lambda: self._answered(query, request))
         return answer
 
-    async def _answered(self, request: SearchRequest) -> tuple[Mode, SearchResponse]:
+    async def _answered(self, query: SearchQuery, request: SearchRequest) -> tuple[Mode, SearchResponse]:
         """The mode that was asked for, and the answer."""
-        query = checked_query(self._meta, request)
         with self._admission.admitted(1):
             try:
                 hits = await self._find(query)
@@ -105,10 +112,11 @@ class SearchService:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._ready_timeout_s):
-                vector = await self._encoder.encode(query.text)
+                made = await self._encoder.embed([query.text], "query")  # past the cache of questions
                 encoded = time.perf_counter()
-                await self._index.search(query, vector, None)
+                await self._index.search(query, made.vectors[0], None)
         except Exception as error:
+            logger.warning("not ready: %s", error, exc_info=error)
             raise ApiError("unavailable", f"model or index does not answer: {type(error).__name__}") from error
         return Readiness(
             encoder=self._meta.encoder,
@@ -128,6 +136,11 @@ class SearchService:
                 vector = await self._encoder.encode(query.text)
         with phase("search"):
             return await self._index.search(query, vector, tokens)
+
+
+def _size(answer: SearchResponse) -> int:
+    """About how many bytes an answer takes in memory."""
+    return 500 + sum(2000 + 2 * len(one.text) + 4 * len(str(one.metadata)) for one in answer.results)
 
 
 def checked_query(meta: IndexMeta, request: SearchRequest) -> SearchQuery:

@@ -1,6 +1,6 @@
 """What a service shows of itself: a record of each answer, for metrics and logs.
 
-Names of metrics are those of OpenMetrics, in seconds; ``deploy/`` has the dashboard and the rules over them.
+Names of metrics are those of OpenMetrics, in seconds.
 """
 
 import logging

@@ -114,8 +114,8 @@ def open_loop(port: int, a_second: float, requests: Sequence[bytes], seconds: fl
         for number, at in enumerate(times):
             await asyncio.sleep(max(0.0, started + at - time.perf_counter()))
             tasks.append(asyncio.create_task(one(number)))
-        asked.took_s = time.perf_counter() - started
         await asyncio.gather(*tasks)
+        asked.took_s = time.perf_counter() - started
         for _, writer in idle:
             writer.close()
 

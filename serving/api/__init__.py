@@ -3,7 +3,8 @@
 Behind each route is a service that a test can call without HTTP and without Ray.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,7 +62,14 @@ def application(
         sinks: that get a record of every answer, beside the metrics.
         ids_told: whether what is in front puts the requests' ids on answers.
     """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        services.feedback.close()
+
     api = FastAPI(
+        lifespan=lifespan,
         title="Catena",
         description="Search over a body of text, and the links between its documents.",
         middleware=[

@@ -53,7 +53,7 @@ async def _known(_: Request, error: Exception) -> JSONResponse:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """The first finding; ``param`` is the field or the parameter of the request that it is about, and no part of it."""
     assert isinstance(error, RequestValidationError)
-    finding = error.errors()[0]
+    finding = max(error.errors(), key=lambda found: len(found["loc"]))  # of a union, the form that fits best
     if finding["type"] == "json_invalid":
         return error_response("bad_request", f"the body is not JSON: {finding['ctx']['error']}")
     if finding["loc"] == ("body",):

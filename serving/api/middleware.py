@@ -1,4 +1,4 @@
-"""What every request passes, in the order of ``MIDDLEWARE``; the first is outermost."""
+"""What every request passes; ``serving.api.application`` has the order."""
 
 import logging
 import time
@@ -39,7 +39,12 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        chosen = new_request_id(Headers(scope=scope).get("x-request-id"))
+        given = Headers(scope=scope).get("x-request-id")
+        chosen = new_request_id(given)
+        if self._told and given is not None and given != chosen:  # the answer would carry another than the log
+            message = "the header x-request-id may have 128 of the characters A-Z a-z 0-9 . _ : / + = -"
+            await error_response("bad_request", message, "x-request-id")(scope, receive, send)
+            return
         headers = SECURITY if self._told else {**SECURITY, "x-request-id": chosen}
         token = request_id.set(chosen)
         try:
@@ -113,7 +118,8 @@ class Unforeseen:
         except Exception as error:
             if scope["type"] != "http" or began:
                 raise
-            logger.error("%s %s failed (%s)", scope["method"], scope["path"], request_id.get(), exc_info=error)
+            asked = (scope["method"], scope["path"], request_id.get())  # as the caller sent them: quoted
+            logger.error("%r %r failed (%s)", *asked, exc_info=error)
             message = "the server failed on this request; the reason is in its log"
             await error_response("internal", message)(scope, receive, send)
 

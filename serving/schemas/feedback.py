@@ -20,7 +20,11 @@ class FeedbackEvent(BaseModel):
         None, min_length=1, max_length=1000, description="id of the item; the whole answer where null"
     )
     value: float | None = Field(
-        None, allow_inf_nan=False, description="a rating or a reward, where there is one; required where `rated`"
+        None,
+        ge=-1e6,
+        le=1e6,
+        allow_inf_nan=False,
+        description="a rating or a reward, where there is one; required where `rated`",
     )
     session: str | None = Field(None, max_length=128, description="that the caller puts events together by")
 

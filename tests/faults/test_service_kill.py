@@ -35,7 +35,7 @@ def url(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
             "workspace": folder / "workspace",
             "source": {"files": {"documents": {"path": str(folder / "documents.jsonl")}}},
             "encoder": {"hashed": {"dim": 64}},
-            "serve": {"replicas": 2, "kept_answers": 0},
+            "serve": {"replicas": 2, "kept_answers_mb": 0},
         }
     )
     plan = Plan(run)

@@ -9,7 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 from data.errors import InputError
 from ray_apps.config import load_run
 from ray_apps.plan import Plan
-from ray_apps.serve import Deployed, service_of
+from ray_apps.serve import Deployed, application, service_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -20,8 +20,18 @@ def test_the_serve_file_is_one_of_rays_and_names_what_there_is() -> None:
     module, name = application.import_path.split(":")
     assert hasattr(__import__(module, fromlist=[name]), name)
     arguments = Deployed.model_validate(application.args)
-    words = [word for key, value in arguments.keys.items() for word in (f"--{key}", str(value))]
-    assert load_run(REPOSITORY / arguments.run, words).serve.layout == "compact"
+    assert load_run(REPOSITORY / arguments.run, arguments.flags()).serve.layout == "compact"
+
+
+def test_keys_of_the_run_file_are_taken_as_they_are() -> None:
+    keys = {"serve.keys": "keys.json", "serve.access_log": True, "serve.replicas": 2, "serve.longest_wait_s": 0.5}
+    found = load_run(REPOSITORY / "runs" / "demo.yaml", Deployed(run=Path("x"), keys=keys).flags()).serve
+    assert (found.keys, found.access_log, found.replicas, found.longest_wait_s) == (Path("keys.json"), True, 2, 0.5)
+
+
+def test_a_service_for_a_cluster_names_its_keys_or_says_that_it_has_none() -> None:
+    with pytest.raises(InputError, match="no key is asked for"):
+        application(Deployed(run=REPOSITORY / "runs" / "demo.yaml"))
 
 
 def test_a_run_without_its_artifacts_is_told_what_makes_them(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_mistake_is_named(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "some.host"])
 def test_a_service_that_others_reach_asks_for_keys(host: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no key is asked for"):
         check_exposure(ServeConfig(host=host))

@@ -29,7 +29,7 @@ def url() -> Iterator[str]:
     answer_errors(api)
     limits, admission = EmbeddingLimits(64, 5000), Admission(5.0, 100_000)
     api.include_router(embeddings.router(EmbeddingService("minilm", 384, embedder, limits, admission)))
-    api.include_router(rerank.router(RankingService(EncoderRanker("minilm", embedder), limits, admission)))
+    api.include_router(rerank.router(RankingService(EncoderRanker("minilm", embedder, 256), limits, admission)))
 
     @api.post("/v1/search")
     async def search(asked: SearchRequest, request: Request) -> SearchResponse:

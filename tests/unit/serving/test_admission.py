@@ -96,6 +96,16 @@ def test_the_rate_follows_the_service_and_idle_time_does_not_count(admission: Ad
         assert admission.expected_wait_s == pytest.approx(1.0, rel=0.01)
 
 
+def test_where_all_work_has_failed_there_is_no_rate(clock: Clock) -> None:
+    admission = Admission(longest_wait_s=1.0, always=10, clock=clock)
+    for _ in range(3):
+        with contextlib.suppress(RuntimeError), admission.admitted(100):
+            clock.now += 1.0
+            raise RuntimeError
+    with admission.admitted(100), admission.admitted(100):
+        assert admission.expected_wait_s == 0.0
+
+
 def test_work_that_failed_does_not_count_as_done(admission: Admission, clock: Clock) -> None:
     for _ in range(50):
         with contextlib.suppress(RuntimeError), admission.admitted(1000):

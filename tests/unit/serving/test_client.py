@@ -82,15 +82,38 @@ def test_after_the_last_retry_the_error_is_told(kind: str, slept: list[float]) -
 
 
 @BOTH
-def test_what_is_wrong_is_not_asked_again(kind: str, slept: list[float]) -> None:
+@pytest.mark.parametrize("status", [422, 500])
+def test_what_the_service_itself_calls_wrong_is_not_asked_again(kind: str, status: int, slept: list[float]) -> None:
     with pytest.raises(ServiceError):
-        asked(lambda _: error(422), kind)
+        asked(lambda _: error(status), kind)
     assert slept == []
 
 
-def test_an_answer_of_something_else_is_shown() -> None:
+@BOTH
+def test_an_answer_of_something_in_front_is_asked_again_and_then_shown(kind: str, slept: list[float]) -> None:
     with pytest.raises(ServiceError, match="answered 502: <html>bad gateway"):
-        asked(lambda _: httpx.Response(502, text="<html>bad gateway"), "sync")
+        asked(lambda _: httpx.Response(502, text="<html>bad gateway"), kind, retries=2)
+    assert len(slept) == 2
+    answers = iter([httpx.Response(500, text="Internal Server Error"), httpx.Response(200, json=SEARCH)])
+    assert asked(lambda _: next(answers), kind).mode == "bm25"
+
+
+@BOTH
+def test_a_service_that_is_not_there_is_named(kind: str, slept: list[float]) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(ServiceError, match="does not answer: refused"):
+        asked(refuse, kind, retries=1)
+    assert len(slept) == 1
+    with pytest.raises(ServiceError, match="does not answer"), Client("127.0.0.1:8000") as client:
+        client.models()
+    assert len(slept) == 1
+
+
+def test_one_text_is_no_list() -> None:
+    with pytest.raises(TypeError, match="a list"), Client("http://catena") as client:
+        client.embed("one text")
 
 
 @BOTH

@@ -67,7 +67,7 @@ def test_an_unknown_id_takes_a_comparison_too(file: Path, monkeypatch: pytest.Mo
 def test_a_revoked_key_opens_nothing_after_a_second_and_a_new_one_does(file: Path) -> None:
     clock = Clock()
     first, whole = create_key(file, "shop", ["search"])
-    ring = KeyRing(file, clock)
+    ring = KeyRing(file, clock=clock)
     assert revoke_key(file, first.id) == first
     _, later = create_key(file, "other", ["search"])
     clock.now += 1.5
@@ -79,7 +79,7 @@ def test_a_revoked_key_opens_nothing_after_a_second_and_a_new_one_does(file: Pat
 def test_a_file_that_is_broken_later_leaves_the_keys_as_they_were(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     _, whole = create_key(file, "shop", ["search"])
-    ring = KeyRing(file, clock)
+    ring = KeyRing(file, clock=clock)
     file.write_text("[")
     clock.now += 1.5
     assert ring.find(whole) is not None and "is not a file of keys" in caplog.text
@@ -107,13 +107,19 @@ def test_a_ring_without_keys_is_refused(file: Path) -> None:
 def test_a_key_is_used_as_often_as_it_may_be(file: Path) -> None:
     clock = Clock()
     key, _ = create_key(file, "shop", ["search"], per_minute=3)
-    ring = KeyRing(file, clock)
+    ring = KeyRing(file, clock=clock)
     assert [ring.wait_s(key) for _ in range(3)] == [0.0] * 3
     assert ring.wait_s(key) == pytest.approx(20.0)
     clock.now += 20.0
     assert (ring.wait_s(key), ring.wait_s(key)) == (0.0, pytest.approx(20.0))
     clock.now += 3600.0
     assert [ring.wait_s(key) for _ in range(3)] == [0.0] * 3 and ring.wait_s(key) > 0
+
+
+def test_each_of_several_processes_allows_its_share(file: Path) -> None:
+    key, _ = create_key(file, "shop", ["search"], per_minute=6)
+    ring = KeyRing(file, takers=3, clock=Clock())
+    assert [ring.wait_s(key) > 0 for _ in range(3)] == [False, False, True]
 
 
 def test_admin_opens_everything() -> None:

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from starlette.middleware import Middleware
 
+import serving.api.http  # noqa: F401 - `any` in paths
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
@@ -49,6 +50,10 @@ def client() -> TestClient:
     async def broken() -> None:
         raise KeyError("secret")
 
+    @api.get("/break{rest:any}")
+    async def broken_too(rest: str) -> None:
+        raise KeyError(rest)
+
     @api.post("/size")
     async def size(request: Request) -> int:
         return len(await request.body())
@@ -69,6 +74,23 @@ def test_a_request_without_a_usable_id_gets_a_new_one(client: TestClient, given:
     assert len(made) == 2 and all(re.fullmatch("[0-9a-f]{32}", one) for one in made)
 
 
+@pytest.mark.parametrize(
+    ("given", "status"), [(None, 200), ("a-1", 200), ("", 400), ("two words", 400), ("x" * 129, 400)]
+)
+def test_an_id_that_is_put_on_answers_elsewhere_is_taken_as_it_is_or_refused(given: str | None, status: int) -> None:
+    api = FastAPI(middleware=[Middleware(RequestId, told=True)])
+    api.add_api_route("/id", lambda: request_id.get())
+    answer = TestClient(api).get("/id", headers={} if given is None else {"x-request-id": given})
+    assert answer.status_code == status and "x-request-id" not in answer.headers
+    assert status == 400 or answer.json() == (given or answer.json())
+
+
+def test_no_path_forges_a_line_of_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "catena"):
+        client.get("/break%0AERROR forged")
+    assert all("\n" not in record.getMessage() for record in caplog.records) and len(caplog.records) == 1
+
+
 def test_an_answer_says_where_its_time_went(client: TestClient) -> None:
     timing = client.get("/id").headers["server-timing"]
     phases = {name: float(spent) for name, spent in re.findall(r"(\w+);dur=([\d.]+)", timing)}
@@ -84,7 +106,7 @@ def test_what_nobody_foresaw_is_told_without_its_reason_which_is_in_the_log(
     assert (answer.status_code, error["type"], error["request_id"]) == (500, "internal", "seven")
     assert "secret" not in answer.text and answer.headers["x-request-id"] == "seven"
     (record,) = caplog.records
-    assert record.getMessage() == "GET /broken failed (seven)" and record.exc_info is not None
+    assert record.getMessage() == "'GET' '/broken' failed (seven)" and record.exc_info is not None
 
 
 def test_a_body_is_taken_up_to_the_limit_and_refused_beyond_it(client: TestClient) -> None:
@@ -125,7 +147,9 @@ def test_a_timeout_that_is_not_the_deadline_is_another_error(client: TestClient)
     assert client.get("/gave-up", headers={"x-request-timeout-ms": "60000"}).status_code == 500
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "1.5", "soon", "600001", "9" * 5000, "\u0661"])
+@pytest.mark.parametrize(
+    "given", ["0", "-1", "1.5", "soon", "600001", "9" * 5000, "000000001" + "9" * 400, "0000000019999999999", "\u0661"]
+)
 def test_a_deadline_that_is_none_is_refused(client: TestClient, given: str) -> None:
     answer = client.get("/id", headers={"x-request-timeout-ms": given.encode()})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-request-timeout-ms")

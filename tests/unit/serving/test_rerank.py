@@ -16,7 +16,7 @@ from serving.admission import Admission
 from serving.api import rerank
 from serving.api.errors import answer_errors
 from serving.cross_encoder import CrossEncoderModel
-from serving.embedding import EmbeddingLimits
+from serving.embedding import EmbeddingLimits, first_tokens
 from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
 from tests.unit.serving.test_embeddings import embedder_of_minilm
 
@@ -83,7 +83,8 @@ def test_the_document_alone_is_cut_and_a_cut_is_told(client: TestClient, model: 
 
 def test_a_question_is_refused_rather_than_cut(client: TestClient) -> None:
     answer = client.post("/v1/rerank", json={"query": "matrix " * 40, "documents": ["a", "b"]})
-    assert answer.status_code == 422 and "the question has 40 tokens" in answer.json()["error"]["message"]
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (422, "query") and "the question has 40 tokens" in error["message"]
 
 
 def test_documents_come_best_first_with_what_was_asked_for(client: TestClient, model: CrossEncoderModel) -> None:
@@ -144,11 +145,20 @@ def test_many_requests_share_batches_and_keep_their_answers(client: TestClient, 
 
 
 def test_without_a_cross_encoder_the_encoder_ranks() -> None:
-    client = served(EncoderRanker("minilm", embedder_of_minilm()))
+    client = served(EncoderRanker("minilm", embedder_of_minilm(), 256))
     body = client.post("/v1/rerank", json={"query": QUERY, "documents": [*TEXTS, "matrix " * 700]}).json()
     assert body["results"][0]["index"] in (1, 3) and body["model"] == "minilm"
     assert {one["index"]: one["truncated"] for one in body["results"]} == {0: False, 1: False, 2: False, 3: True}
     assert all(0 <= one["relevance_score"] <= 1 for one in body["results"])
+    answer = client.post("/v1/rerank", json={"query": "matrix " * 600, "documents": TEXTS})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "query")
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "kept"), [("abcd" * 10, 5, 20), ("日本語" * 10, 5, 6), ("日", 1, 1), ("ab", 9, 2)]
+)
+def test_texts_are_cut_by_their_bytes_and_never_in_a_character(text: str, most: int, kept: int) -> None:
+    assert first_tokens(text, most) == text[:kept]
 
 
 def test_what_is_no_cross_encoder_is_refused(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def whole_application(folder: Path) -> FastAPI:
     services = Services(
         search=SearchService(meta, embedder, index, 10.0, searches),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens),
-        ranking=RankingService(EncoderRanker("hashed", embedder), limits, tokens),
+        ranking=RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens),
         lookup=LookupFile(folder),
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}),

@@ -1,0 +1,103 @@
+"""Embedder and index in processes of their own, asked as if they were here.
+
+A replica that dies is asked for again, since its questions have no effects: Ray Serve starts another one, or has one
+already. A caller that goes away takes its question out of the replica's queue.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from data.encoders.protocol import Encoded
+from data.errors import EncoderUnavailable
+from retrieval.search import SearchHit, SearchQuery
+from serving.embedding import Kind
+from serving.errors import ApiError
+
+Vectors = npt.NDArray[np.float32]
+
+DEAD = (RayActorError, DeploymentUnavailableError, BackPressureError)
+ASKED_FOR_S = 10.0  # a replica of an index starts in a few seconds
+FIRST_PAUSE_S = 0.05
+
+
+async def asked(ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
+    """What a replica answers, the next one where it dies.
+
+    Raises:
+        RayActorError: or another of ``DEAD``, if none answers within ``ASKED_FOR_S``.
+        Exception: any that the replica raises.
+    """
+    give_up, pause = time.monotonic() + ASKED_FOR_S, FIRST_PAUSE_S
+    while True:
+        response = ask()
+        try:
+            return await response
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
+        except DEAD:
+            if time.monotonic() > give_up:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(1.0, 2 * pause)
+
+
+class RemoteEmbedder:
+    """An embedder in processes of its own.
+
+    Args:
+        handle: of its deployment.
+    """
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def encode(self, text: str) -> Vectors:
+        """As of ``QuestionEncoder``."""
+        vector: Vectors = await self._asked(lambda: self._handle.encode.remote(text))
+        return vector
+
+    async def encode_tokens(self, text: str) -> Vectors:
+        """As of ``QuestionEncoder``."""
+        vectors: Vectors = await self._asked(lambda: self._handle.encode_tokens.remote(text))
+        return vectors
+
+    async def embed(self, texts: list[str], kind: Kind) -> Encoded:
+        """As of ``TextEncoder``."""
+        encoded: Encoded = await self._asked(lambda: self._handle.embed.remote(texts, kind))
+        return encoded
+
+    async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
+        try:
+            return await asked(ask)
+        except DEAD as error:
+            name = type(error).__name__
+            raise EncoderUnavailable(f"no replica of the encoder answers: {name}", "See the log.") from error
+
+
+class RemoteIndex:
+    """An index in a process of its own.
+
+    Args:
+        handle: of its deployment.
+    """
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
+        """As of ``Index``."""
+        try:
+            hits: list[SearchHit] = await asked(lambda: self._handle.search.remote(query, vector, tokens))
+        except DEAD as error:
+            message = f"the index does not answer: {type(error).__name__}"
+            raise ApiError("unavailable", message, headers={"Retry-After": "2"}) from error
+        return hits
