@@ -10,39 +10,31 @@ from serving.errors import ApiError
 
 Priority = Literal["interactive", "bulk"]
 
+ALWAYS = 4  # full batches that may wait at any rate
 BULK_SHARE = 0.5  # of the longest wait: so much of the queue is kept free of bulk work
-HALF_LIFE_S = 10.0  # of busy time, after which a measured rate counts half
+HALF_LIFE_S = 10.0  # of measured time, after which a rate counts half
+MEASURED_S = 0.05  # of which a rate is believed
 LONGEST_RETRY_S = 60
 
 
 class Rate:
-    """How much work is done in a second in which there is any, recent work counting most.
+    """How much work is done in a second, recent work counting most.
 
-    Args:
-        clock: seconds that never fall.
+    It is measured while at least a full batch waits: one request at a time is done much more slowly than many are.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._work = self._busy_s = 0.0
-        self._since: float | None = None
+    def __init__(self) -> None:
+        self._work = self._seconds = 0.0
 
-    def begin(self) -> None:
-        """Work begins, and there was none."""
-        self._since = self._clock()
-
-    def done(self, work: float, more: bool) -> None:
-        """Some work is done, and there is more or none."""
-        now = self._clock()
-        assert self._since is not None, "work was begun"
-        spent, self._since = now - self._since, now if more else None
-        kept = 0.5 ** (spent / HALF_LIFE_S)
-        self._work, self._busy_s = kept * self._work + work, kept * self._busy_s + spent
+    def add(self, work: float, seconds: float) -> None:
+        """So much was done in so long."""
+        kept = 0.5 ** (seconds / HALF_LIFE_S)
+        self._work, self._seconds = kept * self._work + work, kept * self._seconds + seconds
 
     @property
     def per_second(self) -> float:
         """Work a second; infinite until some was measured."""
-        return self._work / self._busy_s if self._busy_s > 0.05 and self._work > 0 else math.inf
+        return self._work / self._seconds if self._seconds > MEASURED_S and self._work > 0 else math.inf
 
 
 class Admission:
@@ -53,14 +45,13 @@ class Admission:
 
     Args:
         longest_wait_s: that a request may expect; bulk work half of it.
-        always: work that may wait at any rate: until one was measured, and so that there is always a batch to make.
+        full: work of a full batch.
         clock: seconds that never fall.
     """
 
-    def __init__(self, longest_wait_s: float, always: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._longest_wait_s, self._always = longest_wait_s, always
-        self._rate = Rate(clock)
-        self._waiting = 0.0
+    def __init__(self, longest_wait_s: float, full: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._longest_wait_s, self._full, self._clock = longest_wait_s, full, clock
+        self._rate, self._waiting, self._at_s = Rate(), 0.0, clock()
 
     @property
     def waiting(self) -> float:
@@ -80,20 +71,26 @@ class Admission:
             ApiError: if too much waits; it says when to come again.
         """
         self._check(work, priority)
-        if self._waiting == 0:
-            self._rate.begin()
+        self._measure(0.0)
         self._waiting += work
         done = 0.0
         try:
             yield
             done = work
         finally:
+            self._measure(done)
             self._waiting = max(0.0, self._waiting - work)
-            self._rate.done(done, more=self._waiting > 0)
+
+    def _measure(self, done: float) -> None:
+        """Count what was done since the last call, if there was a full batch to do all that time."""
+        now = self._clock()
+        if self._waiting >= self._full:
+            self._rate.add(done, now - self._at_s)
+        self._at_s = now
 
     def _check(self, work: float, priority: Priority) -> None:
         share = BULK_SHARE if priority == "bulk" else 1.0
-        bound = share * max(self._always, self._longest_wait_s * self._rate.per_second)
+        bound = share * max(ALWAYS * self._full, self._longest_wait_s * self._rate.per_second)
         if self._waiting == 0 or self._waiting + work <= bound:
             return
         retry_s = min(LONGEST_RETRY_S, max(1, math.ceil(self.expected_wait_s - share * self._longest_wait_s / 2)))

@@ -78,8 +78,8 @@ class Ingress:
         name = model_name(service.encoder)
         limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(service.encoder))
         behind = 1 if embedder is None else config.replicas
-        tokens = Admission(config.longest_wait_s, always=4 * config.max_batch_tokens * behind)
-        searches = Admission(config.longest_wait_s, always=4 * config.max_batch * behind)
+        tokens = Admission(config.longest_wait_s, config.max_batch_tokens * behind)
+        searches = Admission(config.longest_wait_s, config.max_batch * behind)
         self._services = Services(
             search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers_mb),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
@@ -130,7 +130,7 @@ def _ranking(
         return RankingService(EncoderRanker(name, encoder, limits.tokens_read), limits, tokens)
     model = CrossEncoderModel(config.ranker, config.max_batch_tokens)
     ranker = CrossEncoderRanker(model, config.max_batch_tokens, config.max_age_s, config.embed_timeout_s)
-    return RankingService(ranker, limits, Admission(config.longest_wait_s, always=4 * config.max_batch_tokens))
+    return RankingService(ranker, limits, Admission(config.longest_wait_s, config.max_batch_tokens))
 
 
 def model_name(encoder: EncoderConfig) -> str:

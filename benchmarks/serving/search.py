@@ -66,7 +66,7 @@ def _ask(question: str) -> bytes:
     return request("/v1/search", json.dumps({"query": question, "top_k": 10}).encode())
 
 
-def _shuffled(questions: Sequence[str], times: int = 200) -> list[list[str]]:
+def _shuffled(questions: Sequence[str], times: int = 400) -> list[list[str]]:
     """Each question in many orders of its words: as long and as hard, and none that was answered before."""
     rng = random.Random(0)
     return [

@@ -31,7 +31,7 @@ def clock() -> Clock:
 @pytest.fixture
 def admission(clock: Clock) -> Admission:
     """At a measured thousand a second, of which two seconds' worth may wait."""
-    made = Admission(longest_wait_s=2.0, always=100, clock=clock)
+    made = Admission(longest_wait_s=2.0, full=100, clock=clock)
     for _ in range(5):
         worked(made, clock, 1000, 1.0)
     return made
@@ -67,16 +67,25 @@ def test_what_is_larger_than_the_bound_is_let_in_alone(admission: Admission) -> 
 
 
 def test_before_anything_was_measured_all_are_let_in(clock: Clock) -> None:
-    admission = Admission(longest_wait_s=1.0, always=10, clock=clock)
+    admission = Admission(longest_wait_s=1.0, full=10, clock=clock)
     with contextlib.ExitStack() as inside:
         for _ in range(100):
             inside.enter_context(admission.admitted(1000))
 
 
-def test_a_batch_may_always_wait_however_slow_the_service_is(clock: Clock) -> None:
-    admission = Admission(longest_wait_s=1.0, always=64, clock=clock)
+def test_one_at_a_time_says_nothing_of_what_many_take(clock: Clock) -> None:
+    admission = Admission(longest_wait_s=1.0, full=100, clock=clock)
+    for _ in range(100):
+        worked(admission, clock, 10, 1.0)
+    with contextlib.ExitStack() as inside:
+        for _ in range(100):
+            inside.enter_context(admission.admitted(1000))
+
+
+def test_a_few_batches_may_always_wait_however_slow_the_service_is(clock: Clock) -> None:
+    admission = Admission(longest_wait_s=1.0, full=16, clock=clock)
     for _ in range(20):
-        worked(admission, clock, 1, 10.0)
+        worked(admission, clock, 16, 160.0)
     with contextlib.ExitStack() as inside:
         for _ in range(64):
             inside.enter_context(admission.admitted(1))
@@ -97,7 +106,7 @@ def test_the_rate_follows_the_service_and_idle_time_does_not_count(admission: Ad
 
 
 def test_where_all_work_has_failed_there_is_no_rate(clock: Clock) -> None:
-    admission = Admission(longest_wait_s=1.0, always=10, clock=clock)
+    admission = Admission(longest_wait_s=1.0, full=10, clock=clock)
     for _ in range(3):
         with contextlib.suppress(RuntimeError), admission.admitted(100):
             clock.now += 1.0
