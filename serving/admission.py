@@ -13,7 +13,7 @@ Priority = Literal["interactive", "bulk"]
 ALWAYS = 4  # full batches that may wait at any rate
 BULK_SHARE = 0.5  # of the longest wait: so much of the queue is kept free of bulk work
 HALF_LIFE_S = 10.0  # of measured time, after which a rate counts half
-MEASURED_S = 0.05  # of which a rate is believed
+MEASURED_S, MEASURED = 0.5, 8  # seconds and pieces of work of which a rate is believed: the first piece ends late
 LONGEST_RETRY_S = 60
 
 
@@ -25,16 +25,19 @@ class Rate:
 
     def __init__(self) -> None:
         self._work = self._seconds = 0.0
+        self._pieces = 0
 
     def add(self, work: float, seconds: float) -> None:
         """So much was done in so long."""
         kept = 0.5 ** (seconds / HALF_LIFE_S)
         self._work, self._seconds = kept * self._work + work, kept * self._seconds + seconds
+        self._pieces += work > 0
 
     @property
     def per_second(self) -> float:
         """Work a second; infinite until some was measured."""
-        return self._work / self._seconds if self._seconds > MEASURED_S and self._work > 0 else math.inf
+        believed = self._seconds >= MEASURED_S and self._pieces >= MEASURED
+        return self._work / self._seconds if believed else math.inf
 
 
 class Admission:

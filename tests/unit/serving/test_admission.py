@@ -32,7 +32,7 @@ def clock() -> Clock:
 def admission(clock: Clock) -> Admission:
     """At a measured thousand a second, of which two seconds' worth may wait."""
     made = Admission(longest_wait_s=2.0, full=100, clock=clock)
-    for _ in range(5):
+    for _ in range(8):
         worked(made, clock, 1000, 1.0)
     return made
 
@@ -71,6 +71,18 @@ def test_before_anything_was_measured_all_are_let_in(clock: Clock) -> None:
     with contextlib.ExitStack() as inside:
         for _ in range(100):
             inside.enter_context(admission.admitted(1000))
+
+
+def test_a_few_lists_that_end_together_are_no_slow_service(clock: Clock) -> None:
+    admission = Admission(longest_wait_s=5.0, full=2000, clock=clock)
+    for _ in range(3):
+        with contextlib.ExitStack() as lists:
+            for _ in range(4):
+                lists.enter_context(admission.admitted(15_000))
+            clock.now += 2.4
+        for _ in range(3):  # those who have their list ask for the next while the others wait for theirs
+            with admission.admitted(15_000), admission.admitted(15_000):
+                clock.now += 1.2
 
 
 def test_one_at_a_time_says_nothing_of_what_many_take(clock: Clock) -> None:
