@@ -47,9 +47,9 @@ Waiting = tuple[_Call[Item, Result], int]  # a call, and the place of one of its
 class Batcher(Generic[Item, Result]):
     """Gathers the calls that arrive while a batch is being worked on into the next batches.
 
-    Nothing waits for company: a call that finds the worker idle starts at once, alone, and under load batches grow by
-    themselves. One thread does the work, so the event loop stays free for those who arrive. Calls are served in order,
-    but for a ``length``: then items of like length are served together, and a ``TokenWindow`` says who is next. A call
+    Nothing waits for company: a call that finds a worker idle starts at once, alone, and under load batches grow by
+    themselves. Threads do the work, so the event loop stays free for those who arrive. Calls are served in order, but
+    for a ``length``: then items of like length are served together, and a ``TokenWindow`` says who is next. A call
     whose caller has gone is not worked on.
 
     Args:
@@ -60,6 +60,7 @@ class Batcher(Generic[Item, Result]):
         max_age_s: seconds after which a call that was not served is next, before any other.
         timeout_s: seconds after which a call fails, its waiting included; None is no limit.
         text_of: the text by which a refusal names an item.
+        workers: batches at once, each in a thread.
     """
 
     def __init__(
@@ -71,13 +72,14 @@ class Batcher(Generic[Item, Result]):
         max_age_s: float = 0.0,
         timeout_s: float | None = None,
         text_of: Callable[[Item], str] = str,
+        workers: int = 1,
     ) -> None:
-        self._work, self._text_of = work, text_of
+        self._work, self._text_of, self._most_workers = work, text_of, workers
         self._length = length
         self._timeout_s = timeout_s
         self._waiting = TokenWindow[Waiting[Item, Result]](max_tokens or max_items, max_items, max_age_s)
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._worker: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(workers)
+        self._workers: set[asyncio.Task[None]] = set()  # those that will look for work once more
 
     async def __call__(self, item: Item) -> Result:
         """The result for one item; see ``many``."""
@@ -99,8 +101,8 @@ class Batcher(Generic[Item, Result]):
         call = _Call[Item, Result](items, asyncio.get_running_loop().create_future())
         lengths = [1] * len(items) if self._length is None else [self._length(item) for item in items]
         self._waiting.add([(call, place) for place in range(len(items))], lengths, time.monotonic())
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._serve_waiting())
+        if len(self._workers) < self._most_workers:
+            self._workers.add(asyncio.create_task(self._serve_waiting()))
         async with asyncio.timeout(self._timeout_s):
             results = await call.answer
         add_phase("queue", call.began - call.arrived)
@@ -108,9 +110,14 @@ class Batcher(Generic[Item, Result]):
         return results
 
     async def _serve_waiting(self) -> None:
-        while batch := self._waiting.take(time.monotonic()):
-            batch = [(call, place) for call, place in batch if not call.answer.done()]  # whose caller has gone
-            await self._serve(batch)
+        try:
+            while batch := self._waiting.take(time.monotonic()):
+                batch = [(call, place) for call, place in batch if not call.answer.done()]  # whose caller has gone
+                await self._serve(batch)
+        finally:  # in one step with the last look: who comes now finds that there is one worker less
+            worker = asyncio.current_task()
+            assert worker is not None, "it runs as a task"
+            self._workers.discard(worker)
 
     async def _serve(self, batch: list[Waiting[Item, Result]]) -> None:
         if not batch:
@@ -119,7 +126,9 @@ class Batcher(Generic[Item, Result]):
             call.begin()
         loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(self._thread, self._work, [call.items[place] for call, place in batch])
+            results = await loop.run_in_executor(
+                self._threads, self._work, [call.items[place] for call, place in batch]
+            )
         except TextRefused as error:
             refused = {call for call, place in batch if self._text_of(call.items[place]) == error.text}
             if not refused and len(batch) == 1:

@@ -1,5 +1,6 @@
 """How a run is served."""
 
+import os
 from pathlib import Path
 from typing import Literal, Self
 
@@ -30,6 +31,11 @@ class ServeConfig(StageConfig):
         2000,
         ge=1,
         description="requests a replica takes in at once, more than it lets wait, so that it can refuse them",
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="cores that a replica encodes on, a batch on each; its share of the machine's where null",
     )
     ranker: str | None = Field(
         None, description="folder of a cross-encoder that reranks; by cosines of the encoder where null"
@@ -84,3 +90,8 @@ class ServeConfig(StageConfig):
         if ranker is not None and Path(ranker).exists():  # else a name on the hub
             ranker = str(Path(ranker).resolve())
         return self.model_copy(update={"keys": keys, "ranker": ranker})
+
+    @property
+    def encoder_threads(self) -> int:
+        """Cores that a replica encodes on."""
+        return self.threads or max(1, len(os.sched_getaffinity(0)) // self.replicas)

@@ -38,6 +38,7 @@ class Embedder:
     ) -> None:
         self._config = config.for_questions(serve.encoder_timeout_s)
         self._meta, self._cache, self._serve = meta, cache, serve
+        workers = use_threads(serve.encoder_threads)
         self._breaker = Breaker(serve.breaker_failures, serve.breaker_retry_s)
         self._encoders: QueryEncoders | None = None
         self._uncached: BreakingEncoder | None = None
@@ -50,6 +51,7 @@ class Embedder:
             max_tokens=serve.max_batch_tokens,
             max_age_s=serve.max_age_s,
             timeout_s=serve.question_timeout_s,
+            workers=workers,
         )
         self._encode, self._encode_tokens = gathered(self._encode_batch), gathered(self._token_batch)
         self._embed = Batcher[tuple[Kind, str], Counted](
@@ -60,6 +62,7 @@ class Embedder:
             max_age_s=serve.max_age_s,
             timeout_s=serve.embed_timeout_s,
             text_of=lambda asked: asked[1],
+            workers=workers,
         )
 
     async def encode(self, text: str) -> npt.NDArray[np.float32]:
@@ -129,6 +132,17 @@ class Embedder:
 
         self._encoders = query_encoders(self._meta, self._config, self._cache, guard)
         return self._encoders
+
+
+def use_threads(count: int) -> int:
+    """Let encoders that are loaded from now on compute on so many cores; how many batches they compute at once.
+
+    Ray gives a process as many threads as the cores it books, which is one where it books part of one.
+    """
+    import torch
+
+    torch.set_num_threads(count)
+    return 1 if torch.cuda.is_available() else count
 
 
 def _late(seconds: float, key: str) -> EncoderUnavailable:

@@ -170,3 +170,26 @@ def test_a_call_says_how_long_it_waited_and_was_worked_on() -> None:
 
     spent = asyncio.run(ask())
     assert spent["queue"] > 0.02 and spent["infer"] > 0.04
+
+
+def test_several_workers_work_side_by_side_and_no_more_than_there_are() -> None:
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def slow(items: list[int]) -> list[int]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+        return items
+
+    async def ask() -> list[int]:
+        batcher = Batcher[int, int](slow, max_items=4, workers=2)
+        first = await asyncio.gather(*(batcher(number) for number in range(40)))
+        return [*first, await batcher(40)]
+
+    assert asyncio.run(ask()) == list(range(41))
+    assert most == 2
