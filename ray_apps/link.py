@@ -29,8 +29,13 @@ def link(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
     if plan.run.train.task == "typed":
         raise InputError(
-            "catena link: the run's model is of typed links (train.task: typed), which new documents have none of",
-            "Set train.task to 'links'.",
+            f"catena link: the model of {plan.run.name} is of typed links, and answers about their entities alone",
+            "`catena discover RUN.yaml --document ID` proposes links of an entity.",
+        )
+    if arguments.text.strip() and not plan.run.source.has_text:
+        raise InputError(
+            f"catena link: {plan.run.name} is a graph without text, so its model cannot look at one",
+            "Give the links that the new document brings, --link ID, and no --text.",
         )
     if not arguments.text.strip() and not arguments.link:
         raise InputError("catena link: the new document has neither text nor links", "Give --text, or --link ID.")
@@ -40,7 +45,7 @@ def link(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     text = plan.run.source.has_text
 
     def encode(texts: list[str]) -> Any:  # noqa: ANN401 - vectors
-        return load_encoder(usable_encoder(plan)).encode(texts)
+        return load_encoder(usable_encoder(plan)).encode(texts) if text else None
 
     (found,) = links_of(
         [new],

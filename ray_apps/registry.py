@@ -1,6 +1,7 @@
 """The registry of a run's link model: list its versions, add one, promote one to champion, go back."""
 
 import sys
+import tempfile
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray_apps.command import Command, Parser, positive
 from ray_apps.plan import Plan
-from ray_apps.report import report_folder, write_run_report
+from ray_apps.report import write_run_report
 from ray_apps.tables import table
 
 if TYPE_CHECKING:
@@ -57,24 +58,24 @@ def register(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         ``name`` and the ``version``.
     """
     trained, judged = plan.bring("train"), plan.bring("evaluate_links")
-    write_run_report(plan)
     registry, made = _registry(plan), fingerprints(plan)
     tags = {"run": plan.run.name, "train": trained.key, "evaluation": judged.key}
     mrr = judged.result["figures"]["model"]["mrr"]
-    version = registry.register(
-        trained.result["mlflow_run"] or _new_run(plan), _files(plan, trained.path, judged.path), made, mrr, tags
-    )
+    with tempfile.TemporaryDirectory() as folder:  # the run's own report stays that of its own values
+        report = write_run_report(plan, Path(folder)).parent
+        files = _files(trained.path, judged.path, report)
+        version = registry.register(trained.result["mlflow_run"] or _new_run(plan), files, made, mrr, tags)
     return {"name": registry.name, "version": asdict(version)}
 
 
-def _files(plan: Plan, trained: Path, judged: Path) -> dict[str, Path]:
+def _files(trained: Path, judged: Path, report: Path) -> dict[str, Path]:
     """What is kept of a model, by its place in the registry: its files, its report, the rank of each held-out link."""
     model = [file for pattern in ("*.safetensors", "*.json") for file in sorted(trained.glob(pattern))]
     own = ("config.json", "result.json")  # of the artifact
-    report = [report_folder(plan.run) / name for name in ("report.html", "report.json")]
+    pages = [report / name for name in ("report.html", "report.json")]
     return {
         **{f"model/{file.name}": file for file in model if file.name not in own},
-        **{f"evaluation/{file.name}": file for file in (judged / "ranks.npz", *report)},
+        **{f"evaluation/{file.name}": file for file in (judged / "ranks.npz", *pages)},
     }
 
 

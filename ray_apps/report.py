@@ -13,8 +13,12 @@ def report_folder(run: RunConfig) -> Path:
     return run.workspace.resolve() / "reports" / (re.sub(r"[^\w.-]+", "-", run.name).strip(".-") or "run")
 
 
-def write_run_report(plan: Plan) -> Path:
+def write_run_report(plan: Plan, folder: Path | None = None) -> Path:
     """Write ``report.json`` and ``report.html`` of what is done now, in the place of an older report.
+
+    Args:
+        plan: of the run.
+        folder: of the report; that of the run where None.
 
     Returns:
         Path of the page.
@@ -43,7 +47,7 @@ def write_run_report(plan: Plan) -> Path:
     }
     if "discover" in results:
         report["proposals"] = read_best(plan.artifact("discover").path / "links", PROPOSALS_SHOWN)
-    folder = report_folder(plan.run)
+    folder = report_folder(plan.run) if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
     return write_report(report, folder)
 

@@ -114,9 +114,14 @@ def proposals(result: Mapping[str, Any]) -> str:
         return "no links proposed"
     blocks = []
     for number, link in enumerate(result["proposals"], start=1):
-        head = f"{number:>3}. {link['probability']:.3f}  {link['source_label']} -> {link['target_label']}"
+        head = f"{number:>3}. {_probability(link['probability'])}  {link['source_label']} -> {link['target_label']}"
         blocks.append(f"{head}  ({link['relation']})\n{_indented(link['reason'])}")
     return "\n".join(blocks)
+
+
+def _probability(value: float) -> str:
+    """Three decimals, or the two figures that a small one begins with."""
+    return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:.2g}"
 
 
 def _indented(text: str) -> str:

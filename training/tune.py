@@ -73,8 +73,10 @@ def search(
     log = TrialLog(tuning.trials, tuning.metric, runs)
     with log, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        for _ in range(ATTEMPTS):
-            done = _continued(study, defaults, space)
+        for attempt in range(ATTEMPTS):
+            done, killed = _continued(study, defaults, space)
+            if killed or (done and not attempt):
+                logger.info("tune: continuing with %d trials done; %d that were running are repeated", done, killed)
             if done >= tuning.trials:
                 break
             log.start(done)
@@ -119,8 +121,10 @@ def _trainable(train: "Train[Config]", config: Config, metric: str) -> Callable[
     return trial
 
 
-def _continued(study: optuna.Study, defaults: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> int:
-    """Make a new or a killed study ready; returns how many of its trials are over."""
+def _continued(
+    study: optuna.Study, defaults: Mapping[str, Any], space: Mapping[str, BaseDistribution]
+) -> tuple[int, int]:
+    """Make a new or a killed study ready; how many of its trials are over, and how many were running."""
     trials = study.get_trials(deepcopy=False)
     if not trials:
         within = all(allowed._contains(allowed.to_internal_repr(defaults[key])) for key, allowed in space.items())
@@ -134,9 +138,7 @@ def _continued(study: optuna.Study, defaults: Mapping[str, Any], space: Mapping[
         trial.user_attrs[REPEATED] for trial in study.get_trials(deepcopy=False) if REPEATED in trial.user_attrs
     }
     over = [trial for trial in trials if trial.state.is_finished() and trial.number not in repeated]
-    if over or running:
-        logger.info("tune: continuing with %d trials done; %d that were running are repeated", len(over), len(running))
-    return len(over)
+    return len(over), len(running)
 
 
 def _distribution(allowed: Any) -> BaseDistribution:  # noqa: ANN401 - Range or Choice
