@@ -57,8 +57,9 @@ INDEX = Stage(
 COMMAND = stage_command(
     "index",
     "index",
-    "fill the search index",
+    "fill the search index, and the file that a service looks documents up in",
     sections=("source", "steps", "chunk", "encoder", "embed", "cache", "reduce", "late", "index"),
+    also=("lookup",),
 )
 
 if __name__ == "__main__":

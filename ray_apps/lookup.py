@@ -38,4 +38,5 @@ LOOKUP = Stage(
     config=lambda plan: LookupConfig(),
     make=_write,
     needs=_needs,
+    wanted=lambda plan: False,  # it has the proposals where there are some: made when they have been, or not wanted
 )

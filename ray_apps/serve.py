@@ -87,8 +87,7 @@ def service_of(plan: Plan) -> "Service":
     run, made = plan.run, {stage: plan.artifact(stage) for stage in ARTIFACTS}
     for stage, artifact in made.items():
         if not artifact.done:
-            command = "catena index" if stage == "index" else "catena serve"
-            raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", f"`{command} RUN.yaml` makes it.")
+            raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
     return Service(
         index=made["index"].path.resolve(),
         lookup=made["lookup"].path.resolve(),

@@ -52,7 +52,7 @@ def measure() -> list[Row]:
         )
         servers.enter_context(
             running(
-                [str(python), "-m", "infinity_emb", *_options(model, theirs)],
+                [str(python.with_name("infinity_emb")), *_options(model, theirs)],
                 theirs,
                 _ask(short[0], "theirs"),
                 {"INFINITY_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"},

@@ -36,7 +36,9 @@ def running(
             while not _answers(port, request):
                 if process.poll() is not None or time.monotonic() > give_up:
                     log.seek(0)
-                    raise RuntimeError(f"{Path(command[0]).name} {command[2]}: {log.read().decode()[-2000:]}")
+                    raise RuntimeError(
+                        f"{Path(command[0]).name} {command[1]} {command[2]}: {log.read().decode()[-2000:]}"
+                    )
                 time.sleep(0.5)
             yield process
         finally:

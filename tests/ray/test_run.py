@@ -143,6 +143,11 @@ def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.Captu
     assert {stage for stage in done if not changed[stage]} == {"train", "evaluate_links", "discover"}
 
 
+def test_what_a_service_looks_up_has_the_proposals(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = result(capsys, "run", run_file)["discover"]["kept"]
+    assert result(capsys, "index", run_file)["lookup"]["proposed"] == kept > 0
+
+
 def test_a_model_is_registered_and_a_search_writes_a_run_file(
     run_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
