@@ -39,6 +39,7 @@ PINS = (
     "pyarrow<21",
     "datasets<4",
     "pandas<3",
+    "click<8.2",  # its typer fails with later ones
 )
 Pairs = Mapping[str, Sequence[tuple[float, float]]]
 
