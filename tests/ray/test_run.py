@@ -144,7 +144,7 @@ def test_another_training_keeps_the_vectors(run_file: Path, capsys: pytest.Captu
 
 
 def test_what_a_service_looks_up_has_the_proposals(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = result(capsys, "run", run_file)["discover"]["kept"]
+    kept = result(capsys, "discover", run_file)["discover"]["kept"]
     assert result(capsys, "index", run_file)["lookup"]["proposed"] == kept > 0
 
 
