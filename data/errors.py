@@ -48,11 +48,17 @@ class StageAbsent(InputError):
     """A run has no such stage: its file does not ask for it, or its corpus has no data for it."""
 
 
+LISTED = 100  # allowed words that a message names
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """A phrase that names the allowed word nearest to a misspelt one, or lists all of them."""
+    """A phrase that names the allowed word nearest to a misspelt one, or lists them: all, or some of very many."""
     options = sorted(allowed)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(options)}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    some = f"{', '.join(options[:10])} and {len(options) - 10:,} more" if len(options) > LISTED else ", ".join(options)
+    return f"allowed: {some}"
 
 
 def in_one_line(error: BaseException) -> str:

@@ -4,7 +4,6 @@ Shapes: n documents, P pairs.
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.errors import InputError
+from data.errors import InputError, nearest
 from data.graph.graph import GraphArtifact
 from data.matrices import contains
 from data.partitions import partition_name, write_partition
@@ -152,9 +151,7 @@ def proposals_of(graph: GraphArtifact, table: Path, document: str, documents: Pa
         InputError: if there is no such document.
     """
     if document not in graph.ids:
-        found = get_close_matches(document, graph.ids[:MOST_NAMED], n=3)
-        meant = f"Did you mean {' or '.join(map(repr, found))}?" if found else "Name it by its id in the corpus."
-        raise InputError(f"there is no document {document!r}", meant)
+        raise InputError(f"no document {document!r}", nearest(document, graph.ids[:MOST_NAMED]))
     found = pq.read_table(table, filters=pc.field("document") == document).sort_by("rank").to_pylist()
     number = {id_: graph.ids.index(id_) for id_ in {document, *(row["other"] for row in found)}}
     ends = [(document, row["other"]) if row["outgoing"] else (row["other"], document) for row in found]

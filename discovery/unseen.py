@@ -101,7 +101,7 @@ def links_of(
     new: Sequence[NewDocument],
     graph: Path,
     train: Path,
-    encode: Callable[[list[str]], npt.NDArray[np.float32] | None],
+    encode: Callable[[list[str]], npt.NDArray[np.float32]] | None,
     calibrator: Path | None = None,
     documents: Path | None = None,
     top: int = 10,
@@ -112,7 +112,7 @@ def links_of(
         new: the documents.
         graph: output folder of the graph stage.
         train: output folder of the train stage, of links without type.
-        encode: texts to unit vectors, by the encoder of the corpus; returns None where the corpus has no texts.
+        encode: texts to unit vectors, by the encoder of the corpus; None where the corpus has no texts.
         calibrator: file that discovery wrote; None: probabilities are those of the scores as they are.
         documents: the documents table, for the words that both texts have; None leaves them out.
         top: links of each document.
@@ -125,9 +125,9 @@ def links_of(
     """
     opened = load_graph(graph)
     dim = opened.vectors.shape[1]
-    vectors = encode([document.whole for document in new]) if dim else None
-    if vectors is None:
-        vectors = np.zeros((len(new), dim), np.float32)
+    vectors = np.zeros((len(new), dim), np.float32)
+    if encode is not None and dim:
+        vectors = encode([document.whole for document in new])
     vocabulary = Vocabulary.load(graph / VOCABULARY) if (graph / VOCABULARY).exists() else None
     extended = with_documents(opened, new, vectors, vocabulary)
     scorer = LinkScorer.open(train, extended)

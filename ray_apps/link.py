@@ -45,13 +45,13 @@ def link(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     text = plan.run.source.has_text
 
     def encode(texts: list[str]) -> Any:  # noqa: ANN401 - vectors
-        return load_encoder(usable_encoder(plan)).encode(texts) if text else None
+        return load_encoder(usable_encoder(plan)).encode(texts)
 
     (found,) = links_of(
         [new],
         graph.path,
         train.path,
-        encode,
+        encode if text else None,
         discovered.path / "calibrator.json" if discovered.done else None,
         plan.bring(plan.documents).path / "documents" if text else None,
         arguments.top,

@@ -130,7 +130,7 @@ def test_a_document_of_the_corpus_given_as_new_is_linked_as_before(corpus: tuple
 def test_where_the_corpus_has_no_texts_links_alone_speak(corpus: tuple[Path, Path, Path]) -> None:
     _, graph, train = corpus
     brought = tuple(f"d3_{n}" for n in range(5))
-    (rows,) = links_of([NewDocument("new", "", "", brought)], graph, train, lambda texts: None, top=8)
+    (rows,) = links_of([NewDocument("new", "", "", brought)], graph, train, None, top=8)
     assert sum(row["target"].startswith("d3") for row in rows) >= 6
 
 
