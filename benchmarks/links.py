@@ -18,6 +18,7 @@ from ray_apps.plan import Plan
 AT_LEAST = {"demo": 0.58, "kjv": 0.26}
 REACH = {"demo": 0.65, "kjv": 0.30}
 MINUTES_AT_MOST = {"demo": 6.0, "kjv": 12.0}
+HIT = {"kjv": (0.36, 0.42)}
 CORA = {"auc": (0.930, 0.956), "ap": (0.935, 0.962)}
 
 
@@ -88,6 +89,12 @@ def rows_of(name: str, summary: Mapping[str, Any], minutes: float) -> list[Row]:
             peer=", ".join(f"{stage} {spent:.0f} s" for stage, spent in summary["seconds"].items()),
         ),
     ]
+    if "hit@10" in figures:
+        at_least, reach = HIT.get(name, (None, None))
+        what, value = f"share of held-out links of {name} among the first ten", round(figures["hit@10"], 4)
+        rows.append(
+            Row(id=f"links.{name}_hit10", what=what, value=value, unit="Hit@10", at_least=at_least, reach=reach)
+        )
     if "ece" in figures:
         what = f"expected calibration error of the model's probabilities on pairs of {name}, after calibration"
         rows.append(Row(id=f"links.{name}_ece", what=what, value=figures["ece"], unit="ECE", at_most=0.03, reach=0.01))

@@ -30,6 +30,13 @@ def test_rows_of_a_run() -> None:
     assert rows["links.demo_mrr_ratio"].value == 1.2 and "adamic_adar" in rows["links.demo_mrr_ratio"].what
     assert rows["links.demo_states_ratio"].value == pytest.approx(0.6 / 0.55)
     assert rows["links.demo_minutes"].met and rows["links.demo_ece"].value == 0.02
+    found = {**SUMMARY["links"], "model": {**SUMMARY["links"]["model"], "hit@10": 0.33}}
+    kjv = {row.id: row for row in rows_of("kjv", {**SUMMARY, "links": found}, 3.0)}
+    assert (kjv["links.kjv_hit10"].value, kjv["links.kjv_hit10"].at_least, kjv["links.kjv_hit10"].met) == (
+        0.33,
+        0.36,
+        False,
+    )
     cora = {row.id: row for row in rows_of("cora", SUMMARY, 1.0)}
     assert cora["links.cora_auc"].met and cora["links.cora_ap"].value == 0.95
 
