@@ -9,6 +9,8 @@ import socket
 import sys
 import threading
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +54,6 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     connect(run.ray)
     _check_cores(run)
     import ray.serve
-    from ray.serve.config import HTTPOptions
 
     from serving.app import build
 
@@ -60,20 +61,62 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     name, stopped = f"catena-{run.name}", threading.Event()
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.serve.start(http_options=HTTPOptions(host=run.serve.host, port=run.serve.port))
-        _check_address(run.serve)
-        _deploy(build(service_of(plan)), name)
-        url = f"http://{run.serve.host}:{run.serve.port}"
-        logger.info("serving %s at %s (OpenAPI at %s/docs)", run.name, url, url)
-        if run.serve.blocking:
-            stopped.wait()
+        with _way_in(run.serve) as listener:
+            try:
+                _deploy(build(service_of(plan).model_copy(update={"listener": listener})), name)
+                url = f"http://{run.serve.host}:{run.serve.port}"
+                logger.info("serving %s at %s (OpenAPI at %s/docs)", run.name, url, url)
+                if run.serve.blocking:
+                    stopped.wait()
+            finally:
+                if run.serve.blocking:
+                    ray.serve.delete(name)  # waits until requests in flight are answered
+                    logger.info("stopped")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if run.serve.blocking:
-            ray.serve.delete(name)  # waits until requests in flight are answered
-            logger.info("stopped")
     return {"run": run.name, "serve": {"url": url}}
+
+
+@contextmanager
+def _way_in(config: ServeConfig) -> Iterator[Path | None]:
+    """Start Ray Serve; the path at which replicas get the listening socket, or None where Serve's proxy listens."""
+    import ray.serve
+    from ray.serve.config import HTTPOptions
+
+    from serving.listener import Listener
+
+    if _direct(config):
+        ray.serve.start(http_options=HTTPOptions(location="NoServer"))
+        with Listener(config.host, config.port) as listener:
+            yield listener.path
+        return
+    ray.serve.start(http_options=HTTPOptions(host=config.host, port=config.port))
+    _check_address(config)
+    yield None
+
+
+def _direct(config: ServeConfig) -> bool:
+    """Whether replicas listen themselves.
+
+    Raises:
+        InputError: if they are told to, and cannot.
+    """
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    obstacle = (
+        f"serve.layout {config.layout}"
+        if config.layout != "compact"
+        else "serve.blocking false, which ends what holds the socket"
+        if not config.blocking
+        else "a cluster of several machines"
+        if any(node["NodeID"] != here for node in ray.nodes() if node["Alive"])
+        else None
+    )
+    if config.http == "direct" and obstacle is not None:
+        raise InputError(f"serve.http: direct does not go with {obstacle}", "Leave serve.http out, or set it to proxy.")
+    return config.http != "proxy" and obstacle is None
 
 
 def service_of(plan: Plan) -> "Service":

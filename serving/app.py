@@ -32,6 +32,7 @@ from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
 from serving.keys import KeyRing
+from serving.listener import take_socket
 from serving.lookup import LookupFile
 from serving.ranking import CrossEncoderRanker, EncoderRanker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex
@@ -54,6 +55,7 @@ class Service(BaseModel):
     encoder: EncoderConfig = TransformerConfig()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
+    listener: Path | None = None  # where replicas get the socket they listen at; Ray Serve's proxy asks them if None
 
 
 @serve.ingress()
@@ -74,7 +76,7 @@ class Ingress:
             Embedder(service.encoder, meta, config, service.cache) if embedder is None else RemoteEmbedder(embedder)
         )
         searcher = IndexActor(service.index) if index is None else RemoteIndex(index)
-        self._limits, self._ring = config, self._key_ring(config)
+        self._limits, self._ring, self._listener = config, self._key_ring(config), service.listener
         name = model_name(service.encoder)
         limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(service.encoder))
         behind = 1 if embedder is None else config.replicas
@@ -98,7 +100,8 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, as Ray Serve asks for it when the replica starts."""
         sinks = [log_answer] if self._limits.access_log else []
-        return application(self._services, self._limits, self._ring, sinks, ids_told=True)
+        listening = None if self._listener is None else take_socket(self._listener)
+        return application(self._services, self._limits, self._ring, sinks, listening is None, listening)
 
 
 def build(service: Service) -> Application:

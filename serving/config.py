@@ -20,6 +20,11 @@ class ServeConfig(StageConfig):
         description="compact: each replica is one process that checks requests, encodes and, where it is the only one, "
         "holds the index; spread: processes of their own for each, as GPUs and clusters want",
     )
+    http: Literal["direct", "proxy"] | None = Field(
+        None,
+        description="direct: replicas listen at the address themselves; proxy: Ray Serve's proxy does, and hands "
+        "requests on; direct where null, if the layout is compact and Ray has this machine alone",
+    )
     replicas: int = Field(1, ge=1, le=1024, description="copies of what encodes, 0.8 of a core each")
     longest_wait_s: float = Field(
         5.0,

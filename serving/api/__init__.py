@@ -3,8 +3,9 @@
 Behind each route is a service that a test can call without HTTP and without Ray.
 """
 
+import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.embedding import EmbeddingService
 from serving.feedback import FeedbackService
 from serving.keys import KeyRing
+from serving.listener import answering
 from serving.lookup import Lookup
 from serving.ranking import RankingService
 from serving.search import SearchService
@@ -52,6 +54,7 @@ def application(
     ring: KeyRing | None = None,
     sinks: Sequence[Sink] = (),
     ids_told: bool = False,
+    listening: socket.socket | None = None,
 ) -> FastAPI:
     """The application over its services.
 
@@ -61,11 +64,13 @@ def application(
         ring: of the keys that let in; None lets everybody in.
         sinks: that get a record of every answer, beside the metrics.
         ids_told: whether what is in front puts the requests' ids on answers.
+        listening: a socket that the application takes requests at by itself, beside those that it is called with.
     """
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        async with nullcontext() if listening is None else answering(api, listening):
+            yield
         services.feedback.close()
 
     api = FastAPI(
