@@ -2,6 +2,7 @@
 
 from ray_apps import (
     bench,
+    deploy,
     discover,
     embed,
     evaluate,
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Command] = {
         finetune.COMMAND,
         *registry.COMMANDS,
         *keys.COMMANDS,
+        *deploy.COMMANDS,
         bench.COMMAND,
         show_config.COMMAND,
     )

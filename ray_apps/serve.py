@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
     from serving.app import Service
+    from serving.traffic import Release
 
 logger = logging.getLogger("catena")
 
@@ -87,7 +88,7 @@ def _way_in(config: ServeConfig) -> Iterator[Path | None]:
     from serving.listener import Listener
 
     if _direct(config):
-        ray.serve.start(http_options=HTTPOptions(location="NoServer"))
+        ray.serve.start(proxy_location="Disabled")
         with Listener(config.host, config.port) as listener:
             yield listener.path
         return
@@ -120,24 +121,47 @@ def _direct(config: ServeConfig) -> bool:
 
 
 def service_of(plan: Plan) -> "Service":
-    """What a run has to serve.
+    """What a run has to serve: its release is live from now on, and stays beside a canary if it was live before.
 
     Raises:
         InputError: if an artifact is not there: a service makes none.
     """
     from serving.app import Service
+    from serving.traffic import change_traffic, with_live
+
+    run, release = plan.run, release_of(plan)
+    path = traffic_of(plan)
+    change_traffic(path, lambda traffic: with_live(traffic, release))
+    return Service(
+        traffic=path,
+        journals=(run.workspace / "journals" / run.name).resolve(),
+        serve=run.serve.with_absolute_paths(),
+        cache=run.cache.in_workspace(run.workspace),
+    )
+
+
+def traffic_of(plan: Plan) -> Path:
+    """The file that says which releases of a run are served."""
+    return (plan.run.workspace / "traffic" / f"{plan.run.name}.json").resolve()
+
+
+def release_of(plan: Plan) -> "Release":
+    """What a run's artifacts are as a release.
+
+    Raises:
+        InputError: if one is not there.
+    """
+    from retrieval.open import read_meta
+    from serving.traffic import Release, release_id
 
     run, made = plan.run, {stage: plan.artifact(stage) for stage in ARTIFACTS}
     for stage, artifact in made.items():
         if not artifact.done:
             raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
-    return Service(
-        index=made["index"].path.resolve(),
-        lookup=made["lookup"].path.resolve(),
-        journals=(run.workspace / "journals" / run.name).resolve(),
-        encoder=usable_encoder(plan),
-        serve=run.serve.with_absolute_paths(),
-        cache=run.cache.in_workspace(run.workspace),
+    index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
+    passages = read_meta(index).points
+    return Release(
+        id=release_id(index, lookup, encoder), index=index, lookup=lookup, encoder=encoder, passages=passages
     )
 
 

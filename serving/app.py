@@ -9,9 +9,12 @@ evaluation of annotations.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from ray import serve
@@ -19,25 +22,29 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from data.cache import CacheConfig
-from data.encoders.config import EncoderConfig, TransformerConfig
-from data.encoders.model_config import ModelConfig
+from data.encoders.protocol import Encoded
+from data.errors import InputError
 from retrieval.open import read_meta
+from retrieval.search import SearchHit, SearchQuery
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
 from serving.cross_encoder import CrossEncoderModel
 from serving.embedder import Embedder
-from serving.embedding import EmbeddingLimits, EmbeddingService, TextEncoder, tokens_read
+from serving.embedding import EmbeddingLimits, EmbeddingService, Kind, TextEncoder, tokens_read
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
 from serving.keys import KeyRing
 from serving.listener import take_socket
-from serving.lookup import LookupFile
+from serving.opening import Embedders, VariantOpener
 from serving.ranking import CrossEncoderRanker, EncoderRanker, RankingService
-from serving.remote import RemoteEmbedder, RemoteIndex
-from serving.search import SearchService
+from serving.releases import Releases
 from serving.sight import Metrics, log_answer
+from serving.traffic import read_traffic
+from serving.variants import Variant, watched
+
+Vectors = npt.NDArray[np.float32]
 
 # What each replica books. Index and ingress work while the embedder waits, and the other way round; together with one
 # embedder they fit on one core.
@@ -45,14 +52,12 @@ CORES = {"embedder": 0.8, "index": 0.1, "ingress": 0.1}
 
 
 class Service(BaseModel):
-    """What to serve: where a run's artifacts are, and how big to make the service."""
+    """What to serve: which releases, and how big to make the service."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: Path
-    lookup: Path
+    traffic: Path
     journals: Path
-    encoder: EncoderConfig = TransformerConfig()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
     listener: Path | None = None  # where replicas get the socket they listen at; Ray Serve's proxy asks them if None
@@ -71,24 +76,31 @@ class Ingress:
     def __init__(
         self, service: Service, embedder: DeploymentHandle | None = None, index: DeploymentHandle | None = None
     ) -> None:
-        meta, config = read_meta(service.index), service.serve
-        encoder = (
-            Embedder(service.encoder, meta, config, service.cache) if embedder is None else RemoteEmbedder(embedder)
-        )
-        searcher = IndexActor(service.index) if index is None else RemoteIndex(index)
+        config = service.serve
         self._limits, self._ring, self._listener = config, self._key_ring(config), service.listener
-        name = model_name(service.encoder)
-        limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(service.encoder))
         behind = 1 if embedder is None else config.replicas
         tokens = Admission(config.longest_wait_s, config.max_batch_tokens * behind)
         searches = Admission(config.longest_wait_s, config.max_batch * behind)
+        opener = VariantOpener(config, searches, Embedders(config, service.cache), embedder, index)
+        metrics = Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()})
+        self._releases = Releases[Variant](
+            service.traffic, opener.open, lambda variant: variant.close(), lambda variant: variant.search.ready()
+        )
+        live = self._releases.live
+        encoder = self._releases.traffic.releases[live.id].encoder
+        limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(encoder))
+        embedding = EmbeddingService(live.model, live.dim, live.encoder, limits, tokens)
+        ranking = _ranking(config, live.model, live.encoder, limits, tokens)
+        variants = watched(service.traffic, self._releases, metrics, lambda: searches.waiting > 0)
+        self._releases.on_live = partial(_use, embedding, ranking)
         self._services = Services(
-            search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers_mb),
-            embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
-            ranking=_ranking(config, name, encoder, limits, tokens),
-            lookup=LookupFile(service.lookup),
+            search=variants,
+            embedding=embedding,
+            ranking=ranking,
+            lookup=variants,
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
-            metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()}),
+            metrics=metrics,
+            releases=self._releases,
         )
 
     @staticmethod
@@ -104,21 +116,74 @@ class Ingress:
         return application(self._services, self._limits, self._ring, sinks, listening is None, listening)
 
 
+class IndexDeployment:
+    """The indexes of the releases that are served, in a process of their own.
+
+    Args:
+        traffic: file of the releases.
+    """
+
+    def __init__(self, traffic: Path) -> None:
+        self._releases = Releases[IndexActor](traffic, lambda release: IndexActor(release.index), IndexActor.close)
+
+    async def search(
+        self, release: str, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None
+    ) -> list[SearchHit]:
+        """As of ``Index``, in the index of a release."""
+        return await (await self._releases.get(release)).search(query, vector, tokens)
+
+
+class EmbedderDeployment:
+    """The encoders of the releases that are served, in a process of their own.
+
+    Args:
+        traffic: file of the releases.
+        config: how big batches are.
+        cache: where queries are looked for before they are encoded.
+    """
+
+    def __init__(self, traffic: Path, config: ServeConfig, cache: CacheConfig) -> None:
+        embedders = Embedders(config, cache)
+        self._releases = Releases[Embedder](traffic, embedders.of)
+
+    async def encode(self, release: str, text: str) -> Vectors:
+        """As of ``QuestionEncoder``, by a release's encoder."""
+        return await (await self._releases.get(release)).encode(text)
+
+    async def encode_tokens(self, release: str, text: str) -> Vectors:
+        """As of ``QuestionEncoder``."""
+        return await (await self._releases.get(release)).encode_tokens(text)
+
+    async def embed(self, release: str, texts: list[str], kind: Kind) -> Encoded:
+        """As of ``TextEncoder``."""
+        return await (await self._releases.get(release)).embed(texts, kind)
+
+
 def build(service: Service) -> Application:
     """The application of a service, in the layout that it names.
 
     Raises:
         InputError: if there is no finished index.
     """
-    meta, config = read_meta(service.index), service.serve
-    index = _deployed(IndexActor, "index", config).bind(service.index)
+    traffic, config = read_traffic(service.traffic), service.serve
+    if traffic is None:
+        raise InputError(f"there is no {service.traffic}", "`catena serve RUN.yaml` makes it.")
+    meta = read_meta(traffic.releases[traffic.live].index)
+    index = _deployed(IndexDeployment, "IndexActor", "index", config).bind(service.traffic)
     if config.layout == "spread":
-        embedder = _deployed(Embedder, "embedder", config, num_replicas=config.replicas)
-        bound = embedder.bind(service.encoder, meta, config, service.cache)
-        return _deployed(Ingress, "ingress", config).bind(service, bound, index)
-    ingress = _deployed(Ingress, "embedder", config, num_replicas=config.replicas)
+        embedder = _deployed(EmbedderDeployment, "Embedder", "embedder", config, num_replicas=config.replicas)
+        bound = embedder.bind(service.traffic, config, service.cache)
+        return _deployed(Ingress, "Ingress", "ingress", config).bind(service, bound, index)
+    ingress = _deployed(Ingress, "Ingress", "embedder", config, num_replicas=config.replicas)
     alone = config.replicas == 1 or meta.config.engine == "server"
     return ingress.bind(service) if alone else ingress.bind(service, None, index)
+
+
+def _use(embedding: EmbeddingService, ranking: RankingService, variant: Variant) -> None:
+    """Embed, and rank where the encoder does that, by the encoder of the release that is live now."""
+    embedding.use(variant.model, variant.dim, variant.encoder)
+    if isinstance(ranking.ranker, EncoderRanker):
+        ranking.ranker.use(variant.model, variant.encoder)
 
 
 def _replica() -> str:
@@ -136,11 +201,6 @@ def _ranking(
     return RankingService(ranker, limits, Admission(config.longest_wait_s, config.max_batch_tokens))
 
 
-def model_name(encoder: EncoderConfig) -> str:
-    """What clients call the model: the last part of its path, or what describes an encoder that has none."""
-    return Path(encoder.model).name if isinstance(encoder, ModelConfig) else encoder.label
-
-
 def cores(config: ServeConfig) -> float:
     """Cores that a service books."""
     alone = config.layout == "compact" and config.replicas == 1
@@ -148,8 +208,14 @@ def cores(config: ServeConfig) -> float:
     return CORES["embedder"] * config.replicas + others
 
 
-def _deployed(cls: type, books: str, config: ServeConfig, **options: Any) -> serve.Deployment:  # noqa: ANN401 - Ray's
+def _deployed(
+    cls: type,
+    name: str,
+    books: str,
+    config: ServeConfig,
+    **options: Any,  # noqa: ANN401 - Ray's
+) -> serve.Deployment:
     actor: Mapping[str, float] = {"num_cpus": CORES[books]}
     return serve.deployment(cls).options(
-        max_ongoing_requests=config.max_ongoing_requests, ray_actor_options=dict(actor), **options
+        name=name, max_ongoing_requests=config.max_ongoing_requests, ray_actor_options=dict(actor), **options
     )

@@ -10,6 +10,8 @@ from contextvars import Context, ContextVar
 _GIVEN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")  # nothing that ends a header or a line of a log
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+caller: ContextVar[str] = ContextVar("caller", default="")  # who asks, as far as it is known
+_release: ContextVar[list[str] | None] = ContextVar("release", default=None)
 _spent: ContextVar[dict[str, float] | None] = ContextVar("spent", default=None)
 
 
@@ -23,6 +25,25 @@ def start_phases() -> dict[str, float]:
     spent: dict[str, float] = {}
     _spent.set(spent)
     return spent
+
+
+def expect_release() -> list[str]:
+    """Begin to note which release answers this request; the list returned gets its id, once it is chosen."""
+    noted: list[str] = []
+    _release.set(noted)
+    return noted
+
+
+def note_release(id_: str) -> None:
+    """This release answers the request."""
+    noted = _release.get()
+    if noted is not None:
+        noted[:] = [id_]
+
+
+def noted_release() -> str:
+    """The release that answers the request; empty where none was chosen."""
+    return "".join(_release.get() or ())
 
 
 @contextmanager

@@ -58,6 +58,10 @@ class EmbeddingService:
         self.name, self.dim, self.limits = name, dim, limits
         self._encoder, self._admission = encoder, admission
 
+    def use(self, name: str, dim: int, encoder: TextEncoder) -> None:
+        """Embed with another model from now on."""
+        self.name, self.dim, self._encoder = name, dim, encoder
+
     async def embed(
         self, texts: list[str], kind: Kind, dimensions: int | None = None, priority: Priority = "interactive"
     ) -> Encoded:

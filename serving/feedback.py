@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from serving.context import request_id
+from serving.context import noted_release, request_id
 from serving.errors import ApiError
 from serving.journal import Journal
 from serving.schemas import SearchRequest, SearchResponse
@@ -58,6 +58,7 @@ class FeedbackService:
                 "request_id": request_id.get(),
                 "query": request.query,
                 "mode": answer.mode,
+                "release": noted_release(),
                 "items": [one.document_id for one in answer.results],
                 "scores": [one.score for one in answer.results],
             }

@@ -30,7 +30,8 @@ class IndexActor:
 
     def __init__(self, artifact: Path, max_batch: int = 64) -> None:
         self._meta = read_meta(artifact)
-        self._retriever = Retriever(open_index(artifact), self._meta)
+        self._index = open_index(artifact)
+        self._retriever = Retriever(self._index, self._meta)
         self._ask = Batcher[Asked, list[SearchHit]](self._answer, max_batch)
 
     async def search(self, query: SearchQuery, vector: Vectors, tokens: Vectors = None) -> list[SearchHit]:
@@ -47,6 +48,10 @@ class IndexActor:
         """
         check_query(self._meta, query)
         return await self._ask((query, vector, tokens))
+
+    def close(self) -> None:
+        """Release the index."""
+        self._index.close()
 
     def _answer(self, asked: list[Asked]) -> list[list[SearchHit]]:
         queries, vectors, tokens = zip(*asked, strict=True)

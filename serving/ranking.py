@@ -92,6 +92,10 @@ class EncoderRanker:
     def __init__(self, name: str, encoder: TextEncoder, longest: int) -> None:
         self.name, self._encoder, self._longest = name, encoder, longest
 
+    def use(self, name: str, encoder: TextEncoder) -> None:
+        """Rank with another encoder from now on."""
+        self.name, self._encoder = name, encoder
+
     def work(self, query: str, texts: list[str], most: int | None) -> float:
         """As of ``Ranker``: each is read once."""
         longest = min(most or self._longest, self._longest)

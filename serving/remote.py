@@ -55,24 +55,25 @@ class RemoteEmbedder:
 
     Args:
         handle: of its deployment.
+        release: whose encoder or index is asked.
     """
 
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
+    def __init__(self, handle: DeploymentHandle, release: str) -> None:
+        self._handle, self._release = handle, release
 
     async def encode(self, text: str) -> Vectors:
         """As of ``QuestionEncoder``."""
-        vector: Vectors = await self._asked(lambda: self._handle.encode.remote(text))
+        vector: Vectors = await self._asked(lambda: self._handle.encode.remote(self._release, text))
         return vector
 
     async def encode_tokens(self, text: str) -> Vectors:
         """As of ``QuestionEncoder``."""
-        vectors: Vectors = await self._asked(lambda: self._handle.encode_tokens.remote(text))
+        vectors: Vectors = await self._asked(lambda: self._handle.encode_tokens.remote(self._release, text))
         return vectors
 
     async def embed(self, texts: list[str], kind: Kind) -> Encoded:
         """As of ``TextEncoder``."""
-        encoded: Encoded = await self._asked(lambda: self._handle.embed.remote(texts, kind))
+        encoded: Encoded = await self._asked(lambda: self._handle.embed.remote(self._release, texts, kind))
         return encoded
 
     async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
@@ -88,15 +89,18 @@ class RemoteIndex:
 
     Args:
         handle: of its deployment.
+        release: whose encoder or index is asked.
     """
 
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
+    def __init__(self, handle: DeploymentHandle, release: str) -> None:
+        self._handle, self._release = handle, release
 
     async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
         """As of ``Index``."""
         try:
-            hits: list[SearchHit] = await asked(lambda: self._handle.search.remote(query, vector, tokens))
+            hits: list[SearchHit] = await asked(
+                lambda: self._handle.search.remote(self._release, query, vector, tokens)
+            )
         except DEAD as error:
             message = f"the index does not answer: {type(error).__name__}"
             raise ApiError("unavailable", message, headers={"Retry-After": "2"}) from error

@@ -48,8 +48,26 @@ class Index(Protocol):
         """The best documents of a query."""
 
 
+class Searching(Protocol):
+    """What answers searches, of one release or of several."""
+
+    async def search(self, request: SearchRequest) -> SearchResponse:
+        """Documents that answer a question, best first.
+
+        Raises:
+            ApiError: if there are none to give.
+        """
+
+    async def ready(self) -> Readiness:
+        """That model and index answer now.
+
+        Raises:
+            ApiError: if one of them does not within the time limit.
+        """
+
+
 class SearchService:
-    """Answers searches.
+    """Answers searches of one index.
 
     Args:
         meta: of the index.

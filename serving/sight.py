@@ -16,6 +16,8 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 access = logging.getLogger("catena.access")
 
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+TAUS = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
 OPENMETRICS = CONTENT_TYPE_LATEST
 
 
@@ -90,6 +92,30 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
+        self._releases = Histogram(
+            "catena_release_seconds",
+            "Of searches, by the release that answered.",
+            (*own, "release", "outcome"),
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self._overlap = Histogram(
+            "catena_shadow_overlap",
+            "Share of the live release's documents that the shadow found too.",
+            (*own, "release"),
+            buckets=SHARES,
+            registry=self._registry,
+        )
+        self._tau = Histogram(
+            "catena_shadow_kendall_tau",
+            "Rank correlation of the documents that both found.",
+            (*own, "release"),
+            buckets=TAUS,
+            registry=self._registry,
+        )
+        self._dropped = Counter(
+            "catena_shadow_dropped", "Questions that the shadow was not asked.", own, registry=self._registry
+        )
         work = Gauge("catena_waiting", "Work that was let in and is not done.", (*own, "unit"), registry=self._registry)
         wait = Gauge("catena_expected_wait_seconds", "Until it is done.", (*own, "unit"), registry=self._registry)
         for unit, load in waiting.items():
@@ -103,6 +129,20 @@ class Metrics:
         self._seconds.labels(**self._labels, route=route).observe(answered.seconds)
         for phase, seconds in answered.phases.items():
             self._phases.labels(**self._labels, route=route, phase=phase).observe(seconds)
+
+    def release_answered(self, release: str, failed: bool, seconds: float) -> None:
+        """A release answered a search, or failed to."""
+        outcome = "failed" if failed else "answered"
+        self._releases.labels(**self._labels, release=release, outcome=outcome).observe(seconds)
+
+    def shadow_compared(self, release: str, overlap: float, tau: float) -> None:
+        """A shadow's answer was compared with the live one's."""
+        self._overlap.labels(**self._labels, release=release).observe(overlap)
+        self._tau.labels(**self._labels, release=release).observe(tau)
+
+    def shadow_dropped(self) -> None:
+        """A shadow was not asked."""
+        (self._dropped.labels(**self._labels) if self._labels else self._dropped).inc()
 
     def page(self) -> bytes:
         """All of them, in OpenMetrics."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import documents, embeddings, feedback, health, models, rerank, search
+from serving.api import documents, embeddings, feedback, health, models, releases, rerank, search
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
@@ -24,20 +24,23 @@ from serving.keys import KeyRing
 from serving.listener import answering
 from serving.lookup import Lookup
 from serving.ranking import RankingService
-from serving.search import SearchService
+from serving.releases import Releases, following
+from serving.search import Searching
 from serving.sight import Metrics, Sink
+from serving.variants import Variant
 
 
 @dataclass(frozen=True)
 class Services:
     """What the routes ask."""
 
-    search: SearchService
+    search: Searching
     embedding: EmbeddingService
     ranking: RankingService
     lookup: Lookup
     feedback: FeedbackService
     metrics: Metrics
+    releases: Releases[Variant] | None = None
 
 
 class Limits(Protocol):
@@ -69,7 +72,7 @@ def application(
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
-        async with nullcontext() if listening is None else answering(api, listening):
+        async with following(services.releases), nullcontext() if listening is None else answering(api, listening):
             yield
         services.feedback.close()
 
@@ -97,6 +100,7 @@ def application(
         models.router(services.embedding, services.ranking),
         models.metrics_router(services.metrics),
         health.router(services.search),
+        *([] if services.releases is None else [releases.router(services.releases)]),
     ):
         api.include_router(router)
     return api

@@ -12,7 +12,13 @@ def described() -> dict[str, Any]:
     """The document, of routes behind which there is nothing."""
     nothing = cast(Any, None)
     services = Services(
-        search=nothing, embedding=nothing, ranking=nothing, lookup=nothing, feedback=nothing, metrics=nothing
+        search=nothing,
+        embedding=nothing,
+        ranking=nothing,
+        lookup=nothing,
+        feedback=nothing,
+        metrics=nothing,
+        releases=cast(Any, object()),
     )
     return application(services, ServeConfig()).openapi()
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import keys
 from serving.api.errors import error_response
+from serving.context import caller
 from serving.errors import ApiError
 from serving.schemas import ErrorType
 
@@ -46,6 +47,8 @@ class Authenticated:
                 await error_response("overloaded", message, None, "rate_limit", retry)(scope, receive, send)
                 return
             scope.setdefault("state", {})["key"] = key
+            if not caller.get():
+                caller.set(key.id)
         await self._app(scope, receive, send)
 
 

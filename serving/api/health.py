@@ -4,10 +4,10 @@ from fastapi import APIRouter
 
 from serving.api.errors import documented
 from serving.schemas import Health, Readiness
-from serving.search import SearchService
+from serving.search import Searching
 
 
-def router(service: SearchService) -> APIRouter:
+def router(service: Searching) -> APIRouter:
     """The routes that probes ask."""
     routes = APIRouter(tags=["health"])
 

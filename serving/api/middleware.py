@@ -9,11 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.errors import error_response
-from serving.context import new_request_id, request_id, start_phases
+from serving.context import caller, expect_release, new_request_id, request_id, start_phases
 from serving.sight import Answered, Sink, tell
 
 logger = logging.getLogger("catena")
 
+LONGEST_USER = 256  # characters of the header x-user
 CLIENT_GONE = 499  # as nginx has it
 SECURITY = {
     "x-content-type-options": "nosniff",
@@ -25,6 +26,8 @@ SECURITY = {
 
 class RequestId:
     """Gives each request an id: that of its header ``x-request-id``, or a new one; answers carry it, and errors.
+
+    It also notes who asks, from the header ``x-user``, and tells which release answered.
 
     Args:
         app: the application behind it.
@@ -46,11 +49,17 @@ class RequestId:
             await error_response("bad_request", message, "x-request-id")(scope, receive, send)
             return
         headers = SECURITY if self._told else {**SECURITY, "x-request-id": chosen}
-        token = request_id.set(chosen)
+        token, named = request_id.set(chosen), caller.set(Headers(scope=scope).get("x-user", "")[:LONGEST_USER])
+        release = expect_release()
+
+        def every() -> Mapping[str, str]:
+            return {**headers, "x-catena-release": release[0]} if release else headers
+
         try:
-            await self._app(scope, receive, _with_headers(send, lambda: headers))
+            await self._app(scope, receive, _with_headers(send, every))
         finally:
             request_id.reset(token)
+            caller.reset(named)
 
 
 class Timed:

@@ -6,10 +6,10 @@ from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.feedback import FeedbackService
 from serving.schemas import SearchRequest, SearchResponse
-from serving.search import SearchService
+from serving.search import Searching
 
 
-def router(service: SearchService, feedback: FeedbackService) -> APIRouter:
+def router(service: Searching, feedback: FeedbackService) -> APIRouter:
     """The route of search."""
     routes = APIRouter(tags=["search"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 

@@ -1,44 +1,19 @@
 """A service under load whose replicas are killed: no request fails that the client asks once more."""
 
-import json
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ray_apps.config import RunConfig
-from ray_apps.plan import Plan
-from ray_apps.serve import ARTIFACTS, service_of
-from serving.client import Client
+from ray_apps.serve import service_of
 from serving.listener import Listener
+from tests.services import outcomes_around, planned, run_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 PORT, DIRECT_PORT = 18_322, 18_323
 SECONDS = 12.0
-
-
-def planned(folder: Path, name: str, replicas: int) -> Plan:
-    """A run of twenty documents whose artifacts are there."""
-    documents = [{"id": f"d{n}", "title": f"title {n}", "text": f"text of number {n}"} for n in range(20)]
-    (folder / "documents.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    run = RunConfig.model_validate(
-        {
-            "name": name,
-            "workspace": folder / "workspace",
-            "source": {"files": {"documents": {"path": str(folder / "documents.jsonl")}}},
-            "encoder": {"hashed": {"dim": 64}},
-            "serve": {"replicas": replicas, "kept_answers_mb": 0},
-        }
-    )
-    plan = Plan(run)
-    for stage in ARTIFACTS:
-        plan.bring(stage)
-    return plan
 
 
 @pytest.fixture
@@ -49,11 +24,11 @@ def url(cluster: None, tmp_path: Path) -> Iterator[str]:
 
     from serving.app import build
 
-    plan = planned(tmp_path, "killed", replicas=2)
+    plan = planned(run_of(tmp_path, "killed", replicas=2))
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=PORT))
     serve.run(build(service_of(plan)), name="killed", route_prefix="/")
     yield f"http://127.0.0.1:{PORT}"
-    serve.delete("killed")
+    serve.shutdown()
 
 
 @pytest.fixture
@@ -63,12 +38,12 @@ def direct_url(cluster: None, tmp_path: Path) -> Iterator[str]:
 
     from serving.app import build
 
-    plan = planned(tmp_path, "alone", replicas=1)
+    plan = planned(run_of(tmp_path, "alone"))
     with Listener("127.0.0.1", DIRECT_PORT) as listener:
         service = service_of(plan).model_copy(update={"listener": listener.path})
         serve.run(build(service), name="alone", route_prefix="/alone")
         yield f"http://127.0.0.1:{DIRECT_PORT}"
-        serve.delete("alone")
+        serve.shutdown()
 
 
 def kill(application: str, deployment: str) -> int:
@@ -84,34 +59,6 @@ def kill(application: str, deployment: str) -> int:
 def noted_kill(there: list[int], application: str, deployment: str) -> None:
     """Kill one, and note how many there were."""
     there.append(kill(application, deployment))
-
-
-def outcomes_around(url: str, disturb: Callable[[], object], retries: int) -> Counter[str]:
-    """What four callers get who ask without a pause, while something happens after two seconds."""
-    stop, outcomes, lock = time.monotonic() + SECONDS, Counter[str](), threading.Lock()
-
-    def ask(number: int) -> None:
-        with Client(url, retries=retries) as client:
-            while time.monotonic() < stop:
-                number += 1
-                try:
-                    found = client.search(f"number {number % 20}", mode=("hybrid", "bm25")[number % 2], top_k=3).results
-                    outcome = "right" if found else "nothing found"
-                except Exception as error:  # every failure counts, whatever it is
-                    outcome = f"{type(error).__name__}: {error}"[:300]
-                with lock:
-                    outcomes[outcome] += 1
-
-    callers = [threading.Thread(target=ask, args=(100 * number,)) for number in range(4)]
-    for caller in callers:
-        caller.start()
-    time.sleep(2.0)
-    before = outcomes["right"]
-    disturb()
-    for caller in callers:
-        caller.join()
-    assert outcomes["right"] > before > 0
-    return outcomes
 
 
 def test_requests_survive_a_killed_replica(url: str) -> None:

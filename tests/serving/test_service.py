@@ -21,6 +21,7 @@ from retrieval.search import SearchQuery
 from serving.client import Client, ServiceError
 from serving.index import IndexActor
 from serving.lookup import write_lookup
+from serving.traffic import Release, change_traffic, with_live
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -78,11 +79,12 @@ def client(
     proposal |= {"relation": "see_also", "probability": 0.5, "reason": "both read"}
     write_partition(pa.Table.from_pylist([proposal]), discovered / partition_name(0))
     write_lookup(lookup, tables.path / "documents", tables.path / "links", discovered)
+    traffic = tmp_path_factory.mktemp("traffic") / "test.json"
+    release = Release(id="one", index=built.path, lookup=lookup, encoder=run.encoder, passages=5)
+    change_traffic(traffic, lambda before: with_live(before, release))
     service = Service(
-        index=built.path,
-        lookup=lookup,
+        traffic=traffic,
         journals=run.workspace / "journals" / run.name,
-        encoder=run.encoder,
         serve=run.serve.model_copy(update={"layout": request.param}),
     )
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=18_321))

@@ -1,0 +1,309 @@
+"""What a service answers from, changed while it runs: releases promoted, tried on some callers, rolled back."""
+
+import random
+import sys
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from data.errors import InputError
+from data.partitions import read_table
+from ray_apps.command import Command, Parser
+from ray_apps.plan import Plan
+from ray_apps.serve import ARTIFACTS, release_of, traffic_of
+from ray_apps.tables import table
+
+if TYPE_CHECKING:
+    from serving.traffic import Release, Traffic
+
+SECTIONS = ("source", "encoder", "index", "serve")
+SAMPLE = 100  # passages that an index is asked for by their own words
+WORDS = 12  # of each
+LEAST = 0.9  # of the live release's passages, and of the share that it finds
+
+
+def status(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """The releases of a run's service.
+
+    Returns:
+        ``run`` and ``traffic``: what the file of releases says.
+
+    Raises:
+        InputError: if the run was never served.
+    """
+    return _told(plan, _there(plan))
+
+
+def promote(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """Make the run's release live: services answer from it within seconds, and nobody waits for that.
+
+    Returns:
+        ``run``, ``traffic``, and ``release``: with ``passages``, and ``found``: the share of sampled passages that its
+        index finds by their own words.
+
+    Raises:
+        InputError: if it is much smaller than the live one, or finds much less.
+    """
+    from serving.traffic import with_live
+
+    release = _candidate(plan, arguments.force)
+    return _changed(plan, lambda traffic: with_live(traffic, release), release)
+
+
+def canary(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """Give the run's release to a share of the callers; it is stopped by itself where it fails or is slow.
+
+    Returns:
+        As of ``promote``.
+    """
+    from serving.traffic import Canary
+
+    release = _candidate(plan, arguments.force)
+    part = Canary(release=release.id, share=arguments.share, guardrails=_guardrails(arguments))
+    return _changed(plan, lambda traffic: _beside(traffic, release).changed(canary=part, stopped=""), release)
+
+
+def shadow(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """Ask the run's release what the live one is asked; its answers are compared, and given to nobody.
+
+    Returns:
+        As of ``promote``.
+    """
+    from serving.traffic import Shadow
+
+    release = _candidate(plan, arguments.force)
+    part = Shadow(release=release.id, share=arguments.share, guardrails=_guardrails(arguments))
+    return _changed(plan, lambda traffic: _beside(traffic, release).changed(shadow=part, stopped=""), release)
+
+
+def stop(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """End canary and shadow.
+
+    Returns:
+        ``run`` and ``traffic``.
+    """
+    _there(plan)
+    return _changed(plan, lambda traffic: traffic.changed(canary=None, shadow=None))
+
+
+def rollback(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """Make the release before this one live again.
+
+    Returns:
+        ``run`` and ``traffic``.
+
+    Raises:
+        InputError: if there was none before.
+    """
+    _there(plan)
+
+    def back(traffic: "Traffic") -> "Traffic":
+        if traffic.previous is None:
+            raise InputError(f"{plan.run.name}: no release was live before {traffic.live}", "Promote another one.")
+        return traffic.changed(live=traffic.previous, previous=traffic.live, canary=None, shadow=None)
+
+    return _changed(plan, back)
+
+
+def _candidate(plan: Plan, force: bool) -> "Release":
+    """The run's release, made where it is missing, and held against the live one."""
+    live = _there(plan)
+    for stage in ARTIFACTS:
+        plan.bring(stage)
+    release = release_of(plan)
+    before = live.releases[live.live]
+    if release.id == before.id:
+        raise InputError(
+            f"{plan.run.name}: this configuration is live already, as {release.id}",
+            "Change the corpus or the run file; `catena deploy stop` ends canary and shadow.",
+        )
+    known = live.releases.get(release.id)  # a service may hold its index, which only one process can open
+    release = known or release.model_copy(update={"found": found_by_own_words(plan, release)})
+    _compare(before, release, force)
+    return release
+
+
+def _compare(before: "Release", release: "Release", force: bool) -> None:
+    from retrieval.open import read_meta
+
+    engines = [read_meta(each.index).config.engine for each in (before, release)]
+    if engines[0] != engines[1]:
+        raise InputError(
+            f"the live index is of engine {engines[0]}, this one of {engines[1]}",
+            "Start the service again for another engine.",
+        )
+    if force:
+        return
+    for name, was, now in (
+        ("passages in its index", before.passages, release.passages),
+        ("of sampled passages found by their own words", before.found, release.found),
+    ):
+        if was is not None and now is not None and now < LEAST * was:
+            raise InputError(
+                f"{release.id} has {now:g} {name}, the live {before.id} has {was:g}", "--force deploys it all the same."
+            )
+
+
+def found_by_own_words(plan: Plan, release: "Release") -> float:
+    """Share of sampled passages whose document is among the first ten for some words of theirs."""
+    from retrieval.search import open_retriever
+
+    columns = ["document_id", "text"]
+    rows = read_table(plan.bring("chunk").path / "passages", columns).select(columns).to_pylist()
+    rows = [row for row in rows if row["text"].strip()]
+    if not rows:
+        return 1.0
+    rng = random.Random(0)
+    sample = rng.sample(rows, min(SAMPLE, len(rows)))
+    retriever = open_retriever(release.index, release.encoder)
+    try:
+        answers = retriever.search([" ".join(row["text"].split()[:WORDS]) for row in sample])
+    finally:
+        retriever.index.close()
+    hits = sum(
+        row["document_id"] in {hit.document_id for hit in hits} for row, hits in zip(sample, answers, strict=True)
+    )
+    return round(hits / len(sample), 3)
+
+
+def _there(plan: Plan) -> "Traffic":
+    from serving.traffic import read_traffic
+
+    traffic = read_traffic(traffic_of(plan))
+    if traffic is None:
+        raise InputError(f"{plan.run.name} was never served", f"Start it: `catena serve {plan.run.name}.yaml`.")
+    return traffic
+
+
+def _beside(traffic: "Traffic", release: "Release") -> "Traffic":
+    return traffic.model_copy(update={"releases": {**traffic.releases, release.id: release}})
+
+
+def _changed(plan: Plan, change: "Callable[[Traffic], Traffic]", release: "Release | None" = None) -> dict[str, Any]:
+    from serving.traffic import change_traffic
+
+    def changed(traffic: "Traffic | None") -> "Traffic":
+        assert traffic is not None, "it was there"
+        return change(traffic)
+
+    after = change_traffic(traffic_of(plan), changed)
+    assert after is not None, "it was there"
+    told = _told(plan, after)
+    return told if release is None else {**told, "release": release.model_dump(mode="json", exclude={"encoder"})}
+
+
+def _told(plan: Plan, traffic: "Traffic") -> dict[str, Any]:
+    described = traffic.model_dump(mode="json")
+    for release in described["releases"].values():
+        del release["encoder"]
+    return {"run": plan.run.name, "traffic": described}
+
+
+def _guardrails(arguments: Namespace) -> Any:  # noqa: ANN401 - imported where it is used
+    from serving.traffic import Guardrails
+
+    given = {name: getattr(arguments, name, None) for name in ("after", "errors", "slower", "overlap")}
+    return Guardrails(**{name: value for name, value in given.items() if value is not None})
+
+
+def _show(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
+    traffic = result["traffic"]
+    roles = {traffic["live"]: ["live"]}
+    for part in ("canary", "shadow"):
+        if traffic[part] is not None:
+            roles.setdefault(traffic[part]["release"], []).append(f"{part} {traffic[part]['share']:.0%}")
+    if traffic["previous"] is not None:
+        roles.setdefault(traffic["previous"], []).append("previous")
+    rows = [
+        [id_, ", ".join(roles.get(id_, [])), f"{release['passages']:,}", _share(release["found"]), release["made"]]
+        for id_, release in traffic["releases"].items()
+    ]
+    lines = [table(["release", "role", "passages", "found", "made"], rows)]
+    if traffic["stopped"]:
+        lines.append(f"stopped by itself: {traffic['stopped']}")
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise ArgumentTypeError(f"{text!r} is not a share above 0 and up to 1")
+    return value
+
+
+def _force_words(parser: Parser) -> None:
+    parser.add_argument("--force", action="store_true", help="though it is smaller, or finds less")
+
+
+def _canary_words(parser: Parser) -> None:
+    _force_words(parser)
+    parser.add_argument("--share", type=_fraction, default=0.1, metavar="S", help="of callers (default: 0.1)")
+    _guardrail_words(parser)
+
+
+def _shadow_words(parser: Parser) -> None:
+    _force_words(parser)
+    parser.add_argument("--share", type=_fraction, default=1.0, metavar="S", help="of requests (default: 1)")
+    _guardrail_words(parser)
+    parser.add_argument(
+        "--overlap", type=_fraction, metavar="S", help="least share of the live one's documents that it must find"
+    )
+
+
+def _guardrail_words(parser: Parser) -> None:
+    parser.add_argument("--after", type=int, metavar="N", help="answers before it is judged (default: 200)")
+    parser.add_argument("--errors", type=_fraction, metavar="S", help="most failures among them (default: 0.01)")
+    parser.add_argument(
+        "--slower", type=float, metavar="X", help="most times the live one's 95th percentile of latency (default: 2)"
+    )
+
+
+COMMANDS = (
+    Command(
+        name="deploy status", summary="what a run's service answers from", call=status, show=_show, sections=SECTIONS
+    ),
+    Command(
+        name="deploy promote",
+        summary="make the run's index, encoder and documents live in its service, without a restart",
+        call=promote,
+        words=_force_words,
+        show=_show,
+        sections=SECTIONS,
+    ),
+    Command(
+        name="deploy canary",
+        summary="answer a share of the callers from the run's index, encoder and documents",
+        call=canary,
+        words=_canary_words,
+        show=_show,
+        sections=SECTIONS,
+    ),
+    Command(
+        name="deploy shadow",
+        summary="ask the run's index what the live one is asked, and compare",
+        call=shadow,
+        words=_shadow_words,
+        show=_show,
+        sections=SECTIONS,
+    ),
+    Command(name="deploy stop", summary="end canary and shadow", call=stop, show=_show, sections=SECTIONS),
+    Command(
+        name="deploy rollback",
+        summary="make the release before this one live again",
+        call=rollback,
+        show=_show,
+        sections=SECTIONS,
+    ),
+)
+
+if __name__ == "__main__":
+    from ray_apps.cli import main
+
+    sys.exit(main(["deploy", *sys.argv[1:]]))

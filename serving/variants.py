@@ -1,0 +1,123 @@
+"""Searches and look-ups answered by the release that a caller is given, and watched."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from serving.context import caller, note_release, request_id
+from serving.embedding import TextEncoder
+from serving.errors import STATUS, ApiError
+from serving.lookup import Lookup
+from serving.releases import Releases
+from serving.schemas import Document, LinksResponse, Readiness, SearchRequest, SearchResponse
+from serving.search import SearchService
+from serving.shadow import Shadowing
+from serving.sight import Metrics
+from serving.traffic import Traffic, change_traffic, without
+from serving.verdicts import Verdicts
+
+logger = logging.getLogger("catena")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A release, open.
+
+    Attributes:
+        id: of the release.
+        search: over its index.
+        lookup: of its documents and links.
+        encoder: of its questions.
+        model: name of the encoder.
+        dim: of its vectors.
+        close: called when nobody asks any more.
+    """
+
+    id: str
+    search: SearchService
+    lookup: Lookup
+    encoder: TextEncoder
+    model: str
+    dim: int
+    close: Callable[[], None] = lambda: None
+
+
+class Variants:
+    """The search and look-up of a service with several releases; as ``Searching`` and ``Lookup`` have them.
+
+    Args:
+        releases: that are open.
+        verdicts: on canary and shadow.
+        shadowing: asks the shadow what the live one was asked.
+    """
+
+    def __init__(self, releases: Releases[Variant], verdicts: Verdicts, shadowing: Shadowing) -> None:
+        self.releases, self._verdicts, self._shadowing = releases, verdicts, shadowing
+
+    @property
+    def traffic(self) -> Traffic:
+        """Which release answers what, as this process does it now."""
+        return self.releases.traffic
+
+    async def search(self, request: SearchRequest) -> SearchResponse:
+        """As of ``SearchService``, by the caller's release."""
+        variant, started, failed = self._chosen(), time.perf_counter(), False
+        try:
+            answer = await variant.search.search(request)
+        except ApiError as error:
+            failed = STATUS[error.type] >= 500
+            raise
+        except Exception:
+            failed = True
+            raise
+        finally:
+            self._verdicts.answered(variant.id, failed, time.perf_counter() - started)
+        if variant.id == self.traffic.live and self.traffic.shadowed(request_id.get()):
+            shadow = self.traffic.shadow
+            assert shadow is not None, "it is asked"
+            self._shadowing.ask(shadow.release, self.releases[shadow.release].search, request, answer)
+        return answer
+
+    async def ready(self) -> Readiness:
+        """As of ``SearchService``, of the live release."""
+        return await self.releases.live.search.ready()
+
+    async def document(self, id_: str) -> Document | None:
+        """As of ``Lookup``."""
+        return await self._chosen().lookup.document(id_)
+
+    async def links(self, id_: str, limit: int) -> LinksResponse | None:
+        """As of ``Lookup``."""
+        return await self._chosen().lookup.links(id_, limit)
+
+    def _chosen(self) -> Variant:
+        variant = self.releases[self.traffic.chosen(caller.get() or request_id.get())]
+        note_release(variant.id)
+        return variant
+
+
+def watched(path: Path, releases: Releases[Variant], metrics: Metrics, busy: Callable[[], bool]) -> Variants:
+    """The variants of a service, which judges its canary and shadow by itself.
+
+    Args:
+        path: of the file of the releases, from which a canary that breaks a guardrail is taken.
+        releases: that are open.
+        metrics: that count.
+        busy: whether somebody waits for an answer.
+    """
+
+    def stop(release: str, reason: str) -> None:
+        logger.error("releases: %s is stopped: %s", release, reason)
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, change_traffic, path, partial(_stopped, release=release, reason=reason))
+
+    verdicts = Verdicts(lambda: releases.traffic, stop, metrics)
+    return Variants(releases, verdicts, Shadowing(verdicts, busy, metrics.shadow_dropped))
+
+
+def _stopped(traffic: Traffic | None, release: str, reason: str) -> Traffic | None:
+    return None if traffic is None else without(traffic, release, reason)

@@ -1,0 +1,66 @@
+"""A small service and callers that never pause, for tests of what happens to it meanwhile."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray_apps.config import RunConfig
+from ray_apps.plan import Plan
+from ray_apps.serve import ARTIFACTS
+from serving.client import Client
+
+SECONDS = 12.0
+
+
+def run_of(folder: Path, name: str, documents: int = 20, **serve: Any) -> dict[str, Any]:  # noqa: ANN401 - of ServeConfig
+    """A run of some documents, as a run file says it."""
+    path = folder / f"documents_{documents}.jsonl"
+    rows = [{"id": f"d{n}", "title": f"title {n}", "text": f"text of number {n}"} for n in range(documents)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return {
+        "name": name,
+        "workspace": str(folder / "workspace"),
+        "source": {"files": {"documents": {"path": str(path)}}},
+        "encoder": {"hashed": {"dim": 64}},
+        "serve": {"kept_answers_mb": 0, **serve},
+    }
+
+
+def planned(run: dict[str, Any]) -> Plan:
+    """A run whose artifacts are there."""
+    plan = Plan(RunConfig.model_validate(run))
+    for stage in ARTIFACTS:
+        plan.bring(stage)
+    return plan
+
+
+def outcomes_around(url: str, disturb: Callable[[], object], retries: int) -> Counter[str]:
+    """What four callers get who ask without a pause, while something happens after two seconds."""
+    stop, outcomes, lock = time.monotonic() + SECONDS, Counter[str](), threading.Lock()
+
+    def ask(number: int) -> None:
+        with Client(url, retries=retries) as client:
+            while time.monotonic() < stop:
+                number += 1
+                try:
+                    found = client.search(f"number {number % 20}", mode=("hybrid", "bm25")[number % 2], top_k=3).results
+                    outcome = "right" if found else "nothing found"
+                except Exception as error:  # every failure counts, whatever it is
+                    outcome = f"{type(error).__name__}: {error}"[:300]
+                with lock:
+                    outcomes[outcome] += 1
+
+    callers = [threading.Thread(target=ask, args=(100 * number,)) for number in range(4)]
+    for caller in callers:
+        caller.start()
+    time.sleep(2.0)
+    before = outcomes["right"]
+    disturb()
+    for caller in callers:
+        caller.join()
+    assert outcomes["right"] > before > 0
+    return outcomes

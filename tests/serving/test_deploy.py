@@ -1,0 +1,107 @@
+"""A new index taken up, tried and rolled back under load: no request fails, and none is asked twice."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from ray_apps.cli import main
+from ray_apps.serve import service_of
+from serving.listener import Listener
+from tests.services import outcomes_around, planned, run_of
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+
+PORT = 18_324
+URL = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture(params=["compact", "spread"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A service of twenty documents that runs, and beside it the run files of twenty and of forty."""
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+
+    from serving.app import build
+
+    for documents in (20, 40, 3):
+        run = run_of(tmp_path, "shop", documents, layout=request.param)
+        (tmp_path / f"{documents}.yaml").write_text(yaml.safe_dump(run))
+        plan = planned(run)
+    plan = planned(run_of(tmp_path, "shop", 20, layout=request.param))
+    if request.param == "compact":
+        with Listener("127.0.0.1", PORT) as listener:
+            serve.run(build(service_of(plan).model_copy(update={"listener": listener.path})), name="shop")
+            yield tmp_path
+            serve.shutdown()
+        return
+    serve.start(http_options=HTTPOptions(host="127.0.0.1", port=PORT))
+    serve.run(build(service_of(plan)), name="shop")
+    yield tmp_path
+    serve.shutdown()
+
+
+def deploy(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+    assert main(["deploy", *words, "--json"]) == 0
+    traffic: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])["traffic"]
+    return traffic
+
+
+def passages_become(count: int) -> bool:
+    """Whether the service comes to answer from an index of so many passages."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if httpx.get(f"{URL}/readyz", timeout=30).json().get("passages") == count:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_an_index_is_promoted_and_rolled_back_under_load(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[bool] = []
+
+    def promoted_and_back() -> None:
+        deploy(capsys, "promote", str(folder / "40.yaml"))
+        seen.append(passages_become(40))
+        deploy(capsys, "rollback", str(folder / "20.yaml"))
+        seen.append(passages_become(20))
+
+    outcomes = outcomes_around(URL, promoted_and_back, retries=0)
+    assert seen == [True, True]
+    assert set(outcomes) == {"right"}, outcomes
+
+
+def test_a_canary_answers_its_share_until_it_is_ended(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    traffic = deploy(capsys, "canary", str(folder / "40.yaml"), "--share", "0.5")
+    end = time.monotonic() + 30
+    while httpx.get(f"{URL}/v1/releases").json()["canary"] is None and time.monotonic() < end:
+        time.sleep(0.2)
+
+    def asked() -> set[str]:
+        body = {"query": "number 33", "top_k": 1}
+        answers = [httpx.post(f"{URL}/v1/search", json=body, headers={"x-user": f"u{n}"}) for n in range(20)]
+        for answer in answers:
+            found = answer.json()["results"][0]["document_id"] == "d33"
+            assert found == (answer.headers["x-catena-release"] != traffic["live"])
+        return {answer.headers["x-catena-release"] for answer in answers}
+
+    assert len(asked()) == 2
+    deploy(capsys, "stop", str(folder / "40.yaml"))
+    end = time.monotonic() + 30
+    while httpx.get(f"{URL}/v1/releases").json()["canary"] is not None and time.monotonic() < end:
+        time.sleep(0.2)
+    assert asked() == {traffic["live"]}
+
+
+def test_what_is_much_smaller_is_not_deployed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["deploy", "promote", str(folder / "3.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "has 3 passages in its index" in said and "20 passages" in said and "--force" in said
+    assert main(["deploy", "promote", str(folder / "20.yaml")]) == 2
+    assert "is live already" in capsys.readouterr().err
+    assert main(["deploy", "rollback", str(folder / "20.yaml")]) == 2
+    assert "no release was live before" in capsys.readouterr().err
