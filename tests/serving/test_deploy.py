@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from ray_apps.cli import main
+from ray_apps.plan import Plan
 from ray_apps.serve import service_of
 from serving.listener import Listener
 from tests.services import outcomes_around, planned, run_of
@@ -20,19 +21,17 @@ PORT = 18_324
 URL = f"http://127.0.0.1:{PORT}"
 
 
-@pytest.fixture(params=["compact", "spread"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module", params=["compact", "spread"])
+def folder(request: pytest.FixtureRequest, cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A service of twenty documents that runs, and beside it the run files of twenty and of forty."""
     from ray import serve
     from ray.serve.config import HTTPOptions
 
     from serving.app import build
 
-    for documents in (20, 40, 3):
-        run = run_of(tmp_path, "shop", documents, layout=request.param)
-        (tmp_path / f"{documents}.yaml").write_text(yaml.safe_dump(run))
-        plan = planned(run)
-    plan = planned(run_of(tmp_path, "shop", 20, layout=request.param))
+    tmp_path = tmp_path_factory.mktemp("shop")
+    for documents in (40, 20):
+        plan = written(tmp_path, documents, layout=request.param)
     if request.param == "compact":
         with Listener("127.0.0.1", PORT) as listener:
             serve.run(build(service_of(plan).model_copy(update={"listener": listener.path})), name="shop")
@@ -43,6 +42,13 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     serve.run(build(service_of(plan)), name="shop")
     yield tmp_path
     serve.shutdown()
+
+
+def written(folder: Path, documents: int, **serve: str) -> Plan:
+    """A run of some documents whose artifacts are there, and its run file."""
+    run = run_of(folder, "shop", documents, **serve)
+    (folder / f"{documents}.yaml").write_text(yaml.safe_dump(run))
+    return planned(run)
 
 
 def deploy(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
@@ -97,11 +103,20 @@ def test_a_canary_answers_its_share_until_it_is_ended(folder: Path, capsys: pyte
     assert asked() == {traffic["live"]}
 
 
-def test_what_is_much_smaller_is_not_deployed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["deploy", "promote", str(folder / "3.yaml")]) == 2
+def test_what_is_much_smaller_is_not_deployed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = written(tmp_path, 20)
+    written(tmp_path, 3)
+    assert main(["deploy", "status", str(tmp_path / "20.yaml")]) == 2
+    assert "shop was never served" in capsys.readouterr().err
+    service_of(plan)
+    assert main(["deploy", "promote", str(tmp_path / "3.yaml")]) == 2
     said = capsys.readouterr().err
-    assert "has 3 passages in its index" in said and "20 passages" in said and "--force" in said
-    assert main(["deploy", "promote", str(folder / "20.yaml")]) == 2
+    assert "has 3 passages in its index, the live" in said and "has 20" in said and "--force" in said
+    assert main(["deploy", "promote", str(tmp_path / "20.yaml")]) == 2
     assert "is live already" in capsys.readouterr().err
-    assert main(["deploy", "rollback", str(folder / "20.yaml")]) == 2
+    assert main(["deploy", "rollback", str(tmp_path / "20.yaml")]) == 2
     assert "no release was live before" in capsys.readouterr().err
+    promoted = deploy(capsys, "promote", str(tmp_path / "3.yaml"), "--force")
+    assert promoted["live"] != promoted["previous"] is not None
+    assert main(["deploy", "status", str(tmp_path / "3.yaml")]) == 0
+    assert "previous" in capsys.readouterr().out
