@@ -42,10 +42,13 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         ``run``, and ``serve`` with the ``url``.
 
     Raises:
-        InputError: if the port is in use, or another encoder built the index.
+        InputError: if the port is in use, another encoder built the index, or traces cannot be sent.
     """
+    from serving.traces import check_traces
+
     run = plan.run
     check_exposure(run.serve)
+    check_traces(run.serve.traces)
     check_port(run.serve.host, run.serve.port)
     for stage in ARTIFACTS:
         plan.bring(stage)

@@ -37,6 +37,7 @@ from serving.ranking import CrossEncoderRanker, EncoderRanker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex
 from serving.search import SearchService
 from serving.sight import Metrics, log_answer
+from serving.traces import check_traces, open_traces
 
 # What each replica books. Index and ingress work while the embedder waits, and the other way round; together with one
 # embedder they fit on one core.
@@ -80,6 +81,7 @@ class Ingress:
         behind = 1 if embedder is None else config.replicas
         tokens = Admission(config.longest_wait_s, config.max_batch_tokens * behind)
         searches = Admission(config.longest_wait_s, config.max_batch * behind)
+        self._traces = None if config.traces is None else open_traces(config.traces, _replica())
         self._services = Services(
             search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers_mb),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
@@ -98,16 +100,17 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, as Ray Serve asks for it when the replica starts."""
         sinks = [log_answer] if self._limits.access_log else []
-        return application(self._services, self._limits, self._ring, sinks, ids_told=True)
+        return application(self._services, self._limits, self._ring, sinks, ids_told=True, traces=self._traces)
 
 
 def build(service: Service) -> Application:
     """The application of a service, in the layout that it names.
 
     Raises:
-        InputError: if there is no finished index.
+        InputError: if there is no finished index, or traces are asked for and cannot be sent.
     """
     meta, config = read_meta(service.index), service.serve
+    check_traces(config.traces)
     index = _deployed(IndexActor, "index", config).bind(service.index)
     if config.layout == "spread":
         embedder = _deployed(Embedder, "embedder", config, num_replicas=config.replicas)

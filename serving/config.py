@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from data.artifacts import StageConfig
 
@@ -78,10 +78,22 @@ class ServeConfig(StageConfig):
         32, ge=0, description="answers of searches that each replica keeps to give again, in MiB; 0 keeps none"
     )
     access_log: bool = Field(False, description="a line of JSON in the log for each answer")
+    traces: str | None = Field(
+        None,
+        description="where an OpenTelemetry collector takes traces over HTTP, such as "
+        "http://127.0.0.1:4318/v1/traces; none are made where null",
+    )
     blocking: bool = Field(
         True,
         description="whether the command stays until stopped; false leaves the service to a cluster that was there",
     )
+
+    @field_validator("traces")
+    @classmethod
+    def _is_a_url(cls, traces: str | None) -> str | None:
+        if traces is not None and not traces.startswith(("http://", "https://")):
+            raise ValueError("a URL that begins with http:// or https://")
+        return traces
 
     def with_absolute_paths(self) -> Self:
         """The same for a process that works in another folder."""

@@ -3,6 +3,7 @@
 Behind each route is a service that a test can call without HTTP and without Ray.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from serving.lookup import Lookup
 from serving.ranking import RankingService
 from serving.search import SearchService
 from serving.sight import Metrics, Sink
+from serving.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def application(
     ring: KeyRing | None = None,
     sinks: Sequence[Sink] = (),
     ids_told: bool = False,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """The application over its services.
 
@@ -61,20 +64,24 @@ def application(
         ring: of the keys that let in; None lets everybody in.
         sinks: that get a record of every answer, beside the metrics.
         ids_told: whether what is in front puts the requests' ids on answers.
+        traces: of the answers; none are made where None.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         services.feedback.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)  # it may wait for the collector
 
+    sinks = (services.metrics, *sinks, *([traces] if traces is not None else []))
     api = FastAPI(
         lifespan=lifespan,
         title="Catena",
         description="Search over a body of text, and the links between its documents.",
         middleware=[
             Middleware(RequestId, told=ids_told),
-            Middleware(Timed, sinks=(services.metrics, *sinks)),
+            Middleware(Timed, sinks=sinks),
             Middleware(Unforeseen),
             Middleware(Authenticated, ring=ring),
             Middleware(Deadline),
