@@ -53,7 +53,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     for stage in ARTIFACTS:
         plan.bring(stage)
     connect(run.ray)
-    _check_cores(run)
+    _check_room(run)
     import ray.serve
     from ray.serve.config import HTTPOptions
 
@@ -141,18 +141,22 @@ def application(arguments: Deployed) -> "Application":
     return build(service_of(plan))
 
 
-def _check_cores(run: RunConfig) -> None:
-    """Refuse more replicas than a local cluster has cores for: Ray would wait for them forever."""
+def _check_room(run: RunConfig) -> None:
+    """Refuse more replicas than a local cluster has cores and GPUs for: Ray would wait for them forever."""
     import ray
 
     from serving.app import cores
 
-    given, needed = ray.cluster_resources().get("CPU", 0.0), cores(run.serve)
-    if run.ray.address == "local" and needed > given + 1e-6:
-        raise InputError(
-            f"serve.replicas: {run.serve.replicas} need {needed:.1f} cores, this machine gives {given:.0f}",
-            "Lower serve.replicas, or join a larger cluster with --ray.address.",
-        )
+    if run.ray.address != "local":
+        return
+    needs = {"CPU": ("cores", cores(run.serve)), "GPU": ("GPUs", run.serve.replicas * run.serve.gpus_per_replica)}
+    for resource, (name, needed) in needs.items():
+        given = ray.cluster_resources().get(resource, 0.0)
+        if needed > given + 1e-6:
+            raise InputError(
+                f"serve.replicas: {run.serve.replicas} need {needed:.1f} {name}, this machine gives {given:.0f}",
+                "Lower serve.replicas or serve.gpus_per_replica, or join a larger cluster with --ray.address.",
+            )
 
 
 def _deploy(application: "Application", name: str) -> None:

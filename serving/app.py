@@ -8,7 +8,6 @@ Ray Serve reads the annotation of the argument of ``build`` as an object, so thi
 evaluation of annotations.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +148,12 @@ def cores(config: ServeConfig) -> float:
 
 
 def _deployed(cls: type, books: str, config: ServeConfig, **options: Any) -> serve.Deployment:  # noqa: ANN401 - Ray's
-    actor: Mapping[str, float] = {"num_cpus": CORES[books]}
+    actor = {"num_cpus": CORES[books]}
+    if books == "embedder" and config.gpus_per_replica:
+        actor["num_gpus"] = config.gpus_per_replica
     return serve.deployment(cls).options(
-        max_ongoing_requests=config.max_ongoing_requests, ray_actor_options=dict(actor), **options
+        max_ongoing_requests=config.max_ongoing_requests,
+        max_surge_percent=100,  # an upgrade starts the new replicas before the old ones stop; where they fit
+        ray_actor_options=actor,
+        **options,
     )

@@ -21,6 +21,9 @@ class ServeConfig(StageConfig):
         "holds the index; spread: processes of their own for each, as GPUs and clusters want",
     )
     replicas: int = Field(1, ge=1, le=1024, description="copies of what encodes, 0.8 of a core each")
+    gpus_per_replica: float = Field(
+        0.0, ge=0, description="GPUs that each copy books; 0.5 puts two on one, and without any it encodes on a processor"
+    )
     longest_wait_s: float = Field(
         5.0,
         gt=0,
