@@ -22,7 +22,7 @@ class ServeConfig(StageConfig):
     )
     replicas: int = Field(1, ge=1, le=1024, description="copies of what encodes, 0.8 of a core each")
     gpus_per_replica: float = Field(
-        0.0, ge=0, description="GPUs that each copy books; 0.5 puts two on one, and without any it encodes on a processor"
+        0.0, ge=0, description="GPUs that each copy books, 0.5 for two on one; it sees none where 0"
     )
     longest_wait_s: float = Field(
         5.0,
