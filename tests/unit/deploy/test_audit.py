@@ -1,4 +1,4 @@
-"""``make audit`` fails for vulnerabilities alone. pip-audit is played by scripts that say what it says: no test asks its service."""
+"""``make audit`` fails for vulnerabilities alone. Scripts play pip-audit: no test asks its service."""
 
 import subprocess
 from pathlib import Path

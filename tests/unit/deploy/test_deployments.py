@@ -13,7 +13,7 @@ from tests.unit.retrieval.test_build import build as build_index
 from tests.unit.retrieval.test_build import write_run
 
 
-def deployments(folder: Path, **serve: Any) -> dict[str, Deployment]:
+def deployments(folder: Path, **serve: Any) -> dict[str, Deployment]:  # noqa: ANN401 - keys of ServeConfig
     """The deployments of a service by name, bound and not started."""
     root = write_run(folder / "run", dim=16)
     build_index(root)

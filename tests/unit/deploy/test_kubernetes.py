@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
 from ray_apps.config import load_run
 from ray_apps.serve import Deployed
@@ -51,7 +51,7 @@ def schema() -> dict[str, Any]:
     return dict(strict(found))
 
 
-def strict(schema: Any) -> Any:
+def strict(schema: Any) -> Any:  # noqa: ANN401 - any part of a schema
     """A schema that refuses unknown fields where it names known ones."""
     if isinstance(schema, list):
         return [strict(inner) for inner in schema]
@@ -89,13 +89,15 @@ def test_a_mistake_would_be_found(
 
 
 @pytest.fixture
-def application(service: dict[str, Any]) -> Any:
+def application(service: dict[str, Any]) -> ServeApplicationSchema:
     described = ServeDeploySchema.model_validate(yaml.safe_load(service["spec"]["serveConfigV2"]))
     (found,) = described.applications
     return found
 
 
-def test_its_application_is_that_of_the_serve_file_with_keys(application: Any, service: dict[str, Any]) -> None:
+def test_its_application_is_that_of_the_serve_file_with_keys(
+    application: ServeApplicationSchema, service: dict[str, Any]
+) -> None:
     shipped = yaml.safe_load((REPOSITORY / "deploy" / "serve.yaml").read_text())["applications"][0]
     assert (application.import_path, application.name) == (shipped["import_path"], shipped["name"])
     arguments = Deployed.model_validate(application.args)
@@ -110,7 +112,9 @@ def containers(pods: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str,
         yield name, container
 
 
-def test_what_the_application_reads_is_mounted_everywhere(application: Any, pods: dict[str, dict[str, Any]]) -> None:
+def test_what_the_application_reads_is_mounted_everywhere(
+    application: ServeApplicationSchema, pods: dict[str, dict[str, Any]]
+) -> None:
     arguments = Deployed.model_validate(application.args)
     for name, container in containers(pods):
         mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
