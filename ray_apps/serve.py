@@ -108,6 +108,8 @@ class Deployed(BaseModel):
         run: the run file.
         keys: of it, such as ``serve.replicas``, over those in the file.
         open_to_all: whether a service without a file of keys is meant: whoever reaches the address is let in.
+        revision: of what is served. Ray Serve leaves a service alone whose file is deployed again unchanged, so another
+            number makes it read the run file and its artifacts again.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -115,6 +117,7 @@ class Deployed(BaseModel):
     run: Path
     keys: dict[str, bool | int | float | str] = {}
     open_to_all: bool = False
+    revision: int | str = 1
 
     def flags(self) -> list[str]:
         """The keys as words of a command line."""
