@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -38,10 +39,11 @@ def indexed(folder: Path, documents: int) -> Plan:
 
 
 class Load:
-    """Asks one question after another, in a thread, and counts the answers."""
+    """Asks one question after another, in a thread; counts the answers, and how long the slowest took."""
 
     def __init__(self, http: httpx.Client) -> None:
         self.answers: Counter[object] = Counter()
+        self.slowest_s = 0.0
         self._http, self._over = http, threading.Event()
         self._thread = threading.Thread(target=self._ask)
 
@@ -57,11 +59,13 @@ class Load:
         asked = 0
         while not self._over.is_set():
             asked += 1
+            began = time.monotonic()
             try:
                 answer = self._http.post("/v1/search", json={"query": f"question {asked}"})
                 self.answers[answer.status_code] += 1
             except httpx.HTTPError as error:
                 self.answers[type(error).__name__] += 1
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
 
 
 def test_a_new_index_and_the_old_one_again_without_a_failed_request(tmp_path: Path) -> None:
@@ -75,11 +79,14 @@ def test_a_new_index_and_the_old_one_again_without_a_failed_request(tmp_path: Pa
     try:
         serve.run(build(service_of(old)), name="upgrade", route_prefix="/")
         with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=30) as http, Load(http) as load:
-            passages = [http.get("/readyz").json()["passages"]]
+            passages, took_s = [http.get("/readyz").json()["passages"]], []
             for plan in (new, old):
+                began = time.monotonic()
                 serve.run(build(service_of(plan)), name="upgrade", route_prefix="/")
+                took_s.append(time.monotonic() - began)
                 passages.append(http.get("/readyz").json()["passages"])
     finally:
         serve.shutdown()
     assert passages == [2, 3, 2]
     assert load.answers.keys() == {200} and load.answers[200] > 10
+    assert load.slowest_s < min(took_s) / 2  # nobody waited for a replica to start
