@@ -11,7 +11,7 @@ PYTEST ?=
 RAY_ADDRESS ?= http://127.0.0.1:8265
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-wheel lint type serve bench submit clean
+.PHONY: help setup demo test test-unit test-wheel lint type audit serve bench submit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ lint: setup  ## style and formatting
 
 type: setup  ## types
 	$(BIN)/mypy
+
+# pip-audit has an environment of its own, so that its packages do not change the tested ones.
+audit: setup  ## known vulnerabilities of the packages in constraints.txt
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet 'pip-audit>=2.10'
+	.ci/audit $(VENV)/audit/bin/pip-audit
 
 serve: setup  ## search and links of RUN over HTTP on 127.0.0.1:8000 (default runs/demo.yaml)
 	$(BIN)/catena serve $(RUN)

@@ -45,15 +45,18 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         ``run``, and ``serve`` with the ``url``.
 
     Raises:
-        InputError: if the port is in use, or another encoder built the index.
+        InputError: if the port is in use, another encoder built the index, or traces cannot be sent.
     """
+    from serving.traces import check_traces
+
     run = plan.run
     check_exposure(run.serve)
+    check_traces(run.serve.traces)
     check_port(run.serve.host, run.serve.port)
     for stage in ARTIFACTS:
         plan.bring(stage)
     connect(run.ray)
-    _check_cores(run)
+    _check_room(run)
     import ray.serve
 
     from serving.app import build
@@ -172,6 +175,8 @@ class Deployed(BaseModel):
         run: the run file.
         keys: of it, such as ``serve.replicas``, over those in the file.
         open_to_all: whether a service without a file of keys is meant: whoever reaches the address is let in.
+        revision: of what is served. Ray Serve leaves a service alone whose file is deployed again unchanged, so another
+            number makes it read the run file and its artifacts again.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -179,6 +184,7 @@ class Deployed(BaseModel):
     run: Path
     keys: dict[str, bool | int | float | str] = {}
     open_to_all: bool = False
+    revision: int | str = 1
 
     def flags(self) -> list[str]:
         """The keys as words of a command line."""
@@ -205,18 +211,22 @@ def application(arguments: Deployed) -> "Application":
     return build(service_of(plan))
 
 
-def _check_cores(run: RunConfig) -> None:
-    """Refuse more replicas than a local cluster has cores for: Ray would wait for them forever."""
+def _check_room(run: RunConfig) -> None:
+    """Refuse more replicas than a local cluster has cores and GPUs for: Ray would wait for them forever."""
     import ray
 
     from serving.app import cores
 
-    given, needed = ray.cluster_resources().get("CPU", 0.0), cores(run.serve)
-    if run.ray.address == "local" and needed > given + 1e-6:
-        raise InputError(
-            f"serve.replicas: {run.serve.replicas} need {needed:.1f} cores, this machine gives {given:.0f}",
-            "Lower serve.replicas, or join a larger cluster with --ray.address.",
-        )
+    if run.ray.address != "local":
+        return
+    needs = {"CPU": ("cores", cores(run.serve)), "GPU": ("GPUs", run.serve.replicas * run.serve.gpus_per_replica)}
+    for resource, (name, needed) in needs.items():
+        given = ray.cluster_resources().get(resource, 0.0)
+        if needed > given + 1e-6:
+            raise InputError(
+                f"serve.replicas: {run.serve.replicas} need {needed:.1f} {name}, this machine gives {given:.0f}",
+                "Lower serve.replicas or serve.gpus_per_replica, or join a larger cluster with --ray.address.",
+            )
 
 
 def _deploy(application: "Application", name: str) -> None:

@@ -8,7 +8,6 @@ Ray Serve reads the annotation of the argument of ``build`` as an object, so thi
 evaluation of annotations.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ from serving.opening import Embedders, VariantOpener
 from serving.ranking import CrossEncoderRanker, EncoderRanker, RankingService
 from serving.releases import Releases
 from serving.sight import Metrics, log_answer
+from serving.traces import check_traces, open_traces
 from serving.traffic import read_traffic
 from serving.variants import Variant, watched
 
@@ -93,6 +93,7 @@ class Ingress:
         ranking = _ranking(config, live.model, live.encoder, limits, tokens)
         variants = watched(service.traffic, self._releases, metrics, lambda: searches.waiting > 0)
         self._releases.on_live = partial(_use, embedding, ranking)
+        self._traces = None if config.traces is None else open_traces(config.traces, _replica())
         self._services = Services(
             search=variants,
             embedding=embedding,
@@ -113,7 +114,8 @@ class Ingress:
         """The application, as Ray Serve asks for it when the replica starts."""
         sinks = [log_answer] if self._limits.access_log else []
         listening = None if self._listener is None else take_socket(self._listener)
-        return application(self._services, self._limits, self._ring, sinks, listening is None, listening)
+        told = listening is None
+        return application(self._services, self._limits, self._ring, sinks, told, listening, self._traces)
 
 
 class IndexDeployment:
@@ -163,11 +165,12 @@ def build(service: Service) -> Application:
     """The application of a service, in the layout that it names.
 
     Raises:
-        InputError: if there is no finished index.
+        InputError: if there is no finished index, or traces are asked for and cannot be sent.
     """
     traffic, config = read_traffic(service.traffic), service.serve
     if traffic is None:
         raise InputError(f"there is no {service.traffic}", "`catena serve RUN.yaml` makes it.")
+    check_traces(config.traces)
     meta = read_meta(traffic.releases[traffic.live].index)
     index = _deployed(IndexDeployment, "IndexActor", "index", config).bind(service.traffic)
     if config.layout == "spread":
@@ -215,7 +218,13 @@ def _deployed(
     config: ServeConfig,
     **options: Any,  # noqa: ANN401 - Ray's
 ) -> serve.Deployment:
-    actor: Mapping[str, float] = {"num_cpus": CORES[books]}
+    actor = {"num_cpus": CORES[books]}
+    if books == "embedder" and config.gpus_per_replica:
+        actor["num_gpus"] = config.gpus_per_replica
     return serve.deployment(cls).options(
-        name=name, max_ongoing_requests=config.max_ongoing_requests, ray_actor_options=dict(actor), **options
+        name=name,
+        max_ongoing_requests=config.max_ongoing_requests,
+        max_surge_percent=100,  # an upgrade starts the new replicas before the old ones stop; where they fit
+        ray_actor_options=actor,
+        **options,
     )

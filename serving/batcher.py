@@ -105,8 +105,8 @@ class Batcher(Generic[Item, Result]):
             self._workers.add(asyncio.create_task(self._serve_waiting()))
         async with asyncio.timeout(self._timeout_s):
             results = await call.answer
-        add_phase("queue", call.began - call.arrived)
-        add_phase("infer", time.perf_counter() - call.began)
+        add_phase("queue", call.arrived, call.began)
+        add_phase("infer", call.began, time.perf_counter())
         return results
 
     async def _serve_waiting(self) -> None:

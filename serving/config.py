@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from data.artifacts import StageConfig
 
@@ -26,6 +26,9 @@ class ServeConfig(StageConfig):
         "requests on; direct where null, if the layout is compact and Ray has this machine alone",
     )
     replicas: int = Field(1, ge=1, le=1024, description="copies of what encodes, 0.8 of a core each")
+    gpus_per_replica: float = Field(
+        0.0, ge=0, description="GPUs that each copy books, 0.5 for two on one; it sees none where 0"
+    )
     longest_wait_s: float = Field(
         5.0,
         gt=0,
@@ -83,10 +86,22 @@ class ServeConfig(StageConfig):
         32, ge=0, description="answers of searches that each replica keeps to give again, in MiB; 0 keeps none"
     )
     access_log: bool = Field(False, description="a line of JSON in the log for each answer")
+    traces: str | None = Field(
+        None,
+        description="where an OpenTelemetry collector takes traces over HTTP, such as "
+        "http://127.0.0.1:4318/v1/traces; none are made where null",
+    )
     blocking: bool = Field(
         True,
         description="whether the command stays until stopped; false leaves the service to a cluster that was there",
     )
+
+    @field_validator("traces")
+    @classmethod
+    def _is_a_url(cls, traces: str | None) -> str | None:
+        if traces is not None and not traces.startswith(("http://", "https://")):
+            raise ValueError("a URL that begins with http:// or https://")
+        return traces
 
     def with_absolute_paths(self) -> Self:
         """The same for a process that works in another folder."""

@@ -6,13 +6,44 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _GIVEN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")  # nothing that ends a header or a line of a log
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 caller: ContextVar[str] = ContextVar("caller", default="")  # who asks, as far as it is known
 _release: ContextVar[list[str] | None] = ContextVar("release", default=None)
-_spent: ContextVar[dict[str, float] | None] = ContextVar("spent", default=None)
+
+
+class Block(NamedTuple):
+    """One stretch of a phase.
+
+    Attributes:
+        phase: its name.
+        began: by ``time.perf_counter``.
+        seconds: how long it took.
+    """
+
+    phase: str
+    began: float
+    seconds: float
+
+
+@dataclass
+class Spent:
+    """Where the time of a request went; fills while it is measured.
+
+    Attributes:
+        seconds: of each phase, all its stretches together.
+        blocks: the stretches, in the order in which they ended.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+
+
+_spent: ContextVar[Spent | None] = ContextVar("spent", default=None)
 
 
 def new_request_id(given: str | None) -> str:
@@ -20,9 +51,9 @@ def new_request_id(given: str | None) -> str:
     return given if given is not None and _GIVEN.fullmatch(given) else uuid.uuid4().hex
 
 
-def start_phases() -> dict[str, float]:
-    """Begin to add up phases for this request; the dictionary returned fills while they are measured."""
-    spent: dict[str, float] = {}
+def start_phases() -> Spent:
+    """Begin to add up phases for this request."""
+    spent = Spent()
     _spent.set(spent)
     return spent
 
@@ -53,7 +84,7 @@ def phase(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        add_phase(name, time.perf_counter() - started)
+        add_phase(name, started, time.perf_counter())
 
 
 def own_context() -> Context:
@@ -64,8 +95,9 @@ def own_context() -> Context:
     return context
 
 
-def add_phase(name: str, seconds: float) -> None:
-    """Count time that was measured elsewhere, such as on another replica."""
+def add_phase(name: str, began: float, ended: float) -> None:
+    """Count time that was measured elsewhere, both ends by ``time.perf_counter``."""
     spent = _spent.get()
     if spent is not None:
-        spent[name] = spent.get(name, 0.0) + seconds
+        spent.seconds[name] = spent.seconds.get(name, 0.0) + ended - began
+        spent.blocks.append(Block(name, began, ended - began))

@@ -4,14 +4,18 @@ Names of metrics are those of OpenMetrics, in seconds.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import orjson
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from serving.context import Spent
 
 access = logging.getLogger("catena.access")
 
@@ -31,7 +35,9 @@ class Answered:
         route: the path as the application declares it, without values; empty where no route fits.
         status: of HTTP; 499 where the caller went before there was one.
         seconds: from the first byte read to the last one sent.
-        phases: seconds of each phase until the answer began.
+        began: when its first byte was read, by ``time.perf_counter``.
+        spent: on each phase until the answer began.
+        trace: headers of the request that say which trace it belongs to (W3C Trace Context), by their names.
         key: id of the caller's key; empty without one.
     """
 
@@ -40,7 +46,9 @@ class Answered:
     route: str
     status: int
     seconds: float
-    phases: Mapping[str, float]
+    began: float
+    spent: Spent
+    trace: Mapping[str, str]
     key: str
 
 
@@ -63,6 +71,24 @@ class Load(Protocol):
         """Until it is done."""
 
 
+class OfProcess(Collector):
+    """Memory, processor time and open files of this process, under the names that all Prometheus clients give them.
+
+    Args:
+        labels: of every metric.
+    """
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = dict(labels)
+        self._process = ProcessCollector(registry=None)
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics now; none where the system has no ``/proc``."""
+        for family in self._process.collect():
+            family.samples = [sample._replace(labels={**sample.labels, **self._labels}) for sample in family.samples]
+            yield family
+
+
 class Metrics:
     """Counts answers, in one process.
 
@@ -74,6 +100,7 @@ class Metrics:
     def __init__(self, waiting: Mapping[str, Load], labels: Mapping[str, str] | None = None) -> None:
         self._labels = dict(labels or {})
         self._registry = CollectorRegistry()
+        self._registry.register(OfProcess(self._labels))
         own = tuple(self._labels)
         self._requests = Counter(
             "catena_requests", "Answers given.", (*own, "route", "status"), registry=self._registry
@@ -127,7 +154,7 @@ class Metrics:
         route = answered.route or "none"
         self._requests.labels(**self._labels, route=route, status=str(answered.status)).inc()
         self._seconds.labels(**self._labels, route=route).observe(answered.seconds)
-        for phase, seconds in answered.phases.items():
+        for phase, seconds in answered.spent.seconds.items():
             self._phases.labels(**self._labels, route=route, phase=phase).observe(seconds)
 
     def release_answered(self, release: str, failed: bool, seconds: float) -> None:
@@ -160,7 +187,7 @@ def log_answer(answered: Answered) -> None:
                 "route": answered.route,
                 "status": answered.status,
                 "ms": round(1000 * answered.seconds, 2),
-                "phases_ms": {name: round(1000 * spent, 2) for name, spent in answered.phases.items()},
+                "phases_ms": {name: round(1000 * spent, 2) for name, spent in answered.spent.seconds.items()},
                 "key": answered.key,
             }
         ).decode()

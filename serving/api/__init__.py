@@ -3,6 +3,7 @@
 Behind each route is a service that a test can call without HTTP and without Ray.
 """
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -27,6 +28,7 @@ from serving.ranking import RankingService
 from serving.releases import Releases, following
 from serving.search import Searching
 from serving.sight import Metrics, Sink
+from serving.traces import Traces
 from serving.variants import Variant
 
 
@@ -58,6 +60,7 @@ def application(
     sinks: Sequence[Sink] = (),
     ids_told: bool = False,
     listening: socket.socket | None = None,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """The application over its services.
 
@@ -68,6 +71,7 @@ def application(
         sinks: that get a record of every answer, beside the metrics.
         ids_told: whether what is in front puts the requests' ids on answers.
         listening: a socket that the application takes requests at by itself, beside those that it is called with.
+        traces: of the answers; none are made where None.
     """
 
     @asynccontextmanager
@@ -75,14 +79,17 @@ def application(
         async with following(services.releases), nullcontext() if listening is None else answering(api, listening):
             yield
         services.feedback.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)  # it may wait for the collector
 
+    sinks = (services.metrics, *sinks, *([traces] if traces is not None else []))
     api = FastAPI(
         lifespan=lifespan,
         title="Catena",
         description="Search over a body of text, and the links between its documents.",
         middleware=[
             Middleware(RequestId, told=ids_told),
-            Middleware(Timed, sinks=(services.metrics, *sinks)),
+            Middleware(Timed, sinks=sinks),
             Middleware(Unforeseen),
             Middleware(Authenticated, ring=ring),
             Middleware(Deadline),

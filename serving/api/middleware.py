@@ -16,6 +16,7 @@ logger = logging.getLogger("catena")
 
 LONGEST_USER = 256  # characters of the header x-user
 CLIENT_GONE = 499  # as nginx has it
+TRACE_HEADERS = ("traceparent", "tracestate")  # W3C Trace Context, 2021
 SECURITY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -84,7 +85,7 @@ class Timed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                phases = {**spent, "total": time.perf_counter() - started}
+                phases = {**spent.seconds, "total": time.perf_counter() - started}
                 timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in phases.items())
                 MutableHeaders(scope=message)["server-timing"] = timing
             await send(message)
@@ -92,7 +93,7 @@ class Timed:
         try:
             await self._app(scope, receive, timed)
         finally:
-            route, key = scope.get("route"), scope.get("state", {}).get("key")
+            route, key, headers = scope.get("route"), scope.get("state", {}).get("key"), Headers(scope=scope)
             tell(
                 self._sinks,
                 Answered(
@@ -101,7 +102,9 @@ class Timed:
                     route=getattr(route, "path", ""),
                     status=status,
                     seconds=time.perf_counter() - started,
-                    phases=spent,
+                    began=started,
+                    spent=spent,
+                    trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
                     key="" if key is None else key.id,
                 ),
             )

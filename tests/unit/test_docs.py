@@ -139,6 +139,7 @@ def test_make_help_lists_every_target() -> None:
         "test-wheel",
         "lint",
         "type",
+        "audit",
         "serve",
         "bench",
         "clean",

@@ -9,7 +9,7 @@ import pytest
 
 from data.errors import EncoderUnavailable, InputError, TextRefused
 from serving.batcher import Batcher
-from serving.context import start_phases
+from serving.context import Spent, start_phases
 
 
 def test_calls_that_arrive_during_a_batch_make_the_next() -> None:
@@ -159,7 +159,7 @@ def test_a_refused_item_fails_its_whole_call_and_no_other() -> None:
 
 
 def test_a_call_says_how_long_it_waited_and_was_worked_on() -> None:
-    async def ask() -> dict[str, float]:
+    async def ask() -> Spent:
         batcher = Batcher[int, int](lambda items: [time.sleep(0.05) or item for item in items], 1)
         first = asyncio.create_task(batcher(1))
         await asyncio.sleep(0.01)
@@ -169,7 +169,9 @@ def test_a_call_says_how_long_it_waited_and_was_worked_on() -> None:
         return spent
 
     spent = asyncio.run(ask())
-    assert spent["queue"] > 0.02 and spent["infer"] > 0.04
+    assert spent.seconds["queue"] > 0.02 and spent.seconds["infer"] > 0.04
+    queue, infer = spent.blocks
+    assert infer.began == pytest.approx(queue.began + queue.seconds)  # one after the other, as they were
 
 
 def test_several_workers_work_side_by_side_and_no_more_than_there_are() -> None:

@@ -76,6 +76,14 @@ def test_what_waits_is_read_when_it_is_asked(client: TestClient, admission: Admi
     assert scraped(client)["catena_waiting", "tokens"] == 0
 
 
+def test_the_process_is_seen_and_each_metric_names_its_replica(client: TestClient) -> None:
+    families = list(text_string_to_metric_families(client.get("/metrics").text))
+    samples = {sample.name: sample for family in families for sample in family.samples}
+    assert samples["process_resident_memory_bytes"].value > 10 * 2**20
+    assert samples["process_cpu_seconds_total"].value > 0
+    assert all(sample.labels["replica"] == "r1" for sample in samples.values())
+
+
 def test_each_answer_has_a_line_without_what_the_caller_sent(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:

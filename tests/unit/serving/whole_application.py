@@ -20,6 +20,7 @@ from serving.lookup import LookupFile, write_lookup
 from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
 from serving.sight import Metrics
+from serving.traces import Traces
 from tests.unit.retrieval.test_build import build, write_run
 from tests.unit.serving.test_lookup import documents, links
 
@@ -27,7 +28,7 @@ DIM = 64
 CONFIG = ServeConfig(max_body_bytes=2**20, max_texts=100, max_text_chars=100_000)
 
 
-def whole_application(folder: Path) -> FastAPI:
+def whole_application(folder: Path, traces: Traces | None = None) -> FastAPI:
     """Every route over its service."""
     encoder_config = read_encoder({"hashed": {"dim": DIM}})
     encoder = load_encoder(encoder_config)
@@ -46,6 +47,6 @@ def whole_application(folder: Path) -> FastAPI:
         ranking=RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens),
         lookup=LookupFile(folder),
         feedback=FeedbackService(Journal(folder / "journals")),
-        metrics=Metrics({"tokens": tokens, "searches": searches}),
+        metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": "r1"}),
     )
-    return application(services, CONFIG)
+    return application(services, CONFIG, traces=traces)

@@ -1,0 +1,55 @@
+"""What the deployments of an application book, and how they are replaced."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.serve import Deployment
+
+from data.encoders.config import read_encoder
+from serving.app import Service, build, cores
+from serving.config import ServeConfig
+from tests.unit.retrieval.test_build import build as build_index
+from tests.unit.retrieval.test_build import write_run
+
+
+def deployments(folder: Path, **serve: Any) -> dict[str, Deployment]:  # noqa: ANN401 - keys of ServeConfig
+    """The deployments of a service by name, bound and not started."""
+    root = write_run(folder / "run", dim=16)
+    build_index(root)
+    service = Service(
+        index=root / "out",
+        lookup=folder,
+        journals=folder,
+        encoder=read_encoder({"hashed": {"dim": 16}}),
+        serve=ServeConfig(**serve),
+    )
+    bound, found = [build(service)], {}
+    while bound:
+        application = bound.pop()
+        found[application._bound_deployment.name] = application._bound_deployment
+        bound += [one for one in application._bound_deployment.init_args if hasattr(one, "_bound_deployment")]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("serve", "names", "encodes"),
+    [
+        ({}, {"Ingress"}, "Ingress"),
+        ({"replicas": 2}, {"Ingress", "IndexActor"}, "Ingress"),
+        ({"layout": "spread", "replicas": 2}, {"Ingress", "Embedder", "IndexActor"}, "Embedder"),
+    ],
+)
+def test_what_encodes_books_the_gpus_and_every_upgrade_starts_the_new_first(
+    tmp_path: Path, serve: dict[str, Any], names: set[str], encodes: str
+) -> None:
+    found = deployments(tmp_path, gpus_per_replica=0.5, **serve)
+    assert found.keys() == names
+    assert {name for name, one in found.items() if one.ray_actor_options.get("num_gpus") == 0.5} == {encodes}
+    assert {one._deployment_config.max_surge_percent for one in found.values()} == {100}
+    booked = sum(one.num_replicas * one.ray_actor_options["num_cpus"] for one in found.values())
+    assert booked == pytest.approx(cores(ServeConfig(**serve)))
+
+
+def test_no_gpu_is_booked_unasked(tmp_path: Path) -> None:
+    assert all("num_gpus" not in one.ray_actor_options for one in deployments(tmp_path).values())
