@@ -9,6 +9,7 @@ from ray.serve import Deployment
 from data.encoders.config import read_encoder
 from serving.app import Service, build, cores
 from serving.config import ServeConfig
+from serving.traffic import Release, change_traffic, with_live
 from tests.unit.retrieval.test_build import build as build_index
 from tests.unit.retrieval.test_build import write_run
 
@@ -17,13 +18,10 @@ def deployments(folder: Path, **serve: Any) -> dict[str, Deployment]:  # noqa: A
     """The deployments of a service by name, bound and not started."""
     root = write_run(folder / "run", dim=16)
     build_index(root)
-    service = Service(
-        index=root / "out",
-        lookup=folder,
-        journals=folder,
-        encoder=read_encoder({"hashed": {"dim": 16}}),
-        serve=ServeConfig(**serve),
-    )
+    encoder = read_encoder({"hashed": {"dim": 16}})
+    release = Release(id="one", index=root / "out", lookup=folder, encoder=encoder, passages=18)
+    change_traffic(folder / "traffic.json", lambda before: with_live(before, release))
+    service = Service(traffic=folder / "traffic.json", journals=folder, serve=ServeConfig(**serve))
     bound, found = [build(service)], {}
     while bound:
         application = bound.pop()
