@@ -104,6 +104,14 @@ class Ingress:
             releases=self._releases,
         )
 
+    def check_health(self) -> None:
+        """Called by Ray Serve, which replaces a replica that hangs.
+
+        Raises:
+            RuntimeError: if a batch is worked on too long.
+        """
+        check_work([variant.longest_s() for variant in self._releases.opened], self._limits.hang_after_s)
+
     @staticmethod
     def _key_ring(config: ServeConfig) -> KeyRing | None:
         """The keys, of whose rates each process that takes requests allows its share."""
@@ -123,9 +131,11 @@ class IndexDeployment:
 
     Args:
         traffic: file of the releases.
+        config: of the service.
     """
 
-    def __init__(self, traffic: Path) -> None:
+    def __init__(self, traffic: Path, config: ServeConfig) -> None:
+        self._hang_after_s = config.hang_after_s
         self._releases = Releases[IndexActor](traffic, lambda release: IndexActor(release.index), IndexActor.close)
 
     async def search(
@@ -133,6 +143,10 @@ class IndexDeployment:
     ) -> list[SearchHit]:
         """As of ``Index``, in the index of a release."""
         return await (await self._releases.get(release)).search(query, vector, tokens)
+
+    def check_health(self) -> None:
+        """As of ``Ingress``."""
+        check_work([index.longest_s for index in self._releases.opened], self._hang_after_s)
 
 
 class EmbedderDeployment:
@@ -145,7 +159,7 @@ class EmbedderDeployment:
     """
 
     def __init__(self, traffic: Path, config: ServeConfig, cache: CacheConfig) -> None:
-        embedders = Embedders(config, cache)
+        embedders, self._hang_after_s = Embedders(config, cache), config.hang_after_s
         self._releases = Releases[Embedder](traffic, embedders.of)
 
     async def encode(self, release: str, text: str) -> Vectors:
@@ -160,6 +174,10 @@ class EmbedderDeployment:
         """As of ``TextEncoder``."""
         return await (await self._releases.get(release)).embed(texts, kind)
 
+    def check_health(self) -> None:
+        """As of ``Ingress``."""
+        check_work([embedder.longest_s for embedder in self._releases.opened], self._hang_after_s)
+
 
 def build(service: Service) -> Application:
     """The application of a service, in the layout that it names.
@@ -172,7 +190,7 @@ def build(service: Service) -> Application:
         raise InputError(f"there is no {service.traffic}", "`catena serve RUN.yaml` makes it.")
     check_traces(config.traces)
     meta = read_meta(traffic.releases[traffic.live].index)
-    index = _deployed(IndexDeployment, "IndexActor", "index", config).bind(service.traffic)
+    index = _deployed(IndexDeployment, "IndexActor", "index", config).bind(service.traffic, config)
     if config.layout == "spread":
         embedder = _deployed(EmbedderDeployment, "Embedder", "embedder", config, num_replicas=config.replicas)
         bound = embedder.bind(service.traffic, config, service.cache)
@@ -180,6 +198,21 @@ def build(service: Service) -> Application:
     ingress = _deployed(Ingress, "Ingress", "embedder", config, num_replicas=config.replicas)
     alone = config.replicas == 1 or meta.config.engine == "server"
     return ingress.bind(service) if alone else ingress.bind(service, None, index)
+
+
+def check_work(longest_s: list[float], most_s: float) -> None:
+    """Fail where a batch has been worked on for too long.
+
+    Args:
+        longest_s: seconds of each part's batch that is worked on longest.
+        most_s: seconds that a batch may take.
+
+    Raises:
+        RuntimeError: if one takes longer; Ray Serve replaces the replica then.
+    """
+    longest = max(longest_s, default=0.0)
+    if longest > most_s:
+        raise RuntimeError(f"a batch has been worked on for {longest:.0f} s, more than serve.hang_after_s allows")
 
 
 def _use(embedding: EmbeddingService, ranking: RankingService, variant: Variant) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 from data.errors import TextRefused
@@ -80,6 +81,13 @@ class Batcher(Generic[Item, Result]):
         self._waiting = TokenWindow[Waiting[Item, Result]](max_tokens or max_items, max_items, max_age_s)
         self._threads = ThreadPoolExecutor(workers)
         self._workers: set[asyncio.Task[None]] = set()  # those that will look for work once more
+        self._began: dict[int, float] = {}  # of each batch that is worked on, by its number
+        self._numbers = count()
+
+    @property
+    def longest_s(self) -> float:
+        """How long the batch has been worked on that is worked on longest, in seconds; 0 where none is."""
+        return time.monotonic() - min(self._began.values()) if self._began else 0.0
 
     async def __call__(self, item: Item) -> Result:
         """The result for one item; see ``many``."""
@@ -124,11 +132,8 @@ class Batcher(Generic[Item, Result]):
             return
         for call, _ in batch:
             call.begin()
-        loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(
-                self._threads, self._work, [call.items[place] for call, place in batch]
-            )
+            results = await self._worked([call.items[place] for call, place in batch])
         except TextRefused as error:
             refused = {call for call, place in batch if self._text_of(call.items[place]) == error.text}
             if not refused and len(batch) == 1:
@@ -145,6 +150,14 @@ class Batcher(Generic[Item, Result]):
             return
         for (call, place), result in zip(batch, results, strict=True):
             call.settle(place, result)
+
+    async def _worked(self, items: list[Item]) -> Sequence[Result]:
+        number, loop = next(self._numbers), asyncio.get_running_loop()
+        self._began[number] = time.monotonic()
+        try:
+            return await loop.run_in_executor(self._threads, self._work, items)
+        finally:
+            del self._began[number]
 
 
 def _fail(calls: "set[_Call[Any, Any]]", error: Exception) -> None:

@@ -77,6 +77,9 @@ class ServeConfig(StageConfig):
     )
     max_body_bytes: int = Field(8 * 2**20, ge=1024, description="largest body of a request, in bytes")
     health_timeout_s: float = Field(10.0, gt=0, description="after which /readyz says no, in seconds")
+    hang_after_s: float = Field(
+        120.0, gt=0, description="seconds after which a batch that is still worked on makes Ray replace the replica"
+    )
     feedback: bool = Field(
         True,
         description="whether /v1/feedback is taken, and questions are kept in the workspace with the ids that were "

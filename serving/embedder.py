@@ -65,6 +65,11 @@ class Embedder:
             workers=workers,
         )
 
+    @property
+    def longest_s(self) -> float:
+        """How long the batch has been encoded that is encoded longest, in seconds; 0 where none is."""
+        return max(batcher.longest_s for batcher in (self._encode, self._encode_tokens, self._embed))
+
     async def encode(self, text: str) -> npt.NDArray[np.float32]:
         """The unit vector of one text, float32 (dim,).
 

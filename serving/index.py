@@ -49,6 +49,11 @@ class IndexActor:
         check_query(self._meta, query)
         return await self._ask((query, vector, tokens))
 
+    @property
+    def longest_s(self) -> float:
+        """How long the batch has been searched that is searched longest, in seconds; 0 where none is."""
+        return self._ask.longest_s
+
     def close(self) -> None:
         """Release the index."""
         self._index.close()

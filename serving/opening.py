@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
 from ray.serve.handle import DeploymentHandle
@@ -19,6 +20,15 @@ from serving.remote import RemoteEmbedder, RemoteIndex
 from serving.search import SearchService
 from serving.traffic import Release
 from serving.variants import Variant
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """What is worked on in this process."""
+
+    @property
+    def longest_s(self) -> float:
+        """How long its batch has been worked on that is worked on longest, in seconds."""
 
 
 @dataclass
@@ -88,6 +98,7 @@ class VariantOpener:
             model=model_name(release.encoder),
             dim=meta.question_dim,
             close=(lambda: None) if here is None else here.close,
+            longest_s=lambda: max((one.longest_s for one in (encoder, here) if isinstance(one, Timed)), default=0.0),
         )
 
 

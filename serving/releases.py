@@ -60,6 +60,11 @@ class Releases(Generic[Opened]):
         """The live one."""
         return self._opened[self.traffic.live]
 
+    @property
+    def opened(self) -> list[Opened]:
+        """All that are open."""
+        return list(self._opened.values())
+
     def __getitem__(self, id_: str) -> Opened:
         """One that the traffic names, the live one while another cannot be opened."""
         return self._opened.get(id_, self.live)

@@ -35,6 +35,7 @@ class Variant:
         model: name of the encoder.
         dim: of its vectors.
         close: called when nobody asks any more.
+        longest_s: how long the batch of it has been worked on that is worked on longest, in this process, in seconds.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Variant:
     model: str
     dim: int
     close: Callable[[], None] = lambda: None
+    longest_s: Callable[[], float] = lambda: 0.0
 
 
 class Variants:

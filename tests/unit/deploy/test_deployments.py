@@ -7,7 +7,7 @@ import pytest
 from ray.serve import Deployment
 
 from data.encoders.config import read_encoder
-from serving.app import Service, build, cores
+from serving.app import Service, build, check_work, cores
 from serving.config import ServeConfig
 from serving.traffic import Release, change_traffic, with_live
 from tests.unit.retrieval.test_build import build as build_index
@@ -51,3 +51,10 @@ def test_what_encodes_books_the_gpus_and_every_upgrade_starts_the_new_first(
 
 def test_no_gpu_is_booked_unasked(tmp_path: Path) -> None:
     assert all("num_gpus" not in one.ray_actor_options for one in deployments(tmp_path).values())
+
+
+def test_a_replica_is_replaced_only_where_a_batch_takes_too_long() -> None:
+    check_work([], 1.0)
+    check_work([0.0, 0.9], 1.0)
+    with pytest.raises(RuntimeError, match="worked on for 2 s, more than serve"):
+        check_work([0.0, 2.0], 1.0)

@@ -195,3 +195,25 @@ def test_several_workers_work_side_by_side_and_no_more_than_there_are() -> None:
 
     assert asyncio.run(ask()) == list(range(41))
     assert most == 2
+
+
+def test_a_batch_that_hangs_is_seen() -> None:
+    go_on = threading.Event()
+
+    def work(items: list[int]) -> list[int]:
+        assert go_on.wait(10)
+        return items
+
+    async def case() -> None:
+        batcher = Batcher[int, int](work, 1, workers=2)
+        assert batcher.longest_s == 0.0
+        first = asyncio.create_task(batcher(1))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(batcher(2))
+        await asyncio.sleep(0.05)
+        assert 0.14 < batcher.longest_s < 5
+        go_on.set()
+        assert await asyncio.gather(first, second) == [1, 2]
+        assert batcher.longest_s == 0.0
+
+    asyncio.run(case())
