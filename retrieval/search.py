@@ -73,7 +73,7 @@ class Retriever:
         self.meta = meta
         self.encoder = encoder
         self._tokens = tokens
-        self._bm25 = BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
+        self._bm25 = bm25_of(meta)
 
     def search(
         self,
@@ -223,11 +223,20 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
         )
 
 
+def bm25_of(meta: IndexMeta) -> BM25:
+    """Weights of terms as the index has them, but for the inverse document frequency, which it multiplies in itself."""
+    return BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
+
+
 class QueryEncoders(NamedTuple):
-    """What turns the questions to an index to vectors, and to those of their tokens where the index holds such."""
+    """What turns the questions to an index to vectors, and to those of their tokens where the index holds such.
+
+    ``loaded`` is the encoder itself, without cache, guard and what its vectors are reduced by.
+    """
 
     whole: Encoder
     tokens: TokenEncoder | None
+    loaded: Encoder
 
 
 def query_encoders(
@@ -263,7 +272,7 @@ def query_encoders(
     if meta.token_projection is not None:
         tokens = TokenEncoder(loaded, projection=Projection.load(meta.token_projection))
     guarded = guard(encoder)
-    return QueryEncoders(cached_queries(guarded, cache) if cache else guarded, tokens)
+    return QueryEncoders(cached_queries(guarded, cache) if cache else guarded, tokens, loaded)
 
 
 def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:
@@ -275,5 +284,5 @@ def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:
     meta = read_meta(artifact)
     if encoder is None:
         return Retriever(open_index(artifact), meta)
-    whole, tokens = query_encoders(meta, encoder)
+    whole, tokens, _ = query_encoders(meta, encoder)
     return Retriever(open_index(artifact), meta, whole, tokens)

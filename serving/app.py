@@ -22,6 +22,7 @@ from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig, TransformerConfig
 from data.encoders.model_config import ModelConfig
 from retrieval.open import read_meta
+from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
@@ -82,7 +83,7 @@ class Ingress:
         searches = Admission(config.longest_wait_s, config.max_batch * behind)
         self._services = Services(
             search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers_mb),
-            embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
+            embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens, bm25_of(meta)),
             ranking=_ranking(config, name, encoder, limits, tokens),
             lookup=LookupFile(service.lookup),
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),

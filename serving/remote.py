@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 from data.encoders.protocol import Encoded
 from data.errors import EncoderUnavailable
 from retrieval.search import SearchHit, SearchQuery
-from serving.embedding import Kind
+from serving.embedding import Kind, TokenRows
 from serving.errors import ApiError
 
 Vectors = npt.NDArray[np.float32]
@@ -74,6 +74,16 @@ class RemoteEmbedder:
         """As of ``TextEncoder``."""
         encoded: Encoded = await self._asked(lambda: self._handle.embed.remote(texts, kind))
         return encoded
+
+    async def embed_tokens(self, texts: list[str], kind: Kind) -> list[TokenRows]:
+        """As of ``VectorSource``."""
+        rows: list[TokenRows] = await self._asked(lambda: self._handle.embed_tokens.remote(texts, kind))
+        return rows
+
+    async def decode(self, ids: list[list[int]]) -> list[str]:
+        """As of ``VectorSource``."""
+        texts: list[str] = await self._asked(lambda: self._handle.decode.remote(ids))
+        return texts
 
     async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
         try:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from data.encoders import load_encoder
 from data.encoders.config import read_encoder
 from retrieval.open import read_meta
+from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
@@ -42,7 +43,7 @@ def whole_application(folder: Path) -> FastAPI:
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     services = Services(
         search=SearchService(meta, embedder, index, 10.0, searches),
-        embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens),
+        embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens),
         lookup=LookupFile(folder),
         feedback=FeedbackService(Journal(folder / "journals")),
