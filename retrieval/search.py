@@ -111,6 +111,7 @@ class Retriever:
         queries: Sequence[SearchQuery],
         vectors: Sequence[npt.NDArray[np.float32] | None],
         tokens: Sequence[npt.NDArray[np.float32] | None] | None = None,
+        ask: Callable[[Sequence[IndexQuery]], list[list[Hit]]] | None = None,
     ) -> list[list[SearchHit]]:
         """The best documents of each query, in one batch to the index, and another for those that must look deeper.
 
@@ -118,6 +119,7 @@ class Retriever:
             queries: what is asked.
             vectors: each query's vector, float32 of shape (``meta.question_dim``,); None where the mode is bm25.
             tokens: each query's token vectors, float32 of shape (tokens, late_dim); None where the mode is not late.
+            ask: takes the place of the index's ``query_batch``.
 
         Raises:
             InputError: if a filter names a key that the index cannot filter by, or a mode is late and the index holds
@@ -128,11 +130,11 @@ class Retriever:
         late = [None] * len(queries) if tokens is None else tokens
         answers: list[list[SearchHit]] = [[] for _ in queries]
         limits = {i: query.top_k + query.top_k // 2 + 10 for i, query in enumerate(queries)}
-        depth = self.meta.config.prefetch
+        depth, ask = self.meta.config.prefetch, ask or self.index.query_batch
         while limits:
             drawn = {i: self._question(queries[i], vectors[i], late[i], limit, depth) for i, limit in limits.items()}
             asked = {i: question for i, question in drawn.items() if question is not None}
-            found = self.index.query_batch(list(asked.values())) if asked else []
+            found = ask(list(asked.values())) if asked else []
             limits, depth = {}, depth * _FURTHER
             for (i, question), hits in zip(asked.items(), found, strict=True):
                 answers[i] = best_passages(hits)[: queries[i].top_k]

@@ -81,10 +81,20 @@ class Ingress:
         behind = 1 if embedder is None else config.replicas
         tokens = Admission(config.longest_wait_s, config.max_batch_tokens * behind)
         searches = Admission(config.longest_wait_s, config.max_batch * behind)
+        ranking = _ranking(config, name, encoder, limits, tokens)
         self._services = Services(
-            search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers_mb),
+            search=SearchService(
+                meta,
+                encoder,
+                searcher,
+                config.health_timeout_s,
+                searches,
+                config.kept_answers_mb,
+                config.pipelines,
+                ranking,
+            ),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens, bm25_of(meta)),
-            ranking=_ranking(config, name, encoder, limits, tokens),
+            ranking=ranking,
             lookup=LookupFile(service.lookup),
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()}),

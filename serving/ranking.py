@@ -127,7 +127,7 @@ class RankingService:
     """
 
     def __init__(self, ranker: Ranker, limits: EmbeddingLimits, admission: Admission) -> None:
-        self.ranker, self._limits, self._admission = ranker, limits, admission
+        self.ranker, self.limits, self._admission = ranker, limits, admission
 
     async def rank(self, query: str, texts: list[str], most: int | None, param: str) -> tuple[list[Ranked], int]:
         """Texts, best first, equal ones in the order of the request; and the tokens that were read.
@@ -142,7 +142,7 @@ class RankingService:
             ApiError: if there are too many texts, one is too long, blank or refused, too much waits already, or the
                 ranker is unavailable.
         """
-        check_texts(texts, self._limits, param)
+        check_texts(texts, self.limits, param)
         try:
             with self._admission.admitted(self.ranker.work(query, texts, most)):
                 scored, logits = await self.ranker.score(query, texts, most)

@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from data.encoders.protocol import Encoded
 from data.errors import EncoderUnavailable
+from retrieval.explain import Explained
 from retrieval.search import SearchHit, SearchQuery
 from serving.embedding import Kind, TokenRows
 from serving.errors import ApiError
@@ -105,9 +106,17 @@ class RemoteIndex:
 
     async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
         """As of ``Index``."""
+        hits: list[SearchHit] = await self._asked(lambda: self._handle.search.remote(query, vector, tokens))
+        return hits
+
+    async def explain(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[Explained]:
+        """As of ``Index``."""
+        found: list[Explained] = await self._asked(lambda: self._handle.explain.remote(query, vector, tokens))
+        return found
+
+    async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
         try:
-            hits: list[SearchHit] = await asked(lambda: self._handle.search.remote(query, vector, tokens))
+            return await asked(ask)
         except DEAD as error:
             message = f"the index does not answer: {type(error).__name__}"
             raise ApiError("unavailable", message, headers={"Retry-After": "2"}) from error
-        return hits

@@ -89,7 +89,7 @@ def application(
         rerank.router(services.ranking),
         documents.router(services.lookup),
         feedback.router(services.feedback),
-        models.router(services.embedding, services.ranking),
+        models.router(services.embedding, services.ranking, services.search),
         models.metrics_router(services.metrics),
         health.router(services.search),
     ):

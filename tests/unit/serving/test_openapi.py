@@ -39,7 +39,7 @@ def client() -> TestClient:
 
     @broken.post("/search")
     async def search(request: SearchRequest) -> str:
-        return checked_query(EMPTY, request).text
+        return checked_query(EMPTY, request, request.mode or "hybrid", 10).text
 
     @broken.get("/text/{id:any}")
     async def text(id: str) -> str:

@@ -11,7 +11,7 @@ from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.api import Services, application
-from serving.config import ServeConfig
+from serving.config import PipelineConfig, ServeConfig
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService
 from serving.feedback import FeedbackService
@@ -25,7 +25,16 @@ from tests.unit.retrieval.test_build import build, write_run
 from tests.unit.serving.test_lookup import documents, links
 
 DIM = 64
-CONFIG = ServeConfig(max_body_bytes=2**20, max_texts=100, max_text_chars=100_000)
+CONFIG = ServeConfig(
+    max_body_bytes=2**20,
+    max_texts=100,
+    max_text_chars=100_000,
+    pipelines={
+        "exact": PipelineConfig(mode="bm25", top_k=3, candidates=7),
+        "ranked": PipelineConfig(rerank=True, candidates=6),
+        "strict": PipelineConfig(mode="dense", min_score=0.1),
+    },
+)
 
 
 def whole_application(folder: Path) -> FastAPI:
@@ -41,10 +50,11 @@ def whole_application(folder: Path) -> FastAPI:
     write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", [("a", "b", 1.0)]), None)
     limits = EmbeddingLimits(CONFIG.max_texts, CONFIG.max_text_chars)
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
+    ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches),
+        search=SearchService(meta, embedder, index, 10.0, searches, 1, CONFIG.pipelines, ranking),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
-        ranking=RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens),
+        ranking=ranking,
         lookup=LookupFile(folder),
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}),
