@@ -25,7 +25,8 @@ def link(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         InputError: if there is neither text nor links, a link names an unknown document, or the run's links are typed.
     """
     from data.encoders import load_encoder
-    from discovery.unseen import NewDocument, links_of
+    from discovery.predictor import links_of
+    from discovery.unseen import NewDocument
 
     if plan.run.train.task == "typed":
         raise InputError(

@@ -12,13 +12,15 @@ from data.graph.graph import build_graph, load_graph
 from data.graph.split import SplitConfig, write_split
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS
-from discovery.unseen import NewDocument, links_of, with_documents
+from discovery.predictor import links_of
+from discovery.unseen import NewDocument, with_documents
 from training.config import OptimizerConfig
 from training.frame import fit
 from training.links.config import NodesConfig, ScorerConfig, TrainConfig
 from training.links.features import FEATURES
 from training.links.nodes import save_model
 from training.links.stacking import choose, make_lists, valid_pairs
+from training.links.states import NODE_VECTORS, states_over
 from training.links.task import LinkTask
 
 TOPICS = ("moon tide sea", "bread oven flour", "chess rook pawn", "violin bow string")
@@ -86,6 +88,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     task = LinkTask(graph, CONFIG)
     fit(task, CONFIG.optimizer)
     save_model(task.model, folder / "train" / "model.safetensors")
+    states_over(task.model, graph, graph.seen_graph, folder / "train" / NODE_VECTORS)
     lists = make_lists(graph, graph.training_graph, task.states(), valid_pairs(graph), CONFIG.scorer, 0, True)
     choose(lists, FEATURES, CONFIG.scorer, 0)[0].save(folder / "train" / "model.scorer.safetensors")
     return folder / "documents", folder / "graph", folder / "train"
