@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
     from serving.app import Service
+    from serving.links import LinkArtifacts
 
 logger = logging.getLogger("catena")
 
@@ -91,10 +92,27 @@ def service_of(plan: Plan) -> "Service":
     return Service(
         index=made["index"].path.resolve(),
         lookup=made["lookup"].path.resolve(),
+        links=_link_model(plan),
         journals=(run.workspace / "journals" / run.name).resolve(),
         encoder=usable_encoder(plan),
         serve=run.serve.with_absolute_paths(),
         cache=run.cache.in_workspace(run.workspace),
+    )
+
+
+def _link_model(plan: Plan) -> "LinkArtifacts | None":
+    """The run's link model, where it has been trained."""
+    from retrieval.open import read_meta
+    from serving.links import LinkArtifacts
+
+    graph, train, discovered = (plan.artifact(stage) for stage in ("graph", "train", "discover"))
+    if not (graph.done and train.done):
+        return None
+    meta = read_meta(plan.artifact("index").path)
+    projection = None if meta.projection is None or meta.full_dim is None else meta.projection.resolve()
+    calibrator = (discovered.path / "calibrator.json").resolve() if discovered.done else None
+    return LinkArtifacts(
+        graph=graph.path.resolve(), train=train.path.resolve(), calibrator=calibrator, projection=projection
     )
 
 

@@ -33,6 +33,7 @@ from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
 from serving.keys import KeyRing
+from serving.links import TEXT_COSTS, LinkArtifacts, LinkService
 from serving.lookup import LookupFile
 from serving.ranking import CrossEncoderRanker, EncoderRanker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex
@@ -52,6 +53,7 @@ class Service(BaseModel):
     index: Path
     lookup: Path
     journals: Path
+    links: LinkArtifacts | None = None
     encoder: EncoderConfig = TransformerConfig()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
@@ -81,6 +83,8 @@ class Ingress:
         behind = 1 if embedder is None else config.replicas
         tokens = Admission(config.longest_wait_s, config.max_batch_tokens * behind)
         searches = Admission(config.longest_wait_s, config.max_batch * behind)
+        pairs, lookup = Admission(config.longest_wait_s, TEXT_COSTS), LookupFile(service.lookup)
+        texts_s, chars = config.embed_timeout_s, config.max_text_chars
         ranking = _ranking(config, name, encoder, limits, tokens)
         self._services = Services(
             search=SearchService(
@@ -95,9 +99,10 @@ class Ingress:
             ),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens, bm25_of(meta)),
             ranking=ranking,
-            lookup=LookupFile(service.lookup),
+            lookup=lookup,
+            links=LinkService(service.links, encoder, lookup.texts, chars, pairs, texts_s),
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
-            metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()}),
+            metrics=Metrics({"tokens": tokens, "searches": searches, "pairs": pairs}, {"replica": _replica()}),
         )
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import documents, embeddings, feedback, health, models, rerank, search
+from serving.api import documents, embeddings, feedback, health, links, models, rerank, search
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
@@ -20,6 +20,7 @@ from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.embedding import EmbeddingService
 from serving.feedback import FeedbackService
 from serving.keys import KeyRing
+from serving.links import LinkService
 from serving.lookup import Lookup
 from serving.ranking import RankingService
 from serving.search import SearchService
@@ -34,6 +35,7 @@ class Services:
     embedding: EmbeddingService
     ranking: RankingService
     lookup: Lookup
+    links: LinkService
     feedback: FeedbackService
     metrics: Metrics
 
@@ -88,6 +90,7 @@ def application(
         embeddings.router(services.embedding),
         rerank.router(services.ranking),
         documents.router(services.lookup),
+        links.router(services.links),
         feedback.router(services.feedback),
         models.router(services.embedding, services.ranking, services.search),
         models.metrics_router(services.metrics),

@@ -1,6 +1,7 @@
 """Documents that are not in the corpus get links from their text and from links they bring."""
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,12 @@ def encode(texts: list[str]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return write_corpus(tmp_path_factory.mktemp("unseen"))
+
+
+def write_corpus(folder: Path, encode: Callable[[list[str]], np.ndarray] = encode) -> tuple[Path, Path, Path]:
     """Documents, graph and train folders of four topics of fifteen documents each."""
-    folder, rng = tmp_path_factory.mktemp("unseen"), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     rows = [
         {
             "id": f"d{t}_{n}",
@@ -66,15 +71,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
         for b in ids[i + 1 :]
         if a[:2] == b[:2] and rng.random() < 0.5
     ]
+    vectors = encode([row["text"] for row in rows])
     for name, table in {
         "documents": pa.Table.from_pylist(rows, schema=DOCUMENTS),
         "links": pa.Table.from_pylist(links, schema=LINKS),
         "vectors": pa.table(
             {
                 "document_id": ids,
-                "vector": pa.FixedSizeListArray.from_arrays(
-                    pa.array(encode([row["text"] for row in rows]).ravel()), DIM
-                ),
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
             }
         ),
     }.items():

@@ -1,12 +1,16 @@
 """The whole application over real services, in this process: a small corpus, hashed vectors, no cluster."""
 
 import json
+import tempfile
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 from fastapi import FastAPI
 
 from data.encoders import load_encoder
 from data.encoders.config import read_encoder
+from evaluation.calibration import Calibrator
 from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
@@ -17,14 +21,17 @@ from serving.embedding import EmbeddingLimits, EmbeddingService
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
+from serving.links import LinkArtifacts, LinkService
 from serving.lookup import LookupFile, write_lookup
 from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
 from serving.sight import Metrics
+from tests.unit.discovery.test_unseen import write_corpus
 from tests.unit.retrieval.test_build import build, write_run
 from tests.unit.serving.test_lookup import documents, links
 
 DIM = 64
+ENCODER = read_encoder({"hashed": {"dim": DIM}})
 CONFIG = ServeConfig(
     max_body_bytes=2**20,
     max_texts=100,
@@ -37,9 +44,22 @@ CONFIG = ServeConfig(
 )
 
 
+@cache
+def link_model() -> tuple[tempfile.TemporaryDirectory[str], LinkArtifacts]:
+    """The folder of a small trained link model, which is there as long as this process, and what is in it.
+
+    Its corpus is another one than that of the index: documents ``d0_0`` to ``d3_14``.
+    """
+    folder = tempfile.TemporaryDirectory()
+    encoder = load_encoder(ENCODER)
+    _, graph, train = write_corpus(Path(folder.name), lambda texts: encoder.encode(texts))
+    Calibrator("platt", np.empty(0), np.empty(0), 0.5, -1.0).save(train / "calibrator.json")
+    return folder, LinkArtifacts(graph=graph, train=train, calibrator=train / "calibrator.json")
+
+
 def whole_application(folder: Path) -> FastAPI:
     """Every route over its service."""
-    encoder_config = read_encoder({"hashed": {"dim": DIM}})
+    encoder_config = ENCODER
     encoder = load_encoder(encoder_config)
     root = write_run(folder / "run", dim=DIM)
     manifest = json.loads((root / "manifest.json").read_text())
@@ -56,6 +76,7 @@ def whole_application(folder: Path) -> FastAPI:
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=ranking,
         lookup=LookupFile(folder),
+        links=LinkService(link_model()[1], embedder, LookupFile(folder).texts, 10_000, Admission(5.0, 500), 60.0),
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}),
     )
