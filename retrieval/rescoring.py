@@ -157,15 +157,15 @@ def _wanted(query: IndexQuery) -> int:
 
 
 def by_place(found: Sequence[Hit]) -> list[Hit]:
-    """The hits of one list as the engine ranks them; ``hits`` orders equal scores otherwise."""
-    return sorted(found, key=lambda hit: hit.place)
+    """The hits of one list as the engine ranks them: equal scores, which ``hits`` orders otherwise, by their places."""
+    return sorted(found, key=lambda hit: (-hit.score, hit.place))
 
 
 def fused(lists: Mapping[str, Sequence[Hit]], k: int) -> list[Hit]:
     """Reciprocal rank fusion as the engines do it, best first, ties by passage id.
 
     Args:
-        lists: hits by the name of their list, ``dense`` or ``bm25``; ranked by their places.
+        lists: hits by the name of their list, ``dense`` or ``bm25``; ranked as by ``by_place``.
         k: a list gives 1 / (k + rank / its weight).
     """
     payloads = {hit.passage_id: hit.payload for found in lists.values() for hit in found}
