@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from data.encoders import load_encoder
 from data.encoders.protocol import Encoded
 from data.errors import EncoderUnavailable
+from data.graph.graph import load_graph
 from discovery.predictor import LinkPredictor, links_of
 from discovery.unseen import NewDocument
 from serving.admission import Admission
@@ -20,6 +21,9 @@ from serving.errors import ApiError
 from serving.links import LinkArtifacts, LinkService
 from serving.schemas.links import LinkScoreRequest
 from tests.unit.serving.whole_application import ENCODER, link_model, whole_application
+from training.typed.config import TypedConfig
+from training.typed.model import save_model
+from training.typed.task import model_for
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +181,16 @@ def test_more_than_can_be_done_in_time_is_refused() -> None:
             pass
     with admission.admitted(100):
         assert refused(service(artifacts(), admission), pairs=[["d0_0", "d1_0"]]).type == "overloaded"
+
+
+def test_a_model_of_typed_links_scores_pairs_alone(tmp_path: Path) -> None:
+    graph = artifacts().graph
+    config = TypedConfig.model_validate({"width": 8, "text_width": 4})
+    save_model(model_for(load_graph(graph), config, seed=1), tmp_path / "model.safetensors")
+    paths = LinkArtifacts(graph=graph, train=tmp_path)
+    error = refused(service(paths), text="a")
+    assert (error.type, error.param) == ("bad_request", "text") and "typed links" in error.message
+    answer = asyncio.run(service(paths).score(LinkScoreRequest(pairs=[("d0_0", "d1_0"), ("d1_0", "d0_0")])))
+    there, back = answer.links
+    assert not answer.calibrated and there.score is not None and there.score == back.score
+    assert {there.direction, back.direction} == {"in", "out"} and there.relation == back.relation == "near"
