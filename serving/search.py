@@ -1,19 +1,17 @@
 """Search as the service answers it: a request checked, its question encoded, the index asked."""
 
 import asyncio
+import hashlib
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from data.errors import EncoderUnavailable, InputError, nearest
-from data.labels import label
 from data.passages.text import passage_text
 from retrieval.config import Mode
 from retrieval.explain import Explained
@@ -28,15 +26,8 @@ from serving.cursor import FIRST, Cursor
 from serving.embedding import TextEncoder
 from serving.errors import ApiError
 from serving.ranking import RankingService
-from serving.schemas import (
-    Explanation,
-    ListPlace,
-    Readiness,
-    SearchRequest,
-    SearchResponse,
-    SearchResult,
-    Timing,
-)
+from serving.results import Clock, result_of, size_of
+from serving.schemas import Readiness, SearchRequest, SearchResponse, SearchResult, Timing
 
 logger = logging.getLogger("catena")
 
@@ -125,14 +116,14 @@ class SearchService:
         ranking: RankingService | None = None,
     ) -> None:
         self._meta, self._encoder, self._index, self._ready_timeout_s = meta, encoder, index, ready_timeout_s
-        self._admission, self._ranking, self._version = admission, ranking, meta.model_dump_json()
+        self._admission, self._ranking, self._version = admission, ranking, _version(meta)
         self.pipelines = {DEFAULT: PipelineConfig(), **(pipelines or {})}
         for name, pipeline in self.pipelines.items():
             _check_pipeline(name, pipeline, meta, ranking)
         self._answers = SharedAnswers[tuple[_Asked, _Found]](
             kept_mb * 2**20,
             lambda answer: (answer[0].query.mode, answer[0].rerank) == (answer[1].mode, answer[1].reranked),
-            lambda answer: _size(answer[1]),
+            lambda answer: size_of(answer[1].results),
         )
 
     async def search(self, request: SearchRequest) -> SearchResponse:
@@ -182,7 +173,7 @@ class SearchService:
         return asked, await self._found(asked, explained=False)
 
     async def _found(self, asked: _Asked, explained: bool) -> _Found:
-        query, clock = asked.query, _Clock()
+        query, clock = asked.query, Clock()
         with self._admission.admitted(1):
             try:
                 results = await self._find(query, explained, clock)
@@ -225,7 +216,7 @@ class SearchService:
             search_ms=round((time.perf_counter() - encoded) * 1000, 2),
         )
 
-    async def _find(self, query: SearchQuery, explained: bool, clock: "_Clock") -> list[SearchResult]:
+    async def _find(self, query: SearchQuery, explained: bool, clock: Clock) -> list[SearchResult]:
         vector = tokens = None
         with phase("encode"), clock("encode"):
             if query.mode == "late":
@@ -237,10 +228,10 @@ class SearchService:
         with phase("search"), clock("search"):
             if explained:
                 reasons = await self._index.explain(query, vector, tokens)
-                return [_result(one.hit, _explanation(one, rank)) for rank, one in enumerate(reasons, 1)]
-            return [_result(hit) for hit in await self._index.search(query, vector, tokens)]
+                return [result_of(one.hit, one, rank) for rank, one in enumerate(reasons, 1)]
+            return [result_of(hit) for hit in await self._index.search(query, vector, tokens)]
 
-    async def _reranked(self, question: str, found: list[SearchResult], clock: "_Clock") -> list[SearchResult]:
+    async def _reranked(self, question: str, found: list[SearchResult], clock: Clock) -> list[SearchResult]:
         """The same in the ranker's order, with its scores."""
         assert self._ranking is not None, "pipelines without a ranker are refused at start"
         if not found:
@@ -258,46 +249,9 @@ class SearchService:
         return results
 
 
-class _Clock:
-    """Adds up the times of the phases of an answer."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self._spent: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Count the time of a block."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._spent[name] += time.perf_counter() - started
-
-    def timing(self) -> Timing:
-        """Milliseconds until now."""
-        spent = {**self._spent, "total": time.perf_counter() - self._started}
-        return Timing(**{name: round(1000 * spent.get(name, 0.0), 2) for name in Timing.model_fields})
-
-
-def _result(hit: SearchHit, explanation: Explanation | None = None) -> SearchResult:
-    named = {**asdict(hit), "title": label(hit.document_id, hit.title)}
-    return SearchResult(**named, explanation=explanation)
-
-
-def _explanation(one: Explained, rank: int) -> Explanation:
-    return Explanation(
-        found_rank=rank,
-        found_score=one.hit.score,
-        lists=[ListPlace(**asdict(place)) for place in one.lists],
-        matched_words=list(one.words),
-        ranker_score=None,
-    )
-
-
-def _size(found: _Found) -> int:
-    """About how many bytes an answer takes in memory."""
-    return 500 + sum(2000 + 2 * len(one.text) + 4 * len(str(one.metadata)) for one in found.results)
+def _version(meta: IndexMeta) -> str:
+    """What tells an index from those before and after it."""
+    return hashlib.blake2b(meta.model_dump_json().encode(), digest_size=16).hexdigest()
 
 
 def _check_pipeline(name: str, pipeline: PipelineConfig, meta: IndexMeta, ranking: RankingService | None) -> None:
