@@ -1,26 +1,20 @@
-"""Links of documents that are not in the corpus, from their text and the links they bring; nothing is trained anew.
+"""Documents that are not in the corpus, in its graph, so that a model can say what they are linked with.
 
 The graph is extended by the new documents: they have a vector and words like all others, their links are links that may
 be seen, and the model's learned vectors, which they lack, count as nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from data.errors import InputError
-from data.graph.graph import VOCABULARY, GraphArtifact, load_graph
+from data.graph.graph import KEPT_GRAPHS, Graph, GraphArtifact
 from data.graph.words import Vocabulary
 from data.schema import PARTS
-from discovery.proposals import Proposed, proposal_table
-from discovery.texts import NAMED, telling_words, texts_of
-from evaluation.calibration import Calibrator
-from training.links.scoring import LinkScorer
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ def with_documents(
             else sp.csr_matrix(np.zeros((len(new), words.shape[1]), np.float32))
         )
         words = sp.csr_matrix(sp.vstack([words, rows]))
-    return replace(
+    extended = replace(
         graph,
         ids=[*graph.ids, *(document.id for document in new)],
         titles=[*graph.titles, *(document.title for document in new)],
@@ -95,69 +89,11 @@ def with_documents(
         relation=np.concatenate([graph.relation, np.zeros(len(brought), graph.relation.dtype)]),
         words=words,
     )
+    if not brought:  # the graphs are those of the corpus, with documents that nothing leads to
+        for name in KEPT_GRAPHS:
+            extended.__dict__[name] = _with_isolated(getattr(graph, name), len(new))
+    return extended
 
 
-def links_of(
-    new: Sequence[NewDocument],
-    graph: Path,
-    train: Path,
-    encode: Callable[[list[str]], npt.NDArray[np.float32]] | None,
-    calibrator: Path | None = None,
-    documents: Path | None = None,
-    top: int = 10,
-) -> list[list[dict[str, Any]]]:
-    """The likeliest links of new documents, best first, as discovery proposes them.
-
-    Args:
-        new: the documents.
-        graph: output folder of the graph stage.
-        train: output folder of the train stage, of links without type.
-        encode: texts to unit vectors, by the encoder of the corpus; None where the corpus has no texts.
-        calibrator: file that discovery wrote; None: probabilities are those of the scores as they are.
-        documents: the documents table, for the words that both texts have; None leaves them out.
-        top: links of each document.
-
-    Returns:
-        For each document, rows like those of ``PROPOSALS``.
-
-    Raises:
-        InputError: as ``with_documents``.
-    """
-    opened = load_graph(graph)
-    dim = opened.vectors.shape[1]
-    vectors = np.zeros((len(new), dim), np.float32)
-    if encode is not None and dim:
-        vectors = encode([document.whole for document in new])
-    vocabulary = Vocabulary.load(graph / VOCABULARY) if (graph / VOCABULARY).exists() else None
-    extended = with_documents(opened, new, vectors, vocabulary)
-    scorer = LinkScorer.open(train, extended)
-    promised = Calibrator.load(calibrator) if calibrator is not None else None
-    found = []
-    for place, document in enumerate(new, len(opened.ids)):
-        (scores,) = scorer.score(np.array([place]))
-        scores[[place, *extended.seen_graph.adjacency[[place]].indices]] = -np.inf
-        scores[len(opened.ids) :] = -np.inf
-        best = np.argsort(-scores, kind="stable")[: min(top, len(opened.ids) - len(document.links))]
-        sources = np.full(len(best), place)
-        logits = scorer.score_pairs(sources, best)
-        chances = promised(logits) if promised is not None else 1 / (1 + np.exp(-logits.astype(np.float64)))
-        relation = [scorer.relation_names[number] for number in scorer.relations(sources, best).tolist()]
-        proposed = Proposed(sources, best, chances, logits, relation, np.zeros(len(best), np.uint8))
-        terms = _shared_terms(document, [extended.ids[other] for other in best.tolist()], documents, vocabulary)
-        found.append(proposal_table(extended, proposed, terms).to_pylist())
-    return found
-
-
-def _shared_terms(
-    new: NewDocument, others: Sequence[str], documents: Path | None, vocabulary: Vocabulary | None
-) -> list[list[str]]:
-    """The words that are rarest in the corpus of those that a new document shares with each other one."""
-    if documents is None or vocabulary is None:
-        return [[] for _ in others]
-    texts = texts_of(documents, others)
-    weights = vocabulary.weights(telling_words(new.whole))
-    shared = []
-    for other in others:
-        both = [word for word in telling_words(texts.get(other, "")) if weights.get(word, 0) > 0]
-        shared.append(sorted(both, key=lambda word: (-weights[word], word))[:NAMED])
-    return shared
+def _with_isolated(graph: Graph, more: int) -> Graph:
+    return Graph(np.concatenate([graph.indptr, np.full(more, graph.indptr[-1])]), graph.indices)

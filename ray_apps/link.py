@@ -25,7 +25,9 @@ def link(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         InputError: if there is neither text nor links, a link names an unknown document, or the run's links are typed.
     """
     from data.encoders import load_encoder
-    from discovery.unseen import NewDocument, links_of
+    from data.vectors.projection import PROJECTION, Projection, ReducedEncoder
+    from discovery.predictor import links_of
+    from discovery.unseen import NewDocument
 
     if plan.run.train.task == "typed":
         raise InputError(
@@ -45,7 +47,10 @@ def link(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     text = plan.run.source.has_text
 
     def encode(texts: list[str]) -> Any:  # noqa: ANN401 - vectors
-        return load_encoder(usable_encoder(plan)).encode(texts)
+        encoder, reduced = load_encoder(usable_encoder(plan)), plan.artifact(plan.vectors).path / PROJECTION
+        if reduced.exists():  # the graph has smaller vectors
+            encoder = ReducedEncoder(encoder, Projection.load(reduced))
+        return encoder.encode(texts)
 
     (found,) = links_of(
         [new],

@@ -21,13 +21,19 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
     """The best documents for a question.
 
     Returns:
-        ``url``, ``query``, ``mode`` and ``hits``, as of ``catena search`` on a run.
+        ``url``, ``query``, ``mode``, ``pipeline`` and ``hits``, as of ``catena search`` on a run; with ``--explain``
+        each has its ``explanation``, and ``timing_ms`` is that of the answer.
     """
-    asked = {"mode": arguments.mode, "top_k": arguments.top_k, "filter": parse_words(arguments.filter).as_json()}
+    given = {"pipeline": arguments.pipeline, "mode": arguments.mode, "top_k": arguments.top_k}
+    asked = {name: value for name, value in given.items() if value is not None}
+    filter_ = parse_words(arguments.filter).as_json()
     with _client(arguments) as client:
-        answer = client.search(arguments.query, **asked)
-    found = [hit.model_dump(mode="json") for hit in answer.results]
-    return {"url": arguments.url, "query": answer.query, "mode": answer.mode, "hits": found}
+        answer = client.search(arguments.query, **asked, filter=filter_, explain=arguments.explain)
+    told = {"timing_ms": answer.timing_ms.model_dump()} if answer.timing_ms is not None else {}
+    left_out = set() if arguments.explain else {"explanation"}
+    found = [hit.model_dump(mode="json", exclude=left_out) for hit in answer.results]
+    said = {"url": arguments.url, "query": answer.query, "mode": answer.mode, "pipeline": answer.pipeline}
+    return {**said, **told, "hits": found}
 
 
 def embed(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -77,8 +83,10 @@ def _url(parser: Parser) -> None:
 def _search_words(parser: Parser) -> None:
     _url(parser)
     parser.add_argument("query", metavar="QUERY", help="what to look for")
-    parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="results wanted (default: 10)")
-    parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
+    parser.add_argument("--pipeline", metavar="NAME", help="way to search, of those in serve.pipelines")
+    parser.add_argument("--top-k", type=positive, metavar="N", help="results wanted (default: the pipeline's)")
+    parser.add_argument("--mode", choices=get_args(Mode), help="(default: the pipeline's)")
+    parser.add_argument("--explain", action="store_true", help="say of each result why it was found")
     parser.add_argument("--filter", action="append", default=[], metavar="CONDITION", help="as of catena search")
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
     from serving.app import Service
+    from serving.artifacts import LinkArtifacts
     from serving.traffic import Release
 
 logger = logging.getLogger("catena")
@@ -162,9 +163,30 @@ def release_of(plan: Plan) -> "Release":
         if not artifact.done:
             raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
-    passages = read_meta(index).points
+    links = _link_model(plan)
     return Release(
-        id=release_id(index, lookup, encoder), index=index, lookup=lookup, encoder=encoder, passages=passages
+        id=release_id(index, lookup, encoder, links),
+        index=index,
+        lookup=lookup,
+        encoder=encoder,
+        links=links,
+        passages=read_meta(index).points,
+    )
+
+
+def _link_model(plan: Plan) -> "LinkArtifacts | None":
+    """The run's link model, where it has been trained."""
+    from retrieval.open import read_meta
+    from serving.artifacts import LinkArtifacts
+
+    graph, train, discovered = (plan.artifact(stage) for stage in ("graph", "train", "discover"))
+    if not (graph.done and train.done):
+        return None
+    meta = read_meta(plan.artifact("index").path)
+    projection = None if meta.projection is None or meta.full_dim is None else meta.projection.resolve()
+    calibrator = (discovered.path / "calibrator.json").resolve() if discovered.done else None
+    return LinkArtifacts(
+        graph=graph.path.resolve(), train=train.path.resolve(), calibrator=calibrator, projection=projection
     )
 
 

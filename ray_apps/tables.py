@@ -105,7 +105,19 @@ def hits(result: Mapping[str, Any]) -> str:
         named = name if name == id_ else f"{name}  [{id_}]"
         text = text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS].rsplit(" ", 1)[0] + " …"
         blocks.append(f"{number:>3}. {named}  {hit['score']:.4f}\n{_indented(text)}")
+        if hit.get("explanation"):
+            blocks.append(_indented(_why(hit["explanation"])))
     return "\n".join(blocks)
+
+
+def _why(explanation: Mapping[str, Any]) -> str:
+    """Why a document was found, in a line."""
+    parts = [f"{place['list']} rank {place['rank']} ({place['score']:.4f})" for place in explanation["lists"]]
+    if explanation["ranker_score"] is not None:
+        parts.append(f"ranker {explanation['ranker_score']:.4f}, found at {explanation['found_rank']}")
+    if explanation["matched_words"]:
+        parts.append(f"words: {', '.join(explanation['matched_words'])}")
+    return "; ".join(parts)
 
 
 def proposals(result: Mapping[str, Any]) -> str:

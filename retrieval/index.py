@@ -116,11 +116,16 @@ class IndexQuery:
 
 @dataclass(frozen=True)
 class Hit:
-    """A passage that was found, with the payload it was stored with."""
+    """A passage that was found, with the payload it was stored with.
+
+    ``place`` is where the engine had it, from 0: a fusion counts ranks by it, which are not those of ``hits`` where
+    scores are equal.
+    """
 
     passage_id: str
     score: float
     payload: Mapping[str, Any]
+    place: int = field(default=0, compare=False)
 
 
 class VectorIndex(Protocol):
@@ -184,5 +189,5 @@ def point_id(passage_id: str) -> UUID:
 
 def hits(points: Iterable[tuple[Mapping[str, Any], float]]) -> list[Hit]:
     """Payloads and scores as hits, best first; ties, which an engine leaves in any order, by passage id."""
-    found = [Hit(payload["passage_id"], score, payload) for payload, score in points]
+    found = [Hit(payload["passage_id"], score, payload, place) for place, (payload, score) in enumerate(points)]
     return sorted(found, key=lambda hit: (-hit.score, hit.passage_id))

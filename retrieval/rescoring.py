@@ -146,8 +146,8 @@ class RescoredIndex:
         by_row = {hit.payload["row"]: hit for hit in sorted(found, key=lambda hit: hit.passage_id)}
         cosines, rows = rescore(question[None], np.array([list(by_row)]), self._vectors, wanted)
         return [
-            replace(by_row[row], score=cosine)
-            for row, cosine in zip(rows[0].tolist(), cosines[0].tolist(), strict=True)
+            replace(by_row[row], score=cosine, place=place)
+            for place, (row, cosine) in enumerate(zip(rows[0].tolist(), cosines[0].tolist(), strict=True))
         ]
 
 
@@ -156,16 +156,21 @@ def _wanted(query: IndexQuery) -> int:
     return query.prefetch if query.fused else query.limit
 
 
+def by_place(found: Sequence[Hit]) -> list[Hit]:
+    """The hits of one list as the engine ranks them: equal scores, which ``hits`` orders otherwise, by their places."""
+    return sorted(found, key=lambda hit: (-hit.score, hit.place))
+
+
 def fused(lists: Mapping[str, Sequence[Hit]], k: int) -> list[Hit]:
     """Reciprocal rank fusion as the engines do it, best first, ties by passage id.
 
     Args:
-        lists: hits by the name of their list, ``dense`` or ``bm25``, best first.
+        lists: hits by the name of their list, ``dense`` or ``bm25``; ranked as by ``by_place``.
         k: a list gives 1 / (k + rank / its weight).
     """
     payloads = {hit.passage_id: hit.payload for found in lists.values() for hit in found}
     scores: dict[str, float] = defaultdict(float)
     for name, found in lists.items():
-        for rank, hit in enumerate(found, 1):
+        for rank, hit in enumerate(by_place(found), 1):
             scores[hit.passage_id] += 1 / (k + rank / FUSION_WEIGHTS[name])
     return hits((payloads[id_], score) for id_, score in scores.items())

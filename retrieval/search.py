@@ -73,7 +73,7 @@ class Retriever:
         self.meta = meta
         self.encoder = encoder
         self._tokens = tokens
-        self._bm25 = BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
+        self._bm25 = bm25_of(meta)
 
     def search(
         self,
@@ -111,6 +111,7 @@ class Retriever:
         queries: Sequence[SearchQuery],
         vectors: Sequence[npt.NDArray[np.float32] | None],
         tokens: Sequence[npt.NDArray[np.float32] | None] | None = None,
+        ask: Callable[[Sequence[IndexQuery]], list[list[Hit]]] | None = None,
     ) -> list[list[SearchHit]]:
         """The best documents of each query, in one batch to the index, and another for those that must look deeper.
 
@@ -118,6 +119,7 @@ class Retriever:
             queries: what is asked.
             vectors: each query's vector, float32 of shape (``meta.question_dim``,); None where the mode is bm25.
             tokens: each query's token vectors, float32 of shape (tokens, late_dim); None where the mode is not late.
+            ask: takes the place of the index's ``query_batch``.
 
         Raises:
             InputError: if a filter names a key that the index cannot filter by, or a mode is late and the index holds
@@ -128,11 +130,11 @@ class Retriever:
         late = [None] * len(queries) if tokens is None else tokens
         answers: list[list[SearchHit]] = [[] for _ in queries]
         limits = {i: query.top_k + query.top_k // 2 + 10 for i, query in enumerate(queries)}
-        depth = self.meta.config.prefetch
+        depth, ask = self.meta.config.prefetch, ask or self.index.query_batch
         while limits:
             drawn = {i: self._question(queries[i], vectors[i], late[i], limit, depth) for i, limit in limits.items()}
             asked = {i: question for i, question in drawn.items() if question is not None}
-            found = self.index.query_batch(list(asked.values())) if asked else []
+            found = ask(list(asked.values())) if asked else []
             limits, depth = {}, depth * _FURTHER
             for (i, question), hits in zip(asked.items(), found, strict=True):
                 answers[i] = best_passages(hits)[: queries[i].top_k]
@@ -223,11 +225,20 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
         )
 
 
+def bm25_of(meta: IndexMeta) -> BM25:
+    """Weights of terms as the index has them, but for the inverse document frequency, which it multiplies in itself."""
+    return BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
+
+
 class QueryEncoders(NamedTuple):
-    """What turns the questions to an index to vectors, and to those of their tokens where the index holds such."""
+    """What turns the questions to an index to vectors, and to those of their tokens where the index holds such.
+
+    ``loaded`` is the encoder itself, without cache, guard and what its vectors are reduced by.
+    """
 
     whole: Encoder
     tokens: TokenEncoder | None
+    loaded: Encoder
 
 
 def query_encoders(
@@ -263,7 +274,7 @@ def query_encoders(
     if meta.token_projection is not None:
         tokens = TokenEncoder(loaded, projection=Projection.load(meta.token_projection))
     guarded = guard(encoder)
-    return QueryEncoders(cached_queries(guarded, cache) if cache else guarded, tokens)
+    return QueryEncoders(cached_queries(guarded, cache) if cache else guarded, tokens, loaded)
 
 
 def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:
@@ -275,5 +286,5 @@ def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:
     meta = read_meta(artifact)
     if encoder is None:
         return Retriever(open_index(artifact), meta)
-    whole, tokens = query_encoders(meta, encoder)
+    whole, tokens, _ = query_encoders(meta, encoder)
     return Retriever(open_index(artifact), meta, whole, tokens)

@@ -8,6 +8,7 @@ Ray Serve reads the annotation of the argument of ``build`` as an object, so thi
 evaluation of annotations.
 """
 
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ray.serve.handle import DeploymentHandle
 from data.cache import CacheConfig
 from data.encoders.protocol import Encoded
 from data.errors import InputError
+from retrieval.explain import Explained
 from retrieval.open import read_meta
 from retrieval.search import SearchHit, SearchQuery
 from serving.admission import Admission
@@ -30,14 +32,15 @@ from serving.api import Services, application
 from serving.config import ServeConfig
 from serving.cross_encoder import CrossEncoderModel
 from serving.embedder import Embedder
-from serving.embedding import EmbeddingLimits, EmbeddingService, Kind, TextEncoder, tokens_read
+from serving.embedding import EmbeddingService, Kind, TokenRows
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
 from serving.keys import KeyRing
+from serving.links import TEXT_COSTS
 from serving.listener import take_socket
-from serving.opening import Embedders, VariantOpener
-from serving.ranking import CrossEncoderRanker, EncoderRanker, RankingService
+from serving.opening import Embedders, Loads, VariantOpener
+from serving.ranking import CrossEncoderRanker, RankingService
 from serving.releases import Releases
 from serving.sight import Metrics, log_answer
 from serving.traces import check_traces, open_traces
@@ -79,19 +82,19 @@ class Ingress:
         config = service.serve
         self._limits, self._ring, self._listener = config, self._key_ring(config), service.listener
         behind = 1 if embedder is None else config.replicas
-        tokens = Admission(config.longest_wait_s, config.max_batch_tokens * behind)
-        searches = Admission(config.longest_wait_s, config.max_batch * behind)
-        opener = VariantOpener(config, searches, Embedders(config, service.cache), embedder, index)
-        metrics = Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()})
+        loads = Loads(
+            tokens=Admission(config.longest_wait_s, config.max_batch_tokens * behind),
+            searches=Admission(config.longest_wait_s, config.max_batch * behind),
+            pairs=Admission(config.longest_wait_s, TEXT_COSTS),
+        )
+        metrics = Metrics(loads.by_unit, {"replica": _replica()})
+        opener = VariantOpener(config, loads, Embedders(config, service.cache), _ranker(config), embedder, index)
         self._releases = Releases[Variant](
             service.traffic, opener.open, lambda variant: variant.close(), lambda variant: variant.search.ready()
         )
         live = self._releases.live
-        encoder = self._releases.traffic.releases[live.id].encoder
-        limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(encoder))
-        embedding = EmbeddingService(live.model, live.dim, live.encoder, limits, tokens)
-        ranking = _ranking(config, live.model, live.encoder, limits, tokens)
-        variants = watched(service.traffic, self._releases, metrics, lambda: searches.waiting > 0)
+        embedding, ranking = copy(live.embedding), copy(live.ranking)
+        variants = watched(service.traffic, self._releases, metrics, lambda: loads.searches.waiting > 0)
         self._releases.on_live = partial(_use, embedding, ranking)
         self._traces = None if config.traces is None else open_traces(config.traces, _replica())
         self._services = Services(
@@ -99,6 +102,7 @@ class Ingress:
             embedding=embedding,
             ranking=ranking,
             lookup=variants,
+            links=variants,
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=metrics,
             releases=self._releases,
@@ -144,6 +148,12 @@ class IndexDeployment:
         """As of ``Index``, in the index of a release."""
         return await (await self._releases.get(release)).search(query, vector, tokens)
 
+    async def explain(
+        self, release: str, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None
+    ) -> list[Explained]:
+        """As of ``Index``."""
+        return await (await self._releases.get(release)).explain(query, vector, tokens)
+
     def check_health(self) -> None:
         """As of ``Ingress``."""
         check_work([index.longest_s for index in self._releases.opened], self._hang_after_s)
@@ -173,6 +183,14 @@ class EmbedderDeployment:
     async def embed(self, release: str, texts: list[str], kind: Kind) -> Encoded:
         """As of ``TextEncoder``."""
         return await (await self._releases.get(release)).embed(texts, kind)
+
+    async def embed_tokens(self, release: str, texts: list[str], kind: Kind) -> list[TokenRows]:
+        """As of ``VectorSource``."""
+        return await (await self._releases.get(release)).embed_tokens(texts, kind)
+
+    async def decode(self, release: str, ids: list[list[int]]) -> list[str]:
+        """As of ``VectorSource``."""
+        return await (await self._releases.get(release)).decode(ids)
 
     def check_health(self) -> None:
         """As of ``Ingress``."""
@@ -216,25 +234,21 @@ def check_work(longest_s: list[float], most_s: float) -> None:
 
 
 def _use(embedding: EmbeddingService, ranking: RankingService, variant: Variant) -> None:
-    """Embed, and rank where the encoder does that, by the encoder of the release that is live now."""
-    embedding.use(variant.model, variant.dim, variant.encoder)
-    if isinstance(ranking.ranker, EncoderRanker):
-        ranking.ranker.use(variant.model, variant.encoder)
+    """Embed and rank as the release that is live now."""
+    embedding.use(variant.embedding)
+    ranking.use(variant.ranking)
 
 
 def _replica() -> str:
     return str(serve.get_replica_context().replica_id.unique_id)
 
 
-def _ranking(
-    config: ServeConfig, name: str, encoder: TextEncoder, limits: EmbeddingLimits, tokens: Admission
-) -> RankingService:
-    """By the cross-encoder, whose rate is its own, else by the encoder."""
+def _ranker(config: ServeConfig) -> CrossEncoderRanker | None:
+    """The cross-encoder, one for all releases; None where the encoder ranks."""
     if config.ranker is None:
-        return RankingService(EncoderRanker(name, encoder, limits.tokens_read), limits, tokens)
+        return None
     model = CrossEncoderModel(config.ranker, config.max_batch_tokens)
-    ranker = CrossEncoderRanker(model, config.max_batch_tokens, config.max_age_s, config.embed_timeout_s)
-    return RankingService(ranker, limits, Admission(config.longest_wait_s, config.max_batch_tokens))
+    return CrossEncoderRanker(model, config.max_batch_tokens, config.max_age_s, config.embed_timeout_s)
 
 
 def cores(config: ServeConfig) -> float:

@@ -7,102 +7,25 @@ with Client("http://127.0.0.1:8000") as catena:
 """
 
 import asyncio
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Self, TypeVar
 
 import httpx
-import numpy as np
-import numpy.typing as npt
-from pydantic import TypeAdapter, ValidationError
 
-from data.errors import InputError
-from serving.schemas import Document, ErrorBody, ErrorDetail, LinksResponse, SearchResponse
+from serving import calls
+from serving.calls import Call, ServiceError, Texts, Tries, Vectors
+from serving.cursor import FIRST
+from serving.schemas import Document, LinksResponse, SearchResponse
+from serving.schemas.embeddings import Embedding, Output
+from serving.schemas.links import LinkScores
 from serving.schemas.models import Models
 from serving.schemas.rerank import RerankResponse
 
+__all__ = ["AsyncClient", "Client", "ServiceError"]
+
 Answer = TypeVar("Answer")
-Vectors = npt.NDArray[np.float32]
-
-RETRIED = frozenset({429, 503})
-BROKEN = frozenset({500, 502, 504})  # asked again where what is in front of the service says so, as for a dead replica
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 60.0  # the service says at most 60
-PART = 64  # texts in one request
-
-
-class ServiceError(InputError):
-    """What the service answered that is not a success.
-
-    Args:
-        problem: in a sentence.
-        remedy: what to do.
-        status: of HTTP.
-        detail: what the service said; None where something in front of it answered.
-    """
-
-    def __init__(self, problem: str, remedy: str, status: int = 0, detail: ErrorDetail | None = None) -> None:
-        super().__init__(problem, remedy)
-        self.status, self.detail = status, detail
-
-
-@dataclass(frozen=True)
-class Call(Generic[Answer]):
-    """One request, and how its answer is read."""
-
-    method: str
-    path: str
-    read: Callable[[httpx.Response], Answer]
-    body: Mapping[str, Any] | None = None
-    accept: str = "application/json"
-
-    def options(self) -> dict[str, Any]:
-        """For httpx's ``request``."""
-        return {"method": self.method, "url": self.path, "json": self.body, "headers": {"accept": self.accept}}
-
-
-class _Backoff:
-    """How long to wait before the next try: as the service says, else twice as long each time, with jitter."""
-
-    def __init__(self) -> None:
-        self._pause_s = FIRST_PAUSE_S
-
-    def after(self, response: httpx.Response | None) -> float:
-        """Seconds to wait after an answer, or after none."""
-        said = "" if response is None else response.headers.get("retry-after", "")
-        pause, self._pause_s = self._pause_s, min(LONGEST_PAUSE_S, 2 * self._pause_s)
-        return min(LONGEST_PAUSE_S, float(said)) if said.isdecimal() else pause * random.uniform(0.5, 1.0)
-
-
-class _Calls:
-    """The calls that there are, the same for both clients."""
-
-    @staticmethod
-    def search(query: str, options: Mapping[str, Any]) -> Call[SearchResponse]:
-        return Call("POST", "/v1/search", _reads(SearchResponse), {"query": query, **options})
-
-    @staticmethod
-    def embed(texts: Sequence[str], options: Mapping[str, Any]) -> Call[Vectors]:
-        return Call("POST", "/v1/embeddings", _vectors, {"input": texts, **options}, "application/octet-stream")
-
-    @staticmethod
-    def rerank(query: str, documents: Sequence[str], options: Mapping[str, Any]) -> Call[RerankResponse]:
-        body = {"query": query, "documents": list(documents), **options}
-        return Call("POST", "/v1/rerank", _reads(RerankResponse), body)
-
-    @staticmethod
-    def document(id_: str) -> Call[Document]:
-        return Call("GET", f"/v1/documents/{_id(id_)}", _reads(Document))
-
-    @staticmethod
-    def links(id_: str, limit: int) -> Call[LinksResponse]:
-        return Call("GET", f"/v1/links/{_id(id_)}?limit={limit}", _reads(LinksResponse))
-
-    @staticmethod
-    def models() -> Call[Models]:
-        return Call("GET", "/v1/models", _reads(Models))
+ALL: Sequence[Output] = ("dense", "sparse")
 
 
 class Client:
@@ -143,44 +66,66 @@ class Client:
         Raises:
             ServiceError: if the service refuses; so with the others.
         """
-        return self._ask(_Calls.search(query, options))
+        return self._ask(calls.search(query, options))
 
-    def embed(self, texts: Sequence[str], **options: Any) -> Vectors:  # noqa: ANN401 - fields of EmbeddingsRequest
+    def pages(self, query: str, **options: Any) -> Iterator[SearchResponse]:  # noqa: ANN401 - likewise
+        """The same in pages of ``top_k``, each asked for when it is wanted."""
+        cursor: str | None = FIRST
+        while cursor is not None:
+            page = self.search(query, **options, cursor=cursor)
+            yield page
+            cursor = page.next_cursor
+
+    def embed(self, texts: Texts, **options: Any) -> Vectors:  # noqa: ANN401 - fields of EmbeddingsRequest
         """Vectors of texts, float32 (n, dim), of unit length to float16's precision, however many texts there are."""
-        parts = [self._ask(_Calls.embed(part, options)) for part in _parts(texts)]
-        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+        return calls.joined([self._ask(call) for call in calls.embed(texts, options)])
+
+    def embeddings(
+        self,
+        texts: Texts,
+        output: Sequence[Output] = ALL,
+        **options: Any,  # noqa: ANN401 - likewise
+    ) -> list[Embedding]:
+        """Vectors, weights of terms and vectors of tokens, what is asked for of each text."""
+        return [row for call in calls.embeddings(texts, output, options) for row in self._ask(call)]
 
     def rerank(self, query: str, documents: Sequence[str], **options: Any) -> RerankResponse:  # noqa: ANN401 - likewise
         """Documents in the order in which they answer a question."""
-        return self._ask(_Calls.rerank(query, documents, options))
+        return self._ask(calls.rerank(query, documents, options))
 
     def document(self, id_: str) -> Document:
         """A document."""
-        return self._ask(_Calls.document(id_))
+        return self._ask(calls.document(id_))
 
     def links(self, id_: str, limit: int = 100) -> LinksResponse:
         """Links of a document, known and discovered."""
-        return self._ask(_Calls.links(id_, limit))
+        return self._ask(calls.links(id_, limit))
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> LinkScores:
+        """How likely the links of pairs of documents are, in order."""
+        return calls.joined_scores([self._ask(call) for call in calls.score_pairs(pairs)])
+
+    def links_of_text(self, text: str, **options: Any) -> LinkScores:  # noqa: ANN401 - fields of LinkScoreRequest
+        """Links of a text that is not in the corpus."""
+        return self._ask(calls.links_of_text(text, options))
 
     def models(self) -> Models:
-        """The models that are served."""
-        return self._ask(_Calls.models())
+        """The models that are served, and the ways to search."""
+        return self._ask(calls.models())
 
     def _ask(self, call: Call[Answer]) -> Answer:
-        backoff = _Backoff()
-        for left in range(self._retries, -1, -1):
-            response = None
+        tries = Tries(call, self._retries, self._http.base_url)
+        while True:
+            outcome: httpx.Response | Exception
             try:
-                response = self._http.request(**call.options())
-            except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-                raise _unreachable(self._http.base_url, error) from error
-            except httpx.TransportError as error:
-                if not left:
-                    raise _unreachable(self._http.base_url, error) from error
-            if response is not None and not (left and _again(response)):
-                return _answer(call, response)
-            time.sleep(backoff.after(response))
-        raise AssertionError("the last try answers or raises")
+                outcome = self._http.request(**call.options())
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                outcome = error
+            pause_s = tries.pause_after(outcome)
+            if pause_s is None:
+                assert tries.answer is not None, "the last try answers or raises"
+                return tries.answer
+            time.sleep(pause_s)
 
 
 class AsyncClient:
@@ -219,101 +164,75 @@ class AsyncClient:
 
     async def search(self, query: str, **options: Any) -> SearchResponse:  # noqa: ANN401 - the fields of SearchRequest
         """As of ``Client``."""
-        return await self._ask(_Calls.search(query, options))
+        return await self._ask(calls.search(query, options))
 
-    async def embed(self, texts: Sequence[str], **options: Any) -> Vectors:  # noqa: ANN401 - fields of EmbeddingsRequest
+    async def pages(self, query: str, **options: Any) -> AsyncIterator[SearchResponse]:  # noqa: ANN401 - likewise
         """As of ``Client``."""
+        cursor: str | None = FIRST
+        while cursor is not None:
+            page = await self.search(query, **options, cursor=cursor)
+            yield page
+            cursor = page.next_cursor
 
-        async def one(part: Sequence[str]) -> Vectors:
-            async with self._side_by_side:
-                return await self._ask(_Calls.embed(part, options))
+    async def embed(self, texts: Texts, **options: Any) -> Vectors:  # noqa: ANN401 - fields of EmbeddingsRequest
+        """As of ``Client``."""
+        return calls.joined(await self._ask_all(calls.embed(texts, options)))
 
-        parts = await asyncio.gather(*(one(part) for part in _parts(texts)))
-        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    async def embeddings(
+        self,
+        texts: Texts,
+        output: Sequence[Output] = ALL,
+        **options: Any,  # noqa: ANN401 - likewise
+    ) -> list[Embedding]:
+        """As of ``Client``."""
+        rows = await self._ask_all(calls.embeddings(texts, output, options))
+        return [row for part in rows for row in part]
 
     async def rerank(self, query: str, documents: Sequence[str], **options: Any) -> RerankResponse:  # noqa: ANN401
         """As of ``Client``."""
-        return await self._ask(_Calls.rerank(query, documents, options))
+        return await self._ask(calls.rerank(query, documents, options))
 
     async def document(self, id_: str) -> Document:
         """As of ``Client``."""
-        return await self._ask(_Calls.document(id_))
+        return await self._ask(calls.document(id_))
 
     async def links(self, id_: str, limit: int = 100) -> LinksResponse:
         """As of ``Client``."""
-        return await self._ask(_Calls.links(id_, limit))
+        return await self._ask(calls.links(id_, limit))
+
+    async def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> LinkScores:
+        """As of ``Client``."""
+        return calls.joined_scores(await self._ask_all(calls.score_pairs(pairs)))
+
+    async def links_of_text(self, text: str, **options: Any) -> LinkScores:  # noqa: ANN401 - fields of LinkScoreRequest
+        """As of ``Client``."""
+        return await self._ask(calls.links_of_text(text, options))
 
     async def models(self) -> Models:
         """As of ``Client``."""
-        return await self._ask(_Calls.models())
+        return await self._ask(calls.models())
+
+    async def _ask_all(self, parts: Sequence[Call[Answer]]) -> list[Answer]:
+        async def one(call: Call[Answer]) -> Answer:
+            async with self._side_by_side:
+                return await self._ask(call)
+
+        return await asyncio.gather(*map(one, parts))
 
     async def _ask(self, call: Call[Answer]) -> Answer:
-        backoff = _Backoff()
-        for left in range(self._retries, -1, -1):
-            response = None
+        tries = Tries(call, self._retries, self._http.base_url)
+        while True:
+            outcome: httpx.Response | Exception
             try:
-                response = await self._http.request(**call.options())
-            except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-                raise _unreachable(self._http.base_url, error) from error
-            except httpx.TransportError as error:
-                if not left:
-                    raise _unreachable(self._http.base_url, error) from error
-            if response is not None and not (left and _again(response)):
-                return _answer(call, response)
-            await asyncio.sleep(backoff.after(response))
-        raise AssertionError("the last try answers or raises")
+                outcome = await self._http.request(**call.options())
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                outcome = error
+            pause_s = tries.pause_after(outcome)
+            if pause_s is None:
+                assert tries.answer is not None, "the last try answers or raises"
+                return tries.answer
+            await asyncio.sleep(pause_s)
 
 
 def _headers(key: str | None) -> dict[str, str]:
     return {} if key is None else {"authorization": f"Bearer {key}"}
-
-
-def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
-    if isinstance(texts, str):
-        raise TypeError("texts are a list of texts, not one")
-    for start in range(0, len(texts), PART):
-        yield list(texts[start : start + PART])
-
-
-def _answer(call: Call[Answer], response: httpx.Response) -> Answer:
-    if response.is_success:
-        return call.read(response)
-    try:
-        detail = ErrorBody.model_validate_json(response.content).error
-    except ValidationError:  # from something in front of the service
-        said = response.text[:200] or response.reason_phrase
-        raise ServiceError(f"{_who(response)}: {said}", "Ask who runs it.", response.status_code) from None
-    about = f" ({detail.param})" if detail.param else ""
-    remedy = f"In its log the request is {detail.request_id or 'without an id'}."
-    raise ServiceError(f"{_who(response)}: {detail.message}{about}", remedy, response.status_code, detail)
-
-
-def _again(response: httpx.Response) -> bool:
-    """Whether a later answer may be another: none of an error that the service itself explains but 429 and 503."""
-    if response.status_code in RETRIED:
-        return True
-    typed = response.headers.get("content-type", "").startswith("application/json")
-    return response.status_code in BROKEN and not typed
-
-
-def _unreachable(url: httpx.URL, error: Exception) -> ServiceError:
-    return ServiceError(f"{url} does not answer: {error}", "Check the address, and whether the service runs.")
-
-
-def _id(text: str) -> str:
-    """An id as a part of a path; one of dots alone would be taken for a folder."""
-    return quote(text, safe="").replace(".", "%2E") if set(text) == {"."} else quote(text, safe="")
-
-
-def _who(response: httpx.Response) -> str:
-    return f"the service answered {response.status_code}"
-
-
-def _reads(type_: type[Answer]) -> Callable[[httpx.Response], Answer]:
-    adapter = TypeAdapter(type_)
-    return lambda response: adapter.validate_json(response.content)
-
-
-def _vectors(response: httpx.Response) -> Vectors:
-    rows, dim = map(int, response.headers["x-shape"].split(","))
-    return np.frombuffer(response.content, "<f2").reshape(rows, dim).astype(np.float32)

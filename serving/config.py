@@ -2,11 +2,31 @@
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from data.artifacts import StageConfig
+from retrieval.config import Mode
+
+
+class PipelineConfig(StageConfig):
+    """One way to search, which requests ask for by its name."""
+
+    mode: Mode = Field("hybrid", description="where the request does not say")
+    top_k: int = Field(10, ge=1, le=100, description="documents answered where the request does not say")
+    candidates: int = Field(
+        100,
+        ge=1,
+        le=1000,
+        description="documents found for a question, of which pages are cut and which the ranker puts in order",
+    )
+    rerank: bool = Field(
+        False, description="whether serve.ranker puts the candidates in order, or the encoder where there is none"
+    )
+    min_score: float | None = Field(
+        None, allow_inf_nan=False, description="documents with a lower score are left out; the ranker's is from 0 to 1"
+    )
 
 
 class ServeConfig(StageConfig):
@@ -47,6 +67,10 @@ class ServeConfig(StageConfig):
     )
     ranker: str | None = Field(
         None, description="folder of a cross-encoder that reranks; by cosines of the encoder where null"
+    )
+    pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], PipelineConfig] = Field(
+        default_factory=dict,
+        description="ways to search by name, such as {exact: {mode: bm25}}; `default` is there without being named",
     )
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
     max_batch_tokens: int = Field(
@@ -105,6 +129,16 @@ class ServeConfig(StageConfig):
         if traces is not None and not traces.startswith(("http://", "https://")):
             raise ValueError("a URL that begins with http:// or https://")
         return traces
+
+    @model_validator(mode="after")
+    def _ranker_takes_candidates(self) -> Self:
+        for name, pipeline in self.pipelines.items():
+            if pipeline.rerank and pipeline.candidates > self.max_texts:
+                raise ValueError(
+                    f"pipelines.{name}: the ranker is given {pipeline.candidates} candidates and takes max_texts, "
+                    f"{self.max_texts}"
+                )
+        return self
 
     def with_absolute_paths(self) -> Self:
         """The same for a process that works in another folder."""

@@ -1,23 +1,30 @@
 """The model behind the service."""
 
+import asyncio
 import functools
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig
-from data.encoders.protocol import Encoded, Encoder
-from data.errors import EncoderUnavailable
+from data.encoders.protocol import Encoded, Encoder, Vectors
+from data.encoders.transformer.batches import BatchedEncoder
+from data.encoders.transformer.encoder import SentenceEncoder
+from data.encoders.transformer.token_vectors import TokenEncoder
+from data.errors import EncoderUnavailable, InputError
 from retrieval.index import IndexMeta
 from retrieval.search import QueryEncoders, query_encoders
 from serving.batcher import Batcher
 from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig
-from serving.embedding import Kind, estimated_tokens, tokens_read
+from serving.embedding import Kind, TokenRows, estimated_tokens, tokens_read
 
-Counted = tuple[npt.NDArray[np.float32], int, int]  # a vector, the tokens read of its text, and those cut off
+Asked = tuple[Kind, str]
+Result = TypeVar("Result")
+Counted = tuple[Vectors, int, int]  # a vector, the tokens read of its text, and those cut off
 
 
 class Embedder:
@@ -45,42 +52,38 @@ class Embedder:
         with suppress(EncoderUnavailable):  # the service starts, searches by words, and tries again later
             self._breaker.call(self._load)
         gathered = functools.partial(
-            Batcher[str, npt.NDArray[np.float32]],
-            max_items=serve.max_batch,
-            length=lambda text: estimated_tokens(text, tokens_read(config)),
-            max_tokens=serve.max_batch_tokens,
-            max_age_s=serve.max_age_s,
-            timeout_s=serve.question_timeout_s,
-            workers=workers,
-        )
-        self._encode, self._encode_tokens = gathered(self._encode_batch), gathered(self._token_batch)
-        self._embed = Batcher[tuple[Kind, str], Counted](
-            self._embed_batch,
+            Batcher[Asked, Any],
             max_items=serve.max_batch,
             length=lambda asked: estimated_tokens(asked[1], tokens_read(config)),
             max_tokens=serve.max_batch_tokens,
             max_age_s=serve.max_age_s,
-            timeout_s=serve.embed_timeout_s,
             text_of=lambda asked: asked[1],
             workers=workers,
         )
+        question_s, text_s = serve.question_timeout_s, serve.embed_timeout_s
+        self._encode: Batcher[Asked, Vectors] = gathered(self._question_batch, timeout_s=question_s)
+        self._encode_tokens: Batcher[Asked, TokenRows] = gathered(self._token_batch, timeout_s=question_s)
+        self._embed: Batcher[Asked, Counted] = gathered(self._embed_batch, timeout_s=text_s)
+        self._embed_tokens: Batcher[Asked, TokenRows] = gathered(self._token_batch, timeout_s=text_s)
 
     @property
     def longest_s(self) -> float:
         """How long the batch has been encoded that is encoded longest, in seconds; 0 where none is."""
-        return max(batcher.longest_s for batcher in (self._encode, self._encode_tokens, self._embed))
+        batchers = (self._encode, self._encode_tokens, self._embed, self._embed_tokens)
+        return max(batcher.longest_s for batcher in batchers)
 
-    async def encode(self, text: str) -> npt.NDArray[np.float32]:
+    async def encode(self, text: str) -> Vectors:
         """The unit vector of one text, float32 (dim,).
 
         Raises:
             EncoderUnavailable: if the encoder that built the index is unavailable, or slow beyond ``serve``'s bounds.
         """
-        return await self._within_bounds(self._encode, text)
+        return await self._question(self._encode, text)
 
-    async def encode_tokens(self, text: str) -> npt.NDArray[np.float32]:
+    async def encode_tokens(self, text: str) -> Vectors:
         """The unit vectors of one text's tokens, float32 (tokens, late_dim); for an index that holds such."""
-        return await self._within_bounds(self._encode_tokens, text)
+        vectors, _ = await self._question(self._encode_tokens, text)
+        return vectors
 
     async def embed(self, texts: list[str], kind: Kind) -> Encoded:
         """Unit vectors of texts, float32 (n, dim), and the tokens of each; past the cache of questions.
@@ -89,28 +92,64 @@ class Embedder:
             EncoderUnavailable: as of ``encode``.
             TextRefused: if the encoder refuses a text.
         """
-        try:
-            rows = await self._embed.many([(kind, text) for text in texts])
-        except TimeoutError:
-            raise _late(self._serve.embed_timeout_s, "embed_timeout_s") from None
-        vectors, tokens, dropped = zip(*rows, strict=True)
+        vectors, tokens, dropped = zip(*await self._texts(self._embed, texts, kind), strict=True)
         return Encoded(np.stack(vectors), np.array(tokens, np.int32), 0.0, np.array(dropped, np.int32))
 
-    async def _within_bounds(self, encode: Batcher[str, npt.NDArray[np.float32]], text: str) -> npt.NDArray[np.float32]:
+    async def embed_tokens(self, texts: list[str], kind: Kind) -> list[TokenRows]:
+        """The unit vectors of the tokens of texts, float32 (tokens, any) each, and how many tokens were read of each.
+
+        Where the index holds such vectors these are made as they were; else they are the model's own.
+
+        Raises:
+            EncoderUnavailable: as of ``encode``.
+            InputError: if the encoder has none.
+        """
+        return await self._texts(self._embed_tokens, texts, kind)
+
+    async def decode(self, ids: list[list[int]]) -> list[str]:
+        """The texts that lists of token ids stand for.
+
+        Raises:
+            EncoderUnavailable: as of ``encode``.
+            InputError: if the encoder has no tokenizer, or a number is none of its ids (``TextRefused``).
+        """
+        return await asyncio.to_thread(self._decoded, ids)
+
+    async def _question(self, encode: Batcher[Asked, Result], text: str) -> Result:
         try:
-            return await encode(text)
+            return await encode(("query", text))
         except TimeoutError:
             raise _late(self._serve.question_timeout_s, "question_timeout_s") from None
 
-    def _encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
-        return list(self._loaded().whole.encode_queries(texts))
+    async def _texts(self, encode: Batcher[Asked, Result], texts: list[str], kind: Kind) -> list[Result]:
+        try:
+            return await encode.many([(kind, text) for text in texts])
+        except TimeoutError:
+            raise _late(self._serve.embed_timeout_s, "embed_timeout_s") from None
 
-    def _token_batch(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
-        tokens = self._loaded().tokens
-        assert tokens is not None, "the ingress refuses mode late without token vectors"
-        return tokens.encode_queries(texts).each()
+    def _decoded(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        encoder = self._loaded().loaded
+        if not isinstance(encoder, BatchedEncoder):
+            raise InputError("the encoder of this service has no tokenizer of its own", "Send texts.")
+        return encoder.batches.tokenise.texts_of(ids)
 
-    def _embed_batch(self, asked: list[tuple[Kind, str]]) -> list[Counted]:
+    def _question_batch(self, asked: list[Asked]) -> list[Vectors]:
+        return list(self._loaded().whole.encode_queries([text for _, text in asked]))
+
+    def _token_batch(self, asked: list[Asked]) -> list[TokenRows]:
+        encoders = self._loaded()
+        if encoders.tokens is None and not isinstance(encoders.loaded, SentenceEncoder):
+            raise InputError("the encoder of this service gives no vectors of tokens", "Ask for `dense`.")
+        tokens = encoders.tokens or TokenEncoder(encoders.loaded)
+        rows: list[TokenRows | None] = [None] * len(asked)
+        for kind, encode in (("document", tokens.encode), ("query", tokens.encode_queries)):
+            places = [place for place, (of_kind, _) in enumerate(asked) if of_kind == kind]
+            made = encode([asked[place][1] for place in places])
+            for place, vectors, read in zip(places, made.each(), made.read.tolist(), strict=True):
+                rows[place] = vectors, read
+        return [row for row in rows if row is not None]
+
+    def _embed_batch(self, asked: list[Asked]) -> list[Counted]:
         self._loaded()
         assert self._uncached is not None, "loaded with the others"
         rows: list[Counted | None] = [None] * len(asked)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.explain import Explained, explain
 from retrieval.open import open_index, read_meta
 from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
 from serving.batcher import Batcher
@@ -33,6 +34,7 @@ class IndexActor:
         self._index = open_index(artifact)
         self._retriever = Retriever(self._index, self._meta)
         self._ask = Batcher[Asked, list[SearchHit]](self._answer, max_batch)
+        self._ask_why = Batcher[Asked, list[Explained]](self._explain, max_batch)
 
     async def search(self, query: SearchQuery, vector: Vectors, tokens: Vectors = None) -> list[SearchHit]:
         """The best documents of one query.
@@ -49,14 +51,22 @@ class IndexActor:
         check_query(self._meta, query)
         return await self._ask((query, vector, tokens))
 
+    async def explain(self, query: SearchQuery, vector: Vectors, tokens: Vectors = None) -> list[Explained]:
+        """The best documents of one query with the reasons for each; otherwise as ``search``."""
+        check_query(self._meta, query)
+        return await self._ask_why((query, vector, tokens))
+
     @property
     def longest_s(self) -> float:
         """How long the batch has been searched that is searched longest, in seconds; 0 where none is."""
-        return self._ask.longest_s
+        return max(self._ask.longest_s, self._ask_why.longest_s)
 
     def close(self) -> None:
         """Release the index."""
         self._index.close()
+
+    def _explain(self, asked: list[Asked]) -> list[list[Explained]]:
+        return [explain(self._retriever, *one) for one in asked]
 
     def _answer(self, asked: list[Asked]) -> list[list[SearchHit]]:
         queries, vectors, tokens = zip(*asked, strict=True)

@@ -7,7 +7,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,6 +105,11 @@ class LookupFile:
     async def links(self, id_: str, limit: int) -> LinksResponse | None:
         """As of ``Lookup``."""
         return await asyncio.to_thread(self._links, id_, limit)
+
+    def texts(self, ids: Collection[str]) -> dict[str, str]:
+        """Texts of documents by id, titles where they have no text; blocks while it reads."""
+        rows = {id_: self._one("SELECT title, text FROM documents WHERE id = :id", {"id": id_}) for id_ in ids}
+        return {id_: row[1] or row[0] for id_, row in rows.items() if row is not None}
 
     def _document(self, id_: str) -> Document | None:
         row = self._one("SELECT title, text, metadata FROM documents WHERE id = :id", {"id": id_})

@@ -1,5 +1,6 @@
 """Opening a release: its index, its encoder and its documents, here or by handles to where they are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,11 +12,15 @@ from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig
 from data.encoders.model_config import ModelConfig
 from retrieval.open import read_meta
+from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.config import ServeConfig
 from serving.embedder import Embedder
+from serving.embedding import EmbeddingLimits, EmbeddingService, tokens_read
 from serving.index import IndexActor
+from serving.links import LinkService
 from serving.lookup import LookupFile
+from serving.ranking import EncoderRanker, Ranker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex
 from serving.search import SearchService
 from serving.traffic import Release
@@ -60,20 +65,36 @@ class Embedders:
 
 
 @dataclass(frozen=True)
+class Loads:
+    """What waits, by the unit that it is counted in."""
+
+    tokens: Admission
+    searches: Admission
+    pairs: Admission
+
+    @property
+    def by_unit(self) -> Mapping[str, Admission]:
+        """The same by names, for metrics."""
+        return {"tokens": self.tokens, "searches": self.searches, "pairs": self.pairs}
+
+
+@dataclass(frozen=True)
 class VariantOpener:
     """Opens releases in the process that takes requests.
 
     Args:
         config: of the service.
-        searches: admission of searches, one for all releases: they share the cores.
+        loads: what waits, of all releases together: they share the cores.
         embedders: that this process holds.
+        ranker: the cross-encoder; None where the encoder of the release ranks.
         embedder: the deployment that encodes, where this process does not.
         index: the deployment that searches, where this process does not.
     """
 
     config: ServeConfig
-    searches: Admission
+    loads: Loads
     embedders: Embedders
+    ranker: Ranker | None = None
     embedder: DeploymentHandle | None = None
     index: DeploymentHandle | None = None
 
@@ -83,20 +104,25 @@ class VariantOpener:
         Raises:
             InputError: if an artifact is not there, or its encoder is another one.
         """
-        meta, config = read_meta(release.index), self.config
+        meta, config, loads = read_meta(release.index), self.config, self.loads
         encoder = self.embedders.of(release) if self.embedder is None else RemoteEmbedder(self.embedder, release.id)
         here = IndexActor(release.index) if self.index is None else None
-        searcher = here if self.index is None else RemoteIndex(self.index, release.id)
-        assert searcher is not None, "one of both"
+        index = here if self.index is None else RemoteIndex(self.index, release.id)
+        assert index is not None, "one of both"
+        limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(release.encoder))
+        name, lookup = model_name(release.encoder), LookupFile(release.lookup)
+        ranker = self.ranker or EncoderRanker(name, encoder, limits.tokens_read)
+        ranking = RankingService(ranker, limits, loads.tokens)
+        timeout_s, kept_mb = config.health_timeout_s, config.kept_answers_mb
         return Variant(
             id=release.id,
-            search=SearchService(
-                meta, encoder, searcher, config.health_timeout_s, self.searches, config.kept_answers_mb
+            search=SearchService(meta, encoder, index, timeout_s, loads.searches, kept_mb, config.pipelines, ranking),
+            embedding=EmbeddingService(name, meta.question_dim, encoder, limits, loads.tokens, bm25_of(meta)),
+            ranking=ranking,
+            lookup=lookup,
+            links=LinkService(
+                release.links, encoder, lookup.texts, config.max_text_chars, loads.pairs, config.embed_timeout_s
             ),
-            lookup=LookupFile(release.lookup),
-            encoder=encoder,
-            model=model_name(release.encoder),
-            dim=meta.question_dim,
             close=(lambda: None) if here is None else here.close,
             longest_s=lambda: max((one.longest_s for one in (encoder, here) if isinstance(one, Timed)), default=0.0),
         )

@@ -92,10 +92,6 @@ class EncoderRanker:
     def __init__(self, name: str, encoder: TextEncoder, longest: int) -> None:
         self.name, self._encoder, self._longest = name, encoder, longest
 
-    def use(self, name: str, encoder: TextEncoder) -> None:
-        """Rank with another encoder from now on."""
-        self.name, self._encoder = name, encoder
-
     def work(self, query: str, texts: list[str], most: int | None) -> float:
         """As of ``Ranker``: each is read once."""
         longest = min(most or self._longest, self._longest)
@@ -131,7 +127,11 @@ class RankingService:
     """
 
     def __init__(self, ranker: Ranker, limits: EmbeddingLimits, admission: Admission) -> None:
-        self.ranker, self._limits, self._admission = ranker, limits, admission
+        self.ranker, self.limits, self._admission = ranker, limits, admission
+
+    def use(self, other: "RankingService") -> None:
+        """Rank as another service does from now on."""
+        self.ranker, self.limits, self._admission = other.ranker, other.limits, other._admission
 
     async def rank(self, query: str, texts: list[str], most: int | None, param: str) -> tuple[list[Ranked], int]:
         """Texts, best first, equal ones in the order of the request; and the tokens that were read.
@@ -146,7 +146,7 @@ class RankingService:
             ApiError: if there are too many texts, one is too long, blank or refused, too much waits already, or the
                 ranker is unavailable.
         """
-        check_texts(texts, self._limits, param)
+        check_texts(texts, self.limits, param)
         try:
             with self._admission.admitted(self.ranker.work(query, texts, most)):
                 scored, logits = await self.ranker.score(query, texts, most)

@@ -17,8 +17,9 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from data.encoders.protocol import Encoded
 from data.errors import EncoderUnavailable
+from retrieval.explain import Explained
 from retrieval.search import SearchHit, SearchQuery
-from serving.embedding import Kind
+from serving.embedding import Kind, TokenRows
 from serving.errors import ApiError
 
 Vectors = npt.NDArray[np.float32]
@@ -76,6 +77,16 @@ class RemoteEmbedder:
         encoded: Encoded = await self._asked(lambda: self._handle.embed.remote(self._release, texts, kind))
         return encoded
 
+    async def embed_tokens(self, texts: list[str], kind: Kind) -> list[TokenRows]:
+        """As of ``VectorSource``."""
+        rows: list[TokenRows] = await self._asked(lambda: self._handle.embed_tokens.remote(self._release, texts, kind))
+        return rows
+
+    async def decode(self, ids: list[list[int]]) -> list[str]:
+        """As of ``VectorSource``."""
+        texts: list[str] = await self._asked(lambda: self._handle.decode.remote(self._release, ids))
+        return texts
+
     async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
         try:
             return await asked(ask)
@@ -97,11 +108,21 @@ class RemoteIndex:
 
     async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
         """As of ``Index``."""
+        hits: list[SearchHit] = await self._asked(
+            lambda: self._handle.search.remote(self._release, query, vector, tokens)
+        )
+        return hits
+
+    async def explain(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[Explained]:
+        """As of ``Index``."""
+        found: list[Explained] = await self._asked(
+            lambda: self._handle.explain.remote(self._release, query, vector, tokens)
+        )
+        return found
+
+    async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
         try:
-            hits: list[SearchHit] = await asked(
-                lambda: self._handle.search.remote(self._release, query, vector, tokens)
-            )
+            return await asked(ask)
         except DEAD as error:
             message = f"the index does not answer: {type(error).__name__}"
             raise ApiError("unavailable", message, headers={"Retry-After": "2"}) from error
-        return hits

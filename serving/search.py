@@ -1,28 +1,37 @@
 """Search as the service answers it: a request checked, its question encoded, the index asked."""
 
 import asyncio
+import hashlib
 import logging
 import time
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import EncoderUnavailable, InputError
-from data.labels import label
+from data.errors import EncoderUnavailable, InputError, nearest
+from data.passages.text import passage_text
 from retrieval.config import Mode
+from retrieval.explain import Explained
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
 from retrieval.search import SearchHit, SearchQuery, check_query
 from serving.admission import Admission
 from serving.answers import SharedAnswers
+from serving.config import PipelineConfig
 from serving.context import phase
+from serving.cursor import FIRST, Cursor
 from serving.embedding import TextEncoder
 from serving.errors import ApiError
-from serving.schemas import Readiness, SearchRequest, SearchResponse, SearchResult
+from serving.ranking import RankingService
+from serving.results import Clock, result_of, size_of
+from serving.schemas import Readiness, SearchRequest, SearchResponse, SearchResult, Timing
 
 logger = logging.getLogger("catena")
+
+DEFAULT = "default"
 
 Vectors = npt.NDArray[np.float32]
 
@@ -47,9 +56,43 @@ class Index(Protocol):
     async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
         """The best documents of a query."""
 
+    async def explain(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[Explained]:
+        """The same with the reasons for each."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Everything that decides which documents answer, in which order.
+
+    Attributes:
+        query: ``top_k`` of it is how many are found, of which an answer has some.
+        rerank: whether the ranker puts them in order.
+        min_score: of those that are kept.
+        without_models: whether words alone do where the encoder is unavailable, and no ranker where that one is.
+    """
+
+    query: SearchQuery
+    rerank: bool
+    min_score: float | None
+    without_models: bool
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Documents, best first, and how they were found."""
+
+    results: list[SearchResult]
+    mode: Mode
+    reranked: bool
+    timing_ms: Timing
+
 
 class Searching(Protocol):
     """What answers searches, of one release or of several."""
+
+    @property
+    def pipelines(self) -> Mapping[str, PipelineConfig]:
+        """Ways to search, by name."""
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first.
@@ -76,6 +119,11 @@ class SearchService:
         ready_timeout_s: after which ``ready`` says no, in seconds.
         admission: of searches.
         kept_mb: of answers that are kept to be given again, in MiB; the index does not change under a service.
+        pipelines: ways to search by name, beside ``default``.
+        ranking: for pipelines that rerank.
+
+    Raises:
+        InputError: if a pipeline asks for what the index has not.
     """
 
     def __init__(
@@ -86,39 +134,86 @@ class SearchService:
         ready_timeout_s: float,
         admission: Admission,
         kept_mb: int = 0,
+        pipelines: Mapping[str, PipelineConfig] | None = None,
+        ranking: RankingService | None = None,
     ) -> None:
         self._meta, self._encoder, self._index, self._ready_timeout_s = meta, encoder, index, ready_timeout_s
-        self._admission = admission
-        self._answers = SharedAnswers[tuple[Mode, SearchResponse]](
-            kept_mb * 2**20, lambda answer: answer[0] == answer[1].mode, lambda answer: _size(answer[1])
+        self._admission, self._ranking, self._version = admission, ranking, _version(meta)
+        self.pipelines = {DEFAULT: PipelineConfig(), **(pipelines or {})}
+        for name, pipeline in self.pipelines.items():
+            _check_pipeline(name, pipeline, meta, ranking)
+        self._answers = SharedAnswers[tuple[_Asked, _Found]](
+            kept_mb * 2**20,
+            lambda answer: (answer[0].query.mode, answer[0].rerank) == (answer[1].mode, answer[1].reranked),
+            lambda answer: size_of(answer[1].results),
         )
 
     async def search(self, request: SearchRequest) -> SearchResponse:
-        """Documents that answer a question, best first.
+        """Documents that answer a question, best first; a page of them where the request has a cursor.
 
         Raises:
-            ApiError: if the index cannot answer the request, too much waits already, or the encoder is down and words
-                alone do not do.
+            ApiError: if there is no such pipeline, the index cannot answer the request, the cursor is not one of this
+                question, too much waits already, or the encoder is down and words alone do not do.
         """
-        query = checked_query(self._meta, request)
-        key = repr((query, request.bm25_if_encoder_down))  # 1, 1.0 and True are equal, and other filters
-        _, answer = await self._answers.get(key, lambda: self._answered(query, request))
-        return answer
+        pipeline = self._pipeline(request.pipeline)
+        asked = self._asked(request, pipeline)
+        begins, sealed = 0, repr((self._version, request.pipeline, asked))
+        if request.cursor is not None and request.cursor != FIRST:
+            cursor = Cursor.opened(request.cursor, sealed)
+            query = replace(asked.query, mode=cursor.mode)
+            begins, asked = cursor.offset, replace(asked, query=query, rerank=cursor.reranked, without_models=False)
+        if request.explain:  # anew: its times are those of this request
+            found = await self._found(asked, explained=True)
+        else:  # 1, 1.0 and True are equal, and other filters: so questions are compared by how they are written
+            _, found = await self._answers.get(repr(asked), lambda: self._shared(asked))
+        ends = begins + (request.top_k or pipeline.top_k)
+        more = request.cursor is not None and ends < len(found.results)
+        return SearchResponse(
+            query=request.query,
+            mode=found.mode,
+            pipeline=request.pipeline,
+            reranked=found.reranked,
+            results=found.results[begins:ends],
+            next_cursor=Cursor(ends, found.mode, found.reranked).sealed(sealed) if more else None,
+            timing_ms=found.timing_ms if request.explain else None,
+        )
 
-    async def _answered(self, query: SearchQuery, request: SearchRequest) -> tuple[Mode, SearchResponse]:
-        """The mode that was asked for, and the answer."""
+    def _pipeline(self, name: str) -> PipelineConfig:
+        if name not in self.pipelines:
+            message = f"there is no pipeline {name!r}; {nearest(name, self.pipelines)}"
+            raise ApiError("not_found", message, "pipeline")
+        return self.pipelines[name]
+
+    def _asked(self, request: SearchRequest, pipeline: PipelineConfig) -> _Asked:
+        """What a request asks for, by its own fields and those of its pipeline."""
+        whole = pipeline.rerank or request.cursor is not None
+        wanted = pipeline.candidates if whole else request.top_k or pipeline.top_k
+        query = checked_query(self._meta, request, request.mode or pipeline.mode, wanted)
+        return _Asked(query, pipeline.rerank, pipeline.min_score, request.bm25_if_encoder_down)
+
+    async def _shared(self, asked: _Asked) -> tuple[_Asked, _Found]:
+        return asked, await self._found(asked, explained=False)
+
+    async def _found(self, asked: _Asked, explained: bool) -> _Found:
+        query, clock = asked.query, Clock()
         with self._admission.admitted(1):
             try:
-                hits = await self._find(query)
+                results = await self._find(query, explained, clock)
             except EncoderUnavailable as error:
-                if not request.bm25_if_encoder_down:
+                if not asked.without_models:
                     raise ApiError("unavailable", f"{error.problem}; mode bm25 works without it", "mode") from None
                 query = replace(query, mode="bm25")
-                hits = await self._find(query)
-        results = [
-            SearchResult.model_validate({**asdict(hit), "title": label(hit.document_id, hit.title)}) for hit in hits
-        ]
-        return request.mode, SearchResponse(query=request.query, mode=query.mode, results=results)
+                results = await self._find(query, explained, clock)
+            reranked = False
+            if asked.rerank:
+                try:
+                    results, reranked = await self._reranked(query.text, results, clock), True
+                except ApiError as error:
+                    if error.type != "unavailable" or not asked.without_models:
+                        raise
+        if asked.min_score is not None:
+            results = [one for one in results if one.score >= asked.min_score]
+        return _Found(results, query.mode, reranked, clock.timing())
 
     async def ready(self) -> Readiness:
         """That model and index answer now.
@@ -143,32 +238,68 @@ class SearchService:
             search_ms=round((time.perf_counter() - encoded) * 1000, 2),
         )
 
-    async def _find(self, query: SearchQuery) -> list[SearchHit]:
+    async def _find(self, query: SearchQuery, explained: bool, clock: Clock) -> list[SearchResult]:
         vector = tokens = None
-        with phase("encode"):
+        with phase("encode"), clock("encode"):
             if query.mode == "late":
                 vector, tokens = await asyncio.gather(
                     self._encoder.encode(query.text), self._encoder.encode_tokens(query.text)
                 )
             elif query.mode != "bm25":
                 vector = await self._encoder.encode(query.text)
-        with phase("search"):
-            return await self._index.search(query, vector, tokens)
+        with phase("search"), clock("search"):
+            if explained:
+                reasons = await self._index.explain(query, vector, tokens)
+                return [result_of(one.hit, one, rank) for rank, one in enumerate(reasons, 1)]
+            return [result_of(hit) for hit in await self._index.search(query, vector, tokens)]
+
+    async def _reranked(self, question: str, found: list[SearchResult], clock: Clock) -> list[SearchResult]:
+        """The same in the ranker's order, with its scores."""
+        assert self._ranking is not None, "pipelines without a ranker are refused at start"
+        if not found:
+            return found
+        longest = self._ranking.limits.max_chars
+        texts = [passage_text(one.title if one.title != one.document_id else "", one.text)[:longest] for one in found]
+        with phase("rank"), clock("rank"):
+            ranked, _ = await self._ranking.rank(question, texts, None, "results")
+        results = []
+        for one in ranked:
+            result = found[one.place]
+            why = result.explanation
+            why = None if why is None else why.model_copy(update={"ranker_score": one.relevance})
+            results.append(result.model_copy(update={"score": one.relevance, "explanation": why}))
+        return results
 
 
-def _size(answer: SearchResponse) -> int:
-    """About how many bytes an answer takes in memory."""
-    return 500 + sum(2000 + 2 * len(one.text) + 4 * len(str(one.metadata)) for one in answer.results)
+def _version(meta: IndexMeta) -> str:
+    """What tells an index from those before and after it."""
+    return hashlib.blake2b(meta.model_dump_json().encode(), digest_size=16).hexdigest()
 
 
-def checked_query(meta: IndexMeta, request: SearchRequest) -> SearchQuery:
+def _check_pipeline(name: str, pipeline: PipelineConfig, meta: IndexMeta, ranking: RankingService | None) -> None:
+    if pipeline.mode == "late" and meta.late_dim is None:
+        raise InputError(
+            f"serve.pipelines.{name}: mode late, and the index holds no token vectors",
+            "Add `late: {}` to the run file and index again, or choose another mode.",
+        )
+    if pipeline.rerank and ranking is None:
+        raise ValueError(f"the pipeline {name} reranks: give the service a ranking")
+
+
+def checked_query(meta: IndexMeta, request: SearchRequest, mode: Mode, documents: int) -> SearchQuery:
     """The query of a request.
+
+    Args:
+        meta: of the index.
+        request: with question and filter.
+        mode: how to search.
+        documents: how many are wanted.
 
     Raises:
         ApiError: if the index cannot answer it; it names the field.
     """
     try:
-        query = SearchQuery(request.query, request.mode, request.top_k, parse_filter(request.filter))
+        query = SearchQuery(request.query, mode, documents, parse_filter(request.filter))
         check_query(meta, query)
     except InputError as error:
         about = "mode" if error.problem.startswith("mode") else "filter"

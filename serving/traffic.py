@@ -16,6 +16,7 @@ from data.encoders.config import EncoderConfig
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.locks import only_one
+from serving.artifacts import LinkArtifacts
 
 
 class _Part(BaseModel):
@@ -29,6 +30,7 @@ class Release(_Part):
     index: Path
     lookup: Path
     encoder: EncoderConfig
+    links: LinkArtifacts | None = Field(None, description="the link model; None where none was trained")
     passages: int = Field(description="in the index")
     found: float | None = Field(None, description="share of sampled passages that it finds by their own words")
     made: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -133,9 +135,10 @@ def without(traffic: Traffic, release: str, reason: str) -> Traffic:
     return traffic.changed(canary=canary, shadow=shadow, stopped=f"{release}: {reason}")
 
 
-def release_id(index: Path, lookup: Path, encoder: EncoderConfig) -> str:
+def release_id(index: Path, lookup: Path, encoder: EncoderConfig, links: LinkArtifacts | None = None) -> str:
     """Eight digits that stand for what is served: artifacts' folders are named by their content."""
-    described = f"{index.resolve()} {lookup.resolve()} {encoder.model_dump_json()}"
+    model = "" if links is None else links.model_dump_json()
+    described = f"{index.resolve()} {lookup.resolve()} {encoder.model_dump_json()} {model}"
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 

@@ -3,18 +3,22 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from serving.config import PipelineConfig
 from serving.context import caller, note_release, request_id
-from serving.embedding import TextEncoder
+from serving.embedding import EmbeddingService
 from serving.errors import STATUS, ApiError
+from serving.links import LinkScoring
 from serving.lookup import Lookup
+from serving.ranking import RankingService
 from serving.releases import Releases
 from serving.schemas import Document, LinksResponse, Readiness, SearchRequest, SearchResponse
-from serving.search import SearchService
+from serving.schemas.links import LinkScoreRequest, LinkScores
+from serving.search import Searching
 from serving.shadow import Shadowing
 from serving.sight import Metrics
 from serving.traffic import Traffic, change_traffic, without
@@ -30,26 +34,28 @@ class Variant:
     Attributes:
         id: of the release.
         search: over its index.
+        embedding: by its encoder.
+        ranking: by the service's ranker, or its encoder.
         lookup: of its documents and links.
-        encoder: of its questions.
-        model: name of the encoder.
-        dim: of its vectors.
+        links: by its link model.
         close: called when nobody asks any more.
         longest_s: how long the batch of it has been worked on that is worked on longest, in this process, in seconds.
     """
 
     id: str
-    search: SearchService
+    search: Searching
+    embedding: EmbeddingService
+    ranking: RankingService
     lookup: Lookup
-    encoder: TextEncoder
-    model: str
-    dim: int
+    links: LinkScoring
     close: Callable[[], None] = lambda: None
     longest_s: Callable[[], float] = lambda: 0.0
 
 
 class Variants:
-    """The search and look-up of a service with several releases; as ``Searching`` and ``Lookup`` have them.
+    """The search, look-up and links of a service with several releases.
+
+    As ``Searching``, ``Lookup`` and ``LinkScoring`` have them.
 
     Args:
         releases: that are open.
@@ -87,6 +93,15 @@ class Variants:
     async def ready(self) -> Readiness:
         """As of ``SearchService``, of the live release."""
         return await self.releases.live.search.ready()
+
+    @property
+    def pipelines(self) -> Mapping[str, PipelineConfig]:
+        """As of ``Searching``, the same of all releases."""
+        return self.releases.live.search.pipelines
+
+    async def score(self, request: LinkScoreRequest) -> LinkScores:
+        """As of ``LinkScoring``."""
+        return await self._chosen().links.score(request)
 
     async def document(self, id_: str) -> Document | None:
         """As of ``Lookup``."""

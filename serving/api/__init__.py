@@ -13,7 +13,7 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import documents, embeddings, feedback, health, models, releases, rerank, search
+from serving.api import documents, embeddings, feedback, health, links, models, releases, rerank, search
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
@@ -22,6 +22,7 @@ from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.embedding import EmbeddingService
 from serving.feedback import FeedbackService
 from serving.keys import KeyRing
+from serving.links import LinkScoring
 from serving.listener import answering
 from serving.lookup import Lookup
 from serving.ranking import RankingService
@@ -40,6 +41,7 @@ class Services:
     embedding: EmbeddingService
     ranking: RankingService
     lookup: Lookup
+    links: LinkScoring
     feedback: FeedbackService
     metrics: Metrics
     releases: Releases[Variant] | None = None
@@ -103,8 +105,9 @@ def application(
         embeddings.router(services.embedding),
         rerank.router(services.ranking),
         documents.router(services.lookup),
+        links.router(services.links),
         feedback.router(services.feedback),
-        models.router(services.embedding, services.ranking),
+        models.router(services.embedding, services.ranking, services.search),
         models.metrics_router(services.metrics),
         health.router(services.search),
         *([] if services.releases is None else [releases.router(services.releases)]),

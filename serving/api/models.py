@@ -6,22 +6,25 @@ from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.embedding import EmbeddingService
 from serving.ranking import RankingService
-from serving.schemas.models import Model, Models
+from serving.schemas.models import Model, Models, Pipeline
+from serving.search import Searching
 from serving.sight import OPENMETRICS, Metrics
 
 
-def router(embedding: EmbeddingService, ranking: RankingService) -> APIRouter:
+def router(embedding: EmbeddingService, ranking: RankingService, search: Searching) -> APIRouter:
     """The route of models."""
     routes = APIRouter(tags=["models"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 
     @routes.get("/v1/models")
     async def models() -> Models:
-        """The models that are served, and what each is for."""
+        """The models that are served and what each is for, and the ways to search (`pipeline` of /v1/search)."""
+        ways = [Pipeline(id=name, **pipeline.model_dump()) for name, pipeline in search.pipelines.items()]
         encoder = Model(id=embedding.name, purposes=["embeddings", "search"], dimensions=embedding.dim)
         ranker = Model(id=ranking.ranker.name, purposes=["rerank"], dimensions=None)
         if encoder.id == ranker.id:
-            return Models(data=[encoder.model_copy(update={"purposes": [*encoder.purposes, *ranker.purposes]})])
-        return Models(data=[encoder, ranker])
+            both = encoder.model_copy(update={"purposes": [*encoder.purposes, *ranker.purposes]})
+            return Models(data=[both], pipelines=ways)
+        return Models(data=[encoder, ranker], pipelines=ways)
 
     return routes
 

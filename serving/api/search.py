@@ -14,7 +14,8 @@ def router(service: Searching, feedback: FeedbackService) -> APIRouter:
     routes = APIRouter(tags=["search"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 
     @routes.post(
-        "/v1/search", responses=documented("bad_request", "invalid_request", "overloaded", "unavailable", "timeout")
+        "/v1/search",
+        responses=documented("bad_request", "not_found", "invalid_request", "overloaded", "unavailable", "timeout"),
     )
     async def search(request: SearchRequest) -> SearchResponse:
         """Documents that answer a question, best first."""

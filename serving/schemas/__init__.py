@@ -19,16 +19,22 @@ class SearchRequest(BaseModel):
                 {"query": "how do I invert a sparse matrix", "top_k": 3},
                 {"query": "still waters", "mode": "bm25", "filter": {"testament": "OT", "book": ["Ps", "Isa"]}},
                 {"query": "harbour", "filter": {"year": {"gte": 1990}, "author.name": "Ann", "not": {"draft": True}}},
+                {"query": "still waters", "cursor": "*", "top_k": 20, "explain": True},
             ]
         },
     )
 
     query: str = Field(min_length=1, max_length=20_000, pattern=r"\S", description="the question, in words")
-    top_k: int = Field(10, ge=1, le=100, description="documents wanted")
-    mode: Mode = Field(
-        "hybrid",
+    pipeline: str = Field(
+        "default", min_length=1, max_length=64, description="way to search, as GET /v1/models names it"
+    )
+    top_k: int | None = Field(
+        None, ge=1, le=100, description="documents wanted, of one page where there is a cursor; as the pipeline has it"
+    )
+    mode: Mode | None = Field(
+        None,
         description="by vectors (dense), by words (bm25), both fused (hybrid), or the fused list rescored by the "
-        "vectors of its tokens (late), where the index holds them",
+        "vectors of its tokens (late), where the index holds them; as the pipeline has it where absent",
     )
     bm25_if_encoder_down: bool = Field(
         False, description="search by words alone where the encoder is unavailable, rather than answer 503"
@@ -39,12 +45,41 @@ class SearchRequest(BaseModel):
         'list of values allowed, or bounds, {"gte": 1990, "lt": 2000} of gt, gte, lt, lte, or {"exists": true}. All '
         'keys must hold, and under "not" is a filter that must not hold. Nested keys are paths, author.name',
     )
+    explain: bool = Field(False, description="whether each result says why it was found")
+    cursor: str | None = Field(
+        None,
+        max_length=100,
+        description="'*' begins an answer in pages, and `next_cursor` of a page brings the next one of the same "
+        "question; pages are cut from as many documents as the pipeline has candidates",
+    )
 
 
 class Answer(BaseModel):
     """Base of what is answered: a number that JSON cannot hold is an error, where pydantic would write null."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+
+class ListPlace(Answer):
+    """Where the passage stands in one of the lists that the answer was made of."""
+
+    list: Literal["dense", "bm25"]
+    rank: int = Field(description="among passages, from 1")
+    score: float = Field(description="cosine, or BM25")
+    weight: float = Field(description="of the list in the fusion")
+    contribution: float = Field(description="to `found_score`: 1 / (rrf_k + rank / weight), or a lone list's score")
+
+
+class Explanation(Answer):
+    """Why a document was found."""
+
+    found_rank: int = Field(description="among the documents found, from 1, before the ranker")
+    found_score: float = Field(
+        description="before the ranker: the sum of the contributions; in mode late the score of the tokens"
+    )
+    lists: list[ListPlace]
+    matched_words: list[str] = Field(description="words of the question that the passage has, by their stems")
+    ranker_score: float | None = Field(description="from 0 to 1; null where nothing was reranked")
 
 
 class SearchResult(Answer):
@@ -58,6 +93,16 @@ class SearchResult(Answer):
     start: int = Field(description="where the passage begins in the document's text, in characters")
     end: int = Field(description="where it ends")
     metadata: dict[str, Any] = Field(description="with the types they have in the corpus; times are ISO 8601")
+    explanation: Explanation | None = Field(None, description="where `explain` was asked for")
+
+
+class Timing(Answer):
+    """Where the time of an answer went, in milliseconds."""
+
+    encode: float
+    search: float
+    rank: float
+    total: float
 
 
 class SearchResponse(Answer):
@@ -65,7 +110,11 @@ class SearchResponse(Answer):
 
     query: str
     mode: Mode = Field(description="how it was searched; bm25 where the request allowed that and the encoder was down")
+    pipeline: str = "default"
+    reranked: bool = Field(False, description="whether the ranker put the results in order")
     results: list[SearchResult]
+    next_cursor: str | None = Field(None, description="of the next page; null behind the last, and without a cursor")
+    timing_ms: Timing | None = Field(None, description="where `explain` was asked for")
 
 
 class Document(Answer):

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from retrieval.config import Mode
 from serving.schemas import Answer
 
 
@@ -18,8 +19,20 @@ class Model(Answer):
     dimensions: int | None = Field(description="of its vectors; null where it makes none")
 
 
+class Pipeline(Answer):
+    """A way to search."""
+
+    id: str
+    mode: Mode
+    top_k: int = Field(description="documents answered where a request does not say")
+    candidates: int = Field(description="documents found, of which pages are cut and which the ranker puts in order")
+    rerank: bool
+    min_score: float | None
+
+
 class Models(Answer):
-    """All of them."""
+    """All of them, and the ways to search."""
 
     object: Literal["list"] = "list"
     data: list[Model]
+    pipelines: list[Pipeline]

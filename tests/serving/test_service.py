@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -19,6 +20,7 @@ from ray_apps.search import COMMAND as SEARCH
 from retrieval.filters import parse_filter
 from retrieval.search import SearchQuery
 from serving.client import Client, ServiceError
+from serving.config import PipelineConfig, ServeConfig
 from serving.index import IndexActor
 from serving.lookup import write_lookup
 from serving.traffic import Release, change_traffic, with_live
@@ -85,7 +87,7 @@ def client(
     service = Service(
         traffic=traffic,
         journals=run.workspace / "journals" / run.name,
-        serve=run.serve.model_copy(update={"layout": request.param}),
+        serve=ServeConfig(layout=request.param, pipelines={"ranked": PipelineConfig(rerank=True, candidates=3)}),
     )
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=18_321))
     serve.run(build(service), name="test", route_prefix="/")
@@ -254,6 +256,24 @@ def test_the_client_asks_all_of_it(client: httpx.Client) -> None:
         assert ours.links("fft").known[0].id == "scipy/linalg.inv"
         with pytest.raises(ServiceError, match="there is no document 'nobody'"):
             ours.document("nobody")
+        whole = ours.search("matrix of values", top_k=5)
+        told = ours.search("matrix of values", top_k=5, explain=True)
+        assert [one.document_id for one in told.results] == [one.document_id for one in whole.results]
+        for one in told.results:
+            assert one.explanation is not None
+            assert sum(place.contribution for place in one.explanation.lists) == pytest.approx(one.score)
+        paged = [one.document_id for page in ours.pages("matrix of values", top_k=2) for one in page.results]
+        assert paged == [one.document_id for one in whole.results]
+        ranked = ours.search("inverse of a matrix", pipeline="ranked", top_k=1)
+        assert ranked.reranked and ranked.results[0].document_id == "scipy/linalg.inv"
+        (row,) = ours.embeddings(["inverse"], ("dense", "sparse", "tokens"))
+        assert row.embedding is not None and row.sparse is not None and len(row.sparse.indices) == 1
+        assert row.tokens is not None and len(row.tokens[0]) == len(row.embedding)
+        np.testing.assert_allclose(ours.embed([[19262]]), ours.embed(["inverse"]), atol=2e-3)
+        with pytest.raises(ServiceError, match=r"400: list 0 of token ids has 1000000"):
+            ours.embed([[1_000_000]])
+        with pytest.raises(ServiceError, match="no link model: `catena discover"):
+            ours.score_pairs([("fft", "csv")])
 
 
 def test_a_killed_index_is_told_and_comes_back(client: httpx.Client) -> None:

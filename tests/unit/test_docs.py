@@ -19,10 +19,13 @@ from data.schema import DOCUMENTS as DOCUMENTS_SCHEMA
 from ray_apps.commands import COMMANDS
 from ray_apps.config import load_run
 from ray_apps.usage import find_command, split_config_flags
+from retrieval.config import IndexConfig
 from serving.api.__main__ import described
-from serving.schemas import SearchRequest
+from serving.config import ServeConfig
+from serving.schemas import Explanation, SearchRequest
 from serving.schemas.embeddings import EmbeddingsRequest
 from serving.schemas.feedback import FeedbackRequest
+from serving.schemas.links import LinkScoreRequest
 from serving.schemas.rerank import RerankRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -153,11 +156,12 @@ TAKES: dict[str, type[BaseModel]] = {
     "/v1/search": SearchRequest,
     "/v1/embeddings": EmbeddingsRequest,
     "/v1/rerank": RerankRequest,
+    "/v1/links:score": LinkScoreRequest,
     "/v1/feedback": FeedbackRequest,
 }
 
 
-@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 5)])
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 7)])
 def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
     asked = [line for line in commands(REPOSITORY / file) if line.startswith("curl ")]
     assert len(asked) == count
@@ -168,6 +172,17 @@ def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
         body = re.search(r"-d '(.*)'", line)
         if body is not None:
             TAKES[path[1]].model_validate(json.loads(body[1]))
+
+
+def test_pipelines_and_reasons_shown_are_ones_the_service_has() -> None:
+    serving = REPOSITORY / "docs" / "serving.md"
+    (shown,) = blocks(serving, "yaml")
+    assert set(ServeConfig.model_validate(yaml.safe_load(shown)["serve"]).pipelines) == {"exact", "best"}
+    explanation = next(text for text in blocks(serving, "json") if "found_rank" in text)
+    told = Explanation.model_validate_json(explanation)
+    assert sum(place.contribution for place in told.lists) == pytest.approx(told.found_score, abs=1e-4)
+    for place in told.lists:
+        assert 1 / (IndexConfig().rrf_k + place.rank / place.weight) == pytest.approx(place.contribution, abs=1e-4)
 
 
 def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:

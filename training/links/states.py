@@ -53,6 +53,16 @@ def states_over(model: LinkModel, documents: GraphArtifact, links: Graph, out: P
 
 
 @torch.no_grad()
+def states_alone(model: LinkModel, documents: GraphArtifact, start: int) -> np.ndarray:
+    """States of the last documents of a graph, from ``start`` on, that nothing links with: float32 (N - start, W)."""
+    more = np.arange(start, len(documents.ids))
+    nothing = Graph(np.zeros(len(more) + 1, np.int64), np.zeros(0, np.int32))
+    inputs = inputs_of(model, documents.vectors, documents.words, nodes=more)
+    states: np.ndarray = all_states(model, inputs, LinkTensors(nothing)).numpy()
+    return states
+
+
+@torch.no_grad()
 def block_states(
     model: LinkModel,
     vectors: np.ndarray,

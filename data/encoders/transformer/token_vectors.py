@@ -1,7 +1,7 @@
 """Vectors of a text's tokens: the output of a transformer before pooling, for late interaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,11 +42,14 @@ class TokenVectors:
         vectors: float32 of shape (T, dim), unit length.
         starts: where each text begins, and T at the end: int64 of shape (N + 1,). No text is without a token.
         oom_retries: how many times a batch did not fit in memory and was computed in halves.
+        read: int32 of shape (N,), tokens read of each text, special ones and the prompt included; empty where the
+            vectors come from a table.
     """
 
     vectors: Vectors
     starts: npt.NDArray[np.int64]
     oom_retries: int = 0
+    read: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def each(self) -> list[Vectors]:
         """Token vectors of each text, float32 of shape (tokens, dim)."""
@@ -102,9 +105,8 @@ class TokenEncoder:
         ahead = len(self._encoder.batches.tokenise.prompt_numbers(prompt))
         kept = [self._kept(text, ahead) for text in tokens]
         counts = np.fromiter(map(len, kept), np.int64, len(kept))
-        batches = token_batches(
-            np.fromiter(map(len, tokens), np.int64, len(tokens)), self._encoder.batches.batch_tokens
-        )
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        batches = token_batches(lengths, self._encoder.batches.batch_tokens)
 
         def work(batch: Positions) -> tuple[Vectors, int]:
             def forward(some: Tokens) -> Vectors:
@@ -122,7 +124,8 @@ class TokenEncoder:
                 of_text[position] = vectors
         nothing = np.empty((0, 0 if self._projection is None else self._projection.dim), np.float32)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return TokenVectors(np.concatenate(of_text) if of_text else nothing, starts, retries)
+        vectors = np.concatenate(of_text) if of_text else nothing
+        return TokenVectors(vectors, starts, retries, lengths.astype(np.int32))
 
     def _forward(self, tokens: Sequence[Sequence[int]], kept: Sequence[Positions]) -> Vectors:
         """Vectors of the kept tokens of one batch, text after text, float32 (tokens, dim), in the calling thread."""

@@ -88,6 +88,23 @@ class Tokeniser:
             )
         return numbers
 
+    def texts_of(self, numbers: Sequence[Sequence[int]]) -> list[str]:
+        """Texts that such token numbers stand for, without special tokens.
+
+        Raises:
+            TextRefused: if a number is none of the vocabulary's; names it with its place.
+        """
+        size = len(self._tokenizer)
+        for place, text in enumerate(numbers):
+            strange = next((number for number in text if not 0 <= number < size), None)
+            if strange is not None:
+                raise TextRefused(
+                    f"list {place} of token ids has {strange}, the model's are from 0 to {size - 1:,}",
+                    "Send ids of the model's own tokenizer, or the text itself.",
+                )
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        return [str(self._tokenizer.decode(list(text), **options)) for text in numbers]
+
     def refuse_cut(self, tokenised: Tokenised, positions: npt.NDArray[np.int64], texts: Sequence[str]) -> None:
         """Hold the policy ``error``.
 

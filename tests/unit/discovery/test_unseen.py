@@ -1,6 +1,7 @@
 """Documents that are not in the corpus get links from their text and from links they bring."""
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ from data.graph.graph import build_graph, load_graph
 from data.graph.split import SplitConfig, write_split
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS
-from discovery.unseen import NewDocument, links_of, with_documents
+from discovery.predictor import links_of
+from discovery.unseen import NewDocument, with_documents
 from training.config import OptimizerConfig
 from training.frame import fit
 from training.links.config import NodesConfig, ScorerConfig, TrainConfig
 from training.links.features import FEATURES
 from training.links.nodes import save_model
 from training.links.stacking import choose, make_lists, valid_pairs
+from training.links.states import NODE_VECTORS, states_over
 from training.links.task import LinkTask
 
 TOPICS = ("moon tide sea", "bread oven flour", "chess rook pawn", "violin bow string")
@@ -44,8 +47,12 @@ def encode(texts: list[str]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return write_corpus(tmp_path_factory.mktemp("unseen"))
+
+
+def write_corpus(folder: Path, encode: Callable[[list[str]], np.ndarray] = encode) -> tuple[Path, Path, Path]:
     """Documents, graph and train folders of four topics of fifteen documents each."""
-    folder, rng = tmp_path_factory.mktemp("unseen"), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     rows = [
         {
             "id": f"d{t}_{n}",
@@ -64,15 +71,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
         for b in ids[i + 1 :]
         if a[:2] == b[:2] and rng.random() < 0.5
     ]
+    vectors = encode([row["text"] for row in rows])
     for name, table in {
         "documents": pa.Table.from_pylist(rows, schema=DOCUMENTS),
         "links": pa.Table.from_pylist(links, schema=LINKS),
         "vectors": pa.table(
             {
                 "document_id": ids,
-                "vector": pa.FixedSizeListArray.from_arrays(
-                    pa.array(encode([row["text"] for row in rows]).ravel()), DIM
-                ),
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
             }
         ),
     }.items():
@@ -86,6 +92,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     task = LinkTask(graph, CONFIG)
     fit(task, CONFIG.optimizer)
     save_model(task.model, folder / "train" / "model.safetensors")
+    states_over(task.model, graph, graph.seen_graph, folder / "train" / NODE_VECTORS)
     lists = make_lists(graph, graph.training_graph, task.states(), valid_pairs(graph), CONFIG.scorer, 0, True)
     choose(lists, FEATURES, CONFIG.scorer, 0)[0].save(folder / "train" / "model.scorer.safetensors")
     return folder / "documents", folder / "graph", folder / "train"

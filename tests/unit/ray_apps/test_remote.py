@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import uvicorn
@@ -15,11 +16,19 @@ from serving.api import embeddings, rerank
 from serving.api.errors import answer_errors
 from serving.embedding import EmbeddingLimits, EmbeddingService
 from serving.ranking import EncoderRanker, RankingService
-from serving.schemas import SearchRequest, SearchResponse, SearchResult
+from serving.schemas import Explanation, ListPlace, SearchRequest, SearchResponse, SearchResult, Timing
 from tests.unit.serving.test_embeddings import embedder_of_minilm
 
 FOUND = SearchResult(
     document_id="d1", title="Title", text="still waters", score=0.5, passage_id="p", start=0, end=12, metadata={}
+)
+
+WHY = Explanation(
+    found_rank=2,
+    found_score=0.5,
+    lists=[ListPlace(list="bm25", rank=3, score=7.5, weight=1, contribution=0.0159)],
+    matched_words=["waters"],
+    ranker_score=0.9,
 )
 
 
@@ -34,7 +43,10 @@ def url() -> Iterator[str]:
     @api.post("/v1/search")
     async def search(asked: SearchRequest, request: Request) -> SearchResponse:
         said = {"top_k": asked.top_k, "filter": asked.filter, "key": request.headers.get("authorization")}
-        return SearchResponse(query=asked.query, mode=asked.mode, results=[FOUND.model_copy(update={"metadata": said})])
+        found = FOUND.model_copy(update={"metadata": said, "explanation": WHY if asked.explain else None})
+        timing = Timing(encode=1, search=2, rank=0, total=3) if asked.explain else None
+        how = {"mode": asked.mode or "hybrid", "pipeline": asked.pipeline, "timing_ms": timing}
+        return SearchResponse.model_validate({"query": asked.query, "results": [found], **how})
 
     server = uvicorn.Server(uvicorn.Config(api, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
@@ -46,9 +58,9 @@ def url() -> Iterator[str]:
     thread.join()
 
 
-def result(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+def result(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     assert main([*words, "--json"]) == 0
-    found: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
     return found
 
 
@@ -58,9 +70,15 @@ def test_search_by_a_service(url: str, capsys: pytest.CaptureFixture[str], monke
     found = result(capsys, *words)
     assert (found["query"], found["mode"]) == ("waters", "bm25")
     said = {"top_k": 3, "filter": {"year": {"gte": "1990"}}, "key": "Bearer catena_1_2"}
-    assert found["hits"] == [{**FOUND.model_dump(), "metadata": said}]
+    assert found["hits"] == [{**FOUND.model_dump(exclude={"explanation"}), "metadata": said}]
     assert main(["search", f"--url={url}", "waters"]) == 0
     assert "1. Title  [d1]  0.5000" in capsys.readouterr().out
+    monkeypatch.delenv("CATENA_KEY")
+    told = result(capsys, "search", "--url", url, "waters", "--pipeline", "exact", "--explain")
+    assert (told["pipeline"], told["mode"], told["timing_ms"]["total"]) == ("exact", "hybrid", 3)
+    assert told["hits"][0]["explanation"] == WHY.model_dump() and told["hits"][0]["metadata"]["top_k"] is None
+    assert main(["search", f"--url={url}", "waters", "--explain"]) == 0
+    assert "bm25 rank 3 (7.5000); ranker 0.9000, found at 2; words: waters" in capsys.readouterr().out
 
 
 def test_vectors_by_a_service(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

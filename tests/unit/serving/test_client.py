@@ -3,13 +3,20 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 from serving import client as module
 from serving.client import AsyncClient, Client, ServiceError
+from serving.schemas import SearchResponse
+from serving.schemas.embeddings import Embedding
+from serving.schemas.links import LinkScores
+from serving.schemas.models import Models
+from tests.unit.serving.whole_application import whole_application
 
 SEARCH = {"query": "q", "mode": "bm25", "results": []}
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -33,14 +40,14 @@ def error(status: int, **headers: str) -> httpx.Response:
     return httpx.Response(status, json={"error": body}, headers=headers)
 
 
-def asked(handler: Handler, kind: str, retries: int = 4) -> module.SearchResponse:
+def asked(handler: Handler, kind: str, retries: int = 4) -> SearchResponse:
     """A search by either client."""
     transport = httpx.MockTransport(handler)
     if kind == "sync":
         with Client("http://catena", retries=retries, transport=transport) as sync:
             return sync.search("q", mode="bm25")
 
-    async def ask() -> module.SearchResponse:
+    async def ask() -> SearchResponse:
         async with AsyncClient("http://catena", retries=retries, transport=transport) as client:
             return await client.search("q", mode="bm25")
 
@@ -151,3 +158,68 @@ def test_ids_of_any_kind_and_the_key_reach_the_service() -> None:
         assert client.links("a/b ?#", limit=3).title == "t"
     assert seen[0].url.raw_path == b"/v1/links/a%2Fb%20%3F%23?limit=3"
     assert seen[0].headers["authorization"] == "Bearer catena_1_2"
+
+
+PAGES = {"*": ("a", "one"), "one": ("b", "two"), "two": ("c", None)}
+
+
+def paged(request: httpx.Request) -> httpx.Response:
+    asked = json.loads(request.content)
+    assert (asked["query"], asked["top_k"]) == ("q", 1)
+    document, cursor = PAGES[asked["cursor"]]
+    row = {"document_id": document, "title": "t", "text": "x", "score": 1, "passage_id": "p"}
+    results = [{**row, "start": 0, "end": 1, "metadata": {}}]
+    return httpx.Response(200, json={**SEARCH, "results": results, "next_cursor": cursor})
+
+
+@BOTH
+def test_pages_are_followed_to_the_last(kind: str) -> None:
+    transport = httpx.MockTransport(paged)
+
+    async def ask() -> list[str]:
+        async with AsyncClient("http://catena", transport=transport) as client:
+            return [page.results[0].document_id async for page in client.pages("q", top_k=1)]
+
+    if kind == "async":
+        assert asyncio.run(ask()) == ["a", "b", "c"]
+        return
+    with Client("http://catena", transport=transport) as client:
+        assert [page.results[0].document_id for page in client.pages("q", top_k=1)] == ["a", "b", "c"]
+
+
+@BOTH
+def test_every_new_call_works_on_the_whole_application(kind: str, tmp_path: Path) -> None:
+    """Typed answers of the routes themselves: sync over the test client's transport, async over ASGI."""
+    api = whole_application(tmp_path)
+    texts = [f"word{number} bread" for number in range(70)]
+    pairs = [("d0_0", f"d1_{number % 15}") for number in range(1100)]
+
+    async def ask() -> tuple[SearchResponse, list[Embedding], LinkScores, LinkScores, Models]:
+        async with AsyncClient("http://catena", transport=httpx.ASGITransport(api)) as client:
+            return (
+                await client.search("word4", explain=True, pipeline="exact"),
+                await client.embeddings(texts),
+                await client.score_pairs(pairs),
+                await client.links_of_text("bread in the oven", top_k=3),
+                await client.models(),
+            )
+
+    if kind == "async":
+        found, rows, scores, likely, models = asyncio.run(ask())
+    else:
+
+        def passed_on(request: httpx.Request) -> httpx.Response:
+            answer = http.request(request.method, request.url.path, content=request.content, headers=request.headers)
+            return httpx.Response(answer.status_code, content=answer.content, headers=dict(answer.headers))
+
+        with TestClient(api) as http, Client("http://catena", transport=httpx.MockTransport(passed_on)) as client:
+            found, rows = client.search("word4", explain=True, pipeline="exact"), client.embeddings(texts)
+            scores, likely = client.score_pairs(pairs), client.links_of_text("bread in the oven", top_k=3)
+            models = client.models()
+    assert found.pipeline == "exact" and found.results[0].explanation is not None
+    assert [row.index for row in rows] == list(range(70))
+    assert all(row.embedding is not None and row.sparse is not None and row.tokens is None for row in rows)
+    assert len(scores.links) == 1100 and scores.calibrated
+    assert [one.target for one in scores.links] == [target for _, target in pairs]
+    assert len(likely.links) == 3 and likely.links[0].source is None
+    assert [one.id for one in models.pipelines] == ["default", "exact", "ranked", "strict"]

@@ -15,6 +15,7 @@ from data.encoders import load_encoder
 from data.encoders.config import read_encoder
 from data.errors import EncoderUnavailable
 from retrieval.config import IndexConfig
+from retrieval.explain import Explained
 from retrieval.index import IndexMeta
 from retrieval.open import read_meta
 from retrieval.search import SearchHit, SearchQuery
@@ -148,6 +149,9 @@ class Down:
     async def search(self, query: SearchQuery, vector: object, tokens: object) -> list[SearchHit]:
         assert (query.mode, vector, tokens) == ("bm25", None, None)
         return [SearchHit("d1", "p1", "Title", "text", 0, 4, 1.0, {})]
+
+    async def explain(self, query: SearchQuery, vector: object, tokens: object) -> list[Explained]:
+        return [Explained(hit, (), ()) for hit in await self.search(query, vector, tokens)]
 
 
 def answer(**request: object) -> SearchResponse:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -18,6 +19,7 @@ POSTS = {
     "/v1/rerank": {"query": "a", "documents": ["b", "c"]},
     "/v2/rerank": {"query": "a", "documents": ["b", "c"]},
     "/rerank": {"query": "a", "texts": ["b", "c"]},
+    "/v1/links:score": {"pairs": [["d0_0", "d1_0"]]},
     "/v1/feedback": {"events": [{"request_id": "r", "action": "shown"}]},
 }
 JSON = {"content-type": "application/json"}
@@ -53,18 +55,18 @@ BODIES = {
     "text": b"hello",
     "list": b"[]",
     "cut": b'{"query": "a',
-    "nan": b'{"query": NaN, "input": NaN, "texts": NaN, "events": NaN}',
-    "infinity": b'{"query": 1e999, "input": 1e999, "texts": 1e999, "events": 1e999}',
+    "nan": b'{"query": NaN, "input": NaN, "texts": NaN, "events": NaN, "pairs": NaN}',
+    "infinity": b'{"query": 1e999, "input": 1e999, "texts": 1e999, "events": 1e999, "pairs": 1e999}',
     "huge number": b'{"query": ' + b"9" * 10_000 + b"}",
     "nested": b'{"query": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
     "nested objects": b'{"filter": ' * 20_000 + b"1" + b"}" * 20_000,
-    "latin-1": '{"query": "é", "input": "é"}'.encode("latin-1"),
-    "lone surrogate": b'{"query": "\\ud800", "input": "\\ud800", "texts": ["\\ud800"]}',
+    "latin-1": '{"query": "é", "input": "é", "text": "é"}'.encode("latin-1"),
+    "lone surrogate": b'{"query": "\\ud800", "input": "\\ud800", "texts": ["\\ud800"], "text": "\\ud800"}',
     "filter of a lone surrogate": b'{"query": "a", "filter": {"lang": "\\ud800"}}',
     "filter in filters": b'{"query": "a", "filter": ' + b'{"not": ' * 300 + b"{}" + b"}" * 301,
     "wrong types": b'{"query": {}, "input": {}, "documents": 5, "texts": {}, "events": "x"}',
     "unknown field": b'{"query": "a", "input": "a", "documents": ["a"], "texts": ["a"], "events": [], "sudo": true}',
-    "duplicate keys": b'{"query": 1, "query": [], "input": 1, "texts": 1, "events": 1}',
+    "duplicate keys": b'{"query": 1, "query": [], "input": 1, "texts": 1, "events": 1, "pairs": [], "pairs": 1}',
     "zero bytes": b"\0" * 100,
 }
 
@@ -95,6 +97,32 @@ def test_a_body_of_fifty_megabytes_is_refused(client: TestClient, path: str) -> 
         ("/v1/embeddings", {"input": "a", "model": "../../etc/passwd"}, "model"),
         ("/v1/embeddings", {"input": ["a", 5]}, "input"),
         ("/v1/search", {"query": "a", "filter": {"__proto__": {"gte": 1}}}, "filter"),
+        ("/v1/search", {"query": "a", "pipeline": "../default"}, "pipeline"),
+        ("/v1/search", {"query": "a", "pipeline": "p" * 100_000}, "pipeline"),
+        ("/v1/search", {"query": "a", "cursor": "*" * 100_000}, "cursor"),
+        ("/v1/search", {"query": "a", "cursor": "9999.hybrid.0." + "0" * 32}, "cursor"),
+        ("/v1/search", {"query": "a", "cursor": "\u0661.hybrid.0." + "0" * 32}, "cursor"),
+        ("/v1/search", {"query": "a", "explain": "maybe"}, "explain"),
+        ("/v1/embeddings", {"input": [1] * 100_001}, "input"),
+        ("/v1/embeddings", {"input": [[1]] * 100_000}, "input"),
+        ("/v1/embeddings", {"input": [1, 10**30]}, "input"),
+        ("/v1/embeddings", {"input": [[1, -1]]}, "input"),
+        ("/v1/embeddings", {"input": [1.5, 2]}, "input"),
+        ("/v1/embeddings", {"input": [[[1]]]}, "input"),
+        ("/v1/embeddings", {"input": [1, 2]}, "input"),
+        ("/v1/embeddings", {"input": "a", "output": ["tokens"]}, "output"),
+        ("/v1/embeddings", {"input": "a", "output": ["dense"] * 100_000}, "output"),
+        ("/v1/embeddings", {"input": "a", "output": "dense"}, "output"),
+        ("/v1/links:score", {"pairs": [["a", "b"]] * 100_000}, "pairs"),
+        ("/v1/links:score", {"pairs": [[1, 2]] * 100_000}, "pairs"),
+        ("/v1/links:score", {"pairs": [["a" * 100_000, "b"]]}, "pairs"),
+        ("/v1/links:score", {"pairs": [["../../etc/passwd", "d0_0"]]}, "pairs"),
+        ("/v1/links:score", {"pairs": {"a": "b"}}, "pairs"),
+        ("/v1/links:score", {"text": "a" * 100_000}, "text"),
+        ("/v1/links:score", {"text": "a", "targets": ["d0_0"] * 100_000}, "targets"),
+        ("/v1/links:score", {"text": "a", "links": ["\x00"]}, "links"),
+        ("/v1/links:score", {"text": "a", "top_k": 10**30}, "top_k"),
+        ("/v1/links:score", {"text": "\u200b", "title": "t" * 5000}, "title"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -160,6 +188,14 @@ def test_a_caller_that_goes_away_leaves_no_trace(api: FastAPI) -> None:
 
     assert asyncio.run(ask()) == 200
     assert all(message.get("status", 400) == 400 for message in sent)
+
+
+def test_of_a_list_of_what_does_not_fit_the_first_alone_is_told(client: TestClient) -> None:
+    """Else 300,000 errors would take seconds, in which nothing else is answered."""
+    body = b'{"input": ["a", ' + b"{}," * 300_000 + b"1]}"
+    started = time.perf_counter()
+    assert refused(client.post("/v1/embeddings", content=body, headers=JSON)) == "invalid_request"
+    assert time.perf_counter() - started < 2.0
 
 
 def test_errors_never_show_a_traceback(client: TestClient) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,11 +11,12 @@ from fastapi.testclient import TestClient
 
 from serving.admission import Admission
 from serving.api import Services, application
-from serving.config import ServeConfig
-from serving.embedding import EmbeddingLimits, EmbeddingService, TextEncoder
+from serving.config import PipelineConfig, ServeConfig
+from serving.embedding import EmbeddingLimits, EmbeddingService, VectorSource
 from serving.errors import ApiError
 from serving.feedback import FeedbackService
 from serving.journal import Journal
+from serving.links import LinkService
 from serving.lookup import LookupFile, write_lookup
 from serving.ranking import EncoderRanker, RankingService
 from serving.releases import Releases
@@ -34,6 +35,8 @@ RAILS = Guardrails(after=20, errors=0.1, slower=3.0, overlap=0.5)
 class Fixed:
     """A search that finds the same documents always, or fails."""
 
+    pipelines: Mapping[str, PipelineConfig] = {}
+
     def __init__(self, found: Sequence[str], fails: bool = False, seconds: float = 0.0) -> None:
         self.found, self.fails, self.seconds = found, fails, seconds
 
@@ -45,7 +48,7 @@ class Fixed:
             SearchResult(document_id=id_, title=id_, text="", score=1.0, passage_id=id_, start=0, end=0, metadata={})
             for id_ in self.found
         ]
-        return SearchResponse(query=request.query, mode=request.mode, results=results)
+        return SearchResponse(query=request.query, mode="hybrid", pipeline="default", reranked=False, results=results)
 
     async def ready(self) -> Readiness:
         return Readiness(encoder="e", passages=1, encode_ms=0, search_ms=0)
@@ -65,20 +68,25 @@ class Service:
         change_traffic(self.path, lambda before: traffic)
         write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", []), None)
         searches = {"old": Fixed(["a", "b", "c", "d"]), "new": new}
-        encoder = cast(TextEncoder, None)  # nothing is embedded here
+        admission, limits = Admission(5.0, 1000), EmbeddingLimits(10, 1000)
+        encoder = cast(VectorSource, None)  # nothing is embedded here
+        embedding = EmbeddingService("letters", 4, encoder, limits, admission)
+        ranking = RankingService(EncoderRanker("letters", encoder, 512), limits, admission)
+        lookup = LookupFile(folder)
+        links_ = LinkService(None, encoder, lookup.texts, 1000, admission, 10.0)
 
         def opened(one: Release) -> Variant:
-            return Variant(one.id, searches[one.id], LookupFile(folder), encoder, "letters", 4)
+            return Variant(one.id, searches[one.id], embedding, ranking, lookup, links_)
 
-        releases, admission = Releases[Variant](self.path, opened), Admission(5.0, 1000)
+        releases = Releases[Variant](self.path, opened)
         self.metrics = Metrics({})
         variants = watched(self.path, releases, self.metrics, busy=lambda: False)
-        limits = EmbeddingLimits(10, 1000)
         services = Services(
             search=variants,
-            embedding=EmbeddingService("letters", 4, encoder, limits, admission),
-            ranking=RankingService(EncoderRanker("letters", encoder, 512), limits, admission),
+            embedding=embedding,
+            ranking=ranking,
             lookup=variants,
+            links=variants,
             feedback=FeedbackService(Journal(folder / "journals")),
             metrics=self.metrics,
             releases=releases,
@@ -179,7 +187,7 @@ def test_a_shadow_neither_delays_nor_is_asked_while_others_wait() -> None:
         verdicts = Verdicts(lambda: traffic, lambda release, reason: None, metrics)
         shadowing = Shadowing(verdicts, lambda: busy, drop)
         request = SearchRequest(query="q")
-        answer = SearchResponse(query="q", mode="hybrid", results=[])
+        answer = SearchResponse(query="q", mode="hybrid", pipeline="default", reranked=False, results=[])
         started = time.perf_counter()
         for _ in range(100):
             shadowing.ask("new", Fixed(["a"]), request, answer)

@@ -1,36 +1,67 @@
 """The whole application over real services, in this process: a small corpus, hashed vectors, no cluster."""
 
 import json
+import tempfile
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 from fastapi import FastAPI
 
 from data.encoders import load_encoder
 from data.encoders.config import read_encoder
+from evaluation.calibration import Calibrator
 from retrieval.open import read_meta
+from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.api import Services, application
-from serving.config import ServeConfig
+from serving.artifacts import LinkArtifacts
+from serving.config import PipelineConfig, ServeConfig
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
+from serving.links import LinkService
 from serving.lookup import LookupFile, write_lookup
 from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
 from serving.sight import Metrics
 from serving.traces import Traces
+from tests.unit.discovery.test_unseen import write_corpus
 from tests.unit.retrieval.test_build import build, write_run
 from tests.unit.serving.test_lookup import documents, links
 
 DIM = 64
-CONFIG = ServeConfig(max_body_bytes=2**20, max_texts=100, max_text_chars=100_000)
+ENCODER = read_encoder({"hashed": {"dim": DIM}})
+CONFIG = ServeConfig(
+    max_body_bytes=2**20,
+    max_texts=100,
+    max_text_chars=100_000,
+    pipelines={
+        "exact": PipelineConfig(mode="bm25", top_k=3, candidates=7),
+        "ranked": PipelineConfig(rerank=True, candidates=6),
+        "strict": PipelineConfig(mode="dense", min_score=0.1),
+    },
+)
+
+
+@cache
+def link_model() -> tuple[tempfile.TemporaryDirectory[str], LinkArtifacts]:
+    """The folder of a small trained link model, which is there as long as this process, and what is in it.
+
+    Its corpus is another one than that of the index: documents ``d0_0`` to ``d3_14``.
+    """
+    folder = tempfile.TemporaryDirectory()
+    encoder = load_encoder(ENCODER)
+    _, graph, train = write_corpus(Path(folder.name), lambda texts: encoder.encode(texts))
+    Calibrator("platt", np.empty(0), np.empty(0), 0.5, -1.0).save(train / "calibrator.json")
+    return folder, LinkArtifacts(graph=graph, train=train, calibrator=train / "calibrator.json")
 
 
 def whole_application(folder: Path, traces: Traces | None = None) -> FastAPI:
     """Every route over its service."""
-    encoder_config = read_encoder({"hashed": {"dim": DIM}})
+    encoder_config = ENCODER
     encoder = load_encoder(encoder_config)
     root = write_run(folder / "run", dim=DIM)
     manifest = json.loads((root / "manifest.json").read_text())
@@ -41,11 +72,13 @@ def whole_application(folder: Path, traces: Traces | None = None) -> FastAPI:
     write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", [("a", "b", 1.0)]), None)
     limits = EmbeddingLimits(CONFIG.max_texts, CONFIG.max_text_chars)
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
+    ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches),
-        embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens),
-        ranking=RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens),
+        search=SearchService(meta, embedder, index, 10.0, searches, 1, CONFIG.pipelines, ranking),
+        embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
+        ranking=ranking,
         lookup=LookupFile(folder),
+        links=LinkService(link_model()[1], embedder, LookupFile(folder).texts, 10_000, Admission(5.0, 500), 60.0),
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": "r1"}),
     )

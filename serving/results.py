@@ -1,0 +1,60 @@
+"""What the index found, as it is answered: results, their reasons, and where the time went."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from data.labels import label
+from retrieval.explain import Explained
+from retrieval.search import SearchHit
+from serving.schemas import Explanation, ListPlace, SearchResult, Timing
+
+
+def result_of(hit: SearchHit, why: Explained | None = None, rank: int = 0) -> SearchResult:
+    """A document as it is answered.
+
+    Args:
+        hit: the document.
+        why: it was found; None where nobody asked.
+        rank: its place among the documents found, from 1.
+    """
+    told = None
+    if why is not None:
+        told = Explanation(
+            found_rank=rank,
+            found_score=hit.score,
+            lists=[ListPlace(**asdict(place)) for place in why.lists],
+            matched_words=list(why.words),
+            ranker_score=None,
+        )
+    named = {**asdict(hit), "title": label(hit.document_id, hit.title)}
+    return SearchResult(**named, explanation=told)
+
+
+def size_of(results: Sequence[SearchResult]) -> int:
+    """About how many bytes an answer takes in memory."""
+    return 500 + sum(2000 + 2 * len(one.text) + 4 * len(str(one.metadata)) for one in results)
+
+
+class Clock:
+    """Adds up the times of the phases of an answer."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._spent: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Count the time of a block."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent[name] += time.perf_counter() - started
+
+    def timing(self) -> Timing:
+        """Milliseconds until now."""
+        spent = {**self._spent, "total": time.perf_counter() - self._started}
+        return Timing(**{name: round(1000 * spent.get(name, 0.0), 2) for name in Timing.model_fields})

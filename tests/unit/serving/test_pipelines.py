@@ -1,0 +1,198 @@
+"""Ways to search by name, pages by cursor, and reasons, over the whole application."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from data.errors import InputError
+from retrieval.config import IndexConfig
+from retrieval.index import IndexMeta
+from serving.admission import Admission
+from serving.config import PipelineConfig, ServeConfig
+from serving.cursor import Cursor
+from serving.search import SearchService
+from tests.unit.serving.test_encoder_down import Down
+from tests.unit.serving.whole_application import whole_application
+
+QUERY = "word4 part1 word7 title"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with TestClient(whole_application(tmp_path_factory.mktemp("whole"))) as client:
+        yield client
+
+
+def search(client: TestClient, **request: object) -> dict[str, Any]:
+    answer = client.post("/v1/search", json={"query": QUERY, **request})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [one["document_id"] for one in answer["results"]]
+
+
+def pages(client: TestClient, size: int, **request: object) -> list[list[str]]:
+    """All pages of an answer."""
+    found, cursor = [], "*"
+    while cursor is not None:
+        answer = search(client, cursor=cursor, top_k=size, **request)
+        found.append(ids(answer))
+        cursor = answer["next_cursor"]
+        assert len(found) < 50
+    return found
+
+
+def test_a_pipeline_has_defaults_and_a_request_its_own(client: TestClient) -> None:
+    assert search(client)["mode"] == "hybrid" and search(client)["pipeline"] == "default"
+    exact = search(client, pipeline="exact")
+    assert (exact["mode"], len(exact["results"]), exact["pipeline"]) == ("bm25", 3, "exact")
+    assert ids(exact) == ids(search(client, mode="bm25", top_k=3))
+    assert len(search(client, pipeline="exact", top_k=5, mode="dense")["results"]) == 5
+
+
+def test_the_ranker_puts_candidates_in_order_and_gives_its_scores(client: TestClient) -> None:
+    found = search(client, top_k=6)
+    ranked = search(client, pipeline="ranked", explain=True)
+    assert ranked["reranked"] and not found["reranked"]
+    assert sorted(ids(ranked)) == sorted(ids(found))
+    texts = [f"{one['title']}\n{one['text']}" for one in found["results"]]
+    known = client.post("/v1/rerank", json={"query": QUERY, "documents": texts}).json()["results"]
+    assert ids(ranked) == [ids(found)[one["index"]] for one in known]
+    for one, rank in zip(ranked["results"], known, strict=True):
+        assert one["score"] == one["explanation"]["ranker_score"] == pytest.approx(rank["relevance_score"])
+        assert one["explanation"]["found_rank"] == rank["index"] + 1
+
+
+def test_documents_below_the_smallest_score_are_left_out(client: TestClient) -> None:
+    everything = search(client, mode="dense")["results"]
+    strict = search(client, pipeline="strict")["results"]
+    assert 0 < len(strict) < len(everything)
+    assert strict == [one for one in everything if one["score"] >= 0.1]
+
+
+def test_models_lists_the_pipelines(client: TestClient) -> None:
+    listed = {one["id"]: one for one in client.get("/v1/models").json()["pipelines"]}
+    assert set(listed) == {"default", "exact", "ranked", "strict"}
+    assert listed["ranked"] == {
+        "id": "ranked",
+        "mode": "hybrid",
+        "top_k": 10,
+        "candidates": 6,
+        "rerank": True,
+        "min_score": None,
+    }
+
+
+def test_an_unknown_pipeline_is_named_with_the_nearest(client: TestClient) -> None:
+    for asked, message in (("exct", "did you mean 'exact'?"), ("zzz", "allowed: default, exact, ranked, strict")):
+        answer = client.post("/v1/search", json={"query": "a", "pipeline": asked})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"], error["param"]) == (404, "not_found", "pipeline")
+        assert error["message"] == f"there is no pipeline {asked!r}; {message}"
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "bm25"])
+@pytest.mark.parametrize("size", [1, 4, 9, 100])
+def test_pages_have_every_document_of_one_large_answer_once_and_in_order(
+    client: TestClient, mode: str, size: int
+) -> None:
+    whole = ids(search(client, mode=mode, top_k=100))
+    found = pages(client, size, mode=mode)
+    assert [one for page in found for one in page] == whole and len(set(whole)) == len(whole) == 9
+    assert all(len(page) == size for page in found[:-1])
+
+
+def test_pages_of_reranked_answers_and_pages_with_reasons(client: TestClient) -> None:
+    whole = ids(search(client, pipeline="ranked", top_k=6))
+    for explain in (False, True):
+        found = pages(client, 4, pipeline="ranked", explain=explain)
+        assert [one for page in found for one in page] == whole and len(found) == 2
+    assert sum(map(len, pages(client, 2, pipeline="exact", filter={"kind": "k1"}))) == 2
+
+
+def test_no_cursor_no_pages(client: TestClient) -> None:
+    assert search(client, top_k=2)["next_cursor"] is None
+    assert search(client, top_k=2, cursor="*")["next_cursor"] is not None
+
+
+def test_a_cursor_of_another_question_or_one_that_was_changed_is_refused(client: TestClient) -> None:
+    cursor = search(client, cursor="*", top_k=2)["next_cursor"]
+    assert len(search(client, cursor=cursor, top_k=3)["results"]) == 3  # pages may be of other sizes
+    offset, rest = cursor.split(".", 1)
+    forged = [
+        {"query": QUERY, "cursor": f"{int(offset) + 1}.{rest}"},
+        {"query": QUERY, "cursor": cursor.replace("hybrid", "bm25")},
+        {"query": QUERY, "cursor": cursor[:-1] + ("0" if cursor[-1] != "0" else "1")},
+        {"query": QUERY, "cursor": "**"},
+        {"query": QUERY, "cursor": ""},
+        {"query": QUERY, "cursor": "9" * 90},
+        {"query": QUERY + " ", "cursor": cursor},
+        {"query": QUERY, "cursor": cursor, "mode": "dense"},
+        {"query": QUERY, "cursor": cursor, "pipeline": "ranked"},
+        {"query": QUERY, "cursor": cursor, "filter": {"kind": "k1"}},
+        {"query": QUERY, "cursor": cursor, "bm25_if_encoder_down": True},
+    ]
+    for body in forged:
+        answer = client.post("/v1/search", json=body)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"], error["code"]) == (400, "cursor", "cursor"), body
+        assert "begin again with '*'" in error["message"]
+
+
+def test_a_cursor_of_another_index_is_refused(tmp_path_factory: pytest.TempPathFactory, client: TestClient) -> None:
+    cursor = search(client, cursor="*", top_k=2)["next_cursor"]
+    with TestClient(whole_application(tmp_path_factory.mktemp("other"))) as other:
+        assert other.post("/v1/search", json={"query": QUERY, "cursor": cursor, "top_k": 2}).status_code == 400
+
+
+def test_reasons_add_up_and_have_times(client: TestClient) -> None:
+    plain, told = search(client), search(client, explain=True)
+    assert ids(plain) == ids(told)
+    assert [one["score"] for one in told["results"]] == pytest.approx([one["score"] for one in plain["results"]])
+    assert all(one["explanation"] is None for one in plain["results"]) and plain["timing_ms"] is None
+    for one in told["results"]:
+        why = one["explanation"]
+        assert sum(place["contribution"] for place in why["lists"]) == pytest.approx(one["score"])
+        assert why["found_score"] == one["score"] and why["ranker_score"] is None
+    best = {one["document_id"]: one["explanation"] for one in told["results"]}
+    assert best["d/4"]["matched_words"] in (["word4", "title"], ["word4", "part1", "title"])
+    spent = told["timing_ms"]
+    assert spent["total"] >= spent["encode"] + spent["search"] > 0 == spent["rank"]
+
+
+def test_a_page_goes_on_as_it_began_when_the_encoder_comes_back() -> None:
+    """The cursor of an answer by words brings further ones by words, and one by vectors does not fall to words."""
+    told = repr(("index", "default"))
+    words = Cursor(10, "bm25", False).sealed(told)
+    assert Cursor.opened(words, told) == Cursor(10, "bm25", False)
+    assert Cursor.opened(Cursor(3, "hybrid", True).sealed(told), told).reranked
+
+
+def test_a_pipeline_that_the_index_cannot_answer_stops_the_service() -> None:
+    meta = IndexMeta(
+        config=IndexConfig(), location="", points=1, dim=1, encoder="e", precision="fp32", mean_length=1, filter_keys=()
+    )
+    with pytest.raises(InputError, match=r"serve.pipelines.tokens: mode late, and the index holds no token vectors"):
+        SearchService(
+            meta, Down(), Down(), 1.0, Admission(5.0, 1000), pipelines={"tokens": PipelineConfig(mode="late")}
+        )
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "message"),
+    [
+        ({"a b": {}}, "should match pattern"),
+        ({"deep": {"candidates": 5000}}, "less than or equal to 1000"),
+        ({"ranked": {"rerank": True, "candidates": 900}}, "pipelines.ranked: the ranker is given 900 candidates"),
+        ({"odd": {"min_score": float("nan")}}, "finite"),
+        ({"odd": {"topk": 5}}, "Extra inputs"),
+    ],
+)
+def test_a_pipeline_that_is_wrong_is_named(pipelines: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ServeConfig.model_validate({"max_texts": 500, "pipelines": pipelines})
