@@ -44,3 +44,8 @@ def test_questions_that_come_together_get_their_own_token_vectors(tmp_path: Path
     for given, known in zip(asyncio.run(ask()), expected, strict=True):
         assert given.shape == known.shape and given.shape[1] == 8
         np.testing.assert_allclose(given, known, atol=1e-5)
+    rows = asyncio.run(embedder.embed_tokens(questions, "document"))
+    documents = TokenEncoder(encoder, projection=projection).encode(questions)
+    for (vectors, read), known, tokens in zip(rows, documents.each(), documents.read, strict=True):
+        np.testing.assert_allclose(vectors, known, atol=1e-5)
+        assert read == tokens == len(vectors) + 2, "special tokens are read and have no vectors"
