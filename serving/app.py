@@ -42,6 +42,7 @@ from serving.listener import take_socket
 from serving.opening import Embedders, Loads, VariantOpener
 from serving.ranking import CrossEncoderRanker, RankingService
 from serving.releases import Releases
+from serving.scaling import BATCHES, scaling
 from serving.sight import Metrics, log_answer
 from serving.traces import check_traces, open_traces
 from serving.traffic import read_traffic
@@ -88,7 +89,8 @@ class Ingress:
             pairs=Admission(config.longest_wait_s, TEXT_COSTS),
         )
         metrics = Metrics(loads.by_unit, {"replica": _replica()})
-        opener = VariantOpener(config, loads, Embedders(config, service.cache), _ranker(config), embedder, index)
+        self._embedders = Embedders(config, service.cache)
+        opener = VariantOpener(config, loads, self._embedders, _ranker(config), embedder, index)
         self._releases = Releases[Variant](
             service.traffic, opener.open, lambda variant: variant.close(), lambda variant: variant.search.ready()
         )
@@ -115,6 +117,10 @@ class Ingress:
             RuntimeError: if a batch is worked on too long.
         """
         check_work([variant.longest_s() for variant in self._releases.opened], self._limits.hang_after_s)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Ray Serve: the work that there is."""
+        return {BATCHES: self._embedders.batches}
 
     @staticmethod
     def _key_ring(config: ServeConfig) -> KeyRing | None:
@@ -169,8 +175,8 @@ class EmbedderDeployment:
     """
 
     def __init__(self, traffic: Path, config: ServeConfig, cache: CacheConfig) -> None:
-        embedders, self._hang_after_s = Embedders(config, cache), config.hang_after_s
-        self._releases = Releases[Embedder](traffic, embedders.of)
+        self._embedders, self._hang_after_s = Embedders(config, cache), config.hang_after_s
+        self._releases = Releases[Embedder](traffic, self._embedders.of)
 
     async def encode(self, release: str, text: str) -> Vectors:
         """As of ``QuestionEncoder``, by a release's encoder."""
@@ -196,6 +202,10 @@ class EmbedderDeployment:
         """As of ``Ingress``."""
         check_work([embedder.longest_s for embedder in self._releases.opened], self._hang_after_s)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """As of ``Ingress``."""
+        return {BATCHES: self._embedders.batches}
+
 
 def build(service: Service) -> Application:
     """The application of a service, in the layout that it names.
@@ -210,12 +220,19 @@ def build(service: Service) -> Application:
     meta = read_meta(traffic.releases[traffic.live].index)
     index = _deployed(IndexDeployment, "IndexActor", "index", config).bind(service.traffic, config)
     if config.layout == "spread":
-        embedder = _deployed(EmbedderDeployment, "Embedder", "embedder", config, num_replicas=config.replicas)
+        embedder = _deployed(EmbedderDeployment, "Embedder", "embedder", config, **_copies(config))
         bound = embedder.bind(service.traffic, config, service.cache)
         return _deployed(Ingress, "Ingress", "ingress", config).bind(service, bound, index)
-    ingress = _deployed(Ingress, "Ingress", "embedder", config, num_replicas=config.replicas)
-    alone = config.replicas == 1 or meta.config.engine == "server"
+    ingress = _deployed(Ingress, "Ingress", "embedder", config, **_copies(config))
+    alone = (config.most_replicas or config.replicas) == 1 or meta.config.engine == "server"
     return ingress.bind(service) if alone else ingress.bind(service, None, index)
+
+
+def _copies(config: ServeConfig) -> dict[str, Any]:
+    """How many replicas of what encodes, for Ray Serve."""
+    if config.most_replicas is None or config.most_replicas <= config.replicas:
+        return {"num_replicas": config.replicas}
+    return {"autoscaling_config": scaling(config.replicas, config.most_replicas)}
 
 
 def check_work(longest_s: list[float], most_s: float) -> None:

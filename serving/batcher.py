@@ -76,7 +76,7 @@ class Batcher(Generic[Item, Result]):
         workers: int = 1,
     ) -> None:
         self._work, self._text_of, self._most_workers = work, text_of, workers
-        self._length = length
+        self._length, self._batch_tokens = length, max_tokens or max_items
         self._timeout_s = timeout_s
         self._waiting = TokenWindow[Waiting[Item, Result]](max_tokens or max_items, max_items, max_age_s)
         self._threads = ThreadPoolExecutor(workers)
@@ -88,6 +88,11 @@ class Batcher(Generic[Item, Result]):
     def longest_s(self) -> float:
         """How long the batch has been worked on that is worked on longest, in seconds; 0 where none is."""
         return time.monotonic() - min(self._began.values()) if self._began else 0.0
+
+    @property
+    def batches(self) -> float:
+        """Full batches of work that wait or are worked on, for each worker."""
+        return (self._waiting.tokens / self._batch_tokens + len(self._began)) / self._most_workers
 
     async def __call__(self, item: Item) -> Result:
         """The result for one item; see ``many``."""

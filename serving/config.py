@@ -49,6 +49,9 @@ class ServeConfig(StageConfig):
     gpus_per_replica: float = Field(
         0.0, ge=0, description="GPUs that each copy books, 0.5 for two on one; it sees none where 0"
     )
+    most_replicas: int | None = Field(
+        None, ge=1, le=1024, description="copies to which their number grows while work waits; it stays where null"
+    )
     longest_wait_s: float = Field(
         5.0,
         gt=0,

@@ -67,6 +67,11 @@ class Embedder:
         self._embed_tokens: Batcher[Asked, TokenRows] = gathered(self._token_batch, timeout_s=text_s)
 
     @property
+    def batches(self) -> float:
+        """Full batches of work that wait or are encoded, for each thread."""
+        return sum(one.batches for one in (self._encode, self._encode_tokens, self._embed, self._embed_tokens))
+
+    @property
     def longest_s(self) -> float:
         """How long the batch has been encoded that is encoded longest, in seconds; 0 where none is."""
         batchers = (self._encode, self._encode_tokens, self._embed, self._embed_tokens)

@@ -49,6 +49,11 @@ class Embedders:
     cache: CacheConfig
     _loaded: WeakValueDictionary[str, Embedder] = field(default_factory=WeakValueDictionary)
 
+    @property
+    def batches(self) -> float:
+        """Full batches of work that wait or are encoded, for each thread."""
+        return sum(embedder.batches for embedder in self._loaded.values())
+
     def of(self, release: Release) -> Embedder:
         """The encoder of a release's questions.
 

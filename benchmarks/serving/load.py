@@ -13,6 +13,8 @@ from itertools import count
 
 import numpy as np
 
+RETRY_S = 0.2
+
 
 @dataclass
 class Asked:
@@ -22,11 +24,13 @@ class Asked:
         seconds: of each answer that was a success.
         statuses: of every answer; 0 where the connection broke.
         took_s: all of it, by the clock.
+        retried: requests that were asked once more.
     """
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     took_s: float = 0.0
+    retried: int = 0
 
     @property
     def rate(self) -> float:
@@ -81,7 +85,9 @@ def closed_loop(port: int, connections: int, requests: Sequence[bytes], seconds:
     return asked
 
 
-def open_loop(port: int, a_second: float, requests: Sequence[bytes], seconds: float, seed: int = 0) -> Asked:
+def open_loop(
+    port: int, a_second: float, requests: Sequence[bytes], seconds: float, seed: int = 0, retries: int = 0
+) -> Asked:
     """Ask at random times, so many times a second on average, whether answers come or not (Poisson arrivals).
 
     Args:
@@ -90,20 +96,29 @@ def open_loop(port: int, a_second: float, requests: Sequence[bytes], seconds: fl
         requests: whole, asked in turn.
         seconds: that are measured; the last answers are waited for.
         seed: of the times.
+        retries: of a request that is answered 503, or whose connection breaks.
     """
     asked, idle = Asked(), list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]()
     rng = np.random.default_rng(seed)
     times = np.cumsum(rng.exponential(1 / a_second, int(a_second * seconds)))
 
-    async def one(number: int) -> None:
-        started = time.perf_counter()
+    async def answered(number: int) -> int:
         try:
             connection = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
             connection[1].write(requests[number % len(requests)])
             status = await read_answer(connection[0])
             idle.append(connection)
         except (OSError, asyncio.IncompleteReadError):
-            status = 0
+            return 0
+        return status
+
+    async def one(number: int) -> None:
+        started, left = time.perf_counter(), retries
+        while (status := await answered(number)) in (0, 503) and left:
+            left -= 1
+            asked.retried += 1
+            idle.clear()  # the others are of the same process
+            await asyncio.sleep(RETRY_S)
         asked.statuses[status] += 1
         if status == 200:
             asked.seconds.append(time.perf_counter() - started)

@@ -29,9 +29,8 @@ def measure() -> list[Row]:
     plan = Plan(load_run(RUN))
     plan.bring("index")
     passages, vectors = plan.bring("chunk").path / "passages", plan.bring("embed").path / "vectors"
-    questions = read_table(plan.bring("ingest").path / "queries", ["text"])["text"].to_pylist()
-    asked = [_ask(" ".join(words)) for words in _shuffled(questions)]
-    again = [_ask(question) for question in questions[:100]]
+    asked = questions()
+    again = asked[:100]
     leave_ray()
     found: dict[str, dict[int, list[Asked]]] = {}
     for layout in ("compact", "spread"):
@@ -60,6 +59,12 @@ def measure() -> list[Row]:
         *(row for connections in CONCURRENCY for row in _rows(found, connections)),
         _kept(kept, found["compact"][8]),
     ]
+
+
+def questions() -> list[bytes]:
+    """Searches of Cranfield's questions, their words in many orders, none twice."""
+    texts = read_table(Plan(load_run(RUN)).bring("ingest").path / "queries", ["text"])["text"].to_pylist()
+    return [_ask(" ".join(words)) for words in _shuffled(texts)]
 
 
 def _ask(question: str) -> bytes:

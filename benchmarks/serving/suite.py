@@ -1,13 +1,14 @@
 """Every figure of the service."""
 
 from benchmarks.parts import Measured, measure_all
-from benchmarks.serving import embeddings, fuzz, overload, search
+from benchmarks.serving import durable, embeddings, faults, fuzz, large, overload, search, soak
 
-PARTS = {"search": search.measure, "embeddings": embeddings.measure, "overload": overload.measure, "fuzz": fuzz.measure}
+MODULES = (search, embeddings, overload, durable, large, faults, soak, fuzz)
+PARTS = {module.__name__.split(".")[-1]: module.measure for module in MODULES}
 
 
 def measure(parts: str = "") -> Measured:
-    """Half an hour on two cores.
+    """An hour and a half on two cores.
 
     Args:
         parts: names of those to measure, by commas; all where empty.

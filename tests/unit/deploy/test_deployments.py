@@ -49,6 +49,13 @@ def test_what_encodes_books_the_gpus_and_every_upgrade_starts_the_new_first(
     assert booked == pytest.approx(cores(ServeConfig(**serve)))
 
 
+def test_copies_grow_where_that_is_asked_for(tmp_path: Path) -> None:
+    found = deployments(tmp_path, most_replicas=3)
+    assert set(found) == {"Ingress", "IndexActor"}  # several copies: the embedded index has a process of its own
+    grows = found["Ingress"]._deployment_config.autoscaling_config
+    assert grows is not None and (grows.min_replicas, grows.max_replicas) == (1, 3)
+
+
 def test_no_gpu_is_booked_unasked(tmp_path: Path) -> None:
     assert all("num_gpus" not in one.ray_actor_options for one in deployments(tmp_path).values())
 

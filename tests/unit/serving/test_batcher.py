@@ -212,8 +212,11 @@ def test_a_batch_that_hangs_is_seen() -> None:
         second = asyncio.create_task(batcher(2))
         await asyncio.sleep(0.05)
         assert 0.14 < batcher.longest_s < 5
+        third = asyncio.create_task(batcher(3))
+        await asyncio.sleep(0.05)
+        assert batcher.batches == 1.5  # two are worked on and one waits, for two workers
         go_on.set()
-        assert await asyncio.gather(first, second) == [1, 2]
-        assert batcher.longest_s == 0.0
+        assert await asyncio.gather(first, second, third) == [1, 2, 3]
+        assert batcher.longest_s == batcher.batches == 0.0
 
     asyncio.run(case())
