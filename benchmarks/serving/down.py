@@ -27,8 +27,8 @@ def measure() -> list[Row]:
     document = b"GET /v1/documents/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with tempfile.TemporaryDirectory() as workspace:
         encoder, port = free_port(), free_port()
-        endpoint = {"endpoint": {"base_url": f"http://127.0.0.1:{encoder}/v1", "model": model}}
-        flags = ["--workspace", workspace, "--encoder", json.dumps(endpoint), "--serve.port", str(port)]
+        endpoint = ("--encoder.endpoint.base-url", f"http://127.0.0.1:{encoder}/v1", "--encoder.endpoint.model", model)
+        flags = ("--workspace", workspace, *endpoint, "--serve.port", str(port))
         with ExitStack() as searches:
             with running(_serve("--serve.port", str(encoder)), encoder, down[0]):
                 searches.enter_context(running(_serve(*flags), port, down[0]))
