@@ -19,6 +19,8 @@ from types import TracebackType
 import uvicorn
 from starlette.types import ASGIApp
 
+from serving.protocol import GuardedProtocol
+
 logger = logging.getLogger("catena")
 
 QUEUE = 2048  # connections that may wait; Linux cuts it to net.core.somaxconn
@@ -97,7 +99,7 @@ async def answering(app: ASGIApp, listening: socket.socket) -> AsyncIterator[Non
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=GuardedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

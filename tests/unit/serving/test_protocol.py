@@ -1,0 +1,104 @@
+"""Heads of requests without end, or that never come."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+from fastapi import FastAPI, Request
+
+from serving import protocol
+from serving.listener import answering
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def asked(case: Callable[[Callable[[], Awaitable[Streams]]], Awaitable[None]]) -> None:
+    """Run a case over an application that counts the bytes of bodies; it is given what opens connections."""
+    api = FastAPI()
+
+    @api.post("/")
+    async def size(request: Request) -> int:
+        return len(await request.body())
+
+    async def run() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        async with answering(api, listening):
+            await asyncio.wait_for(case(lambda: asyncio.open_connection("127.0.0.1", port)), 20)
+
+    asyncio.run(run())
+
+
+def post(body: bytes, more: bytes = b"") -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a\r\n" + more + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+    return int(head.split()[1]), await reader.readexactly(length)
+
+
+@pytest.mark.parametrize("piece", [b"x-%d: " + b"a" * 1000 + b"\r\n", b"a" * 1000])
+def test_a_head_without_end_is_refused(piece: bytes) -> None:
+    """Many headers, and one that is very long."""
+
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        reader, writer = await connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nx-long: ")
+        for number in range(66):  # of 1000 bytes and more; who goes on after that may see a reset
+            writer.write(piece % number if b"%" in piece else piece)
+            await asyncio.sleep(0)
+        status, body = await answer(reader)
+        assert status == 431 and json.loads(body)["error"]["code"] == "head_too_large"
+        assert await reader.read() == b""
+        writer.close()
+
+    asked(case)
+
+
+def test_what_is_no_http_gets_a_typed_error() -> None:
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        reader, writer = await connect()
+        writer.write(b"\x16\x03\x01\x02\x00 this is TLS\r\n\r\n")
+        status, body = await answer(reader)
+        assert status == 400 and json.loads(body)["error"]["code"] == "invalid_http"
+        writer.close()
+
+    asked(case)
+
+
+def test_a_large_body_is_no_head() -> None:
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        reader, writer = await connect()
+        for size in (10, 3_000_000, 100_000, 0):  # on one connection, one after the other
+            writer.write(post(b"b" * size, b"x-some: " + b"c" * 60_000 + b"\r\n"))
+            assert await answer(reader) == (200, str(size).encode())
+        writer.write(post(b"one") + post(b"three"))  # pipelined
+        assert [await answer(reader), await answer(reader)] == [(200, b"3"), (200, b"5")]
+        writer.close()
+
+    asked(case)
+
+
+def test_who_does_not_send_a_head_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_WITHIN_S", 0.3)
+
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        silent, half, slow = await connect(), await connect(), await connect()
+        half[1].write(b"POST / HTTP/1.1\r\nHost: a\r\n")
+        slow[1].write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(8):  # its head was there in time: a body may take longer
+            await asyncio.sleep(0.1)
+            slow[1].write(b"b")
+        assert await answer(slow[0]) == (200, b"8")
+        assert await silent[0].read() == b"" and await half[0].read() == b""
+        await asyncio.sleep(0.5)  # idle between two requests is no head that is late
+        slow[1].write(post(b"two"))
+        assert await answer(slow[0]) == (200, b"3")
+        for _, writer in (silent, half, slow):
+            writer.close()
+
+    asked(case)
