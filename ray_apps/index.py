@@ -53,6 +53,7 @@ INDEX = Stage(
     needs=_needs,
     absent=no_texts,
     stamps=lambda config: {"words": words.VERSION},
+    version=2,  # with terms.npy
 )
 COMMAND = stage_command(
     "index",
