@@ -26,13 +26,16 @@ from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
 from serving.cross_encoder import CrossEncoderModel
+from serving.documents import DocumentsService, LiveLookup
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, TextEncoder, tokens_read
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
 from serving.keys import KeyRing
+from serving.live import LiveConfig
 from serving.lookup import LookupFile
+from serving.prepare import Preparer
 from serving.ranking import CrossEncoderRanker, EncoderRanker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex
 from serving.search import SearchService
@@ -51,6 +54,7 @@ class Service(BaseModel):
     index: Path
     lookup: Path
     journals: Path
+    live: LiveConfig | None = None
     encoder: EncoderConfig = TransformerConfig()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
@@ -73,7 +77,7 @@ class Ingress:
         encoder = (
             Embedder(service.encoder, meta, config, service.cache) if embedder is None else RemoteEmbedder(embedder)
         )
-        searcher = IndexActor(service.index) if index is None else RemoteIndex(index)
+        searcher = IndexActor(*_index_of(service)) if index is None else RemoteIndex(index)
         self._limits, self._ring = config, self._key_ring(config)
         name = model_name(service.encoder)
         limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(service.encoder))
@@ -84,7 +88,14 @@ class Ingress:
             search=SearchService(meta, encoder, searcher, config.health_timeout_s, searches, config.kept_answers_mb),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, tokens),
             ranking=_ranking(config, name, encoder, limits, tokens),
-            lookup=LookupFile(service.lookup),
+            lookup=LiveLookup(LookupFile(service.lookup), searcher),
+            documents=DocumentsService(
+                searcher,
+                None if service.live is None else Preparer(service.live, service.encoder, meta),
+                encoder,
+                limits,
+                tokens,
+            ),
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": _replica()}),
         )
@@ -108,14 +119,20 @@ def build(service: Service) -> Application:
         InputError: if there is no finished index.
     """
     meta, config = read_meta(service.index), service.serve
-    index = _deployed(IndexActor, "index", config).bind(service.index)
+    index = _deployed(IndexActor, "index", config).bind(*_index_of(service))
     if config.layout == "spread":
         embedder = _deployed(Embedder, "embedder", config, num_replicas=config.replicas)
         bound = embedder.bind(service.encoder, meta, config, service.cache)
         return _deployed(Ingress, "ingress", config).bind(service, bound, index)
     ingress = _deployed(Ingress, "embedder", config, num_replicas=config.replicas)
-    alone = config.replicas == 1 or meta.config.engine == "server"
+    # One process owns an embedded index, and one the documents that are put.
+    alone = config.replicas == 1 or (meta.config.engine == "server" and service.live is None)
     return ingress.bind(service) if alone else ingress.bind(service, None, index)
+
+
+def _index_of(service: Service) -> tuple[Path, LiveConfig | None, Path]:
+    """What an index is opened by."""
+    return service.index, service.live, service.lookup
 
 
 def _replica() -> str:

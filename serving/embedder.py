@@ -54,6 +54,14 @@ class Embedder:
             workers=workers,
         )
         self._encode, self._encode_tokens = gathered(self._encode_batch), gathered(self._token_batch)
+        self._embed_tokens = Batcher[str, npt.NDArray[np.float32]](
+            self._passage_tokens,
+            max_items=serve.max_batch,
+            length=lambda text: estimated_tokens(text, tokens_read(config)),
+            max_tokens=serve.max_batch_tokens,
+            max_age_s=serve.max_age_s,
+            timeout_s=serve.embed_timeout_s,
+        )
         self._embed = Batcher[tuple[Kind, str], Counted](
             self._embed_batch,
             max_items=serve.max_batch,
@@ -91,6 +99,17 @@ class Embedder:
         vectors, tokens, dropped = zip(*rows, strict=True)
         return Encoded(np.stack(vectors), np.array(tokens, np.int32), 0.0, np.array(dropped, np.int32))
 
+    async def embed_tokens(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
+        """The unit vectors of each document's tokens, float32 (tokens, late_dim); for an index that holds such.
+
+        Raises:
+            EncoderUnavailable: as of ``encode``.
+        """
+        try:
+            return await self._embed_tokens.many(texts)
+        except TimeoutError:
+            raise _late(self._serve.embed_timeout_s, "embed_timeout_s") from None
+
     async def _within_bounds(self, encode: Batcher[str, npt.NDArray[np.float32]], text: str) -> npt.NDArray[np.float32]:
         try:
             return await encode(text)
@@ -104,6 +123,11 @@ class Embedder:
         tokens = self._loaded().tokens
         assert tokens is not None, "the ingress refuses mode late without token vectors"
         return tokens.encode_queries(texts).each()
+
+    def _passage_tokens(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
+        tokens = self._loaded().tokens
+        assert tokens is not None, "only an index that holds token vectors asks for some"
+        return tokens.encode(texts).each()
 
     def _embed_batch(self, asked: list[tuple[Kind, str]]) -> list[Counted]:
         self._loaded()

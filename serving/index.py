@@ -4,6 +4,8 @@ Qdrant Edge holds the GIL while it searches: in the process that takes requests,
 class is plain Python: ``ray.remote`` makes it an actor, ``ray.serve.deployment`` a deployment.
 """
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,11 @@ import numpy.typing as npt
 from retrieval.open import open_index, read_meta
 from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
 from serving.batcher import Batcher
+from serving.live import LiveConfig, LiveDocuments
+from serving.live_store import Change
+from serving.lookup import LookupFile
+from serving.schemas import Document
+from serving.schemas.documents import Written
 
 Vectors = npt.NDArray[np.float32] | None
 Asked = tuple[SearchQuery, Vectors, Vectors]
@@ -22,15 +29,25 @@ class IndexActor:
 
     Args:
         artifact: the index stage's folder.
+        live: documents that are put beside the index; it takes none where None.
+        lookup: folder of the corpus's documents; needed where it takes documents.
         max_batch: most searches in a batch.
 
     Raises:
-        InputError: if there is no finished index.
+        InputError: if there is no finished index, or the live documents cannot be searched with it.
     """
 
-    def __init__(self, artifact: Path, max_batch: int = 64) -> None:
+    def __init__(
+        self, artifact: Path, live: LiveConfig | None = None, lookup: Path | None = None, max_batch: int = 64
+    ) -> None:
         self._meta = read_meta(artifact)
-        self._retriever = Retriever(open_index(artifact), self._meta)
+        index = open_index(artifact)
+        self._live = None
+        if live is not None:
+            assert lookup is not None, "whoever takes documents knows those of the corpus"
+            self._live = LiveDocuments(index, self._meta, artifact, LookupFile(lookup), live)
+            index = self._live.index
+        self._retriever = Retriever(index, self._meta)
         self._ask = Batcher[Asked, list[SearchHit]](self._answer, max_batch)
 
     async def search(self, query: SearchQuery, vector: Vectors, tokens: Vectors = None) -> list[SearchHit]:
@@ -47,6 +64,27 @@ class IndexActor:
         """
         check_query(self._meta, query)
         return await self._ask((query, vector, tokens))
+
+    async def version(self) -> int:
+        """Number of the last write to the live documents: it changes when an answer may."""
+        return 0 if self._live is None else self._live.version
+
+    async def change(self, changes: Sequence[Change]) -> Written:
+        """As of ``LiveDocuments``, which are there."""
+        assert self._live is not None, "the service refuses documents where none are taken"
+        return await self._live.change(changes)
+
+    async def standing(self, ids: Sequence[str]) -> dict[str, bool]:
+        """As of ``LiveDocuments``."""
+        return {} if self._live is None else self._live.standing(ids)
+
+    async def document(self, id_: str) -> Document | None:
+        """As of ``LiveDocuments``."""
+        return None if self._live is None else await asyncio.to_thread(self._live.document, id_)
+
+    def close(self) -> None:
+        """Release files and connections."""
+        (self._retriever.index if self._live is None else self._live).close()
 
     def _answer(self, asked: list[Asked]) -> list[list[SearchHit]]:
         queries, vectors, tokens = zip(*asked, strict=True)

@@ -106,6 +106,10 @@ class LookupFile:
         """As of ``Lookup``."""
         return await asyncio.to_thread(self._links, id_, limit)
 
+    def has(self, id_: str) -> bool:
+        """Whether there is such a document, asked in this thread."""
+        return self._one("SELECT 1 FROM documents WHERE id = :id", {"id": id_}) is not None
+
     def _document(self, id_: str) -> Document | None:
         row = self._one("SELECT title, text, metadata FROM documents WHERE id = :id", {"id": id_})
         if row is None:

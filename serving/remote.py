@@ -6,7 +6,7 @@ already. A caller that goes away takes its question out of the replica's queue.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,16 @@ from data.errors import EncoderUnavailable
 from retrieval.search import SearchHit, SearchQuery
 from serving.embedding import Kind
 from serving.errors import ApiError
+from serving.live_store import Change
+from serving.schemas import Document
+from serving.schemas.documents import Written
 
 Vectors = npt.NDArray[np.float32]
 
 DEAD = (RayActorError, DeploymentUnavailableError, BackPressureError)
 ASKED_FOR_S = 10.0  # a replica of an index starts in a few seconds
 FIRST_PAUSE_S = 0.05
+FRESH_S = 0.5  # for so long an answer is given again before it is asked whether another process has written
 
 
 async def asked(ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
@@ -75,6 +79,11 @@ class RemoteEmbedder:
         encoded: Encoded = await self._asked(lambda: self._handle.embed.remote(texts, kind))
         return encoded
 
+    async def embed_tokens(self, texts: list[str]) -> list[Vectors]:
+        """As of ``PassageEncoder``."""
+        vectors: list[Vectors] = await self._asked(lambda: self._handle.embed_tokens.remote(texts))
+        return vectors
+
     async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
         try:
             return await asked(ask)
@@ -92,12 +101,42 @@ class RemoteIndex:
 
     def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle
+        self._version, self._fresh_until = 0, 0.0
 
     async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
         """As of ``Index``."""
+        hits: list[SearchHit] = await self._asked(lambda: self._handle.search.remote(query, vector, tokens))
+        return hits
+
+    async def version(self) -> int:
+        """As of ``Index``; what others wrote counts after ``FRESH_S``."""
+        if time.monotonic() > self._fresh_until:
+            said: int = await self._asked(lambda: self._handle.version.remote())
+            self._told(said)
+        return self._version
+
+    async def change(self, changes: Sequence[Change]) -> Written:
+        """As of ``LiveDocuments``; a change may be done twice, and then is as if done once."""
+        written: Written = await self._asked(lambda: self._handle.change.remote(changes))
+        self._told(written.version)
+        return written
+
+    async def standing(self, ids: Sequence[str]) -> dict[str, bool]:
+        """As of ``LiveDocuments``."""
+        standing: dict[str, bool] = await self._asked(lambda: self._handle.standing.remote(ids))
+        return standing
+
+    async def document(self, id_: str) -> Document | None:
+        """As of ``LiveDocuments``."""
+        found: Document | None = await self._asked(lambda: self._handle.document.remote(id_))
+        return found
+
+    def _told(self, version: int) -> None:
+        self._version, self._fresh_until = max(version, self._version), time.monotonic() + FRESH_S
+
+    async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
         try:
-            hits: list[SearchHit] = await asked(lambda: self._handle.search.remote(query, vector, tokens))
+            return await asked(ask)
         except DEAD as error:
             message = f"the index does not answer: {type(error).__name__}"
             raise ApiError("unavailable", message, headers={"Retry-After": "2"}) from error
-        return hits

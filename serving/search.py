@@ -47,6 +47,9 @@ class Index(Protocol):
     async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
         """The best documents of a query."""
 
+    async def version(self) -> int:
+        """A number that changes whenever the answer to a query may."""
+
 
 class SearchService:
     """Answers searches.
@@ -57,7 +60,7 @@ class SearchService:
         index: that is asked.
         ready_timeout_s: after which ``ready`` says no, in seconds.
         admission: of searches.
-        kept_mb: of answers that are kept to be given again, in MiB; the index does not change under a service.
+        kept_mb: of answers that are kept to be given again, in MiB, until something is written to the index.
     """
 
     def __init__(
@@ -83,7 +86,8 @@ class SearchService:
                 alone do not do.
         """
         query = checked_query(self._meta, request)
-        key = repr((query, request.bm25_if_encoder_down))  # 1, 1.0 and True are equal, and other filters
+        version = await self._index.version()
+        key = version, repr((query, request.bm25_if_encoder_down))  # 1, 1.0 and True are equal, and other filters
         _, answer = await self._answers.get(key, lambda: self._answered(query, request))
         return answer
 

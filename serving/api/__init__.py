@@ -17,6 +17,7 @@ from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
+from serving.documents import DocumentsService
 from serving.embedding import EmbeddingService
 from serving.feedback import FeedbackService
 from serving.keys import KeyRing
@@ -34,6 +35,7 @@ class Services:
     embedding: EmbeddingService
     ranking: RankingService
     lookup: Lookup
+    documents: DocumentsService
     feedback: FeedbackService
     metrics: Metrics
 
@@ -88,6 +90,7 @@ def application(
         embeddings.router(services.embedding),
         rerank.router(services.ranking),
         documents.router(services.lookup),
+        documents.writes_router(services.documents),
         feedback.router(services.feedback),
         models.router(services.embedding, services.ranking),
         models.metrics_router(services.metrics),

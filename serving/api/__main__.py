@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import fields
 from typing import Any, cast
 
 from serving.api import Services, application
@@ -11,9 +12,7 @@ from serving.config import ServeConfig
 def described() -> dict[str, Any]:
     """The document, of routes behind which there is nothing."""
     nothing = cast(Any, None)
-    services = Services(
-        search=nothing, embedding=nothing, ranking=nothing, lookup=nothing, feedback=nothing, metrics=nothing
-    )
+    services = Services(**{field.name: nothing for field in fields(Services)})
     return application(services, ServeConfig()).openapi()
 
 

@@ -149,6 +149,9 @@ class Down:
         assert (query.mode, vector, tokens) == ("bm25", None, None)
         return [SearchHit("d1", "p1", "Title", "text", 0, 4, 1.0, {})]
 
+    async def version(self) -> int:
+        return 0
+
 
 def answer(**request: object) -> SearchResponse:
     service = SearchService(meta(), Down(), Down(), ready_timeout_s=1.0, admission=Admission(5.0, 1000))

@@ -11,12 +11,15 @@ from retrieval.open import read_meta
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
+from serving.documents import DocumentsService, LiveLookup
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
+from serving.live import LiveConfig
 from serving.lookup import LookupFile, write_lookup
+from serving.prepare import Preparer
 from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
 from serving.sight import Metrics
@@ -36,15 +39,18 @@ def whole_application(folder: Path) -> FastAPI:
     (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": encoder.fingerprint}))
     build(root)
     meta = read_meta(root / "out")
-    embedder, index = Embedder(encoder_config, meta, CONFIG), IndexActor(root / "out")
+    embedder = Embedder(encoder_config, meta, CONFIG)
     write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", [("a", "b", 1.0)]), None)
+    live = LiveConfig(folder=folder / "live", limit=50)
+    index = IndexActor(root / "out", live, folder)
     limits = EmbeddingLimits(CONFIG.max_texts, CONFIG.max_text_chars)
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     services = Services(
         search=SearchService(meta, embedder, index, 10.0, searches),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens),
         ranking=RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens),
-        lookup=LookupFile(folder),
+        lookup=LiveLookup(LookupFile(folder), index),
+        documents=DocumentsService(index, Preparer(live, encoder_config, meta), embedder, limits, tokens),
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}),
     )
