@@ -40,6 +40,9 @@ def test_questions_that_come_together_get_their_own_token_vectors(tmp_path: Path
     async def ask() -> list[np.ndarray]:
         return list(await asyncio.gather(*map(embedder.encode_tokens, questions)))
 
+    passages = TokenEncoder(encoder, projection=projection).encode(questions).each()
+    for given, known in zip(asyncio.run(embedder.embed_tokens(questions)), passages, strict=True):
+        np.testing.assert_allclose(given, known, atol=1e-5)
     expected = TokenEncoder(encoder, projection=projection).encode_queries(questions).each()
     for given, known in zip(asyncio.run(ask()), expected, strict=True):
         assert given.shape == known.shape and given.shape[1] == 8

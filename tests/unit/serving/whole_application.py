@@ -27,31 +27,39 @@ from tests.unit.retrieval.test_build import build, write_run
 from tests.unit.serving.test_lookup import documents, links
 
 DIM = 64
+LIMIT = 50  # live documents
 CONFIG = ServeConfig(max_body_bytes=2**20, max_texts=100, max_text_chars=100_000)
+ENCODER = read_encoder({"hashed": {"dim": DIM}})
 
 
-def whole_application(folder: Path) -> FastAPI:
-    """Every route over its service."""
-    encoder_config = read_encoder({"hashed": {"dim": DIM}})
-    encoder = load_encoder(encoder_config)
-    root = write_run(folder / "run", dim=DIM)
-    manifest = json.loads((root / "manifest.json").read_text())
-    (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": encoder.fingerprint}))
-    build(root)
+def whole_application(folder: Path, kept_mb: int = 0) -> FastAPI:
+    """Every route over its service. Its ``state.index`` is closed before another one serves the same folder."""
+    root = folder / "run"
+    if not root.exists():
+        write_whole_run(folder)
     meta = read_meta(root / "out")
-    embedder = Embedder(encoder_config, meta, CONFIG)
-    write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", [("a", "b", 1.0)]), None)
-    live = LiveConfig(folder=folder / "live", limit=50)
-    index = IndexActor(root / "out", live, folder)
+    live = LiveConfig(folder=folder / "live", limit=LIMIT)
+    embedder, index = Embedder(ENCODER, meta, CONFIG), IndexActor(root / "out", live, folder)
     limits = EmbeddingLimits(CONFIG.max_texts, CONFIG.max_text_chars)
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches),
+        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens),
         ranking=RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens),
         lookup=LiveLookup(LookupFile(folder), index),
-        documents=DocumentsService(index, Preparer(live, encoder_config, meta), embedder, limits, tokens),
+        documents=DocumentsService(index, Preparer(live, ENCODER, meta), embedder, limits, tokens),
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}),
     )
-    return application(services, CONFIG)
+    made = application(services, CONFIG)
+    made.state.index = index
+    return made
+
+
+def write_whole_run(folder: Path) -> None:
+    """An index of 18 passages, and a look-up of the documents a and b with a link between them."""
+    root = write_run(folder / "run", dim=DIM)
+    manifest = json.loads((root / "manifest.json").read_text())
+    (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": load_encoder(ENCODER).fingerprint}))
+    build(root)
+    write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", [("a", "b", 1.0)]), None)
