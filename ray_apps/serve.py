@@ -20,6 +20,8 @@ from ray_apps.cluster import connect
 from ray_apps.command import Command
 from ray_apps.config import RunConfig, load_run
 from ray_apps.encoder.check import usable_encoder
+from ray_apps.ingest import INGEST
+from ray_apps.live import live_config
 from ray_apps.plan import Plan
 from serving.config import ServeConfig
 
@@ -91,6 +93,7 @@ def service_of(plan: Plan) -> "Service":
     return Service(
         index=made["index"].path.resolve(),
         lookup=made["lookup"].path.resolve(),
+        live=live_config(plan, plan.result(INGEST)),
         journals=(run.workspace / "journals" / run.name).resolve(),
         encoder=usable_encoder(plan),
         serve=run.serve.with_absolute_paths(),

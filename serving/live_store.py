@@ -8,7 +8,9 @@ import json
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,16 @@ from serving.schemas import Document
 FILE = "documents.sqlite"
 LOCK_S = 30.0  # a replica that is replaced needs some seconds to end
 
-_TABLE = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS documents (
     id TEXT PRIMARY KEY, write INTEGER NOT NULL, form TEXT, source BLOB, made BLOB, vectors BLOB, tokens BLOB
-)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS documents_write ON documents (write);
 """
 _PUT = "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)"
+_LAST = "SELECT coalesce(max(write), 0) FROM documents"
+_SOURCES = "SELECT write, id, source FROM documents WHERE write > ? AND write <= ? ORDER BY write LIMIT ?"
+_PAGE = 1000  # rows that are read at once, while the owner waits
 
 Vectors = npt.NDArray[np.float32]
 
@@ -85,13 +91,14 @@ class LiveStore:
 
     def __init__(self, folder: Path, form: str, lock_s: float = LOCK_S) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _owned(folder, lock_s)
+        lock = _owned(folder, lock_s)
+        self._release = weakref.finalize(self, lambda: None if lock is None else lock.close())
         self._form = form
         self._busy = threading.Lock()
         # A rollback journal: a log of its own (WAL) would bind readers to this machine. FULL: synchronised, then true.
         self._file = sqlite3.connect(folder / FILE, check_same_thread=False, isolation_level=None)
-        self._file.executescript(f"PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; {_TABLE}")
-        self.last = int(self._file.execute("SELECT coalesce(max(write), 0) FROM documents").fetchone()[0])
+        self._file.executescript(f"PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; {_TABLES}")
+        self.last = int(self._file.execute(_LAST).fetchone()[0])
 
     def write(self, changes: Sequence[Change]) -> int:
         """Do all changes, in their order, or none; they are on disk when this returns.
@@ -141,8 +148,7 @@ class LiveStore:
     def close(self) -> None:
         """Close the file, and let another process own it."""
         self._file.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._release()
 
     def _row(self, change: Change, number: int) -> tuple[Any, ...]:
         if isinstance(change, str):
@@ -175,19 +181,31 @@ def _read(id_: str, source: bytes, made: bytes, vectors: bytes, tokens: bytes | 
     return PreparedDocument(id_, json.loads(source), cuts=cuts, vectors=matrix, tokens=each, **read)
 
 
+def last_write(folder: Path) -> int:
+    """Number of the last write to the documents of a run; 0 where there was none."""
+    if not (folder / FILE).is_file():
+        return 0
+    with closing(_reader(folder)) as file:
+        return int(file.execute(_LAST).fetchone()[0])
+
+
 def read_sources(folder: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
     """Number of the last write, id and document as it was put, of every id that was ever written, in their order.
 
-    A deletion has no document. The owner may go on writing: what is read is as of one moment.
+    A deletion has no document. The owner may go on writing, and does not wait: what it writes after the first row was
+    read is not read, nor what was under those ids before.
     """
-    if not (folder / FILE).is_file():
-        return
-    file = sqlite3.connect(f"{(folder / FILE).resolve().as_uri()}?mode=ro", uri=True)
-    try:
-        for number, id_, source in file.execute("SELECT write, id, source FROM documents ORDER BY write"):
+    last, read = last_write(folder), 0
+    while read < last:
+        with closing(_reader(folder)) as file:
+            rows = file.execute(_SOURCES, (read, last, _PAGE)).fetchall()
+        for number, id_, source in rows:
             yield number, id_, None if source is None else json.loads(source)
-    finally:
-        file.close()
+        read = rows[-1][0] if rows else last
+
+
+def _reader(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{(folder / FILE).resolve().as_uri()}?mode=ro", uri=True)
 
 
 def _owned(folder: Path, wait_s: float) -> Any:  # noqa: ANN401 - an open file that holds the lock
