@@ -3,6 +3,7 @@
 from ray_apps import (
     bench,
     discover,
+    documents,
     embed,
     evaluate,
     feedback,
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Command] = {
         link.COMMAND,
         serve.COMMAND,
         remote.COMMAND,
+        *documents.COMMANDS,
         feedback.COMMAND,
         check.COMMAND,
         export.COMMAND,

@@ -24,7 +24,7 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
         ``url``, ``query``, ``mode`` and ``hits``, as of ``catena search`` on a run.
     """
     asked = {"mode": arguments.mode, "top_k": arguments.top_k, "filter": parse_words(arguments.filter).as_json()}
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         answer = client.search(arguments.query, **asked)
     found = [hit.model_dump(mode="json") for hit in answer.results]
     return {"url": arguments.url, "query": answer.query, "mode": answer.mode, "hits": found}
@@ -39,7 +39,7 @@ def embed(arguments: argparse.Namespace) -> dict[str, Any]:
     texts = arguments.text or [line for line in sys.stdin.read().splitlines() if line.strip()]
     if not texts:
         raise InputError("catena embed --url: no text", "Give texts, or pipe lines into it.")
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         vectors = client.embed(texts, input_type=arguments.input_type)
     return {"url": arguments.url, "dim": vectors.shape[1], "vectors": vectors.tolist()}
 
@@ -53,7 +53,7 @@ def rerank(arguments: argparse.Namespace) -> dict[str, Any]:
     texts = arguments.text or [line for line in sys.stdin.read().splitlines() if line.strip()]
     if not texts:
         raise InputError("catena rerank: no text", "Give texts after the question, or pipe lines into it.")
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         answer = client.rerank(arguments.query, texts, top_n=arguments.top_n)
     ranked = [
         {"index": one.index, "score": one.relevance_score, "truncated": one.truncated, "text": texts[one.index]}
@@ -62,20 +62,22 @@ def rerank(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"url": arguments.url, "model": answer.model, "query": arguments.query, "ranked": ranked}
 
 
-def _client(arguments: argparse.Namespace) -> "Client":
+def client_of(arguments: argparse.Namespace) -> "Client":
+    """A client of the service at ``--url``, with the key of the environment."""
     from serving.client import Client
 
     return Client(arguments.url, os.environ.get(KEY))
 
 
-def _url(parser: Parser) -> None:
+def url_word(parser: Parser) -> None:
+    """Where the service is."""
     parser.add_argument(
         "--url", required=True, help=f"of the service, such as http://127.0.0.1:8000; {KEY} holds its key"
     )
 
 
 def _search_words(parser: Parser) -> None:
-    _url(parser)
+    url_word(parser)
     parser.add_argument("query", metavar="QUERY", help="what to look for")
     parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="results wanted (default: 10)")
     parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
@@ -83,13 +85,13 @@ def _search_words(parser: Parser) -> None:
 
 
 def _embed_words(parser: Parser) -> None:
-    _url(parser)
+    url_word(parser)
     parser.add_argument("text", nargs="*", metavar="TEXT", help="texts; lines of standard input where there is none")
     parser.add_argument("--input-type", choices=("document", "query"), default="document", help="(default: document)")
 
 
 def _rerank_words(parser: Parser) -> None:
-    _url(parser)
+    url_word(parser)
     parser.add_argument("query", metavar="QUERY", help="the question")
     parser.add_argument("text", nargs="*", metavar="TEXT", help="texts; lines of standard input where there is none")
     parser.add_argument("--top-n", type=positive, default=None, metavar="N", help="the best so many (default: all)")

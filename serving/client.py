@@ -9,8 +9,9 @@ with Client("http://127.0.0.1:8000") as catena:
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from data.errors import InputError
 from serving.schemas import Document, ErrorBody, ErrorDetail, LinksResponse, SearchResponse
+from serving.schemas.documents import Written
 from serving.schemas.models import Models
 from serving.schemas.rerank import RerankResponse
 
@@ -31,6 +33,9 @@ RETRIED = frozenset({429, 503})
 BROKEN = frozenset({500, 502, 504})  # asked again where what is in front of the service says so, as for a dead replica
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 60.0  # the service says at most 60
 PART = 64  # texts in one request
+PART_CHARS = 500_000  # of documents in one request
+PART_IDS = 1000
+COUNTS = ("created", "replaced", "deleted", "unknown")
 
 
 class ServiceError(InputError):
@@ -101,6 +106,14 @@ class _Calls:
         return Call("GET", f"/v1/links/{_id(id_)}?limit={limit}", _reads(LinksResponse))
 
     @staticmethod
+    def put(documents: Sequence[Mapping[str, Any]]) -> Call[Written]:
+        return Call("PUT", "/v1/documents", _reads(Written), {"documents": list(documents)})
+
+    @staticmethod
+    def delete(ids: Sequence[str]) -> Call[Written]:
+        return Call("DELETE", "/v1/documents", _reads(Written), {"ids": list(ids)})
+
+    @staticmethod
     def models() -> Call[Models]:
         return Call("GET", "/v1/models", _reads(Models))
 
@@ -157,6 +170,17 @@ class Client:
     def document(self, id_: str) -> Document:
         """A document."""
         return self._ask(_Calls.document(id_))
+
+    def put_documents(self, documents: Iterable[Mapping[str, Any]]) -> Written:
+        """Put documents, however many: each with ``id`` and the other fields of ``NewDocument``.
+
+        A part that was acknowledged stays where a later one is refused; to put all again changes nothing of it.
+        """
+        return _sum(self._ask(_Calls.put(part)) for part in _document_parts(documents))
+
+    def delete_documents(self, ids: Iterable[str]) -> Written:
+        """Delete documents, however many."""
+        return _sum(self._ask(_Calls.delete(part)) for part in _id_parts(ids))
 
     def links(self, id_: str, limit: int = 100) -> LinksResponse:
         """Links of a document, known and discovered."""
@@ -239,6 +263,14 @@ class AsyncClient:
         """As of ``Client``."""
         return await self._ask(_Calls.document(id_))
 
+    async def put_documents(self, documents: Iterable[Mapping[str, Any]]) -> Written:
+        """As of ``Client``; one part after the other, as they are bulk work."""
+        return _sum([await self._ask(_Calls.put(part)) for part in _document_parts(documents)])
+
+    async def delete_documents(self, ids: Iterable[str]) -> Written:
+        """As of ``Client``."""
+        return _sum([await self._ask(_Calls.delete(part)) for part in _id_parts(ids)])
+
     async def links(self, id_: str, limit: int = 100) -> LinksResponse:
         """As of ``Client``."""
         return await self._ask(_Calls.links(id_, limit))
@@ -273,6 +305,40 @@ def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
         raise TypeError("texts are a list of texts, not one")
     for start in range(0, len(texts), PART):
         yield list(texts[start : start + PART])
+
+
+def _document_parts(documents: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Documents in parts of a bounded number and length; no id twice in one."""
+    part: dict[Any, Mapping[str, Any]] = {}
+    chars = 0
+    for document in documents:
+        id_, length = document.get("id"), len(str(document.get("text", "")))
+        if part and (len(part) == PART or chars + length > PART_CHARS or id_ in part):
+            yield list(part.values())
+            part, chars = {}, 0
+        part[id_] = document
+        chars += length
+    if part:
+        yield list(part.values())
+
+
+def _id_parts(ids: Iterable[str]) -> Iterator[list[str]]:
+    if isinstance(ids, str):
+        raise TypeError("ids are a list of ids, not one")
+    given = iter(ids)
+    while part := list(islice(given, PART_IDS)):
+        yield part
+
+
+def _sum(parts: Iterable[Written]) -> Written:
+    """What all parts did; what is there after them is as the last one says."""
+    total = Written(live=0, version=0)
+    for part in parts:
+        counts = {
+            name: getattr(total, name) + getattr(part, name) for name in ("created", "replaced", "deleted", "unknown")
+        }
+        total = part.model_copy(update=counts)
+    return total
 
 
 def _answer(call: Call[Answer], response: httpx.Response) -> Answer:

@@ -151,3 +151,35 @@ def test_ids_of_any_kind_and_the_key_reach_the_service() -> None:
         assert client.links("a/b ?#", limit=3).title == "t"
     assert seen[0].url.raw_path == b"/v1/links/a%2Fb%20%3F%23?limit=3"
     assert seen[0].headers["authorization"] == "Bearer catena_1_2"
+
+
+@BOTH
+def test_documents_are_put_in_parts_and_counted_together(kind: str) -> None:
+    parts: list[list[str]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        ids = body["ids"] if request.method == "DELETE" else [one["id"] for one in body["documents"]]
+        parts.append(ids)
+        counted = {"deleted": len(ids)} if request.method == "DELETE" else {"created": len(ids) - 1, "replaced": 1}
+        return httpx.Response(200, json={**counted, "live": 7, "version": len(parts)})
+
+    documents = [{"id": str(n), "text": "t" * (400_000 if n < 3 else 1)} for n in range(130)]
+    documents.insert(5, {"id": "4", "text": "twice: in a part of its own"})
+    ids = [str(n) for n in range(1500)]
+
+    async def ask() -> tuple[module.Written, module.Written]:
+        async with AsyncClient("http://catena", transport=httpx.MockTransport(handler)) as client:
+            return await client.put_documents(documents), await client.delete_documents(iter(ids))
+
+    if kind == "sync":
+        with Client("http://catena", transport=httpx.MockTransport(handler)) as client:
+            put, deleted = client.put_documents(iter(documents)), client.delete_documents(ids)
+            with pytest.raises(TypeError, match="a list"):
+                client.delete_documents("one")
+    else:
+        put, deleted = asyncio.run(ask())
+    assert [len(part) for part in parts] == [1, 1, 3, 64, 62, 1000, 500]
+    assert [id_ for part in parts[:5] for id_ in part] == [one["id"] for one in documents]
+    assert (put.created, put.replaced, put.live, put.version) == (126, 5, 7, 5)
+    assert (deleted.deleted, deleted.version) == (1500, 7)
