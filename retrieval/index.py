@@ -27,6 +27,8 @@ from retrieval.filter_keys import FilterKey, Stored
 # the two ways it did better on SciFact's training queries (nDCG@10 0.719 against 0.711).
 FUSION_WEIGHTS = {"dense": 1.001, "bm25": 1.0}
 
+BRIEF = ("passage_id", "document_id", "row")  # of a payload, where no more is asked for
+
 _POINTS = uuid5(NAMESPACE_OID, "catena.passage")
 
 
@@ -91,6 +93,7 @@ class IndexQuery:
             list are rescored by MaxSim, in the same request. Where they are alone, the passages ``among`` are.
         filter: what must hold of a passage's document; everything passes where None.
         among: ids of the passages that are asked about; all where None.
+        brief: whether hits bring what names them alone; to hand over texts takes longer than to find them.
     """
 
     limit: int
@@ -101,6 +104,7 @@ class IndexQuery:
     tokens: npt.NDArray[np.float32] | None = None
     filter: Clause | None = None
     among: tuple[str, ...] | None = None
+    brief: bool = False
 
     def lists(self) -> list[tuple[Literal["dense", "bm25", "late"], Any]]:
         """The ranked lists that the query asks for: name of the vector, and the query's side of it."""

@@ -8,7 +8,6 @@ statistics of words, which are those of the index.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from math import ceil
 from threading import Lock
 
 from data.lexical import SparseVector
@@ -79,7 +78,7 @@ class LiveIndex:
         """The ranked lists of a query, each as a query of its own."""
         if not query.fused:
             return [query]
-        alone = replace(query, limit=query.prefetch, fused=False, tokens=None)
+        alone = replace(query, limit=query.prefetch, fused=False, tokens=None, brief=True)
         parts = []
         if query.dense is not None:
             parts.append(replace(alone, sparse=None))
@@ -91,22 +90,27 @@ class LiveIndex:
         if not query.fused:
             return lists[0].hits
         ranked = fused({one.name: one.hits for one in lists}, self._meta.config.rrf_k)
-        if query.tokens is None:
-            return ranked[: query.limit]
         live = frozenset().union(*(one.live for one in lists))
-        return self._by_tokens(query, [hit.passage_id for hit in ranked[: query.prefetch]], live)[: query.limit]
+        if query.tokens is not None:
+            by_tokens = IndexQuery(query.limit, tokens=query.tokens)
+            return _ranked(self._among(by_tokens, ranked[: query.prefetch], live))[: query.limit]
+        best = ranked[: query.limit]
+        side = replace(lists[0].query, limit=len(best), filter=None, brief=False)  # any that finds them: for payloads
+        whole = {hit.passage_id: hit.payload for hit in self._among(side, best, live)}
+        for one in lists[1:]:
+            left = [hit for hit in best if hit.passage_id not in whole]
+            side = replace(one.query, limit=len(left), filter=None, brief=False)
+            whole |= {hit.passage_id: hit.payload for hit in self._among(side, left, live)}
+        return [replace(hit, payload=whole[hit.passage_id]) for hit in best]
 
-    def _by_tokens(self, query: IndexQuery, ids: Sequence[str], live: frozenset[str]) -> list[Hit]:
-        """Passages by MaxSim, each asked of where it is."""
-        scored: list[Hit] = []
-        for index, wanted in (
-            (self._base, tuple(id_ for id_ in ids if id_ not in live)),
-            (self._live, tuple(id_ for id_ in ids if id_ in live)),
-        ):
-            if wanted:
-                (found,) = index.query_batch([IndexQuery(len(wanted), tokens=query.tokens, among=wanted)])
-                scored += found
-        return _ranked(scored)
+    def _among(self, query: IndexQuery, found: Sequence[Hit], live: frozenset[str]) -> list[Hit]:
+        """A query on some hits, each asked of where it is."""
+        answers: list[Hit] = []
+        for index, here in ((self._base, False), (self._live, True)):
+            ids = tuple(hit.passage_id for hit in found if (hit.passage_id in live) is here)
+            if ids:
+                answers += index.query_batch([replace(query, among=ids)])[0]
+        return answers
 
     def _lists(self, queries: Sequence[IndexQuery]) -> list["_Merged"]:
         weighted = [self._weighted(query) for query in queries]
@@ -116,8 +120,7 @@ class LiveIndex:
     def _of_base(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """What the index has for single lists, without what is hidden: deeper where that left too few."""
         answers: list[list[Hit]] = [[] for _ in queries]
-        share = len(self._hidden) / max(1, self._meta.points)
-        limits = {i: query.limit + min(query.limit, ceil(2 * share * query.limit)) for i, query in enumerate(queries)}
+        limits = {i: query.limit + query.limit // 8 + 4 for i, query in enumerate(queries)}
         while limits:
             asked = [replace(queries[i], limit=limit) for i, limit in limits.items()]
             found = self._base.query_batch(asked)
@@ -146,7 +149,7 @@ class _Merged:
     """
 
     def __init__(self, query: IndexQuery, base: list[Hit], live: list[Hit]) -> None:
-        self.name = query.lists()[0][0]
+        self.name, self.query = query.lists()[0][0], query
         self.hits = _ranked([*base, *live])[: query.limit]
         self.live = frozenset(hit.passage_id for hit in live)
 

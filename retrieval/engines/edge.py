@@ -14,6 +14,7 @@ from retrieval.clauses import Between, Clause, Every, Match, Present, Some, With
 from retrieval.config import IndexConfig
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
 from retrieval.index import (
+    BRIEF,
     FUSION_WEIGHTS,
     Hit,
     IndexedPassage,
@@ -23,6 +24,7 @@ from retrieval.index import (
 )
 
 _PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
+_BRIEF = edge.PayloadSelector.Include(list(BRIEF))
 
 _PAYLOAD_INDEXES: Mapping[Kind, Any] = {
     "text": edge.PayloadSchemaType.Keyword,
@@ -149,7 +151,11 @@ class EdgeIndex:
         asked = [edge.Query.Nearest(_side(value), using=name) for name, value in lists]
         if not query.fused:
             return edge.QueryRequest(
-                limit=query.limit, query=asked[0], filter=condition, params=self._params, with_payload=_PAYLOAD
+                limit=query.limit,
+                query=asked[0],
+                filter=condition,
+                params=self._params,
+                with_payload=_BRIEF if query.brief else _PAYLOAD,
             )
         prefetches = [
             edge.Prefetch(limit=query.prefetch, query=nearest, filter=condition, params=self._params)

@@ -15,6 +15,7 @@ from retrieval.clauses import Between, Clause, Every, Match, Present, Some, With
 from retrieval.config import IndexConfig
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
 from retrieval.index import (
+    BRIEF,
     FUSION_WEIGHTS,
     Hit,
     IndexedPassage,
@@ -26,6 +27,7 @@ from retrieval.index import (
 API_KEY = "CATENA_QDRANT_API_KEY"
 
 _PAYLOAD = models.PayloadSelectorExclude(exclude=["filters"])  # what hits bring; filters only ask these
+_BRIEF = models.PayloadSelectorInclude(include=list(BRIEF))
 
 _PAYLOAD_INDEXES: Mapping[Kind, models.PayloadSchemaType] = {
     "text": models.PayloadSchemaType.KEYWORD,
@@ -161,7 +163,7 @@ class ServerIndex:
                 limit=query.limit,
                 filter=condition,
                 params=self._params,
-                with_payload=_PAYLOAD,
+                with_payload=_BRIEF if query.brief else _PAYLOAD,
             )
         prefetches = [
             models.Prefetch(query=_side(value), using=name, limit=query.prefetch, filter=condition, params=self._params)

@@ -20,16 +20,11 @@ SECONDS = 12.0
 
 
 @pytest.fixture(scope="module")
-def url(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from ray import serve
-    from ray.serve.config import HTTPOptions
-
-    from serving.app import build
-
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     folder = tmp_path_factory.mktemp("killed")
     documents = [{"id": f"d{n}", "title": f"title {n}", "text": f"text of number {n}"} for n in range(20)]
     (folder / "documents.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    run = RunConfig.model_validate(
+    return RunConfig.model_validate(
         {
             "name": "killed",
             "workspace": folder / "workspace",
@@ -38,6 +33,15 @@ def url(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
             "serve": {"replicas": 2, "kept_answers_mb": 0},
         }
     )
+
+
+@pytest.fixture(scope="module")
+def url(cluster: None, run: RunConfig) -> Iterator[str]:
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+
+    from serving.app import build
+
     plan = Plan(run)
     for stage in ARTIFACTS:
         plan.bring(stage)
@@ -83,3 +87,55 @@ def test_requests_survive_a_killed_replica(url: str, deployment: str) -> None:
     assert there == (2 if deployment == "Ingress" else 1)
     assert set(outcomes) == {"right"}, outcomes
     assert outcomes["right"] > before > 0
+
+
+@pytest.mark.parametrize("deployment", ["Ingress", "IndexActor"])
+def test_documents_that_were_acknowledged_are_found_after_a_kill(url: str, deployment: str) -> None:
+    """The one process that owns them is killed, or one that asks it, while others write and read their own writes."""
+    stop, lock = time.monotonic() + SECONDS, threading.Lock()
+    acknowledged: list[str] = []
+    failures: list[str] = []
+
+    def write(number: int) -> None:
+        with Client(url, retries=6) as client:
+            while time.monotonic() < stop:
+                number += 1
+                id_ = f"{deployment}{number}"
+                try:
+                    client.put_documents([{"id": id_, "text": f"harbour {id_}"}])
+                    if client.document(id_).text != f"harbour {id_}":
+                        failures.append(f"{id_} was acknowledged and is not there")
+                except Exception as error:  # every failure counts, whatever it is
+                    failures.append(f"{type(error).__name__}: {error}"[:300])
+                with lock:
+                    acknowledged.append(id_)
+
+    writers = [threading.Thread(target=write, args=(100_000 * number,)) for number in range(1, 4)]
+    for writer in writers:
+        writer.start()
+    time.sleep(2.0)
+    before = len(acknowledged)
+    kill(deployment)
+    for writer in writers:
+        writer.join()
+    assert failures == []
+    assert len(acknowledged) > before > 0
+    with Client(url) as client:
+        client.delete_documents(["d3"])
+        found = {id_: client.search(id_, mode="bm25", top_k=1).results for id_ in acknowledged[::3]}
+        gone = client.search("number 3", mode="bm25", top_k=100).results
+    assert {id_: hits[0].document_id for id_, hits in found.items() if hits} == {id_: id_ for id_ in found}
+    assert "d3" not in [hit.document_id for hit in gone]
+
+
+def test_a_service_that_is_deployed_again_takes_over_what_was_put(url: str, run: RunConfig) -> None:
+    from ray import serve
+
+    from serving.app import build
+
+    with Client(url, retries=8) as client:
+        client.put_documents([{"id": "kept", "text": "kept over a deployment"}])
+        changed = run.model_copy(update={"serve": run.serve.model_copy(update={"max_batch": 31})})
+        serve.run(build(service_of(Plan(changed))), name="killed", route_prefix="/")
+        assert client.search("kept over a deployment", top_k=1).results[0].document_id == "kept"
+        assert client.put_documents([{"id": "kept", "text": "kept and replaced"}]).replaced == 1
