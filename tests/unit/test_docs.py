@@ -21,6 +21,7 @@ from ray_apps.config import load_run
 from ray_apps.usage import find_command, split_config_flags
 from serving.api.__main__ import described
 from serving.schemas import SearchRequest
+from serving.schemas.documents import DeleteRequest, PutRequest
 from serving.schemas.embeddings import EmbeddingsRequest
 from serving.schemas.feedback import FeedbackRequest
 from serving.schemas.rerank import RerankRequest
@@ -153,10 +154,11 @@ TAKES: dict[str, type[BaseModel]] = {
     "/v1/embeddings": EmbeddingsRequest,
     "/v1/rerank": RerankRequest,
     "/v1/feedback": FeedbackRequest,
+    "/v1/documents": PutRequest,
 }
 
 
-@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 5)])
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 7)])
 def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
     asked = [line for line in commands(REPOSITORY / file) if line.startswith("curl ")]
     assert len(asked) == count
@@ -166,7 +168,8 @@ def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
         assert path is not None and any(re.fullmatch(route, path[1]) for route in routes), line
         body = re.search(r"-d '(.*)'", line)
         if body is not None:
-            TAKES[path[1]].model_validate(json.loads(body[1]))
+            takes = DeleteRequest if " -X DELETE " in line else TAKES[path[1]]
+            takes.model_validate(json.loads(body[1]))
 
 
 def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:
