@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,7 +50,7 @@ class Preparer:
 
     def __init__(self, config: LiveConfig, encoder: EncoderConfig, meta: IndexMeta) -> None:
         self._config, self._meta = config, meta
-        self._steps = DocumentSteps(config.steps)
+        self._steps, self._busy = DocumentSteps(config.steps), Lock()
         starts = lambda texts: [word_starts(text) for text in texts]  # noqa: E731 - the other one is returned to us
         if config.chunk.strategy == "fixed":
             from data.encoders.transformer.token_starts import token_starts
@@ -94,7 +95,8 @@ class Preparer:
 
     def _changed(self, rows: Sequence[Row]) -> list[Row]:
         try:
-            return self._steps(rows, "a request")
+            with self._busy:  # a step is asked by one at a time, as in the run's own stage
+                return self._steps(rows, "a request")
         except InputError as error:
             raise ApiError("invalid_request", error.problem, "documents", "step_failed") from error
 

@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient
 
 from data.errors import InputError
 from data.lexical import BM25, SparseVector, Tokenizer
+from data.vectors.projection import truncation
 from retrieval.clauses import Match
 from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
@@ -19,7 +20,7 @@ from retrieval.engines.server import ServerIndex, connect
 from retrieval.filter_keys import FilterKey
 from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex
 from retrieval.live import LiveIndex
-from retrieval.rescoring import fused
+from retrieval.rescoring import RescoredIndex, fused, with_rows
 from retrieval.terms import TermCounts, TermStatistics
 
 pytestmark = [  # what the in-memory client says of itself
@@ -134,7 +135,8 @@ def questions(limit: int = 12) -> list[IndexQuery]:
     rng = np.random.default_rng(5)
     made = []
     for i in range(30):
-        vector = rng.normal(size=DIM).astype(np.float32)
+        vector = rng.normal(size=DIM)
+        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
         sparse = BM25_WEIGHTS.query(f"word{rng.integers(40)} word{rng.integers(40)} unheard")
         kind = Match("filters.k0_text", ("k1",)) if i % 2 else None
         made.append(IndexQuery(limit, vector, sparse, fused=True, prefetch=20, filter=kind))
@@ -277,3 +279,32 @@ def test_counts_are_those_of_all_parts(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_index_that_lost_its_counts_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has lost its file terms\.npy"):
         TermStatistics(tmp_path)
+
+
+def test_full_vectors_order_both_parts(tmp_path: Path) -> None:
+    """An index of half the dimensions that is rescored; its live part has the full vectors."""
+    rng = np.random.default_rng(8)
+    corpus = {f"d{i}": document(f"d{i}", rng) for i in range(DOCUMENTS)}
+    full = np.stack([passage.vector for passage in flat(corpus)])
+    projection = truncation("full", DIM, DIM // 2)
+    config = CONFIG.model_copy(update={"rescore": 50})
+    small = EdgeIndex.create(tmp_path / "base", DIM // 2, KEYS, config, LATE_DIM)
+    vectors = projection(full)
+    small.upsert([replace(p, vector=v) for p, v in zip(with_rows(flat(corpus)), vectors, strict=True)])
+    small.finish()
+    both = Both(tmp_path, RescoredIndex(small, full, projection, config), corpus)
+    change(both)
+    whole = both.whole("whole", idf=False)
+    found, expected = both.index.query_batch(dense(questions())), whole.query_batch(dense(questions()))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [hit.passage_id for hit in ours] == [hit.passage_id for hit in theirs]
+        np.testing.assert_allclose([hit.score for hit in ours], [hit.score for hit in theirs], rtol=1e-5)
+    lists = [
+        whole.query_batch([replace(query, limit=20) for query in queries])
+        for queries in (dense(questions()), words(questions(), both.terms))
+    ]
+    fused_lists = [fused({"dense": a, "bm25": b}, CONFIG.rrf_k)[:12] for a, b in zip(*lists, strict=True)]
+    hybrid = both.index.query_batch(questions())
+    assert [[h.passage_id for h in hits] for hits in hybrid] == [[h.passage_id for h in hits] for hits in fused_lists]
+    assert all(hit.payload["text"] for hits in hybrid for hit in hits)
+    both.index.close()

@@ -24,6 +24,7 @@ from serving.documents import DocumentsService
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits
 from serving.index import IndexActor
+from serving.keys import KeyRing, create_key
 from serving.live import LiveConfig
 from serving.live_store import LiveStore, PreparedDocument, read_sources
 from serving.prepare import Preparer
@@ -282,10 +283,26 @@ def test_what_was_put_is_read_while_it_is_written(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_key_needs_the_scope_to_write(tmp_path: Path) -> None:
+    keys = {scope: create_key(tmp_path / "keys.json", scope, [scope])[1] for scope in ("search", "write")}  # type: ignore[list-item]
+    with TestClient(whole_application(tmp_path, ring=KeyRing(tmp_path / "keys.json"))) as client:
+        for scope, expected in (("search", 403), ("write", 200)):
+            headers = {"authorization": f"Bearer {keys[scope]}"}
+            asked = [
+                client.put("/v1/documents", json={"documents": [NOTE]}, headers=headers),
+                client.request("DELETE", "/v1/documents", json={"ids": ["a"]}, headers=headers),
+                client.delete("/v1/documents/a", headers=headers),
+            ]
+            assert [answer.status_code for answer in asked] == [expected] * 3
+        read = client.get("/v1/documents/note/1", headers={"authorization": f"Bearer {keys['search']}"})
+        assert read.status_code == 200
+
+
 WRITER = """
 import asyncio, sys
 from pathlib import Path
 from serving.index import IndexActor
+from serving.keys import KeyRing, create_key
 from serving.live import LiveConfig
 from tests.unit.serving.test_documents import prepared
 

@@ -17,6 +17,7 @@ from serving.embedding import EmbeddingLimits, EmbeddingService
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
+from serving.keys import KeyRing
 from serving.live import LiveConfig
 from serving.lookup import LookupFile, write_lookup
 from serving.prepare import Preparer
@@ -32,7 +33,7 @@ CONFIG = ServeConfig(max_body_bytes=2**20, max_texts=100, max_text_chars=100_000
 ENCODER = read_encoder({"hashed": {"dim": DIM}})
 
 
-def whole_application(folder: Path, kept_mb: int = 0) -> FastAPI:
+def whole_application(folder: Path, kept_mb: int = 0, ring: KeyRing | None = None) -> FastAPI:
     """Every route over its service. Its ``state.index`` is closed before another one serves the same folder."""
     root = folder / "run"
     if not root.exists():
@@ -51,7 +52,7 @@ def whole_application(folder: Path, kept_mb: int = 0) -> FastAPI:
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}),
     )
-    made = application(services, CONFIG)
+    made = application(services, CONFIG, ring)
     made.state.index = index
     return made
 
