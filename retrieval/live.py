@@ -6,7 +6,7 @@ words weigh what they weigh in the index. What comes out is what an index of eve
 statistics of words, which are those of the index.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 
@@ -19,7 +19,7 @@ _FURTHER = 4  # how many times deeper to look in the index where the best it has
 
 
 class LiveIndex:
-    """An index and a live part, asked as one. Threads may write and ask at once: each sees a write whole or not at all.
+    """An index and a live part, asked as one. Threads may write and ask at once: each sees a document whole.
 
     Args:
         base: the index.
@@ -35,11 +35,17 @@ class LiveIndex:
 
     def upsert(self, passages: Sequence[IndexedPassage]) -> None:
         """Take the documents of some passages, all passages of each; what was there under their ids is gone."""
-        ids = list(dict.fromkeys(passage.document_id for passage in passages))
-        with self._lock:
-            self._forget(ids)
-            for start in range(0, len(passages), self._meta.config.batch_points):
-                self._live.upsert(passages[start : start + self._meta.config.batch_points])
+        by_document: dict[str, list[IndexedPassage]] = {}
+        for passage in passages:
+            by_document.setdefault(passage.document_id, []).append(passage)
+        some: dict[str, list[IndexedPassage]] = {}
+        for id_, of_document in by_document.items():  # searches get their turn between batches
+            some[id_] = of_document
+            if sum(map(len, some.values())) >= self._meta.config.batch_points:
+                self._put(some)
+                some = {}
+        if some:
+            self._put(some)
 
     def delete(self, document_ids: Sequence[str]) -> None:
         """Remove documents, those of the index among them; one that is not there is no error."""
@@ -69,6 +75,11 @@ class LiveIndex:
             lists = iter(self._lists([one for lists in apart for one in lists]))
             merged = [[next(lists) for _ in lists_of] for lists_of in apart]
             return [self._answer(query, found) for query, found in zip(queries, merged, strict=True)]
+
+    def _put(self, documents: Mapping[str, list[IndexedPassage]]) -> None:
+        with self._lock:
+            self._forget(list(documents))
+            self._live.upsert([passage for of_document in documents.values() for passage in of_document])
 
     def _forget(self, ids: Sequence[str]) -> None:
         self._hidden.update(ids)

@@ -100,17 +100,14 @@ class LiveDocuments:
         self.index = LiveIndex(base, meta, live, TermStatistics(artifact))
         self._there: dict[str, bool] = {}  # whether it is put, or deleted
         self._live = 0  # that are put
+        self.version = self._store.last
+        """Number of the last write that is found: what was answered at one version may be answered again."""
         changes = self._store.since(config.folded)
         while some := list(islice(changes, _AT_ONCE)):
             self._apply(*self._prepared(some))
         if live.count() >= meta.config.exact_below_points:
             self.index.finish()
         self._write = Batcher[Sequence[Change], Written | TooMany](self._write_all, max_items=64)
-
-    @property
-    def version(self) -> int:
-        """Number of the last write: what was answered at one version may be answered again."""
-        return self._store.last
 
     async def change(self, changes: Sequence[Change]) -> Written:
         """Put and delete documents: all of these, or none. They are on disk and found when this returns.
@@ -155,8 +152,9 @@ class LiveDocuments:
             answers.append(Written(**counts, live=live, version=self._store.last + len(taken)))
         if taken:
             prepared = self._prepared(taken)
-            self._store.write(taken)
+            written = self._store.write(taken)
             self._apply(*prepared)
+            self.version = written  # not before: what is answered until now is not the answer of this version
         return answers
 
     def _outcome(self, changes: Sequence[Change], there: Mapping[str, bool]) -> tuple[dict[str, int], dict[str, bool]]:

@@ -25,7 +25,7 @@ from data.passages import Cut
 from serving.schemas import Document
 
 FILE = "documents.sqlite"
-LOCK_S = 30.0  # a replica that is replaced needs some seconds to end
+LOCK_S = 10.0  # a replica that is replaced needs some seconds to end; Ray Serve tries to start the next one three times
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS documents (

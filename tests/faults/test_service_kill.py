@@ -139,3 +139,20 @@ def test_a_service_that_is_deployed_again_takes_over_what_was_put(url: str, run:
         serve.run(build(service_of(Plan(changed))), name="killed", route_prefix="/")
         assert client.search("kept over a deployment", top_k=1).results[0].document_id == "kept"
         assert client.put_documents([{"id": "kept", "text": "kept and replaced"}]).replaced == 1
+
+
+def test_the_one_replica_that_owns_what_was_put_is_replaced(url: str, run: RunConfig) -> None:
+    """Compact with one replica: the next one waits until the one before lets go of the documents."""
+    from ray import serve
+
+    from serving.app import build
+
+    alone = run.model_copy(update={"name": "alone"})
+    for batch in (31, 32):
+        config = run.serve.model_copy(update={"max_batch": batch, "replicas": 1})
+        plan = Plan(alone.model_copy(update={"serve": config}))
+        serve.run(build(service_of(plan)), name="alone", route_prefix="/alone")
+        with Client(f"{url}/alone", retries=8) as client:
+            written = client.put_documents([{"id": "kept", "text": f"harbour {batch}"}])
+            assert (written.created, written.replaced) == ((1, 0) if batch == 31 else (0, 1))
+            assert client.search("harbour 32", mode="bm25", top_k=1).results[0].document_id == "kept"

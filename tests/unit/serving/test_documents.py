@@ -122,6 +122,22 @@ def test_an_answer_that_was_kept_is_not_given_after_a_write(tmp_path: Path) -> N
         assert found(client, "quiet harbour") == before
 
 
+def test_an_answer_that_is_made_during_a_write_is_not_kept_for_after_it(tmp_path: Path) -> None:
+    application = whole_application(tmp_path, kept_mb=8)
+    live = application.state.index._live
+    apply, during = live._apply, list[list[str]]()
+
+    def slow(*change: Any) -> None:  # noqa: ANN401
+        during.append(found(client, "quiet harbour"))  # on disk, and not found yet
+        apply(*change)
+
+    live._apply = slow
+    with TestClient(application) as client:
+        put(client, NOTE)
+        assert "note/1" not in during[0]
+        assert found(client, "quiet harbour")[0] == "note/1"
+
+
 def document(id_: object = "x", **more: object) -> dict[str, object]:
     return {"documents": [{"id": id_, "text": "text", **more}]}
 
