@@ -1,9 +1,15 @@
 """Every figure of the service."""
 
 from benchmarks.parts import Measured, measure_all
-from benchmarks.serving import embeddings, fuzz, overload, search
+from benchmarks.serving import embeddings, fuzz, live, overload, search
 
-PARTS = {"search": search.measure, "embeddings": embeddings.measure, "overload": overload.measure, "fuzz": fuzz.measure}
+PARTS = {
+    "search": search.measure,
+    "live": live.measure,
+    "embeddings": embeddings.measure,
+    "overload": overload.measure,
+    "fuzz": fuzz.measure,
+}
 
 
 def measure(parts: str = "") -> Measured:
