@@ -153,7 +153,7 @@ class LiveStore:
                 if self._file is not None:
                     self._file.close()
                 self._file = sqlite3.connect(self._folder / FILE, check_same_thread=False, isolation_level=None)
-                # A rollback journal: a log of its own (WAL) would bind readers to this machine. FULL: on disk when done.
+                # A rollback journal, as its other log (WAL) binds readers to this machine. FULL: on disk, then told.
                 self._file.executescript(f"PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; {_TABLES}")
                 self.owned, self.last = True, int(self._file.execute(_LAST).fetchone()[0])
         return self.owned

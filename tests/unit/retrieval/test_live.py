@@ -14,13 +14,15 @@ from data.errors import InputError
 from data.lexical import BM25, SparseVector, Tokenizer
 from data.vectors.projection import truncation
 from retrieval.clauses import Match
-from retrieval.config import IndexConfig
+from retrieval.config import IndexConfig, Mode
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
+from retrieval.explain import explain
 from retrieval.filter_keys import FilterKey
 from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex
 from retrieval.live import LiveIndex
 from retrieval.rescoring import RescoredIndex, fused, with_rows
+from retrieval.search import Retriever, SearchQuery
 from retrieval.terms import TermCounts, TermStatistics
 
 pytestmark = [  # what the in-memory client says of itself
@@ -72,7 +74,7 @@ class Both:
         counts = TermCounts()
         points = len(list(counts.of(flat(corpus))))
         counts.write(folder)
-        meta = IndexMeta(
+        self.meta = IndexMeta(
             config=CONFIG,
             location="",
             points=points,
@@ -85,7 +87,7 @@ class Both:
         )
         self.terms = TermStatistics(folder)
         live = EdgeIndex.create(folder / "live", DIM, KEYS, CONFIG, LATE_DIM, idf=False)
-        self.index = LiveIndex(base, meta, live, self.terms)
+        self.index = LiveIndex(base, self.meta, live, self.terms)
 
     def put(self, documents: dict[str, list[IndexedPassage]]) -> None:
         self.index.upsert(flat(documents))
@@ -308,3 +310,22 @@ def test_full_vectors_order_both_parts(tmp_path: Path) -> None:
     assert [[h.passage_id for h in hits] for hits in hybrid] == [[h.passage_id for h in hits] for hits in fused_lists]
     assert all(hit.payload["text"] for hits in hybrid for hit in hits)
     both.index.close()
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "bm25", "late"])
+def test_reasons_are_of_what_is_found_with_the_live_part(both: Both, mode: Mode) -> None:
+    rng = np.random.default_rng(5)
+    both.put({id_: document(id_, rng) for id_ in ("d3", "new", "d7")})
+    both.delete(["d9"])
+    retriever = Retriever(both.index, both.meta)
+    for number in range(5):
+        vector, tokens = rng.normal(size=DIM), rng.normal(size=(4, LATE_DIM)).astype(np.float32)
+        dense = (vector / np.linalg.norm(vector)).astype(np.float32)
+        query = SearchQuery(f"word{number} word{number + 20}", mode, 12)
+        asked = None if mode == "bm25" else dense, tokens if mode == "late" else None
+        (found,) = retriever.answer([query], [asked[0]], [asked[1]])
+        why = explain(retriever, query, *asked)
+        assert [one.hit.passage_id for one in why] == [hit.passage_id for hit in found]
+        assert [one.hit.score for one in why] == pytest.approx([hit.score for hit in found])
+        for one in why:
+            assert mode == "late" or sum(place.contribution for place in one.lists) == pytest.approx(one.hit.score)
