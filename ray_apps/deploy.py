@@ -132,6 +132,11 @@ def _compare(before: "Release", release: "Release", force: bool) -> None:
             f"the live index is of engine {engines[0]}, this one of {engines[1]}",
             "Start the service again for another engine.",
         )
+    if (before.live is None) != (release.live is None):
+        raise InputError(
+            "serve.live_documents is 0 in one of the live run and this one, and not in the other",
+            "Start the service again to change whether it takes documents.",
+        )
     if force:
         return
     for name, was, now in (

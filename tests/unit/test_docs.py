@@ -163,7 +163,7 @@ TAKES: dict[str, type[BaseModel]] = {
 }
 
 
-@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 7)])
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 9)])
 def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
     asked = [line for line in commands(REPOSITORY / file) if line.startswith("curl ")]
     assert len(asked) == count
