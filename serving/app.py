@@ -80,7 +80,7 @@ class Ingress:
         index: deployment that searches.
     """
 
-    def __init__(
+    async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
         self, service: Service, embedder: DeploymentHandle | None = None, index: DeploymentHandle | None = None
     ) -> None:
         config = service.serve
@@ -124,6 +124,7 @@ class Ingress:
             metrics=metrics,
             releases=self._releases,
         )
+        await self._releases.start()
 
     def check_health(self) -> None:
         """Called by Ray Serve, which replaces a replica that hangs.

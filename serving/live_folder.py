@@ -170,6 +170,8 @@ class LiveFolder:
         """Each request's outcome; those that are taken are one transaction."""
         with self._turn:
             self.follow()
+            if not self.leads:
+                raise self.store.not_owner()
             answers: list[Changed | TooMany] = []
             taken: list[Change] = []
             before: dict[str, bool] = {}

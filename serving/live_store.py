@@ -174,9 +174,8 @@ class LiveStore:
             NotWritten: if the disk refuses.
             NotOwner: if another process owns the file.
         """
-        if not self.own():
-            problem = f"{holder(self._folder / '.lock')} serves this run too, and takes its documents until it ends"
-            raise NotOwner(problem, "Send it again; a replica that is replaced ends within seconds.")
+        if not self.owned:
+            raise self.not_owner()
         numbered = list(enumerate(changes, self.last + 1))
         puts = [change for change in changes if isinstance(change, PutDocument)]
         latest = {change.id: change for change in puts}
@@ -187,6 +186,11 @@ class LiveStore:
             file.executemany(_PREPARED, rows)
         self.last += len(changes)
         return self.last
+
+    def not_owner(self) -> NotOwner:
+        """Why nothing can be written."""
+        problem = f"{holder(self._folder / '.lock')} serves this run too, and takes its documents until it ends"
+        return NotOwner(problem, "Send it again; a replica that is replaced ends within seconds.")
 
     def keep(self, form: str, prepared: Sequence[tuple[int, PreparedDocument]]) -> None:
         """Keep documents that were prepared later, each with the number of its write.

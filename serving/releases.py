@@ -166,7 +166,6 @@ async def following(releases: Releases[Opened] | None) -> AsyncIterator[None]:
     if releases is None:
         yield
         return
-    await releases.start()
     task = asyncio.create_task(releases.watch())
     try:
         yield
