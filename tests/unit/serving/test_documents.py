@@ -193,10 +193,11 @@ class Down:
     embed_tokens = embed
 
 
-@pytest.mark.parametrize("trouble", ["encoder", "queue", "off", "disk"])
+@pytest.mark.parametrize("trouble", ["encoder", "queue", "off", "disk", "owner"])
 def test_what_stops_writes_is_told(tmp_path: Path, trouble: str) -> None:
     write_whole_run(tmp_path)
     live = LiveConfig(folder=tmp_path / "live", limit=5)
+    owner = LiveStore(live.folder) if trouble == "owner" else None  # of the replica before
     index = IndexActor(tmp_path / "run" / "out", live, tmp_path)
     meta, tokens = read_meta(tmp_path / "run" / "out"), Admission(0.0, 1)
     encoder: Any = Down() if trouble == "encoder" else Embedder(ENCODER, meta, CONFIG)
@@ -214,6 +215,7 @@ def test_what_stops_writes_is_told(tmp_path: Path, trouble: str) -> None:
         "queue": (429, "the service is at its limit"),
         "off": (404, "serve.live_documents is 0"),
         "disk": (503, "documents cannot be written now: database or disk is full"),
+        "owner": (503, "serves this run too, and takes its documents until it ends"),
     }[trouble]
     big = {"id": "x", "text": "long " * 1500}
     if trouble == "queue":
@@ -225,6 +227,10 @@ def test_what_stops_writes_is_told(tmp_path: Path, trouble: str) -> None:
     assert expected[1] in message
     assert asyncio.run(index.version()) == 0
     assert asyncio.run(index.standing(["x"])) == {}
+    if owner is not None:
+        assert client.delete("/v1/documents/x").headers["retry-after"] == "1"
+        owner.close()
+        assert client.put("/v1/documents", json={"documents": [big]}).status_code == 200
     index.close()
 
 
@@ -372,6 +378,8 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         writer.wait()
         writer.stdout.close()
         acknowledged |= {"/".join(line.split()) for line in lines}
+    kept = {id_ for _, id_, source in read_sources(tmp_path / "live") if source is not None}
+    assert acknowledged <= kept  # what a killed owner left half done is rolled back by whoever reads
     index = IndexActor(tmp_path / "run" / "out", LiveConfig(folder=tmp_path / "live", limit=10**6), tmp_path)
     standing = asyncio.run(index.standing(sorted(acknowledged)))
     assert {id_ for id_, put in standing.items() if put} == acknowledged

@@ -11,6 +11,7 @@ from data.errors import InputError
 from data.passages.config import ChunkConfig
 from data.passages.steps import StepConfig
 from ray_apps.config import RunConfig
+from ray_apps.deploy import compare
 from ray_apps.live import fold, live_folder
 from retrieval.open import read_meta
 from serving.admission import Admission
@@ -257,6 +258,15 @@ def test_what_a_process_put_that_does_not_know_a_release_is_prepared_before_it_i
         service.close()
 
     asyncio.run(case())
+
+
+def test_a_deployment_does_not_change_whether_documents_are_taken(tmp_path: Path, run: RunConfig) -> None:
+    out = tmp_path / "out"
+    made(run, out)
+    one = release(run, "live", out)
+    compare(one, one, force=False)
+    with pytest.raises(InputError, match=r"serve\.live_documents is 0 in one"):
+        compare(one, one.model_copy(update={"live": None}), force=True)
 
 
 def test_another_process_reads_what_is_put_and_takes_over(tmp_path: Path, run: RunConfig) -> None:
