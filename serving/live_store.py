@@ -265,7 +265,7 @@ class LiveStore:
                     return []
                 self._file = _reader(self._folder)
             if not self.owned and not self._file.execute("SELECT 1 FROM sqlite_master").fetchone():
-                return []
+                return []  # its owner is just making it
             return self._file.execute(query, values).fetchall()
 
 
