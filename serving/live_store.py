@@ -150,12 +150,11 @@ class LiveStore:
         """Become the owner where nobody else is; whether this is it."""
         with self._busy:
             if not self.owned and self._taken():
-                if self._file is not None:
-                    self._file.close()
-                self._file = sqlite3.connect(self._folder / FILE, check_same_thread=False, isolation_level=None)
-                # A rollback journal, as its other log (WAL) binds readers to this machine. FULL: on disk, then told.
-                self._file.executescript(f"PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; {_TABLES}")
-                self.owned, self.last = True, int(self._file.execute(_LAST).fetchone()[0])
+                try:
+                    self._open_to_write()
+                except sqlite3.Error:
+                    _close_all(self._locks)  # for the next try, or another process
+                    raise
         return self.owned
 
     def look(self) -> int:
@@ -177,13 +176,12 @@ class LiveStore:
         if not self.owned:
             raise self.not_owner()
         numbered = list(enumerate(changes, self.last + 1))
-        puts = [change for change in changes if isinstance(change, PutDocument)]
-        latest = {change.id: change for change in puts}
+        latest = {_id(change): change for change in changes}.values()
+        made = [(form, one) for put in latest if isinstance(put, PutDocument) for form, one in put.made.items()]
         with self._transaction() as file:
             file.executemany(_PUT, [_row(change, number) for number, change in numbered])
             file.executemany(_FORGET, [(_id(change),) for change in changes])
-            rows = (_made_row(form, one) for change in latest.values() for form, one in change.made.items())
-            file.executemany(_PREPARED, rows)
+            file.executemany(_PREPARED, [_made_row(form, one) for form, one in made])
         self.last += len(changes)
         return self.last
 
@@ -231,6 +229,15 @@ class LiveStore:
                 self._file.close()
             self.owned = False
             self._release()
+
+    def _open_to_write(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = sqlite3.connect(self._folder / FILE, check_same_thread=False, isolation_level=None)
+        # A rollback journal, as SQLite's other log (WAL) binds readers to this machine. FULL: on disk, then told.
+        self._file.executescript(f"PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; {_TABLES}")
+        self.last = int(self._file.execute(_LAST).fetchone()[0])
+        self.owned = True
 
     def _taken(self) -> bool:
         """Whether the lock of the folder is ours now."""
