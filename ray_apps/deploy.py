@@ -119,11 +119,17 @@ def _candidate(plan: Plan, force: bool) -> "Release":
         )
     known = live.releases.get(release.id)  # a service may hold its index, which only one process can open
     release = known or release.model_copy(update={"found": found_by_own_words(plan, release)})
-    _compare(before, release, force)
+    compare(before, release, force)
     return release
 
 
-def _compare(before: "Release", release: "Release", force: bool) -> None:
+def compare(before: "Release", release: "Release", force: bool) -> None:
+    """Refuse a release that should not, or cannot, take the place of another.
+
+    Raises:
+        InputError: if its engine is another one, it takes documents and the other does not or the other way round, or,
+            unless ``force``, it is much smaller or finds much less.
+    """
     from retrieval.open import read_meta
 
     engines = [read_meta(each.index).config.engine for each in (before, release)]
@@ -131,6 +137,11 @@ def _compare(before: "Release", release: "Release", force: bool) -> None:
         raise InputError(
             f"the live index is of engine {engines[0]}, this one of {engines[1]}",
             "Start the service again for another engine.",
+        )
+    if (before.live is None) != (release.live is None):
+        raise InputError(
+            "serve.live_documents is 0 in one of the live run and this one, and not in the other",
+            "Start the service again to change whether it takes documents.",
         )
     if force:
         return

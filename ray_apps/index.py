@@ -1,13 +1,16 @@
 """Fill the search index with the run's passages."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from data import words
 from data.artifacts import StageResult
-from ray_apps.command import stage_command
+from ray_apps.command import Result, stage_command
 from ray_apps.ingest import no_texts
+from ray_apps.live import fold
 from ray_apps.plan import Inputs, Plan, Stage
 from retrieval.config import IndexConfig
 
@@ -53,14 +56,25 @@ INDEX = Stage(
     needs=_needs,
     absent=no_texts,
     stamps=lambda config: {"words": words.VERSION},
+    version=2,  # with terms.npy
 )
-COMMAND = stage_command(
+_STAGES = stage_command(
     "index",
     "index",
     "fill the search index, and the file that a service looks documents up in",
     sections=("source", "steps", "chunk", "encoder", "embed", "cache", "reduce", "late", "index"),
     also=("lookup",),
 )
+
+
+def index(plan: Plan, arguments: Namespace) -> Result:
+    """Make the index, with the documents that were put while the run was served."""
+    fold(plan.run)
+    assert _STAGES.call is not None
+    return _STAGES.call(Plan(plan.run, plan.stages), arguments)  # whose corpus may be another now
+
+
+COMMAND = replace(_STAGES, call=index)
 
 if __name__ == "__main__":
     from ray_apps.cli import main

@@ -10,6 +10,7 @@ from data.errors import StageAbsent
 from data.passages.steps import StepConfig, code_stamp
 from data.sources import SourceConfig, fingerprint
 from ray_apps.command import stage_command
+from ray_apps.live import source_of
 from ray_apps.plan import Inputs, Plan, Stage
 
 
@@ -28,6 +29,10 @@ class IngestResult(StageResult):
     feature_dim: int = 0
     unknown_judged: int = 0
     without_text: int = 0
+    live_writes: int = 0
+    live_replaced: int = 0
+    live_deleted: int = 0
+    live_links: int = 0
     notes: list[str] = Field(default_factory=list)
 
 
@@ -84,7 +89,7 @@ def _no_steps(plan: Plan) -> StageAbsent | None:
 INGEST = Stage(
     name="ingest",
     result=IngestResult,
-    config=lambda plan: plan.run.source,
+    config=lambda plan: source_of(plan.run),
     make=_ingest,
     stamps=lambda config: {"fingerprint": fingerprint(config)},
     reuse=_refuse_rejects,

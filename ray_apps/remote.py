@@ -27,7 +27,7 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {"pipeline": arguments.pipeline, "mode": arguments.mode, "top_k": arguments.top_k}
     asked = {name: value for name, value in given.items() if value is not None}
     filter_ = parse_words(arguments.filter).as_json()
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         answer = client.search(arguments.query, **asked, filter=filter_, explain=arguments.explain)
     told = {"timing_ms": answer.timing_ms.model_dump()} if answer.timing_ms is not None else {}
     left_out = set() if arguments.explain else {"explanation"}
@@ -45,7 +45,7 @@ def embed(arguments: argparse.Namespace) -> dict[str, Any]:
     texts = arguments.text or [line for line in sys.stdin.read().splitlines() if line.strip()]
     if not texts:
         raise InputError("catena embed --url: no text", "Give texts, or pipe lines into it.")
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         vectors = client.embed(texts, input_type=arguments.input_type)
     return {"url": arguments.url, "dim": vectors.shape[1], "vectors": vectors.tolist()}
 
@@ -59,7 +59,7 @@ def rerank(arguments: argparse.Namespace) -> dict[str, Any]:
     texts = arguments.text or [line for line in sys.stdin.read().splitlines() if line.strip()]
     if not texts:
         raise InputError("catena rerank: no text", "Give texts after the question, or pipe lines into it.")
-    with _client(arguments) as client:
+    with client_of(arguments) as client:
         answer = client.rerank(arguments.query, texts, top_n=arguments.top_n)
     ranked = [
         {"index": one.index, "score": one.relevance_score, "truncated": one.truncated, "text": texts[one.index]}
@@ -68,20 +68,22 @@ def rerank(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"url": arguments.url, "model": answer.model, "query": arguments.query, "ranked": ranked}
 
 
-def _client(arguments: argparse.Namespace) -> "Client":
+def client_of(arguments: argparse.Namespace) -> "Client":
+    """A client of the service at ``--url``, with the key of the environment."""
     from serving.client import Client
 
     return Client(arguments.url, os.environ.get(KEY))
 
 
-def _url(parser: Parser) -> None:
+def url_word(parser: Parser) -> None:
+    """Where the service is."""
     parser.add_argument(
         "--url", required=True, help=f"of the service, such as http://127.0.0.1:8000; {KEY} holds its key"
     )
 
 
 def _search_words(parser: Parser) -> None:
-    _url(parser)
+    url_word(parser)
     parser.add_argument("query", metavar="QUERY", help="what to look for")
     parser.add_argument("--pipeline", metavar="NAME", help="way to search, of those in serve.pipelines")
     parser.add_argument("--top-k", type=positive, metavar="N", help="results wanted (default: the pipeline's)")
@@ -91,13 +93,13 @@ def _search_words(parser: Parser) -> None:
 
 
 def _embed_words(parser: Parser) -> None:
-    _url(parser)
+    url_word(parser)
     parser.add_argument("text", nargs="*", metavar="TEXT", help="texts; lines of standard input where there is none")
     parser.add_argument("--input-type", choices=("document", "query"), default="document", help="(default: document)")
 
 
 def _rerank_words(parser: Parser) -> None:
-    _url(parser)
+    url_word(parser)
     parser.add_argument("query", metavar="QUERY", help="the question")
     parser.add_argument("text", nargs="*", metavar="TEXT", help="texts; lines of standard input where there is none")
     parser.add_argument("--top-n", type=positive, default=None, metavar="N", help="the best so many (default: all)")

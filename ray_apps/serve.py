@@ -22,6 +22,8 @@ from ray_apps.cluster import connect
 from ray_apps.command import Command
 from ray_apps.config import RunConfig, load_run
 from ray_apps.encoder.check import usable_encoder
+from ray_apps.ingest import INGEST
+from ray_apps.live import live_config
 from ray_apps.plan import Plan
 from serving.config import ServeConfig
 
@@ -163,13 +165,14 @@ def release_of(plan: Plan) -> "Release":
         if not artifact.done:
             raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
-    links = _link_model(plan)
+    links, live = _link_model(plan), live_config(plan, plan.result(INGEST))
     return Release(
-        id=release_id(index, lookup, encoder, links),
+        id=release_id(index, lookup, encoder, links, live),
         index=index,
         lookup=lookup,
         encoder=encoder,
         links=links,
+        live=live,
         passages=read_meta(index).points,
     )
 

@@ -5,4 +5,5 @@
 ``search``     questions to documents                        ``maxsim``       scores by vectors of tokens
 ``rescoring``  orders hits by the full vectors               ``filters``      conditions as a user writes them
 ``clauses``    conditions as an engine takes them            ``filter_keys``  keys of metadata with their types
+``live``       an index with a part that changes             ``terms``        how many passages hold each word
 """

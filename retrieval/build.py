@@ -29,6 +29,7 @@ from retrieval.config import IndexConfig
 from retrieval.filter_keys import FilterKey, FilterValues, Stored, filter_keys
 from retrieval.index import IndexedPassage, IndexMeta, Parent, VectorIndex
 from retrieval.rescoring import keep_full_vectors, with_rows
+from retrieval.terms import TermCounts
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -94,9 +95,11 @@ def build_index(
         rows = with_tokens(rows, late)
     if full is not None:
         rows = with_rows(rows)
+    counts = TermCounts()
     place = _build_on_server if config.engine == "server" else _build_edge
     started = time.perf_counter()
-    place(rows, meta, out)
+    place(counts.of(rows), meta, out)
+    counts.write(out)
     rate = points / (time.perf_counter() - started)
     return {"points": points, "dim": meta.dim, "engine": config.engine, "points_per_s": round(rate, 1)}
 

@@ -75,7 +75,8 @@ class _Apart:
     def __call__(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """The hits of one question, as ``query_batch`` answers."""
         (query,) = queries
-        names = [name for name, _ in query.lists()] if query.tokens is None or self._late_lists else []
+        asked = query.lists() if query.tokens is None or self._late_lists else []
+        names: list[ListName] = [name for name, _ in asked if name != "late"]  # tokens order what these found
         whole = [] if query.tokens is None else [query]
         found = self._index.query_batch([*(_alone(query, name) for name in names), *whole])
         self.places = defaultdict(list)

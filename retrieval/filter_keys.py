@@ -7,6 +7,7 @@ metadata by kind under ``filters``, and filters ask that. Field ``k3_integer`` h
 import logging
 import math
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ MOST_SEEN = 100_000  # counted separately: objects with ids for keys have as man
 DOCUMENT_ID = "document_id"
 
 _INT64 = range(-(2**63), 2**63)
+_LARGEST_FLOAT = sys.float_info.max
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _DIGITS = 15  # a decimal with so many differs from any other as a 64-bit float
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
@@ -171,10 +173,12 @@ class FilterValues:
 
     Args:
         keys: the keys of the index, in its order.
+        foreign: whether documents may have values of a kind that their key lacks; no filter finds those.
     """
 
-    def __init__(self, keys: Sequence[FilterKey]) -> None:
+    def __init__(self, keys: Sequence[FilterKey], foreign: bool = False) -> None:
         self._numbered = {key.path: (n, key) for n, key in enumerate(keys)}
+        self._foreign = foreign
 
     def __call__(self, metadata: Metadata) -> dict[str, list[Stored]]:
         """The values of one document."""
@@ -182,7 +186,11 @@ class FilterValues:
         for path, value in leaves(metadata):
             if path in self._numbered:
                 n, key = self._numbered[path]
-                kind, stored = _stored(value, key)
+                found = _stored(value, key)
+                if found is None:
+                    assert self._foreign, f"{value!r} has none of the kinds {key.kinds}"
+                    continue
+                kind, stored = found
                 made.setdefault(payload_field(n, kind).removeprefix("filters."), []).append(stored)
         return made
 
@@ -205,10 +213,10 @@ def find_key(keys: Sequence[FilterKey], path: Path) -> FilterKey:
     raise InputError(f"no filter by {path_text(path)[:200]!r}", remedy)
 
 
-def _stored(value: Scalar, key: FilterKey) -> tuple[Kind, Stored]:
-    """Which of a key's kinds a value is, and the value as it is compared."""
+def _stored(value: Scalar, key: FilterKey) -> tuple[Kind, Stored] | None:
+    """Which of a key's kinds a value is, and the value as it is compared; None where it is none of them."""
     if isinstance(value, bool):
-        return "boolean", boolean(value)
+        return ("boolean", boolean(value)) if "boolean" in key.kinds else None
     read: int | float | None = value if not isinstance(value, str) else None
     if isinstance(value, str):
         if "text" in key.kinds:
@@ -216,8 +224,11 @@ def _stored(value: Scalar, key: FilterKey) -> tuple[Kind, Stored]:
         if "time" in key.kinds and (time := moment(value)) is not None:
             return "time", time
         read = number(value)
-    assert read is not None, f"{value!r} has none of the kinds {key.kinds}"
-    return ("float", float(read)) if "float" in key.kinds else ("integer", read)
+    if read is None:
+        return None
+    if "float" in key.kinds:
+        return ("float", float(read)) if abs(read) <= _LARGEST_FLOAT else None
+    return ("integer", read) if "integer" in key.kinds and isinstance(read, int) and read in _INT64 else None
 
 
 def boolean(value: bool) -> str:

@@ -27,6 +27,8 @@ from retrieval.filter_keys import FilterKey, Stored
 # the two ways it did better on SciFact's training queries (nDCG@10 0.719 against 0.711).
 FUSION_WEIGHTS = {"dense": 1.001, "bm25": 1.0}
 
+BRIEF = ("passage_id", "document_id", "row")  # of a payload, where no more is asked for
+
 _POINTS = uuid5(NAMESPACE_OID, "catena.passage")
 
 
@@ -88,8 +90,10 @@ class IndexQuery:
             score of the one of them that is given.
         prefetch: passages taken from each list before they are fused.
         tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
-            list are rescored by MaxSim, in the same request.
+            list are rescored by MaxSim, in the same request. Where they are alone, the passages ``among`` are.
         filter: what must hold of a passage's document; everything passes where None.
+        among: ids of the passages that are asked about; all where None.
+        brief: whether hits bring what names them alone; to hand over texts takes longer than to find them.
     """
 
     limit: int
@@ -99,14 +103,18 @@ class IndexQuery:
     prefetch: int = 100
     tokens: npt.NDArray[np.float32] | None = None
     filter: Clause | None = None
+    among: tuple[str, ...] | None = None
+    brief: bool = False
 
-    def lists(self) -> list[tuple[Literal["dense", "bm25"], Any]]:
+    def lists(self) -> list[tuple[Literal["dense", "bm25", "late"], Any]]:
         """The ranked lists that the query asks for: name of the vector, and the query's side of it."""
-        lists: list[tuple[Literal["dense", "bm25"], Any]] = []
+        lists: list[tuple[Literal["dense", "bm25", "late"], Any]] = []
         if self.dense is not None:
             lists.append(("dense", self.dense))
         if self.sparse is not None:
             lists.append(("bm25", self.sparse))
+        if not lists and self.tokens is not None and self.among is not None:
+            return [("late", self.tokens)]
         if not lists or (len(lists) > 1 and not self.fused):
             raise ValueError("a query names one vector, or asks for several to be fused")
         if self.tokens is not None and not self.fused:
@@ -133,6 +141,9 @@ class VectorIndex(Protocol):
 
     def upsert(self, passages: Sequence[IndexedPassage]) -> None:
         """Store passages; a passage stored before is replaced."""
+
+    def delete(self, document_ids: Sequence[str]) -> None:
+        """Remove every passage of some documents; one that is not there is no error."""
 
     def finish(self) -> None:
         """Make everything stored searchable at full speed and durable."""

@@ -98,6 +98,10 @@ class RescoredIndex:
         """Store passages with smaller vectors and the rows of their full ones."""
         self._index.upsert(passages)
 
+    def delete(self, document_ids: Sequence[str]) -> None:
+        """Remove every passage of some documents; their full vectors stay, and nothing names them."""
+        self._index.delete(document_ids)
+
     def finish(self) -> None:
         """Make everything stored searchable at full speed and durable."""
         self._index.finish()

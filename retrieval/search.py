@@ -174,7 +174,7 @@ class Retriever:
     def _more_below(self, question: IndexQuery, found: int) -> bool:
         """Whether the index may hold hits that the question's limits cut off."""
         cut = min(question.limit, question.prefetch) if question.fused else question.limit
-        return found >= cut and cut < self.meta.points
+        return found >= cut and cut < self.index.count()
 
 
 def best_passages(hits: Iterable[Hit]) -> list[SearchHit]:

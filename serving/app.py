@@ -8,6 +8,7 @@ Ray Serve reads the annotation of the argument of ``build`` as an object, so thi
 evaluation of annotations.
 """
 
+from collections.abc import Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -39,10 +40,13 @@ from serving.journal import Journal
 from serving.keys import KeyRing
 from serving.links import TEXT_COSTS
 from serving.listener import take_socket
-from serving.opening import Embedders, Loads, VariantOpener
+from serving.live_folder import Changed
+from serving.live_store import Change, PreparedDocument, Stored
+from serving.opening import Embedders, Loads, VariantOpener, open_with_documents
 from serving.ranking import CrossEncoderRanker, RankingService
 from serving.releases import Releases
 from serving.scaling import BATCHES, scaling
+from serving.schemas import Document
 from serving.sight import Metrics, log_answer
 from serving.traces import check_traces, open_traces
 from serving.traffic import read_traffic
@@ -77,7 +81,7 @@ class Ingress:
         index: deployment that searches.
     """
 
-    def __init__(
+    async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
         self, service: Service, embedder: DeploymentHandle | None = None, index: DeploymentHandle | None = None
     ) -> None:
         config = service.serve
@@ -90,9 +94,21 @@ class Ingress:
         )
         metrics = Metrics(loads.by_unit, {"replica": _replica()})
         self._embedders = Embedders(config, service.cache)
-        opener = VariantOpener(config, loads, self._embedders, _ranker(config), embedder, index)
+        opener = VariantOpener(
+            config,
+            loads,
+            self._embedders,
+            _ranker(config),
+            embedder,
+            index,
+            catch_up=lambda: self._releases.catch_up(),
+        )
         self._releases = Releases[Variant](
-            service.traffic, opener.open, lambda variant: variant.close(), lambda variant: variant.search.ready()
+            service.traffic,
+            opener.open,
+            lambda variant: variant.close(),
+            lambda variant: variant.search.ready(),
+            lambda variant: variant.documents.supply(),
         )
         live = self._releases.live
         embedding, ranking = copy(live.embedding), copy(live.ranking)
@@ -104,11 +120,13 @@ class Ingress:
             embedding=embedding,
             ranking=ranking,
             lookup=variants,
+            documents=variants,
             links=variants,
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=metrics,
             releases=self._releases,
         )
+        await self._releases.start()
 
     def check_health(self) -> None:
         """Called by Ray Serve, which replaces a replica that hangs.
@@ -146,7 +164,7 @@ class IndexDeployment:
 
     def __init__(self, traffic: Path, config: ServeConfig) -> None:
         self._hang_after_s = config.hang_after_s
-        self._releases = Releases[IndexActor](traffic, lambda release: IndexActor(release.index), IndexActor.close)
+        self._releases = Releases[IndexActor](traffic, open_with_documents, IndexActor.close)
 
     async def search(
         self, release: str, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None
@@ -159,6 +177,30 @@ class IndexDeployment:
     ) -> list[Explained]:
         """As of ``Index``."""
         return await (await self._releases.get(release)).explain(query, vector, tokens)
+
+    async def version(self, release: str) -> int:
+        """As of ``Index``."""
+        return await (await self._releases.get(release)).version()
+
+    async def change(self, release: str, changes: Sequence[Change]) -> Changed:
+        """As of ``LiveIndexOwner``, counted by a release and applied to all that are open."""
+        return await (await self._releases.get(release)).change(changes)
+
+    async def lacking(self, release: str, most: int) -> list[Stored]:
+        """As of ``LiveIndexOwner``."""
+        return await (await self._releases.get(release)).lacking(most)
+
+    async def supply(self, release: str, prepared: Sequence[tuple[int, PreparedDocument]]) -> None:
+        """As of ``LiveIndexOwner``."""
+        await (await self._releases.get(release)).supply(prepared)
+
+    async def standing(self, release: str, ids: Sequence[str]) -> dict[str, bool]:
+        """As of ``LiveIndexOwner``."""
+        return await (await self._releases.get(release)).standing(ids)
+
+    async def document(self, release: str, id_: str) -> Document | None:
+        """As of ``LiveIndexOwner``."""
+        return await (await self._releases.get(release)).document(id_)
 
     def check_health(self) -> None:
         """As of ``Ingress``."""
@@ -217,14 +259,16 @@ def build(service: Service) -> Application:
     if traffic is None:
         raise InputError(f"there is no {service.traffic}", "`catena serve RUN.yaml` makes it.")
     check_traces(config.traces)
-    meta = read_meta(traffic.releases[traffic.live].index)
+    live = traffic.releases[traffic.live]
     index = _deployed(IndexDeployment, "IndexActor", "index", config).bind(service.traffic, config)
     if config.layout == "spread":
         embedder = _deployed(EmbedderDeployment, "Embedder", "embedder", config, **_copies(config))
         bound = embedder.bind(service.traffic, config, service.cache)
         return _deployed(Ingress, "Ingress", "ingress", config).bind(service, bound, index)
     ingress = _deployed(Ingress, "Ingress", "embedder", config, **_copies(config))
-    alone = (config.most_replicas or config.replicas) == 1 or meta.config.engine == "server"
+    # One process owns an embedded index, and one the documents that are put.
+    one_owns = read_meta(live.index).config.engine != "server" or live.live is not None
+    alone = (config.most_replicas or config.replicas) == 1 or not one_owns
     return ingress.bind(service) if alone else ingress.bind(service, None, index)
 
 

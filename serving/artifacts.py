@@ -4,6 +4,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from data.passages.config import ChunkConfig
+from data.passages.steps import StepConfig
+
 
 class LinkArtifacts(BaseModel):
     """Where a run's link model is.
@@ -21,3 +24,25 @@ class LinkArtifacts(BaseModel):
     train: Path
     calibrator: Path | None = None
     projection: Path | None = None
+
+
+class LiveConfig(BaseModel):
+    """What a service needs of a run to take documents.
+
+    Attributes:
+        folder: that they are kept in.
+        folded: number of the last write that the index has in it.
+        limit: most documents beside the index.
+        steps: the run's own, that change documents before they are cut.
+        chunk: how the run cuts documents.
+        late_tokens: most token vectors that the run keeps of a passage.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path
+    folded: int = 0
+    limit: int
+    steps: tuple[StepConfig, ...] = ()
+    chunk: ChunkConfig = ChunkConfig()
+    late_tokens: int | None = None

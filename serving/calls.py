@@ -1,8 +1,9 @@
 """The calls of the service as its clients make them, apart from how they wait: requests, answers, errors, retries."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from data.errors import InputError
 from serving.schemas import Document, ErrorBody, ErrorDetail, LinksResponse, SearchResponse
+from serving.schemas.documents import Written
 from serving.schemas.embeddings import Embedding, EmbeddingsResponse, Output
 from serving.schemas.links import LinkScores
 from serving.schemas.models import Models
@@ -28,6 +30,8 @@ RETRIED = frozenset({429, 503})
 BROKEN = frozenset({500, 502, 504})  # asked again where what is in front of the service says so, as for a dead replica
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 60.0  # the service says at most 60
 PART, TOKENS_PART, PAIRS_PART = 64, 16, 1000  # texts in one request; of which vectors of tokens are wanted; pairs
+DOCUMENT_CHARS, IDS_PART = 500_000, 1000  # of the documents in one request; ids to be deleted
+COUNTS = ("created", "replaced", "deleted", "unknown")
 
 
 class ServiceError(InputError):
@@ -93,6 +97,21 @@ def document(id_: str) -> Call[Document]:
     return Call("GET", f"/v1/documents/{_id(id_)}", _reads(Document))
 
 
+def put(documents: Iterable[Mapping[str, Any]]) -> Iterator[Call[Written]]:
+    """Documents put, in parts."""
+    for part in _document_parts(documents):
+        yield Call("PUT", "/v1/documents", _reads(Written), {"documents": part})
+
+
+def delete(ids: Iterable[str]) -> Iterator[Call[Written]]:
+    """Documents deleted, in parts."""
+    if isinstance(ids, str):
+        raise TypeError("ids are a list of ids, not one")
+    given = iter(ids)
+    while part := list(islice(given, IDS_PART)):
+        yield Call("DELETE", "/v1/documents", _reads(Written), {"ids": part})
+
+
 def links(id_: str, limit: int) -> Call[LinksResponse]:
     """Links of a document."""
     return Call("GET", f"/v1/links/{_id(id_)}?limit={limit}", _reads(LinksResponse))
@@ -130,6 +149,15 @@ def joined_scores(scores: Sequence[LinkScores]) -> LinkScores:
     """Links of the parts of a list."""
     calibrated = all(one.calibrated for one in scores)
     return LinkScores(calibrated=calibrated, links=[link for one in scores for link in one.links])
+
+
+def summed(parts: Iterable[Written]) -> Written:
+    """What all parts did; what is there after them is as the last one says."""
+    total = Written(live=0, version=0)
+    for part in parts:
+        counts = {name: getattr(total, name) + getattr(part, name) for name in COUNTS}
+        total = part.model_copy(update=counts)
+    return total
 
 
 class Tries(Generic[Answer]):
@@ -170,6 +198,21 @@ class Tries(Generic[Answer]):
         said = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
         pause, self._pause_s = self._pause_s, min(LONGEST_PAUSE_S, 2 * self._pause_s)
         return min(LONGEST_PAUSE_S, float(said)) if said.isdecimal() else pause * random.uniform(0.5, 1.0)
+
+
+def _document_parts(documents: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Documents in parts of a bounded number and length; no id twice in one."""
+    part: dict[Any, Mapping[str, Any]] = {}
+    chars = 0
+    for document in documents:
+        id_, length = document.get("id"), len(str(document.get("text", "")))
+        if part and (len(part) == PART or chars + length > DOCUMENT_CHARS or id_ in part):
+            yield list(part.values())
+            part, chars = {}, 0
+        part[id_] = document
+        chars += length
+    if part:
+        yield list(part.values())
 
 
 def _answer(call: Call[Answer], response: httpx.Response) -> Answer:

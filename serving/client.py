@@ -8,7 +8,7 @@ with Client("http://127.0.0.1:8000") as catena:
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -17,6 +17,7 @@ from serving import calls
 from serving.calls import Call, ServiceError, Texts, Tries, Vectors
 from serving.cursor import FIRST
 from serving.schemas import Document, LinksResponse, SearchResponse
+from serving.schemas.documents import Written
 from serving.schemas.embeddings import Embedding, Output
 from serving.schemas.links import LinkScores
 from serving.schemas.models import Models
@@ -96,6 +97,17 @@ class Client:
     def document(self, id_: str) -> Document:
         """A document."""
         return self._ask(calls.document(id_))
+
+    def put_documents(self, documents: Iterable[Mapping[str, Any]]) -> Written:
+        """Put documents, however many: each with ``id`` and the other fields of ``NewDocument``.
+
+        A part that was acknowledged stays where a later one is refused; to put all again changes nothing of it.
+        """
+        return calls.summed(self._ask(call) for call in calls.put(documents))
+
+    def delete_documents(self, ids: Iterable[str]) -> Written:
+        """Delete documents, however many."""
+        return calls.summed(self._ask(call) for call in calls.delete(ids))
 
     def links(self, id_: str, limit: int = 100) -> LinksResponse:
         """Links of a document, known and discovered."""
@@ -195,6 +207,14 @@ class AsyncClient:
     async def document(self, id_: str) -> Document:
         """As of ``Client``."""
         return await self._ask(calls.document(id_))
+
+    async def put_documents(self, documents: Iterable[Mapping[str, Any]]) -> Written:
+        """As of ``Client``; one part after the other, as they are bulk work."""
+        return calls.summed([await self._ask(call) for call in calls.put(documents)])
+
+    async def delete_documents(self, ids: Iterable[str]) -> Written:
+        """As of ``Client``."""
+        return calls.summed([await self._ask(call) for call in calls.delete(ids)])
 
     async def links(self, id_: str, limit: int = 100) -> LinksResponse:
         """As of ``Client``."""

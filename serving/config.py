@@ -115,6 +115,12 @@ class ServeConfig(StageConfig):
     kept_answers_mb: int = Field(
         32, ge=0, description="answers of searches that each replica keeps to give again, in MiB; 0 keeps none"
     )
+    live_documents: int = Field(
+        100_000,
+        ge=0,
+        description="most documents beside the index that PUT /v1/documents put; catena index puts them into it. 0 "
+        "takes none",
+    )
     access_log: bool = Field(False, description="a line of JSON in the log for each answer")
     traces: str | None = Field(
         None,

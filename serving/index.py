@@ -4,6 +4,8 @@ Qdrant Edge holds the GIL while it searches: in the process that takes requests,
 class is plain Python: ``ray.remote`` makes it an actor, ``ray.serve.deployment`` a deployment.
 """
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,13 @@ import numpy.typing as npt
 from retrieval.explain import Explained, explain
 from retrieval.open import open_index, read_meta
 from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
+from serving.artifacts import LiveConfig
 from serving.batcher import Batcher
+from serving.live import LiveDocuments
+from serving.live_folder import Changed
+from serving.live_store import Change, PreparedDocument, Stored
+from serving.lookup import LookupFile
+from serving.schemas import Document
 
 Vectors = npt.NDArray[np.float32] | None
 Asked = tuple[SearchQuery, Vectors, Vectors]
@@ -23,15 +31,23 @@ class IndexActor:
 
     Args:
         artifact: the index stage's folder.
+        live: documents that are put beside the index; it takes none where None.
+        lookup: folder of the corpus's documents; needed where it takes documents.
         max_batch: most searches in a batch.
 
     Raises:
         InputError: if there is no finished index.
     """
 
-    def __init__(self, artifact: Path, max_batch: int = 64) -> None:
+    def __init__(
+        self, artifact: Path, live: LiveConfig | None = None, lookup: Path | None = None, max_batch: int = 64
+    ) -> None:
         self._meta = read_meta(artifact)
-        self._index = open_index(artifact)
+        self._index, self._live = open_index(artifact), None
+        if live is not None:
+            assert lookup is not None, "whoever takes documents knows those of the corpus"
+            self._live = LiveDocuments(self._index, self._meta, artifact, LookupFile(lookup), live)
+            self._index = self._live.index
         self._retriever = Retriever(self._index, self._meta)
         self._ask = Batcher[Asked, list[SearchHit]](self._answer, max_batch)
         self._ask_why = Batcher[Asked, list[Explained]](self._explain, max_batch)
@@ -56,18 +72,54 @@ class IndexActor:
         check_query(self._meta, query)
         return await self._ask_why((query, vector, tokens))
 
+    async def version(self) -> int:
+        """Number of the last write to the live documents: it changes when an answer may."""
+        if self._live is None:
+            return 0
+        version = self._live.version
+        return await asyncio.to_thread(self._live.follow) if version is None else version
+
+    async def change(self, changes: Sequence[Change]) -> Changed:
+        """As of ``LiveDocuments``, which are there."""
+        assert self._live is not None, "the service refuses documents where none are taken"
+        return await self._live.change(changes)
+
+    async def lacking(self, most: int) -> list[Stored]:
+        """As of ``LiveDocuments``."""
+        return [] if self._live is None else self._live.lacking(most)
+
+    async def supply(self, prepared: Sequence[tuple[int, PreparedDocument]]) -> None:
+        """As of ``LiveDocuments``, which are there."""
+        assert self._live is not None, "it lacks none"
+        await asyncio.to_thread(self._live.supply, prepared)
+
+    async def standing(self, ids: Sequence[str]) -> dict[str, bool]:
+        """As of ``LiveDocuments``."""
+        if self._live is None:
+            return {}
+        await self.version()
+        return self._live.standing(ids)
+
+    async def document(self, id_: str) -> Document | None:
+        """As of ``LiveDocuments``."""
+        return None if self._live is None else await asyncio.to_thread(self._live.document, id_)
+
     @property
     def longest_s(self) -> float:
         """How long the batch has been searched that is searched longest, in seconds; 0 where none is."""
         return max(self._ask.longest_s, self._ask_why.longest_s)
 
     def close(self) -> None:
-        """Release the index."""
-        self._index.close()
+        """Release files and connections."""
+        (self._index if self._live is None else self._live).close()
 
     def _explain(self, asked: list[Asked]) -> list[list[Explained]]:
+        if self._live is not None:
+            self._live.follow()
         return [explain(self._retriever, *one) for one in asked]
 
     def _answer(self, asked: list[Asked]) -> list[list[SearchHit]]:
+        if self._live is not None:
+            self._live.follow()
         queries, vectors, tokens = zip(*asked, strict=True)
         return self._retriever.answer(queries, vectors, tokens)

@@ -111,6 +111,10 @@ class LookupFile:
         rows = {id_: self._one("SELECT title, text FROM documents WHERE id = :id", {"id": id_}) for id_ in ids}
         return {id_: row[1] or row[0] for id_, row in rows.items() if row is not None}
 
+    def has(self, id_: str) -> bool:
+        """Whether there is such a document, asked in this thread."""
+        return self._one("SELECT 1 FROM documents WHERE id = :id", {"id": id_}) is not None
+
     def _document(self, id_: str) -> Document | None:
         row = self._one("SELECT title, text, metadata FROM documents WHERE id = :id", {"id": id_})
         if row is None:

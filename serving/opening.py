@@ -1,7 +1,8 @@
 """Opening a release: its index, its encoder and its documents, here or by handles to where they are."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 from weakref import WeakValueDictionary
@@ -15,11 +16,13 @@ from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.config import ServeConfig
+from serving.documents import DocumentsService, LiveLookup, nothing
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, tokens_read
 from serving.index import IndexActor
 from serving.links import LinkService
 from serving.lookup import LookupFile
+from serving.prepare import Preparer, Preparers
 from serving.ranking import EncoderRanker, Ranker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex
 from serving.search import SearchService
@@ -94,6 +97,8 @@ class VariantOpener:
         ranker: the cross-encoder; None where the encoder of the release ranks.
         embedder: the deployment that encodes, where this process does not.
         index: the deployment that searches, where this process does not.
+        catch_up: as of ``DocumentsService``.
+        preparers: of the releases that are open.
     """
 
     config: ServeConfig
@@ -102,6 +107,8 @@ class VariantOpener:
     ranker: Ranker | None = None
     embedder: DeploymentHandle | None = None
     index: DeploymentHandle | None = None
+    catch_up: Callable[[], Awaitable[None]] = nothing
+    preparers: Preparers = field(default_factory=Preparers)
 
     def open(self, release: Release) -> Variant:
         """A release, ready to be asked.
@@ -109,28 +116,46 @@ class VariantOpener:
         Raises:
             InputError: if an artifact is not there, or its encoder is another one.
         """
-        meta, config, loads = read_meta(release.index), self.config, self.loads
+        meta, config, loads, live = read_meta(release.index), self.config, self.loads, release.live
         encoder = self.embedders.of(release) if self.embedder is None else RemoteEmbedder(self.embedder, release.id)
-        here = IndexActor(release.index) if self.index is None else None
+        here = open_with_documents(release) if self.index is None else None
         index = here if self.index is None else RemoteIndex(self.index, release.id)
         assert index is not None, "one of both"
         limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(release.encoder))
-        name, lookup = model_name(release.encoder), LookupFile(release.lookup)
+        name, corpus = model_name(release.encoder), LookupFile(release.lookup)
         ranker = self.ranker or EncoderRanker(name, encoder, limits.tokens_read)
         ranking = RankingService(ranker, limits, loads.tokens)
         timeout_s, kept_mb = config.health_timeout_s, config.kept_answers_mb
+        preparer = None if live is None else Preparer(live, release.encoder, meta, encoder)
+        if preparer is not None:
+            self.preparers.add(release.id, preparer)
         return Variant(
             id=release.id,
             search=SearchService(meta, encoder, index, timeout_s, loads.searches, kept_mb, config.pipelines, ranking),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, loads.tokens, bm25_of(meta)),
             ranking=ranking,
-            lookup=lookup,
+            lookup=corpus if live is None else LiveLookup(corpus, index),
+            documents=DocumentsService(index, preparer, limits, loads.tokens, self.preparers, self.catch_up),
             links=LinkService(
-                release.links, encoder, lookup.texts, config.max_text_chars, loads.pairs, config.embed_timeout_s
+                release.links, encoder, corpus.texts, config.max_text_chars, loads.pairs, config.embed_timeout_s
             ),
-            close=(lambda: None) if here is None else here.close,
+            close=partial(self._close, release.id, here),
             longest_s=lambda: max((one.longest_s for one in (encoder, here) if isinstance(one, Timed)), default=0.0),
         )
+
+    def _close(self, release: str, here: IndexActor | None) -> None:
+        self.preparers.remove(release)
+        if here is not None:
+            here.close()
+
+
+def open_with_documents(release: Release) -> IndexActor:
+    """The index of a release with the documents that were put beside it, in this process.
+
+    Raises:
+        InputError: if there is no finished index.
+    """
+    return IndexActor(release.index, release.live, release.lookup)
 
 
 def model_name(encoder: EncoderConfig) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from data.errors import InputError
+from serving.errors import ApiError
 from serving.traffic import Release, Traffic, read_traffic
 
 logger = logging.getLogger("catena")
@@ -27,6 +28,7 @@ class Releases(Generic[Opened]):
         open_one: opens a release; called in a thread, but at first.
         close: what was opened, once nobody asks it any more.
         ready: returns once what was opened answers; the live one that is there at first is not asked.
+        tend: what is open is tended to by this before anybody asks it, and every second.
 
     Attributes:
         traffic: what the file said when it was followed last.
@@ -43,8 +45,9 @@ class Releases(Generic[Opened]):
         open_one: Callable[[Release], Opened],
         close: Callable[[Opened], None] = lambda opened: None,
         ready: Callable[[Opened], Awaitable[object]] | None = None,
+        tend: Callable[[Opened], Awaitable[object]] | None = None,
     ) -> None:
-        self._path, self._open_one, self._close, self._ready = path, open_one, close, ready
+        self._path, self._open_one, self._close, self._ready, self._tend = path, open_one, close, ready, tend
         traffic = read_traffic(path)
         if traffic is None:
             raise InputError(f"there is no {path}", "`catena serve RUN.yaml` makes it.")
@@ -52,7 +55,7 @@ class Releases(Generic[Opened]):
         self._opened = {traffic.live: open_one(traffic.releases[traffic.live])}
         self.on_live: Callable[[Opened], None] = lambda opened: None
         self._following = asyncio.Lock()
-        self._again_s = 0.0
+        self._again_s = self._tend_again_s = 0.0
         self._stamp: tuple[int, int, int] | None = None  # of the file as it was followed last
 
     @property
@@ -85,8 +88,30 @@ class Releases(Generic[Opened]):
     async def watch(self) -> None:
         """Follow the file until cancelled."""
         while True:
-            await self.follow()
+            await self.catch_up()
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def start(self) -> None:
+        """Tend to the live one, before anybody asks it.
+
+        Raises:
+            Exception: any that ``tend`` raises, but for one that says that another process does not answer yet.
+        """
+        with suppress(ApiError):
+            if self._tend is not None:
+                await self._tend(self.live)
+
+    async def catch_up(self) -> None:
+        """Follow the file, and tend to all that is open."""
+        await self.follow()
+        if self._tend is None or asyncio.get_running_loop().time() < self._tend_again_s:
+            return
+        for id_, opened in list(self._opened.items()):
+            try:
+                await self._tend(opened)
+            except Exception as error:  # it goes on as it is
+                self._tend_again_s = asyncio.get_running_loop().time() + AGAIN_AFTER_S
+                logger.error("releases: %s lacks something: %s: %s", id_, type(error).__name__, error)
 
     async def follow(self) -> None:
         """Open what the file names, then do as it says; where something cannot be opened, all stays as it is."""
@@ -110,6 +135,8 @@ class Releases(Generic[Opened]):
 
     async def _open(self, release: Release) -> Opened:
         opened = await asyncio.to_thread(self._open_one, release)
+        if self._tend is not None:
+            await self._tend(opened)
         if self._ready is not None:
             await self._ready(opened)
         return opened

@@ -6,7 +6,7 @@ already. A caller that goes away takes its question out of the replica's queue.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,16 @@ from retrieval.explain import Explained
 from retrieval.search import SearchHit, SearchQuery
 from serving.embedding import Kind, TokenRows
 from serving.errors import ApiError
+from serving.live_folder import Changed
+from serving.live_store import Change, PreparedDocument, Stored
+from serving.schemas import Document
 
 Vectors = npt.NDArray[np.float32]
 
 DEAD = (RayActorError, DeploymentUnavailableError, BackPressureError)
 ASKED_FOR_S = 10.0  # a replica of an index starts in a few seconds
 FIRST_PAUSE_S = 0.05
+FRESH_S = 0.5  # for so long an answer is given again before it is asked whether another process has written
 
 
 async def asked(ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
@@ -105,6 +109,7 @@ class RemoteIndex:
 
     def __init__(self, handle: DeploymentHandle, release: str) -> None:
         self._handle, self._release = handle, release
+        self._version, self._fresh_until = 0, 0.0
 
     async def search(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[SearchHit]:
         """As of ``Index``."""
@@ -119,6 +124,41 @@ class RemoteIndex:
             lambda: self._handle.explain.remote(self._release, query, vector, tokens)
         )
         return found
+
+    async def version(self) -> int:
+        """As of ``Index``; what others wrote counts after ``FRESH_S``."""
+        if time.monotonic() > self._fresh_until:
+            said: int = await self._asked(lambda: self._handle.version.remote(self._release))
+            self._told(said)
+        return self._version
+
+    async def change(self, changes: Sequence[Change]) -> Changed:
+        """As of ``LiveDocuments``; a change may be done twice, and then is as if done once."""
+        changed: Changed = await self._asked(lambda: self._handle.change.remote(self._release, changes))
+        self._told(changed.written.version)
+        return changed
+
+    async def lacking(self, most: int) -> list[Stored]:
+        """As of ``LiveDocuments``."""
+        some: list[Stored] = await self._asked(lambda: self._handle.lacking.remote(self._release, most))
+        return some
+
+    async def supply(self, prepared: Sequence[tuple[int, PreparedDocument]]) -> None:
+        """As of ``LiveDocuments``."""
+        await self._asked(lambda: self._handle.supply.remote(self._release, prepared))
+
+    async def standing(self, ids: Sequence[str]) -> dict[str, bool]:
+        """As of ``LiveDocuments``."""
+        standing: dict[str, bool] = await self._asked(lambda: self._handle.standing.remote(self._release, ids))
+        return standing
+
+    async def document(self, id_: str) -> Document | None:
+        """As of ``LiveDocuments``."""
+        found: Document | None = await self._asked(lambda: self._handle.document.remote(self._release, id_))
+        return found
+
+    def _told(self, version: int) -> None:
+        self._version, self._fresh_until = max(version, self._version), time.monotonic() + FRESH_S
 
     async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
         try:

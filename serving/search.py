@@ -59,6 +59,9 @@ class Index(Protocol):
     async def explain(self, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None) -> list[Explained]:
         """The same with the reasons for each."""
 
+    async def version(self) -> int:
+        """A number that changes whenever the answer to a query may."""
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -118,7 +121,7 @@ class SearchService:
         index: that is asked.
         ready_timeout_s: after which ``ready`` says no, in seconds.
         admission: of searches.
-        kept_mb: of answers that are kept to be given again, in MiB; the index does not change under a service.
+        kept_mb: of answers that are kept to be given again, in MiB, until something is written to the index.
         pipelines: ways to search by name, beside ``default``.
         ranking: for pipelines that rerank.
 
@@ -165,7 +168,7 @@ class SearchService:
         if request.explain:  # anew: its times are those of this request
             found = await self._found(asked, explained=True)
         else:  # 1, 1.0 and True are equal, and other filters: so questions are compared by how they are written
-            _, found = await self._answers.get(repr(asked), lambda: self._shared(asked))
+            _, found = await self._answers.get((await self._index.version(), repr(asked)), lambda: self._shared(asked))
         ends = begins + (request.top_k or pipeline.top_k)
         more = request.cursor is not None and ends < len(found.results)
         return SearchResponse(

@@ -16,7 +16,7 @@ from data.encoders.config import EncoderConfig
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.locks import only_one
-from serving.artifacts import LinkArtifacts
+from serving.artifacts import LinkArtifacts, LiveConfig
 
 
 class _Part(BaseModel):
@@ -31,6 +31,7 @@ class Release(_Part):
     lookup: Path
     encoder: EncoderConfig
     links: LinkArtifacts | None = Field(None, description="the link model; None where none was trained")
+    live: LiveConfig | None = Field(None, description="how documents are taken beside the index; none are where None")
     passages: int = Field(description="in the index")
     found: float | None = Field(None, description="share of sampled passages that it finds by their own words")
     made: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -135,10 +136,16 @@ def without(traffic: Traffic, release: str, reason: str) -> Traffic:
     return traffic.changed(canary=canary, shadow=shadow, stopped=f"{release}: {reason}")
 
 
-def release_id(index: Path, lookup: Path, encoder: EncoderConfig, links: LinkArtifacts | None = None) -> str:
+def release_id(
+    index: Path,
+    lookup: Path,
+    encoder: EncoderConfig,
+    links: LinkArtifacts | None = None,
+    live: LiveConfig | None = None,
+) -> str:
     """Eight digits that stand for what is served: artifacts' folders are named by their content."""
-    model = "" if links is None else links.model_dump_json()
-    described = f"{index.resolve()} {lookup.resolve()} {encoder.model_dump_json()} {model}"
+    parts = " ".join("" if part is None else part.model_dump_json() for part in (links, live))
+    described = f"{index.resolve()} {lookup.resolve()} {encoder.model_dump_json()} {parts}"
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from serving.config import PipelineConfig
 from serving.context import caller, note_release, request_id
+from serving.documents import DocumentsService
 from serving.embedding import EmbeddingService
 from serving.errors import STATUS, ApiError
 from serving.links import LinkScoring
@@ -17,6 +18,7 @@ from serving.lookup import Lookup
 from serving.ranking import RankingService
 from serving.releases import Releases
 from serving.schemas import Document, LinksResponse, Readiness, SearchRequest, SearchResponse
+from serving.schemas.documents import NewDocument, Written
 from serving.schemas.links import LinkScoreRequest, LinkScores
 from serving.search import Searching
 from serving.shadow import Shadowing
@@ -36,7 +38,8 @@ class Variant:
         search: over its index.
         embedding: by its encoder.
         ranking: by the service's ranker, or its encoder.
-        lookup: of its documents and links.
+        lookup: of its documents and links, with those that were put.
+        documents: takes those.
         links: by its link model.
         close: called when nobody asks any more.
         longest_s: how long the batch of it has been worked on that is worked on longest, in this process, in seconds.
@@ -47,15 +50,16 @@ class Variant:
     embedding: EmbeddingService
     ranking: RankingService
     lookup: Lookup
+    documents: DocumentsService
     links: LinkScoring
     close: Callable[[], None] = lambda: None
     longest_s: Callable[[], float] = lambda: 0.0
 
 
 class Variants:
-    """The search, look-up and links of a service with several releases.
+    """The search, look-up, documents and links of a service with several releases.
 
-    As ``Searching``, ``Lookup`` and ``LinkScoring`` have them.
+    As ``Searching``, ``Lookup``, ``Writing`` and ``LinkScoring`` have them.
 
     Args:
         releases: that are open.
@@ -102,6 +106,14 @@ class Variants:
     async def score(self, request: LinkScoreRequest) -> LinkScores:
         """As of ``LinkScoring``."""
         return await self._chosen().links.score(request)
+
+    async def put(self, documents: Sequence[NewDocument]) -> Written:
+        """As of ``Writing``: to the live release, and to all that are open."""
+        return await self.releases.live.documents.put(documents)
+
+    async def delete(self, ids: Sequence[str]) -> Written:
+        """As of ``Writing``."""
+        return await self.releases.live.documents.delete(ids)
 
     async def document(self, id_: str) -> Document | None:
         """As of ``Lookup``."""

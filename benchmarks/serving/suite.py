@@ -1,9 +1,9 @@
 """Every figure of the service."""
 
 from benchmarks.parts import Measured, measure_all
-from benchmarks.serving import down, durable, embeddings, faults, fuzz, large, overload, search, soak
+from benchmarks.serving import down, durable, embeddings, faults, fuzz, large, live, overload, search, soak
 
-MODULES = (search, embeddings, overload, durable, large, down, faults, soak, fuzz)
+MODULES = (search, live, embeddings, overload, durable, large, down, faults, soak, fuzz)
 PARTS = {module.__name__.split(".")[-1]: module.measure for module in MODULES}
 
 

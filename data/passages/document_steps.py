@@ -20,6 +20,40 @@ from data.surrogates import replace_surrogates
 Document = dict[str, Any]
 
 
+class DocumentSteps:
+    """A run's steps, applied to documents; a step's class is constructed at its first documents.
+
+    Args:
+        steps: in order.
+    """
+
+    def __init__(self, steps: Sequence[StepConfig]) -> None:
+        self._steps = [(config.path, Step(config)) for config in steps]
+
+    def __call__(self, documents: Sequence[Document], where: str) -> list[Document]:
+        """The changed documents, in their order; ``metadata`` is a mapping.
+
+        Args:
+            documents: with the columns of ``DOCUMENTS``.
+            where: they are, for a message that can name no single one.
+
+        Raises:
+            InputError: if a step fails; it names the step and the document.
+        """
+        changed = list(documents)
+        for name, step in self._steps:
+            ids = [document["id"] for document in changed]
+            try:
+                changed = [_checked(position, ids, made) for position, made in enumerate(step(changed))]
+            except FailedItem as failed:
+                of_one = f"document {ids[failed.position]!r}" if failed.position is not None else f"a batch in {where}"
+                raise InputError(
+                    f"step {name} failed on {of_one}: {failed.reason}",
+                    "Correct the step and run again; partitions of documents that are done are kept.",
+                ) from failed
+        return changed
+
+
 class StepPartitions:
     """A worker: applies all steps to partitions of documents; a step's class is constructed at its first partition.
 
@@ -29,7 +63,7 @@ class StepPartitions:
     """
 
     def __init__(self, steps: Sequence[StepConfig], out: Path) -> None:
-        self._steps = [(config.path, Step(config)) for config in steps]
+        self._steps = DocumentSteps(steps)
         self._out = out
 
     def __call__(self, path: Path) -> InputError | None:
@@ -48,17 +82,8 @@ class StepPartitions:
         """
         if (self._out / path.name).exists():
             return
-        documents = [{**row, "metadata": read_metadata(row["metadata"])} for row in pq.read_table(path).to_pylist()]
-        for name, step in self._steps:
-            ids = [document["id"] for document in documents]
-            try:
-                documents = [_checked(position, ids, made) for position, made in enumerate(step(documents))]
-            except FailedItem as failed:
-                where = f"document {ids[failed.position]!r}" if failed.position is not None else f"a batch in {path}"
-                raise InputError(
-                    f"step {name} failed on {where}: {failed.reason}",
-                    "Correct the step and run again; partitions of documents that are done are kept.",
-                ) from failed
+        rows = [{**row, "metadata": read_metadata(row["metadata"])} for row in pq.read_table(path).to_pylist()]
+        documents = self._steps(rows, str(path))
         rows = [{**document, "metadata": write_metadata(document["metadata"])} for document in documents]
         write_partition(pa.Table.from_pylist(rows, DOCUMENTS), self._out / path.name)
 

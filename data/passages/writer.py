@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from data.partitions import partition_name, read_batches, write_partition
 from data.passages import Cut
+from data.passages.text import passage_title
 from data.schema import PASSAGES, passage_id
 
 SCHEMA = PASSAGES.append(pa.field("title", pa.string(), nullable=False))
@@ -40,7 +41,7 @@ class PassageWriter:
     def add(self, document_id: str, title: str, text: str, cuts: Sequence[Cut]) -> None:
         """Add the passages of a document."""
         self._documents += 1
-        shown = title if self._with_title or not text else ""
+        shown = passage_title(title, text, self._with_title)
         written = None
         for (start, end), parent in cuts:
             parent_id = None if parent is None else passage_id(document_id, *parent)

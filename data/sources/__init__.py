@@ -12,7 +12,7 @@ tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know n
 ``bible``     verses and OpenBible.info references         ``triples``  knowledge graphs
 ``graph``     graphs without text         ``arrays``   NumPy files of links and features
 ``pydocs``    the built-in corpus: documented libraries    ``function`` a user-defined function
-``judgements`` proposed links that people have judged
+``judgements`` proposed links that people have judged     ``live``     documents that were put while a run was served
 ``landing``   rows of one task to Parquet, as they come             ``features`` features of nodes as vectors
 
 ``pydocs`` runs ``docstrings`` as a script in a child process and reads links with ``see_also``.
@@ -20,6 +20,7 @@ tasks (``rows.ReadTask``) that yield good rows and rejected ones. Readers know n
 
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, model_validator
@@ -32,6 +33,7 @@ from data.sources.files import FilesSource
 from data.sources.function import FunctionSource
 from data.sources.graph import GraphSource
 from data.sources.judgements import judgement_files, judgement_tasks
+from data.sources.live import digest_of, live_task
 from data.sources.paths import stamp
 from data.sources.pydocs.source import PydocsSource
 from data.sources.remote import AHEAD
@@ -45,7 +47,7 @@ READERS = ("files", "beir", "bible", "triples", "graph", "pydocs", "function")
 class SourceConfig(StageConfig):
     """The corpus of a run: exactly one reader, and the keys that all readers share."""
 
-    execution: ClassVar[frozenset[str]] = frozenset({"strict", "where"})
+    execution: ClassVar[frozenset[str]] = frozenset({"strict", "where", "live"})  # what is in `live`: fingerprint
 
     files: FilesSource | None = Field(None, description="JSON Lines, Parquet, CSV and TSV files with a column mapping")
     beir: BeirSource | None = Field(None, description="a folder in BEIR's layout")
@@ -62,6 +64,11 @@ class SourceConfig(StageConfig):
         [],
         description="CSV files of proposed links that people have judged, as discovery writes them to be filled in: a "
         "pair with the verdict yes is a link, one with the verdict no is not proposed again",
+    )
+    live: Path | None = Field(
+        None,
+        description="file of documents that were put and deleted while the run was served; that of the workspace, as "
+        "catena index writes it, where unset",
     )
     strict: bool = Field(False, description="stop with an error at the first rejected row")
     where: str | None = Field(
@@ -101,7 +108,8 @@ def fingerprint(config: SourceConfig) -> dict[str, str]:
         else:
             files = [*reader.files(), *files]
         with ThreadPoolExecutor(AHEAD) as pool:  # remote storage takes its time to answer for each
-            return {**versions, **dict(zip(map(str, files), pool.map(stamp, files), strict=True))}
+            stamps = {**versions, **dict(zip(map(str, files), pool.map(stamp, files), strict=True))}
+        return stamps if config.live is None else {**stamps, "live": digest_of(config.live)}
     except InputError as error:
         raise _with_where(error, config) from None
 
@@ -113,7 +121,8 @@ def read_tasks(config: SourceConfig) -> list[ReadTask]:
         InputError: if a file or a column is missing.
     """
     try:
-        return [*config.reader.tasks(), *judgement_tasks(config.judgements)]
+        live = [] if config.live is None else [live_task(config.live)]
+        return [*config.reader.tasks(), *judgement_tasks(config.judgements), *live]
     except InputError as error:
         raise _with_where(error, config) from None
     except OSError as error:

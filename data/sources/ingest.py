@@ -14,6 +14,7 @@ from data.progress import tracked
 from data.sources import SourceConfig, read_tasks
 from data.sources.features import write_features
 from data.sources.landing import counts_path, land
+from data.sources.live import read_changes
 from data.sources.resolve import Resolution, strict_error
 from data.sources.rows import TABLE_OF, ReadTask
 from data.spread import Runner, on_ray
@@ -36,7 +37,8 @@ def ingest(config: SourceConfig, out: Path, runner: Runner = on_ray) -> dict[str
         Rows of each table, ``reject_reasons`` (their number by kind), ``duplicate_links`` and ``self_links`` that were
         removed, ``feature_dim`` (of the vectors of a graph's nodes, 0 where there are none), ``skipped`` (rows that the
         run's settings leave out, by kind), ``unknown_judged`` (judgments of documents that are not there),
-        ``without_text`` (documents read that have only a title), ``notes`` (how files are read, where a user should
+        ``without_text`` (documents read that have only a title), ``live_writes`` (number of the last write to the live
+        documents that is in the tables), ``notes`` (how files are read, where a user should
         know it).
 
     Raises:
@@ -56,7 +58,10 @@ def ingest(config: SourceConfig, out: Path, runner: Runner = on_ray) -> dict[str
             raise strict_error(counts["first_reject"])
         skipped.update(counts["skipped"])
     check_mapping(done)
-    result: dict[str, Any] = Resolution(landed, out, tasks, config.undirected, config.strict, config.self_links).run()
+    live = None if config.live is None else read_changes(config.live)
+    result: dict[str, Any] = Resolution(
+        landed, out, tasks, config.undirected, config.strict, config.self_links, live
+    ).run()
     reasons = reject_reasons(out / "rejects")
     result["feature_dim"] = write_features(config.graph, result["documents"], out) if config.graph else 0
     if not result["documents"]:
@@ -70,6 +75,7 @@ def ingest(config: SourceConfig, out: Path, runner: Runner = on_ray) -> dict[str
         logger.warning("ingest: no document has a text, only titles; the run file maps the column of the text")
     elif config.has_text and without_text:
         logger.info("ingest: %s documents have a title and no text", f"{without_text:,}")
+    result["live_writes"] = 0 if live is None else live.writes
     more = {"reject_reasons": reasons, "skipped": dict(skipped), "without_text": without_text, "notes": notes}
     return {**result, **more}
 

@@ -6,7 +6,7 @@ Everything is done on columns, partition by partition. Memory holds the ids of t
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,21 @@ from data.files import whole_or_absent
 from data.partitions import partition_name, write_partition
 from data.schema import REJECTS
 from data.sources.landing import SCHEMAS, places_path
+from data.sources.live import LiveChanges
 from data.sources.rows import ReadTask
 
 PARTITION_ROWS = 2**17
+_LIVE = ("live_replaced", "live_deleted", "live_links")  # rows left out because of what was written while it was served
 WINDOW_ROWS = 2**20  # rows looked up at once: the look-up table is built once a window
 
 
 @dataclass
 class Resolution:
-    """Writes the final tables and keeps the counts."""
+    """Writes the final tables and keeps the counts.
+
+    Documents of ``live``, which the last task reads, have the last word: those of other tasks under the ids that were
+    put or deleted are left out, and with them the links to those that were deleted.
+    """
 
     landed: Path
     out: Path
@@ -37,12 +43,13 @@ class Resolution:
     undirected: bool
     strict: bool
     self_links: bool = False
+    live: LiveChanges | None = None
     counts: Counter[str] = field(default_factory=Counter)
     rejected: list[pa.Table] = field(default_factory=list)
 
     def run(self) -> dict[str, int]:
         """Write every table; returns the number of rows of each, and of what was removed."""
-        self.counts.update(dict.fromkeys([*SCHEMAS, "self_links", "duplicate_links"], 0))
+        self.counts.update(dict.fromkeys([*SCHEMAS, "self_links", "duplicate_links", *_LIVE], 0))
         documents = self._documents()
         self._links(documents)
         queries = self._queries()
@@ -53,9 +60,21 @@ class Resolution:
     def _documents(self) -> pa.ChunkedArray:
         """Keep the first document of each id. Returns the ids."""
         ids = self._column("documents", "id")
-        first = _first_of_each(_codes(ids))
-        self._write_kept("documents", first, ids, "duplicate id")
+        left_out = self._left_out(ids)
+        first = _first_of_each(np.where(left_out, -1, _codes(ids))) & ~left_out
+        self._write_kept("documents", first, ids, "duplicate id", left_out)
         return ids.filter(pa.array(first))
+
+    def _left_out(self, ids: pa.ChunkedArray) -> np.ndarray:
+        """Bool (n,): which documents were replaced or deleted while the run was served."""
+        if self.live is None:
+            return np.zeros(len(ids), bool)
+        of_task = [int(path.name.split("-")[1]) for path in self._parts("documents")]
+        rows = [pq.read_metadata(path).num_rows for path in self._parts("documents")]
+        read = np.repeat(of_task, rows) != len(self.tasks) - 1
+        replaced, deleted = (read & _in(ids, _column_of(changed)) for changed in (self.live.put, self.live.deleted))
+        self.counts["live_replaced"], self.counts["live_deleted"] = int(replaced.sum()), int(deleted.sum())
+        return np.asarray(replaced | deleted)
 
     def _queries(self) -> pa.ChunkedArray:
         ids = self._column("queries", "id")
@@ -104,7 +123,10 @@ class Resolution:
         unknown, loop = (source < 0) | (target < 0), (source == target) & (source >= 0) & (not self.self_links)
         if unknown.any():
             names = pc.if_else(pa.array(source < 0), table["source"], table["target"])
-            self._reject("links", window, unknown, names, "link to unknown document")
+            gone = unknown & _in(names, _column_of(self.live.deleted if self.live else ()))
+            self.counts["live_links"] += int(gone.sum())
+            if (unknown & ~gone).any():
+                self._reject("links", window, unknown & ~gone, names, "link to unknown document")
         self.counts["self_links"] += int(loop.sum())
         if self.undirected:
             source, target = np.minimum(source, target), np.maximum(source, target)
@@ -129,9 +151,12 @@ class Resolution:
             self._write("rejects", number, table)
             number += 1
 
-    def _write_kept(self, table: str, kept: np.ndarray, names: pa.ChunkedArray, reason: str) -> None:
-        """Write the rows of a table that are kept; reject the others, named in the reason."""
+    def _write_kept(
+        self, table: str, kept: np.ndarray, names: pa.ChunkedArray, reason: str, left_out: np.ndarray | None = None
+    ) -> None:
+        """Write the rows of a table that are kept; reject the others, named in the reason, but for those left out."""
         self._folder(table)
+        bad = ~kept if left_out is None else ~kept & ~left_out
         start = 0
         paths = self._parts(table)
         for number, path in enumerate(paths):
@@ -141,7 +166,8 @@ class Resolution:
             if keep.all():
                 _link_or_copy(path, target)
             else:
-                self._reject(table, [path], ~keep, names.slice(start, rows), reason)
+                if bad[start : start + rows].any():
+                    self._reject(table, [path], bad[start : start + rows], names.slice(start, rows), reason)
                 write_partition(pq.read_table(path).filter(pa.array(keep)), target)
             start += rows
         if not paths:
@@ -207,6 +233,10 @@ def strict_error(reject: str) -> InputError:
     return InputError(
         f"rejected: {reject}", "Correct it, or run without source.strict: such rows go to the rejects table."
     )
+
+
+def _column_of(ids: Iterable[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(sorted(ids), pa.large_string())])
 
 
 def _codes(ids: pa.ChunkedArray) -> np.ndarray:

@@ -12,8 +12,9 @@ from data.errors import InputError
 from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
-from retrieval.filter_keys import FilterKey, Kind, fields
+from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
 from retrieval.index import (
+    BRIEF,
     FUSION_WEIGHTS,
     Hit,
     IndexedPassage,
@@ -23,6 +24,7 @@ from retrieval.index import (
 )
 
 _PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
+_BRIEF = edge.PayloadSelector.Include(list(BRIEF))
 
 _PAYLOAD_INDEXES: Mapping[Kind, Any] = {
     "text": edge.PayloadSchemaType.Keyword,
@@ -47,11 +49,28 @@ class EdgeIndex:
 
     @classmethod
     def create(
-        cls, folder: Path, dim: int, filter_keys: Sequence[FilterKey], config: IndexConfig, late_dim: int | None = None
+        cls,
+        folder: Path,
+        dim: int,
+        filter_keys: Sequence[FilterKey],
+        config: IndexConfig,
+        late_dim: int | None = None,
+        idf: bool = True,
     ) -> Self:
-        """An empty index in a folder that does not exist yet; with room for token vectors of ``late_dim``."""
+        """An empty index in a folder that does not exist yet.
+
+        Args:
+            folder: to be made.
+            dim: of vectors.
+            filter_keys: that filters may name.
+            config: of the index.
+            late_dim: of token vectors; there is no room for any where None.
+            idf: whether the index multiplies a question's terms by its own inverse document frequencies; without, the
+                question brings its weights.
+        """
         folder.mkdir(parents=True)
         graph_from_kib = max(config.exact_below_points * dim * 4 // 1024, 1)
+        modifier = edge.Modifier.Idf if idf else None
         vectors = {"dense": edge.EdgeVectorParams(size=dim, distance=edge.Distance.Cosine)}
         if late_dim is not None:
             vectors["late"] = _multivector(late_dim)
@@ -59,7 +78,7 @@ class EdgeIndex:
             str(folder),
             edge.EdgeConfig(
                 vectors=vectors,
-                sparse_vectors={"bm25": edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+                sparse_vectors={"bm25": edge.EdgeSparseVectorParams(modifier=modifier)},
                 hnsw_config=edge.HnswIndexConfig(
                     m=config.hnsw_m, ef_construct=config.hnsw_ef_construct, full_scan_threshold=graph_from_kib
                 ),
@@ -100,6 +119,11 @@ class EdgeIndex:
         ]
         self._shard.update(edge.UpdateOperation.upsert_points(points))
 
+    def delete(self, document_ids: Sequence[str]) -> None:
+        """Remove every passage of some documents; one that is not there is no error."""
+        of_documents = edge.Filter(must=[edge.FieldCondition(DOCUMENT_ID, match=edge.MatchAny(list(document_ids)))])
+        self._shard.update(edge.UpdateOperation.delete_points_by_filter(of_documents))
+
     def finish(self) -> None:
         """Build the HNSW graph (blocks until done) and write everything to disk."""
         self._shard.optimize()
@@ -122,12 +146,16 @@ class EdgeIndex:
         self._shard.close()
 
     def _request(self, query: IndexQuery) -> edge.QueryRequest:
-        condition = _filter(query.filter)
+        condition = _filter(query)
         lists = query.lists()
         asked = [edge.Query.Nearest(_side(value), using=name) for name, value in lists]
         if not query.fused:
             return edge.QueryRequest(
-                limit=query.limit, query=asked[0], filter=condition, params=self._params, with_payload=_PAYLOAD
+                limit=query.limit,
+                query=asked[0],
+                filter=condition,
+                params=self._params,
+                with_payload=_BRIEF if query.brief else _PAYLOAD,
             )
         prefetches = [
             edge.Prefetch(limit=query.prefetch, query=nearest, filter=condition, params=self._params)
@@ -158,8 +186,11 @@ def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the engine
     return edge.SparseVector(*value) if isinstance(value, SparseVector) else value
 
 
-def _filter(clause: Clause | None) -> edge.Filter | None:
-    return None if clause is None else edge.Filter(must=[_condition(clause)])
+def _filter(query: IndexQuery) -> edge.Filter | None:
+    conditions: list[Any] = [] if query.filter is None else [_condition(query.filter)]
+    if query.among is not None:
+        conditions.append(edge.HasIdCondition({point_id(id_) for id_ in query.among}))
+    return edge.Filter(must=conditions) if conditions else None
 
 
 def _condition(clause: Clause) -> Any:  # noqa: ANN401 - the engine's conditions have no common class

@@ -13,8 +13,9 @@ from data.errors import InputError
 from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
-from retrieval.filter_keys import FilterKey, Kind, fields
+from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
 from retrieval.index import (
+    BRIEF,
     FUSION_WEIGHTS,
     Hit,
     IndexedPassage,
@@ -26,6 +27,7 @@ from retrieval.index import (
 API_KEY = "CATENA_QDRANT_API_KEY"
 
 _PAYLOAD = models.PayloadSelectorExclude(exclude=["filters"])  # what hits bring; filters only ask these
+_BRIEF = models.PayloadSelectorInclude(include=list(BRIEF))
 
 _PAYLOAD_INDEXES: Mapping[Kind, models.PayloadSchemaType] = {
     "text": models.PayloadSchemaType.KEYWORD,
@@ -120,6 +122,13 @@ class ServerIndex:
         ]
         self._client.upsert(self._collection, self._last, wait=False)
 
+    def delete(self, document_ids: Sequence[str]) -> None:
+        """Remove every passage of some documents, and wait until none is found; one that is not there is no error."""
+        named = models.FieldCondition(key=DOCUMENT_ID, match=models.MatchAny(any=list(document_ids)))
+        selected = models.FilterSelector(filter=models.Filter(must=[named]))
+        self._client.delete(self._collection, selected, wait=True)
+        self._last = [point for point in self._last if (point.payload or {})[DOCUMENT_ID] not in set(document_ids)]
+
     def finish(self) -> None:
         """Wait until everything stored can be found; the server builds its HNSW graph by itself."""
         if self._last:  # a shard applies updates in order: once the last batch is in again, all are in
@@ -144,7 +153,7 @@ class ServerIndex:
         return models.SearchParams(hnsw_ef=self._config.hnsw_ef, exact=self.count() < self._config.exact_below_points)
 
     def _request(self, query: IndexQuery) -> models.QueryRequest:
-        condition = _filter(query.filter)
+        condition = _filter(query)
         asked = query.lists()
         if not query.fused:
             name, value = asked[0]
@@ -154,7 +163,7 @@ class ServerIndex:
                 limit=query.limit,
                 filter=condition,
                 params=self._params,
-                with_payload=_PAYLOAD,
+                with_payload=_BRIEF if query.brief else _PAYLOAD,
             )
         prefetches = [
             models.Prefetch(query=_side(value), using=name, limit=query.prefetch, filter=condition, params=self._params)
@@ -198,8 +207,11 @@ def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the client
     return _sparse(value) if isinstance(value, SparseVector) else value.tolist()
 
 
-def _filter(clause: Clause | None) -> models.Filter | None:
-    return None if clause is None else models.Filter(must=[_condition(clause)])
+def _filter(query: IndexQuery) -> models.Filter | None:
+    conditions = [] if query.filter is None else [_condition(query.filter)]
+    if query.among is not None:
+        conditions.append(models.HasIdCondition(has_id=[str(point_id(id_)) for id_ in query.among]))
+    return models.Filter(must=conditions) if conditions else None
 
 
 def _condition(clause: Clause) -> models.Condition:

@@ -19,6 +19,7 @@ from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
+from serving.documents import Writing
 from serving.embedding import EmbeddingService
 from serving.feedback import FeedbackService
 from serving.keys import KeyRing
@@ -42,6 +43,7 @@ class Services:
     ranking: RankingService
     lookup: Lookup
     links: LinkScoring
+    documents: Writing
     feedback: FeedbackService
     metrics: Metrics
     releases: Releases[Variant] | None = None
@@ -106,6 +108,7 @@ def application(
         rerank.router(services.ranking),
         documents.router(services.lookup),
         links.router(services.links),
+        documents.writes_router(services.documents),
         feedback.router(services.feedback),
         models.router(services.embedding, services.ranking, services.search),
         models.metrics_router(services.metrics),

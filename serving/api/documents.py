@@ -1,4 +1,4 @@
-"""``GET /v1/documents/{id}`` and ``GET /v1/links/{id}``."""
+"""``GET``, ``PUT`` and ``DELETE`` of documents, and ``GET /v1/links/{id}``."""
 
 from typing import Annotated
 
@@ -6,9 +6,11 @@ from fastapi import APIRouter, Query
 
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
+from serving.documents import Writing
 from serving.errors import ApiError
 from serving.lookup import Lookup
 from serving.schemas import Document, LinksResponse
+from serving.schemas.documents import DeleteRequest, PutRequest, Written
 
 
 def router(service: Lookup) -> APIRouter:
@@ -32,6 +34,31 @@ def router(service: Lookup) -> APIRouter:
         if found is None:
             raise _unknown(id)
         return found
+
+    return routes
+
+
+def writes_router(service: Writing) -> APIRouter:
+    """The routes that write."""
+    routes = APIRouter(tags=["documents"], dependencies=[needs("write")], responses=documented(*OF_KEYS, "not_found"))
+
+    @routes.put(
+        "/v1/documents",
+        responses=documented("bad_request", "invalid_request", "overloaded", "unavailable", "timeout"),
+    )
+    async def put(request: PutRequest) -> Written:
+        """Documents in the place of those that have their ids, or new. A 200 means that all are on disk and found."""
+        return await service.put(request.documents)
+
+    @routes.delete("/v1/documents", responses=documented("bad_request", "invalid_request", "unavailable"))
+    async def delete(request: DeleteRequest) -> Written:
+        """Delete documents, those of the corpus among them. What is not there is counted and no error."""
+        return await service.delete(request.ids)
+
+    @routes.delete("/v1/documents/{id:any}", responses=documented("unavailable"))
+    async def delete_one(id: str) -> Written:
+        """Delete a document. What is not there is counted and no error."""
+        return await service.delete([id])
 
     return routes
 

@@ -1,5 +1,7 @@
 """A service under load whose replicas are killed: no request fails that the client asks once more."""
 
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ray_apps.serve import service_of
+from serving.client import Client
 from serving.listener import Listener
 from tests.services import outcomes_around, planned, run_of
 
@@ -74,3 +77,55 @@ def test_the_only_replica_is_killed_and_requests_wait_for_the_next_one(direct_ur
     outcomes = outcomes_around(direct_url, partial(noted_kill, there, "alone", "Ingress"), retries=1)
     assert there == [1]
     assert set(outcomes) == {"right"}, outcomes
+
+
+@pytest.mark.parametrize("deployment", ["Ingress", "IndexActor"])
+def test_documents_that_were_acknowledged_are_found_after_a_kill(url: str, deployment: str) -> None:
+    """The one process that owns them is killed, or one that asks it, while others write and read their own writes."""
+    stop, lock = time.monotonic() + SECONDS, threading.Lock()
+    acknowledged: list[str] = []
+    failures: list[str] = []
+
+    def write(number: int) -> None:
+        with Client(url, retries=6) as client:
+            while time.monotonic() < stop:
+                number += 1
+                id_ = f"{deployment}{number}"
+                try:
+                    client.put_documents([{"id": id_, "text": f"harbour {id_}"}])
+                    if client.document(id_).text != f"harbour {id_}":
+                        failures.append(f"{id_} was acknowledged and is not there")
+                except Exception as error:  # every failure counts, whatever it is
+                    failures.append(f"{type(error).__name__}: {error}"[:300])
+                with lock:
+                    acknowledged.append(id_)
+
+    writers = [threading.Thread(target=write, args=(100_000 * number,)) for number in range(1, 4)]
+    for writer in writers:
+        writer.start()
+    time.sleep(2.0)
+    before = len(acknowledged)
+    kill("killed", deployment)
+    for writer in writers:
+        writer.join()
+    assert failures == []
+    assert len(acknowledged) > before > 0
+    with Client(url) as client:
+        client.delete_documents(["d3"])
+        found = {id_: client.search(id_, mode="bm25", top_k=1).results for id_ in acknowledged[::3]}
+        gone = client.search("number 3", mode="bm25", top_k=100).results
+    assert {id_: hits[0].document_id for id_, hits in found.items() if hits} == {id_: id_ for id_ in found}
+    assert "d3" not in [hit.document_id for hit in gone]
+
+
+def test_a_service_that_is_deployed_again_takes_over_what_was_put(url: str, tmp_path: Path) -> None:
+    from ray import serve
+
+    from serving.app import build
+
+    with Client(url, retries=8) as client:
+        client.put_documents([{"id": "kept", "text": "kept over a deployment"}])
+        plan = planned(run_of(tmp_path, "killed", replicas=2, max_batch=31))
+        serve.run(build(service_of(plan)), name="killed", route_prefix="/")
+        assert client.search("kept over a deployment", top_k=1).results[0].document_id == "kept"
+        assert client.put_documents([{"id": "kept", "text": "kept and replaced"}]).replaced == 1

@@ -1,4 +1,4 @@
-"""A new index taken up, tried and rolled back under load: no request fails, and none is asked twice."""
+"""A new index taken up, tried and rolled back: no request fails, and no document that was put is lost."""
 
 import json
 import time
@@ -12,6 +12,7 @@ import yaml
 from ray_apps.cli import main
 from ray_apps.plan import Plan
 from ray_apps.serve import service_of
+from serving.client import Client
 from serving.listener import Listener
 from tests.services import outcomes_around, planned, run_of
 
@@ -121,3 +122,54 @@ def test_a_canary_answers_its_share_until_it_is_ended(folder: Path, capsys: pyte
     while httpx.get(f"{URL}/v1/releases").json()["canary"] is not None and time.monotonic() < end:
         time.sleep(0.2)
     assert asked() == {traffic["live"]}
+
+
+def releases_become(live: str, canary: str | None) -> None:
+    """Wait until the service has these."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        state = httpx.get(f"{URL}/v1/releases", timeout=30).json()
+        if (state["live"], state["canary"]) == (live, canary):
+            return
+        time.sleep(0.2)
+    raise AssertionError(state)
+
+
+def found_by_all(id_: str) -> set[str]:
+    """The releases of twenty callers, each of whom finds the document by its word, once."""
+    body = {"query": id_, "mode": "bm25"}
+    answers = [httpx.post(f"{URL}/v1/search", json=body, headers={"x-user": f"u{n}"}, timeout=30) for n in range(20)]
+    for answer in answers:
+        assert [one["document_id"] for one in answer.json()["results"]] == [id_]
+    return {answer.headers["x-catena-release"] for answer in answers}
+
+
+def test_documents_are_kept_through_a_canary_a_new_index_and_back(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_file = str(folder / "20.yaml")
+    with Client(URL, retries=8) as client:
+        client.put_documents([{"id": "harbour1", "text": "harbour1"}])
+        client.delete_documents(["d3"])
+        traffic = deploy(capsys, "canary", run_file, "--chunk.max-chars", "60", "--share", "0.5")
+        canary: dict[str, str] = traffic["canary"]  # type: ignore[assignment]
+        old = str(traffic["live"])
+        releases_become(old, canary["release"])
+        client.put_documents([{"id": "harbour2", "text": "harbour2"}])
+        for id_ in ("harbour1", "harbour2"):
+            assert found_by_all(id_) == {old, canary["release"]}
+        deploy(capsys, "stop", run_file)
+
+        assert main(["index", run_file]) == 0
+        client.put_documents([{"id": "harbour3", "text": "harbour3"}])
+        new = str(deploy(capsys, "promote", run_file)["live"])
+        assert new != old
+        releases_become(new, None)
+        assert client.put_documents([{"id": "harbour4", "text": "harbour4"}]).live == 2, "the others are in the index"
+        for id_ in ("harbour1", "harbour2", "harbour3", "harbour4"):
+            assert found_by_all(id_) == {new}
+        deploy(capsys, "rollback", run_file)
+        releases_become(old, None)
+        for id_ in ("harbour1", "harbour2", "harbour3", "harbour4"):
+            assert found_by_all(id_) == {old}
+        assert "d3" not in [hit.document_id for hit in client.search("number 3", mode="bm25", top_k=100).results]

@@ -1,13 +1,16 @@
-"""Replicas are replaced by ones of another configuration while questions are asked: none of them fails."""
+"""Replicas are replaced by ones of another configuration while questions are asked and documents put: none fails."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
 
 from ray_apps.serve import service_of
+from serving.client import Client
 from serving.listener import Listener
 from tests.services import outcomes_around, planned, run_of
 
@@ -33,6 +36,45 @@ def way_in(direct: bool) -> Iterator[Path | None]:
     serve.shutdown()
 
 
+class Writers:
+    """Put documents one after the other for as long as a block lasts, and look for each once it is acknowledged.
+
+    Args:
+        url: of the service.
+        retries: of the client on 503.
+    """
+
+    def __init__(self, url: str, retries: int) -> None:
+        self._url, self._retries, self._over = url, retries, threading.Event()
+        self.put: list[str] = []
+        self.failures: list[str] = []
+        self._threads = [threading.Thread(target=self._write, args=(name,)) for name in "ab"]
+
+    def __enter__(self) -> "Writers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self, name: str) -> None:
+        with Client(self._url, retries=self._retries) as client, Client(self._url, retries=0) as once:
+            for number in count():
+                id_ = f"harbour{name}{number}"
+                try:
+                    client.put_documents([{"id": id_, "text": id_}])
+                    self.put.append(id_)
+                    if [hit.document_id for hit in once.search(id_, mode="bm25").results] != [id_]:
+                        self.failures.append(f"{id_} was acknowledged and is not found")
+                except Exception as error:  # every failure counts, whatever it is
+                    self.failures.append(f"{id_}: {type(error).__name__}: {error}"[:300])
+                if self._over.is_set():
+                    return
+
+
 @pytest.mark.parametrize("direct", [True, False])
 def test_replicas_are_replaced_without_a_failed_request(tmp_path: Path, direct: bool) -> None:
     from ray import serve
@@ -54,6 +96,11 @@ def test_replicas_are_replaced_without_a_failed_request(tmp_path: Path, direct: 
 
         run(32)
         before = replica()
-        outcomes = outcomes_around(url, lambda: run(16), retries=0)
+        with Writers(url, retries=20) as writers:
+            outcomes = outcomes_around(url, lambda: run(16), retries=0)
         assert replica() != before
+        with Client(url) as client:
+            assert client.put_documents([{"id": "last", "text": "last"}]).live == len(writers.put) + 1
+            lost = [id_ for id_ in writers.put if not client.search(id_, mode="bm25", top_k=1).results]
     assert set(outcomes) == {"right"}, outcomes
+    assert (writers.failures, lost) == ([], [])

@@ -23,6 +23,7 @@ from retrieval.config import IndexConfig
 from serving.api.__main__ import described
 from serving.config import ServeConfig
 from serving.schemas import Explanation, SearchRequest
+from serving.schemas.documents import DeleteRequest, PutRequest
 from serving.schemas.embeddings import EmbeddingsRequest
 from serving.schemas.feedback import FeedbackRequest
 from serving.schemas.links import LinkScoreRequest
@@ -158,10 +159,11 @@ TAKES: dict[str, type[BaseModel]] = {
     "/v1/rerank": RerankRequest,
     "/v1/links:score": LinkScoreRequest,
     "/v1/feedback": FeedbackRequest,
+    "/v1/documents": PutRequest,
 }
 
 
-@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 7)])
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 9)])
 def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
     asked = [line for line in commands(REPOSITORY / file) if line.startswith("curl ")]
     assert len(asked) == count
@@ -171,7 +173,8 @@ def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
         assert path is not None and any(re.fullmatch(route, path[1]) for route in routes), line
         body = re.search(r"-d '(.*)'", line)
         if body is not None:
-            TAKES[path[1]].model_validate(json.loads(body[1]))
+            takes = DeleteRequest if " -X DELETE " in line else TAKES[path[1]]
+            takes.model_validate(json.loads(body[1]))
 
 
 def test_pipelines_and_reasons_shown_are_ones_the_service_has() -> None:

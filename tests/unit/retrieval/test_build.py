@@ -95,7 +95,7 @@ def test_a_new_index_takes_the_place_of_the_old_and_leaves_nothing_behind(tmp_pa
     build(root, IndexConfig(k1=2.0))
     second = read_meta(root / "out").location
     assert first != second
-    assert sorted(path.name for path in (root / "out").iterdir()) == [second, "meta.json"]
+    assert sorted(path.name for path in (root / "out").iterdir()) == [second, "meta.json", "terms.npy"]
     assert reader.count() == 18  # who had it open keeps it
     reader.close()
 

@@ -215,3 +215,25 @@ def test_any_form_is_asked_or_refused_by_name(form: dict[str, Any]) -> None:
         str(error).encode(errors="strict")
         return
     assert (asked is None) == (not form)
+
+
+@pytest.mark.parametrize(
+    ("known", "later"),
+    [
+        ([1, 2], "two"),
+        ([1, 2], 2.5),
+        ([1, 2], 2**70),
+        ([0.5], 10**400),
+        ([True], 1),
+        (["1999-12-31"], "soon"),
+        (["1999-12-31"], "5"),
+        (["x"], True),
+        (["x"], 5),
+    ],
+    ids=repr,
+)
+def test_a_value_of_another_kind_than_its_key_is_found_by_no_filter(known: list[Any], later: Any) -> None:  # noqa: ANN401
+    keys = filter_keys([{"key": value} for value in known])
+    assert FilterValues(keys, foreign=True)({"key": [later, known[0]]}) == FilterValues(keys)({"key": known[0]})
+    with pytest.raises(AssertionError, match="none of the kinds"):
+        FilterValues(keys)({"key": later})

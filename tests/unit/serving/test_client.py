@@ -223,3 +223,35 @@ def test_every_new_call_works_on_the_whole_application(kind: str, tmp_path: Path
     assert [one.target for one in scores.links] == [target for _, target in pairs]
     assert len(likely.links) == 3 and likely.links[0].source is None
     assert [one.id for one in models.pipelines] == ["default", "exact", "ranked", "strict"]
+
+
+@BOTH
+def test_documents_are_put_in_parts_and_counted_together(kind: str) -> None:
+    parts: list[list[str]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        ids = body["ids"] if request.method == "DELETE" else [one["id"] for one in body["documents"]]
+        parts.append(ids)
+        counted = {"deleted": len(ids)} if request.method == "DELETE" else {"created": len(ids) - 1, "replaced": 1}
+        return httpx.Response(200, json={**counted, "live": 7, "version": len(parts)})
+
+    documents = [{"id": str(n), "text": "t" * (400_000 if n < 3 else 1)} for n in range(130)]
+    documents.insert(5, {"id": "4", "text": "twice: in a part of its own"})
+    ids = [str(n) for n in range(1500)]
+
+    async def ask() -> tuple[module.Written, module.Written]:
+        async with AsyncClient("http://catena", transport=httpx.MockTransport(handler)) as client:
+            return await client.put_documents(documents), await client.delete_documents(iter(ids))
+
+    if kind == "sync":
+        with Client("http://catena", transport=httpx.MockTransport(handler)) as client:
+            put, deleted = client.put_documents(iter(documents)), client.delete_documents(ids)
+            with pytest.raises(TypeError, match="a list"):
+                client.delete_documents("one")
+    else:
+        put, deleted = asyncio.run(ask())
+    assert [len(part) for part in parts] == [1, 1, 3, 64, 62, 1000, 500]
+    assert [id_ for part in parts[:5] for id_ in part] == [one["id"] for one in documents]
+    assert (put.created, put.replaced, put.live, put.version) == (126, 5, 7, 5)
+    assert (deleted.deleted, deleted.version) == (1500, 7)

@@ -153,6 +153,9 @@ class Down:
     async def explain(self, query: SearchQuery, vector: object, tokens: object) -> list[Explained]:
         return [Explained(hit, (), ()) for hit in await self.search(query, vector, tokens)]
 
+    async def version(self) -> int:
+        return 0
+
 
 def answer(**request: object) -> SearchResponse:
     service = SearchService(meta(), Down(), Down(), ready_timeout_s=1.0, admission=Admission(5.0, 1000))

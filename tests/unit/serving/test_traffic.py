@@ -7,6 +7,7 @@ import pytest
 
 from data.encoders.config import read_encoder
 from data.errors import InputError
+from serving.artifacts import LiveConfig
 from serving.traffic import (
     Canary,
     Release,
@@ -99,3 +100,5 @@ def test_what_is_served_decides_the_id(tmp_path: Path) -> None:
     assert one == release_id(tmp_path / "a", tmp_path / "b", HASHED) and len(one) == 8
     assert one != release_id(tmp_path / "a", tmp_path / "c", HASHED)
     assert one != release_id(tmp_path / "a", tmp_path / "b", read_encoder({"hashed": {"dim": 32}}))
+    live = [LiveConfig(folder=tmp_path, folded=folded, limit=9) for folded in (1, 2)]
+    assert len({one, *(release_id(tmp_path / "a", tmp_path / "b", HASHED, live=each) for each in live)}) == 3

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import PipelineConfig, ServeConfig
+from serving.documents import DocumentsService, LiveIndexOwner
 from serving.embedding import EmbeddingLimits, EmbeddingService, VectorSource
 from serving.errors import ApiError
 from serving.feedback import FeedbackService
@@ -73,10 +74,11 @@ class Service:
         embedding = EmbeddingService("letters", 4, encoder, limits, admission)
         ranking = RankingService(EncoderRanker("letters", encoder, 512), limits, admission)
         lookup = LookupFile(folder)
+        no_documents = DocumentsService(cast(LiveIndexOwner, None), None, limits, admission)
         links_ = LinkService(None, encoder, lookup.texts, 1000, admission, 10.0)
 
         def opened(one: Release) -> Variant:
-            return Variant(one.id, searches[one.id], embedding, ranking, lookup, links_)
+            return Variant(one.id, searches[one.id], embedding, ranking, lookup, no_documents, links_)
 
         releases = Releases[Variant](self.path, opened)
         self.metrics = Metrics({})
@@ -86,6 +88,7 @@ class Service:
             embedding=embedding,
             ranking=ranking,
             lookup=variants,
+            documents=variants,
             links=variants,
             feedback=FeedbackService(Journal(folder / "journals")),
             metrics=self.metrics,

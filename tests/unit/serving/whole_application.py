@@ -15,15 +15,18 @@ from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.api import Services, application
-from serving.artifacts import LinkArtifacts
+from serving.artifacts import LinkArtifacts, LiveConfig
 from serving.config import PipelineConfig, ServeConfig
+from serving.documents import DocumentsService, LiveLookup
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService
 from serving.feedback import FeedbackService
 from serving.index import IndexActor
 from serving.journal import Journal
+from serving.keys import KeyRing
 from serving.links import LinkService
 from serving.lookup import LookupFile, write_lookup
+from serving.prepare import Preparer
 from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
 from serving.sight import Metrics
@@ -34,6 +37,7 @@ from tests.unit.serving.test_lookup import documents, links
 
 DIM = 64
 ENCODER = read_encoder({"hashed": {"dim": DIM}})
+LIMIT = 50  # live documents
 CONFIG = ServeConfig(
     max_body_bytes=2**20,
     max_texts=100,
@@ -59,27 +63,38 @@ def link_model() -> tuple[tempfile.TemporaryDirectory[str], LinkArtifacts]:
     return folder, LinkArtifacts(graph=graph, train=train, calibrator=train / "calibrator.json")
 
 
-def whole_application(folder: Path, traces: Traces | None = None) -> FastAPI:
-    """Every route over its service."""
-    encoder_config = ENCODER
-    encoder = load_encoder(encoder_config)
-    root = write_run(folder / "run", dim=DIM)
-    manifest = json.loads((root / "manifest.json").read_text())
-    (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": encoder.fingerprint}))
-    build(root)
+def whole_application(
+    folder: Path, traces: Traces | None = None, kept_mb: int = 1, ring: KeyRing | None = None
+) -> FastAPI:
+    """Every route over its service. Its ``state.index`` is closed before another one serves the same folder."""
+    root = folder / "run"
+    if not root.exists():
+        write_whole_run(folder)
     meta = read_meta(root / "out")
-    embedder, index = Embedder(encoder_config, meta, CONFIG), IndexActor(root / "out")
-    write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", [("a", "b", 1.0)]), None)
+    live = LiveConfig(folder=folder / "live", limit=LIMIT)
+    embedder, index = Embedder(ENCODER, meta, CONFIG), IndexActor(root / "out", live, folder)
     limits = EmbeddingLimits(CONFIG.max_texts, CONFIG.max_text_chars)
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches, 1, CONFIG.pipelines, ranking),
+        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, CONFIG.pipelines, ranking),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=ranking,
-        lookup=LookupFile(folder),
+        lookup=LiveLookup(LookupFile(folder), index),
+        documents=DocumentsService(index, Preparer(live, ENCODER, meta, embedder), limits, tokens),
         links=LinkService(link_model()[1], embedder, LookupFile(folder).texts, 10_000, Admission(5.0, 500), 60.0),
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": "r1"}),
     )
-    return application(services, CONFIG, traces=traces)
+    made = application(services, CONFIG, ring, traces=traces)
+    made.state.index = index
+    return made
+
+
+def write_whole_run(folder: Path) -> None:
+    """An index of 18 passages, and a look-up of the documents a and b with a link between them."""
+    root = write_run(folder / "run", dim=DIM)
+    manifest = json.loads((root / "manifest.json").read_text())
+    (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": load_encoder(ENCODER).fingerprint}))
+    build(root)
+    write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", [("a", "b", 1.0)]), None)
