@@ -10,8 +10,8 @@ import pytest
 import ray
 import torch
 
-from data.graph.graph import load_graph
 from benchmarks.link_kill import History, noted_history
+from data.graph.graph import load_graph
 from tests.link_graph import write_graph
 from tests.link_training import SAMPLED, train
 from training.frame import fit
