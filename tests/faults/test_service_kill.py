@@ -116,16 +116,3 @@ def test_documents_that_were_acknowledged_are_found_after_a_kill(url: str, deplo
         gone = client.search("number 3", mode="bm25", top_k=100).results
     assert {id_: hits[0].document_id for id_, hits in found.items() if hits} == {id_: id_ for id_ in found}
     assert "d3" not in [hit.document_id for hit in gone]
-
-
-def test_a_service_that_is_deployed_again_takes_over_what_was_put(url: str, tmp_path: Path) -> None:
-    from ray import serve
-
-    from serving.app import build
-
-    with Client(url, retries=8) as client:
-        client.put_documents([{"id": "kept", "text": "kept over a deployment"}])
-        plan = planned(run_of(tmp_path, "killed", replicas=2, max_batch=31))
-        serve.run(build(service_of(plan)), name="killed", route_prefix="/")
-        assert client.search("kept over a deployment", top_k=1).results[0].document_id == "kept"
-        assert client.put_documents([{"id": "kept", "text": "kept and replaced"}]).replaced == 1
