@@ -141,7 +141,8 @@ def releases_become(live: str, canary: str | None) -> None:
 def indexed(run_file: str, *flags: str) -> None:
     """Make the index of a run by a Ray of its own: the service leaves no cores to that of this process."""
     command = [sys.executable, "-m", "ray_apps.index", run_file, *flags]
-    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=240)
+    made = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=240)
+    assert made.returncode == 0, made.stderr
 
 
 def found_by_all(id_: str) -> set[str]:
@@ -160,8 +161,8 @@ def test_documents_are_kept_through_a_canary_a_new_index_and_back(
     with Client(URL, retries=8) as client:
         client.put_documents([{"id": "harbour1", "text": "harbour1"}])
         client.delete_documents(["d3"])
-        indexed(run_file, "--chunk.max-chars", "60")
-        traffic = deploy(capsys, "canary", run_file, "--chunk.max-chars", "60", "--share", "0.5")
+        indexed(run_file, "--chunk.max-chars", "400")
+        traffic = deploy(capsys, "canary", run_file, "--chunk.max-chars", "400", "--share", "0.5")
         canary: dict[str, str] = traffic["canary"]  # type: ignore[assignment]
         old = str(traffic["live"])
         releases_become(old, canary["release"])
