@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks import discovery, million, sampler, typed, workers
+from benchmarks import discovery, link_gpu, link_kill, million, sampler, typed, workers
 from benchmarks.link_seeds import measure_seeds
 from benchmarks.link_speed import scoring_rows, training_rows
 from benchmarks.parts import Measured, measure_all
@@ -32,7 +32,8 @@ def measure(parts: str = "", seeds: int = 5) -> Measured:
     every: dict[str, Callable[[], list[Row]]] = {name: partial(run_rows, name) for name in (*AT_LEAST, "cora")}
     every |= {"speed": speed_rows, "seeds": partial(measure_seeds, seeds)}
     every |= {
-        module.__name__.split(".")[-1]: module.measure for module in (typed, workers, sampler, discovery, million)
+        module.__name__.split(".")[-1]: module.measure
+        for module in (link_kill, typed, workers, sampler, discovery, million, link_gpu)
     }
     return measure_all("links", every, parts.split(",") if parts else ())
 

@@ -226,7 +226,7 @@ def write_graph(run: RunConfig, documents: int, links: int) -> Path:
         _write(out, DOCUMENTS, "documents", {"id": ids, "title": ids, "text": _repeated("", documents)})
         _write(out, QUERIES, "queries", {})
         _write(out, QRELS, "qrels", {})
-        pairs = _edges(documents, links, rng)
+        pairs = edges(documents, links, rng)
         ends = {name: ids.take(pa.array(end)) for name, end in zip(("source", "target"), pairs.T, strict=True)}
         count = len(pairs)
         weights = _repeated(np.float32(1), count)
@@ -260,7 +260,7 @@ def _write_features(path: Path, documents: int, rng: np.random.Generator) -> Non
     vectors.flush()
 
 
-def _edges(documents: int, count: int, rng: np.random.Generator) -> np.ndarray:
+def edges(documents: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Links within a group mostly, near in number more often than far: int64 (count, 2), each once."""
     drawn = 2 * count
     source = rng.integers(0, documents, drawn)

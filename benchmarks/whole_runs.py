@@ -27,7 +27,16 @@ def summary_of(command: str, name: str, *flags: str) -> dict[str, Any]:
         name: of the run file in ``runs/``.
         flags: keys of the run file, each followed by its value.
     """
-    words = [sys.executable, "-m", f"ray_apps.{command}", str(RUNS / f"{name}.yaml"), *flags, "--json"]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=RUNS.parent)
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    words = summary_words(command, name, *flags)
+    return read_summary(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=RUNS.parent).stdout)
+
+
+def summary_words(command: str, name: str, *flags: str) -> list[str]:
+    """The command line of ``summary_of``."""
+    return [sys.executable, "-m", f"ray_apps.{command}", str(RUNS / f"{name}.yaml"), *flags, "--json"]
+
+
+def read_summary(printed: str) -> dict[str, Any]:
+    """The JSON that a command printed last."""
+    summary: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return summary

@@ -8,7 +8,6 @@ Ray Serve reads the annotation of the argument of ``build`` as an object, so thi
 evaluation of annotations.
 """
 
-from collections.abc import Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -23,30 +22,23 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from data.cache import CacheConfig
-from data.encoders.protocol import Encoded
 from data.errors import InputError
-from retrieval.explain import Explained
 from retrieval.open import read_meta
-from retrieval.search import SearchHit, SearchQuery
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
 from serving.cross_encoder import CrossEncoderModel
-from serving.embedder import Embedder
-from serving.embedding import EmbeddingService, Kind, TokenRows
+from serving.deployments import EmbedderDeployment, IndexDeployment, check_work
+from serving.embedding import EmbeddingService
 from serving.feedback import FeedbackService
-from serving.index import IndexActor
 from serving.journal import Journal
 from serving.keys import KeyRing
 from serving.links import TEXT_COSTS
 from serving.listener import take_socket
-from serving.live_folder import Changed
-from serving.live_store import Change, PreparedDocument, Stored
-from serving.opening import Embedders, Loads, VariantOpener, open_with_documents
+from serving.opening import Embedders, Loads, VariantOpener
 from serving.ranking import CrossEncoderRanker, RankingService
 from serving.releases import Releases
 from serving.scaling import BATCHES, scaling
-from serving.schemas import Document
 from serving.sight import Metrics, log_answer
 from serving.traces import check_traces, open_traces
 from serving.traffic import read_traffic
@@ -154,101 +146,6 @@ class Ingress:
         return application(self._services, self._limits, self._ring, sinks, told, listening, self._traces)
 
 
-class IndexDeployment:
-    """The indexes of the releases that are served, in a process of their own.
-
-    Args:
-        traffic: file of the releases.
-        config: of the service.
-    """
-
-    def __init__(self, traffic: Path, config: ServeConfig) -> None:
-        self._hang_after_s = config.hang_after_s
-        self._releases = Releases[IndexActor](traffic, open_with_documents, IndexActor.close)
-
-    async def search(
-        self, release: str, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None
-    ) -> list[SearchHit]:
-        """As of ``Index``, in the index of a release."""
-        return await (await self._releases.get(release)).search(query, vector, tokens)
-
-    async def explain(
-        self, release: str, query: SearchQuery, vector: Vectors | None, tokens: Vectors | None
-    ) -> list[Explained]:
-        """As of ``Index``."""
-        return await (await self._releases.get(release)).explain(query, vector, tokens)
-
-    async def version(self, release: str) -> int:
-        """As of ``Index``."""
-        return await (await self._releases.get(release)).version()
-
-    async def change(self, release: str, changes: Sequence[Change]) -> Changed:
-        """As of ``LiveIndexOwner``, counted by a release and applied to all that are open."""
-        return await (await self._releases.get(release)).change(changes)
-
-    async def lacking(self, release: str, most: int) -> list[Stored]:
-        """As of ``LiveIndexOwner``."""
-        return await (await self._releases.get(release)).lacking(most)
-
-    async def supply(self, release: str, prepared: Sequence[tuple[int, PreparedDocument]]) -> None:
-        """As of ``LiveIndexOwner``."""
-        await (await self._releases.get(release)).supply(prepared)
-
-    async def standing(self, release: str, ids: Sequence[str]) -> dict[str, bool]:
-        """As of ``LiveIndexOwner``."""
-        return await (await self._releases.get(release)).standing(ids)
-
-    async def document(self, release: str, id_: str) -> Document | None:
-        """As of ``LiveIndexOwner``."""
-        return await (await self._releases.get(release)).document(id_)
-
-    def check_health(self) -> None:
-        """As of ``Ingress``."""
-        check_work([index.longest_s for index in self._releases.opened], self._hang_after_s)
-
-
-class EmbedderDeployment:
-    """The encoders of the releases that are served, in a process of their own.
-
-    Args:
-        traffic: file of the releases.
-        config: how big batches are.
-        cache: where queries are looked for before they are encoded.
-    """
-
-    def __init__(self, traffic: Path, config: ServeConfig, cache: CacheConfig) -> None:
-        self._embedders, self._hang_after_s = Embedders(config, cache), config.hang_after_s
-        self._releases = Releases[Embedder](traffic, self._embedders.of)
-
-    async def encode(self, release: str, text: str) -> Vectors:
-        """As of ``QuestionEncoder``, by a release's encoder."""
-        return await (await self._releases.get(release)).encode(text)
-
-    async def encode_tokens(self, release: str, text: str) -> Vectors:
-        """As of ``QuestionEncoder``."""
-        return await (await self._releases.get(release)).encode_tokens(text)
-
-    async def embed(self, release: str, texts: list[str], kind: Kind) -> Encoded:
-        """As of ``TextEncoder``."""
-        return await (await self._releases.get(release)).embed(texts, kind)
-
-    async def embed_tokens(self, release: str, texts: list[str], kind: Kind) -> list[TokenRows]:
-        """As of ``VectorSource``."""
-        return await (await self._releases.get(release)).embed_tokens(texts, kind)
-
-    async def decode(self, release: str, ids: list[list[int]]) -> list[str]:
-        """As of ``VectorSource``."""
-        return await (await self._releases.get(release)).decode(ids)
-
-    def check_health(self) -> None:
-        """As of ``Ingress``."""
-        check_work([embedder.longest_s for embedder in self._releases.opened], self._hang_after_s)
-
-    async def record_autoscaling_stats(self) -> dict[str, float]:
-        """As of ``Ingress``."""
-        return {BATCHES: self._embedders.batches}
-
-
 def build(service: Service) -> Application:
     """The application of a service, in the layout that it names.
 
@@ -277,21 +174,6 @@ def _copies(config: ServeConfig) -> dict[str, Any]:
     if config.most_replicas is None or config.most_replicas <= config.replicas:
         return {"num_replicas": config.replicas}
     return {"autoscaling_config": scaling(config.replicas, config.most_replicas)}
-
-
-def check_work(longest_s: list[float], most_s: float) -> None:
-    """Fail where a batch has been worked on for too long.
-
-    Args:
-        longest_s: seconds of each part's batch that is worked on longest.
-        most_s: seconds that a batch may take.
-
-    Raises:
-        RuntimeError: if one takes longer; Ray Serve replaces the replica then.
-    """
-    longest = max(longest_s, default=0.0)
-    if longest > most_s:
-        raise RuntimeError(f"a batch has been worked on for {longest:.0f} s, more than serve.hang_after_s allows")
 
 
 def _use(embedding: EmbeddingService, ranking: RankingService, variant: Variant) -> None:

@@ -20,7 +20,8 @@ def run_of(folder: Path, name: str, documents: int = 20, **serve: Any) -> dict[s
     """A run of some documents, as a run file says it."""
     path = folder / f"documents_{documents}.jsonl"
     rows = [{"id": f"d{n}", "title": f"title {n}", "text": f"text of number {n}"} for n in range(documents)]
-    path.write_text("\n".join(map(json.dumps, rows)))
+    if not path.exists():  # a source file that is written again is another one, and its stages are made again
+        path.write_text("\n".join(map(json.dumps, rows)))
     return {
         "name": name,
         "workspace": str(folder / "workspace"),

@@ -32,6 +32,9 @@ LOOK_EVERY_S = 1.0
 # OpenMP's threads wait by spinning by default: with other work on the machine's cores an epoch of small batches took 40
 # times as long.
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
+# Ray Train takes in what workers report as often as it looks at their health, every two seconds by default: epochs of
+# small graphs take a tenth of that, and waited for it.
+LOOK_AT_WORKERS = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
 
 Row = Mapping[str, float]
 Settings = dict[str, Any]
@@ -67,6 +70,7 @@ def run_workers(
         except InputError as error:
             (out / STOPPED).write_text(json.dumps([error.problem, error.remedy]))
 
+    os.environ.setdefault(LOOK_AT_WORKERS, "0.25")
     cores = int(ray.cluster_resources().get("CPU", 1))
     if spread.workers > cores:
         logger.warning("train: %d workers wait until the cluster has as many cores; it has %d", spread.workers, cores)

@@ -10,8 +10,8 @@ import pytest
 import ray
 import torch
 
+from benchmarks.link_kill import History, noted_history
 from data.graph.graph import load_graph
-from tests.faults.killed_workers import History, last_state
 from tests.link_graph import write_graph
 from tests.link_training import SAMPLED, train
 from training.frame import fit
@@ -32,7 +32,7 @@ def test_a_killed_driver_goes_on_from_the_last_checkpoint_and_ends_as_if_undistu
     end = time.monotonic() + 60
     while len(kept) < 2 and time.monotonic() < end:
         assert killed.poll() is None, "the training ended before it could be killed"
-        kept = last_state(out)
+        kept = noted_history(out)
         time.sleep(0.02)
     killed.kill()
     killed.wait()

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.link_gpu import epoch_rows
+from benchmarks.link_kill import Kill, kill_rows
 from benchmarks.link_seeds import seed_rows
 from benchmarks.link_speed import scoring_rows, training_rows
 from benchmarks.links import measure, rows_of
@@ -65,3 +67,26 @@ def test_speed_is_measured_on_any_graph(tmp_path: Path, monkeypatch: pytest.Monk
     (training,) = training_rows(graph, "small", batches=2)
     (scoring,) = scoring_rows(graph, "small")
     assert training.value > 0 and "links/s" in training.peer and scoring.value > 0
+
+
+def test_rows_of_a_killed_worker() -> None:
+    epochs = [{"epoch": float(number), "seconds": 2.0} for number in range(5)]
+    rows = {row.id: row for row in kill_rows("demo", 0.574, 0.571, epochs, Kill(epochs[:3], 1.0))}
+    lost, difference = rows["links.demo_kill_epochs_lost"], rows["links.demo_kill_mrr_difference"]
+    assert lost.value == 0.5 and lost.met and "0 of them trained again" in lost.peer
+    assert difference.value == pytest.approx(0.003) and difference.met
+    slower = [{**row, "seconds": 3.0} for row in epochs]
+    again = kill_rows("demo", 0.574, 0.55, slower, Kill(epochs[:3], 1.0))
+    assert again[0].value == pytest.approx(3.33) and not again[0].met and not again[1].met
+
+
+def test_rows_of_a_gpu_are_named_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    rows, missing = measure(parts="link_gpu")
+    assert not rows and missing == {"link_gpu": "no CUDA device on this machine"}
+
+
+def test_an_epoch_on_a_device_is_timed() -> None:
+    rows = {row.id: row.value for row in epoch_rows(500, 2000, 500, "cpu", compiled=False)}
+    assert rows.keys() == {"links.gpu_epoch_s", "links.gpu_bf16_ratio", "links.gpu_bandwidth_share"}
+    assert all(0 < value for value in rows.values()) and rows["links.gpu_bandwidth_share"] < 1

@@ -7,8 +7,9 @@ import pytest
 from ray.serve import Deployment
 
 from data.encoders.config import read_encoder
-from serving.app import Service, build, check_work, cores
+from serving.app import Service, build, cores
 from serving.config import ServeConfig
+from serving.deployments import check_work
 from serving.traffic import Release, change_traffic, with_live
 from tests.unit.retrieval.test_build import build as build_index
 from tests.unit.retrieval.test_build import write_run
