@@ -1,7 +1,8 @@
 """uvicorn's HTTP, with a bound on the head of a request: how large it may be, and how long it may take to come.
 
 uvicorn bounds neither: a client that sends headers without end would fill the memory before any of the application sees
-the request, and one that sends nothing would keep its connection for ever. A request that comes while a replica stops is answered.
+the request, and one that sends nothing would keep its connection for ever. And it would close a connection on which a
+request is just coming when a replica stops.
 """
 
 import asyncio
