@@ -1,7 +1,8 @@
 """uvicorn's HTTP, with a bound on the head of a request: how large it may be, and how long it may take to come.
 
 uvicorn bounds neither: a client that sends headers without end would fill the memory before any of the application sees
-the request, and one that sends nothing would keep its connection for ever.
+the request, and one that sends nothing would keep its connection for ever. And it would close a connection on which a
+request is just coming when a replica stops.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from serving.schemas import ErrorBody, ErrorDetail
 
 MOST_HEAD_BYTES = 64 * 1024
 HEAD_WITHIN_S = 20.0
+LAST_REQUEST_S = 1.0  # for a request that is on its way when the replica stops
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -19,6 +21,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     _head_bytes: int | None = 0  # of the head that is being read; None while none is
     _head_due: asyncio.TimerHandle | None = None
+    _ends = False  # with the next answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As asyncio calls it."""
@@ -39,6 +42,20 @@ class GuardedProtocol(HttpToolsProtocol):
         """As the parser calls it."""
         self._head_arrived()
         super().on_headers_complete()
+        if self._ends:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """As uvicorn calls it; a connection that is closed at once resets a request that nobody has read yet."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._ends = True
+            self.loop.call_later(LAST_REQUEST_S, self._close_idle)
+        else:
+            super().shutdown()
+
+    def _close_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """As asyncio calls it."""

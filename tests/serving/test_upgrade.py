@@ -96,7 +96,7 @@ def test_replicas_are_replaced_without_a_failed_request(tmp_path: Path, direct: 
 
         run(32)
         before = replica()
-        with Writers(url, retries=20) as writers:
+        with Writers(url, retries=8) as writers:
             outcomes = outcomes_around(url, lambda: run(16), retries=0)
         assert replica() != before
         with Client(url) as client:

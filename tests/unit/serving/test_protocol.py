@@ -102,3 +102,35 @@ def test_who_does_not_send_a_head_is_let_go(monkeypatch: pytest.MonkeyPatch) -> 
             writer.close()
 
     asked(case)
+
+
+def test_a_request_that_comes_while_the_replica_stops_is_answered_and_is_the_last() -> None:
+    api = FastAPI()
+
+    @api.post("/")
+    async def size(request: Request) -> int:
+        return len(await request.body())
+
+    async def run() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        stop = asyncio.Event()
+
+        async def serve() -> None:
+            async with answering(api, listening):
+                await stop.wait()
+
+        served = asyncio.create_task(serve())
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(post(b"abc"))
+        assert await answer(reader) == (200, b"3")
+        stop.set()
+        while listening.fileno() != -1:  # it stops with its connections
+            await asyncio.sleep(0.01)
+        writer.write(post(b"abcd"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200") and b"connection: close" in head.lower()
+        assert await reader.read() == b"4"
+        writer.close()
+        await served
+
+    asyncio.run(asyncio.wait_for(run(), 20))
