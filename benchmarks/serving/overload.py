@@ -59,7 +59,7 @@ def measure() -> list[Row]:
         ),
         Row(
             id="serve.light_failures",
-            what="answers other than 200 at 70% of the capacity, random arrivals, ten minutes",
+            what=f"answers other than 200 at 70% of the capacity, random arrivals, {LIGHT_S / 60:g} minutes",
             value=sum(count for status, count in light.statuses.items() if status != 200),
             unit="answers",
             at_most=0.0,
@@ -67,7 +67,7 @@ def measure() -> list[Row]:
         ),
         Row(
             id="serve.light_p99",
-            what="p99 over p50 at 70% of the capacity, random arrivals, ten minutes",
+            what=f"p99 over p50 at 70% of the capacity, random arrivals, {LIGHT_S / 60:g} minutes",
             value=round(light.ms(99) / light.ms(50), 2),
             unit="times",
             at_most=5.0,
