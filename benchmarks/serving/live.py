@@ -81,7 +81,8 @@ def _row(connections: int, without: list[Asked], beside: list[Asked]) -> Row:
     where = f"{connections} connection{'s' if connections > 1 else ''}"
     return Row(
         id=f"serve.live_search_ratio_{connections}",
-        what=f"hybrid /v1/search, {where}: requests/s with {DOCUMENTS:,} live documents beside 1,398, over without",
+        what=f"hybrid /v1/search over Cranfield, {where}, with {DOCUMENTS:,} live documents beside its 1,398: "
+        "requests/s over those without",
         value=round(ratio, 3),
         unit="times",
         peer=f"with: {described(beside)}; without: {described(without)}",
