@@ -6,6 +6,8 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from data.errors import InputError
 from data.partitions import read_table
 from ray_apps.command import Command, Parser
@@ -14,7 +16,7 @@ from ray_apps.serve import ARTIFACTS, release_of, traffic_of
 from ray_apps.tables import table
 
 if TYPE_CHECKING:
-    from serving.traffic import Release, Traffic
+    from serving.traffic import Canary, Guardrails, Release, Shadow, Traffic
 
 SECTIONS = ("source", "encoder", "index", "serve")
 SAMPLE = 100  # passages that an index is asked for by their own words
@@ -58,9 +60,7 @@ def canary(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """
     from serving.traffic import Canary
 
-    release = _candidate(plan, arguments.force)
-    part = Canary(release=release.id, share=arguments.share, guardrails=_guardrails(arguments))
-    return _changed(plan, lambda traffic: _beside(traffic, release).changed(canary=part, stopped=""), release)
+    return _tried(plan, arguments, "canary", Canary)
 
 
 def shadow(plan: Plan, arguments: Namespace) -> dict[str, Any]:
@@ -71,9 +71,20 @@ def shadow(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """
     from serving.traffic import Shadow
 
+    return _tried(plan, arguments, "shadow", Shadow)
+
+
+def _tried(plan: Plan, arguments: Namespace, role: str, part: "type[Canary] | type[Shadow]") -> dict[str, Any]:
+    """Have the run's release beside the live one."""
+    guardrails = _guardrails(arguments)
     release = _candidate(plan, arguments.force)
-    part = Shadow(release=release.id, share=arguments.share, guardrails=_guardrails(arguments))
-    return _changed(plan, lambda traffic: _beside(traffic, release).changed(shadow=part, stopped=""), release)
+    asked = part(release=release.id, share=arguments.share, guardrails=guardrails)
+
+    def beside(traffic: "Traffic") -> "Traffic":
+        releases = {**traffic.releases, release.id: release}
+        return traffic.model_copy(update={"releases": releases}).changed(**{role: asked}, stopped="")
+
+    return _changed(plan, beside, release)
 
 
 def stop(plan: Plan, arguments: Namespace) -> dict[str, Any]:
@@ -160,12 +171,11 @@ def found_by_own_words(plan: Plan, release: "Release") -> float:
     from retrieval.search import open_retriever
 
     columns = ["document_id", "text"]
-    rows = read_table(plan.bring("chunk").path / "passages", columns).select(columns).to_pylist()
-    rows = [row for row in rows if row["text"].strip()]
-    if not rows:
+    passages = read_table(plan.bring("chunk").path / "passages", columns).select(columns)
+    chosen = random.Random(0).sample(range(len(passages)), min(SAMPLE, len(passages)))
+    sample = [row for row in passages.take(chosen).to_pylist() if row["text"].strip()]
+    if not sample:
         return 1.0
-    rng = random.Random(0)
-    sample = rng.sample(rows, min(SAMPLE, len(rows)))
     retriever = open_retriever(release.index, release.encoder)
     try:
         answers = retriever.search([" ".join(row["text"].split()[:WORDS]) for row in sample])
@@ -184,10 +194,6 @@ def _there(plan: Plan) -> "Traffic":
     if traffic is None:
         raise InputError(f"{plan.run.name} was never served", f"Start it: `catena serve {plan.run.name}.yaml`.")
     return traffic
-
-
-def _beside(traffic: "Traffic", release: "Release") -> "Traffic":
-    return traffic.model_copy(update={"releases": {**traffic.releases, release.id: release}})
 
 
 def _changed(plan: Plan, change: "Callable[[Traffic], Traffic]", release: "Release | None" = None) -> dict[str, Any]:
@@ -210,11 +216,15 @@ def _told(plan: Plan, traffic: "Traffic") -> dict[str, Any]:
     return {"run": plan.run.name, "traffic": described}
 
 
-def _guardrails(arguments: Namespace) -> Any:  # noqa: ANN401 - imported where it is used
+def _guardrails(arguments: Namespace) -> "Guardrails":
     from serving.traffic import Guardrails
 
     given = {name: getattr(arguments, name, None) for name in ("after", "errors", "slower", "overlap")}
-    return Guardrails(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return Guardrails(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise InputError(f"--{wrong['loc'][0]}: {wrong['msg']}, got {wrong['input']}", "Correct it.") from None
 
 
 def _show(result: Any) -> str:  # noqa: ANN401 - any JSON mapping

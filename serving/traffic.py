@@ -18,6 +18,8 @@ from data.files import whole_or_absent
 from data.locks import only_one
 from serving.artifacts import LinkArtifacts, LiveConfig
 
+MOST_JUDGED = 2000  # most recent answers of a release that are kept, to judge it by
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,7 +42,9 @@ class Release(_Part):
 class Guardrails(_Part):
     """When a canary or a shadow is stopped by itself."""
 
-    after: int = Field(200, ge=1, description="answers of it before it is judged, and the most recent that count")
+    after: int = Field(
+        200, ge=1, le=MOST_JUDGED, description="answers of it before it is judged, and the most recent that count"
+    )
     errors: float = Field(0.01, ge=0, le=1, description="largest share of its answers that may be failures")
     slower: float = Field(2.0, gt=0, description="most times that its 95th percentile of latency may be the live one's")
     overlap: float = Field(

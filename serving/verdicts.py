@@ -7,18 +7,16 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.traffic import Guardrails, Traffic
-
-KEPT = 2000  # most recent answers of a release that are looked at
+from serving.traffic import MOST_JUDGED, Guardrails, Traffic
 
 
 @dataclass
 class _Seen:
     """The most recent answers of a release: whether each failed, and how long it took."""
 
-    failed: deque[bool] = field(default_factory=lambda: deque(maxlen=KEPT))
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
-    overlaps: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    failed: deque[bool] = field(default_factory=lambda: deque(maxlen=MOST_JUDGED))
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_JUDGED))
+    overlaps: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_JUDGED))
 
     def slow_s(self, last: int) -> float:
         """95th percentile of seconds."""

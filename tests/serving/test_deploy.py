@@ -75,6 +75,8 @@ def test_what_is_much_smaller_is_not_deployed(tmp_path: Path, capsys: pytest.Cap
     assert "is live already" in capsys.readouterr().err
     assert main(["deploy", "rollback", str(tmp_path / "20.yaml")]) == 2
     assert "no release was live before" in capsys.readouterr().err
+    assert main(["deploy", "canary", str(tmp_path / "3.yaml"), "--after", "5000"]) == 2
+    assert "--after: Input should be less than or equal to 2000, got 5000" in capsys.readouterr().err
     promoted = deploy(capsys, "promote", str(tmp_path / "3.yaml"), "--force")
     assert promoted["live"] != promoted["previous"] is not None
     assert main(["deploy", "status", str(tmp_path / "3.yaml")]) == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.serving.load import free_port
 from data.errors import InputError
 from ray_apps.cli import main
 from ray_apps.serve import check_port
@@ -34,13 +35,6 @@ def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "encoder:\n  hashed:\n    dim: 64\n"
     )
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_it_serves_until_it_is_told_to_stop(run_file: Path, tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """A listening socket that replicas come to and go from, while clients ask."""
 
 import asyncio
-import socket
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from benchmarks.serving.load import free_port
 from serving.listener import Listener, answering, take_socket
 
 
@@ -22,13 +22,6 @@ def app(name: str, held: asyncio.Event | None = None) -> FastAPI:
         return name
 
     return api
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def ask(port: int) -> str:
