@@ -9,11 +9,14 @@ import numpy as np
 
 from serving.traffic import MOST_JUDGED, Guardrails, Traffic
 
+JUDGEMENTS = 10  # while as many answers come as a release is judged by: percentiles of them cost as much as a search
+
 
 @dataclass
 class _Seen:
     """The most recent answers of a release: whether each failed, and how long it took."""
 
+    unjudged: int = 0  # answers and comparisons since it was judged
     failed: deque[bool] = field(default_factory=lambda: deque(maxlen=MOST_JUDGED))
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_JUDGED))
     overlaps: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_JUDGED))
@@ -78,7 +81,12 @@ class Verdicts:
         for part in (traffic.canary, traffic.shadow):
             if part is None or part.release != release or (traffic.number, release) in self._stopped:
                 continue
-            reason = broken(part.guardrails, self._of(release), self._of(traffic.live))
+            seen = self._of(release)
+            seen.unjudged += 1
+            if seen.unjudged < part.guardrails.after / JUDGEMENTS:
+                continue
+            seen.unjudged = 0
+            reason = broken(part.guardrails, seen, self._of(traffic.live))
             if reason:
                 self._stopped.add((traffic.number, release))
                 self._stop(release, reason)

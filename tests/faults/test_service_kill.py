@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.serving.load import free_port
 from ray_apps.serve import service_of
 from serving.client import Client
 from serving.listener import Listener
@@ -15,7 +16,7 @@ from tests.services import outcomes_around, planned, run_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
-PORT, DIRECT_PORT = 18_322, 18_323
+PORT, DIRECT_PORT = free_port(), free_port()
 SECONDS = 12.0
 
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 
+from benchmarks.serving.load import free_port
 from ray_apps.cli import main
 from ray_apps.plan import Plan
 from ray_apps.serve import service_of
@@ -21,7 +22,7 @@ from tests.services import outcomes_around, planned, run_of
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PORT = 18_324
+PORT = free_port()
 URL = f"http://127.0.0.1:{PORT}"
 
 

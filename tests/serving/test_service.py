@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.serving.load import free_port
 from data.errors import InputError
 from data.partitions import partition_name, read_table, write_partition
 from ray_apps.config import RunConfig
@@ -89,9 +90,10 @@ def client(
         journals=run.workspace / "journals" / run.name,
         serve=ServeConfig(layout=request.param, pipelines={"ranked": PipelineConfig(rerank=True, candidates=3)}),
     )
-    serve.start(http_options=HTTPOptions(host="127.0.0.1", port=18_321))
+    port = free_port()
+    serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))
     serve.run(build(service), name="test", route_prefix="/")
-    with httpx.Client(base_url="http://127.0.0.1:18321", timeout=30) as http:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
         yield http
     serve.shutdown()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.serving.load import free_port
 from ray_apps.serve import service_of
 from serving.client import Client
 from serving.listener import Listener
@@ -16,7 +17,7 @@ from tests.services import outcomes_around, planned, run_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
-PORT = 18_322
+PORT = free_port()
 
 
 @contextmanager
