@@ -29,6 +29,7 @@ class SharedAnswers(Generic[Answer]):
         most: weight of all answers that are kept; 0 keeps none, and still joins callers.
         keep: whether an answer may be given again.
         weigh: an answer.
+        count: told of each question ``hit`` where its answer was kept, ``joined`` where it was being made, or ``miss``.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class SharedAnswers(Generic[Answer]):
         most: int,
         keep: Callable[[Answer], bool] = lambda answer: True,
         weigh: Callable[[Answer], int] = lambda answer: 1,
+        count: Callable[[str], None] = lambda outcome: None,
     ) -> None:
-        self._most, self._keep, self._weigh = most, keep, weigh
+        self._most, self._keep, self._weigh, self._count = most, keep, weigh, count
         self._kept: OrderedDict[Hashable, Answer] = OrderedDict()
         self._weight = 0
         self._flights: dict[Hashable, _Flight[Answer]] = {}
@@ -54,7 +56,9 @@ class SharedAnswers(Generic[Answer]):
         """
         if key in self._kept:
             self._kept.move_to_end(key)
+            self._count("hit")
             return self._kept[key]
+        self._count("joined" if key in self._flights else "miss")
         while True:
             flight = self._flights.get(key)
             if flight is None:

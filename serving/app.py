@@ -40,6 +40,7 @@ from serving.ranking import CrossEncoderRanker, RankingService
 from serving.releases import Releases
 from serving.scaling import BATCHES, scaling
 from serving.sight import Metrics, log_answer
+from serving.stored_answers import open_answers
 from serving.traces import check_traces, open_traces
 from serving.traffic import read_traffic
 from serving.variants import Variant, watched
@@ -94,6 +95,8 @@ class Ingress:
             embedder,
             index,
             catch_up=lambda: self._releases.catch_up(),
+            stored=open_answers(service.cache, config, metrics.answer_looked_up),
+            count=metrics.answer_looked_up,
         )
         self._releases = Releases[Variant](
             service.traffic,

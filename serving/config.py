@@ -115,6 +115,12 @@ class ServeConfig(StageConfig):
     kept_answers_mb: int = Field(
         32, ge=0, description="answers of searches that each replica keeps to give again, in MiB; 0 keeps none"
     )
+    kept_answers_ttl_s: float = Field(
+        3600.0,
+        ge=0,
+        description="seconds that such answers are kept in Redis too, for all replicas, where cache.redis names one; 0 "
+        "keeps none there",
+    )
     live_documents: int = Field(
         100_000,
         ge=0,

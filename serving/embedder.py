@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from data.cache import CacheConfig
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, encoders_in
 from data.encoders.protocol import Encoded, Encoder, Vectors
 from data.encoders.transformer.batches import BatchedEncoder
 from data.encoders.transformer.encoder import SentenceEncoder
@@ -21,6 +21,8 @@ from serving.batcher import Batcher
 from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig
 from serving.embedding import Kind, TokenRows, estimated_tokens, tokens_read
+
+WITHOUT_TORCH = {"endpoint", "hashed"}  # kinds of encoders for which a replica need not load it
 
 Asked = tuple[Kind, str]
 Result = TypeVar("Result")
@@ -45,7 +47,8 @@ class Embedder:
     ) -> None:
         self._config = config.for_questions(serve.encoder_timeout_s)
         self._meta, self._cache, self._serve = meta, cache, serve
-        workers = use_threads(serve.encoder_threads)
+        computes = any(one.kind not in WITHOUT_TORCH for one in encoders_in(config))
+        workers = use_threads(serve.encoder_threads) if computes else serve.encoder_threads
         self._breaker = Breaker(serve.breaker_failures, serve.breaker_retry_s)
         self._encoders: QueryEncoders | None = None
         self._uncached: BreakingEncoder | None = None

@@ -26,6 +26,7 @@ from serving.prepare import Preparer, Preparers
 from serving.ranking import EncoderRanker, Ranker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex
 from serving.search import SearchService
+from serving.stored_answers import AnswerStore, Count, decided_by, not_counted
 from serving.traffic import Release
 from serving.variants import Variant
 
@@ -99,6 +100,8 @@ class VariantOpener:
         index: the deployment that searches, where this process does not.
         catch_up: as of ``DocumentsService``.
         preparers: of the releases that are open.
+        stored: answers of searches that other replicas have kept; None where there are none.
+        count: told of each look-up of a kept answer.
     """
 
     config: ServeConfig
@@ -109,6 +112,8 @@ class VariantOpener:
     index: DeploymentHandle | None = None
     catch_up: Callable[[], Awaitable[None]] = nothing
     preparers: Preparers = field(default_factory=Preparers)
+    stored: AnswerStore | None = None
+    count: Count = not_counted
 
     def open(self, release: Release) -> Variant:
         """A release, ready to be asked.
@@ -131,7 +136,19 @@ class VariantOpener:
             self.preparers.add(release.id, preparer)
         return Variant(
             id=release.id,
-            search=SearchService(meta, encoder, index, timeout_s, loads.searches, kept_mb, config.pipelines, ranking),
+            search=SearchService(
+                meta,
+                encoder,
+                index,
+                timeout_s,
+                loads.searches,
+                kept_mb,
+                config.pipelines,
+                ranking,
+                self.stored,
+                "" if self.stored is None else decided_by(release, config),
+                self.count,
+            ),
             embedding=EmbeddingService(name, meta.question_dim, encoder, limits, loads.tokens, bm25_of(meta)),
             ranking=ranking,
             lookup=corpus if live is None else LiveLookup(corpus, index),

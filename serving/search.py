@@ -28,6 +28,7 @@ from serving.errors import ApiError
 from serving.ranking import RankingService
 from serving.results import Clock, result_of, size_of
 from serving.schemas import Readiness, SearchRequest, SearchResponse, SearchResult, Timing
+from serving.stored_answers import AnswerStore, Count, StoredAnswer, answer_key, not_counted
 
 logger = logging.getLogger("catena")
 
@@ -124,6 +125,9 @@ class SearchService:
         kept_mb: of answers that are kept to be given again, in MiB, until something is written to the index.
         pipelines: ways to search by name, beside ``default``.
         ranking: for pipelines that rerank.
+        stored: answers that other replicas have kept; None where there are none.
+        decided_by: names all that decides an answer but the question and what was written, in that store.
+        count: told of each look-up of a kept answer.
 
     Raises:
         InputError: if a pipeline asks for what the index has not.
@@ -139,16 +143,21 @@ class SearchService:
         kept_mb: int = 0,
         pipelines: Mapping[str, PipelineConfig] | None = None,
         ranking: RankingService | None = None,
+        stored: AnswerStore | None = None,
+        decided_by: str = "",
+        count: Count = not_counted,
     ) -> None:
         self._meta, self._encoder, self._index, self._ready_timeout_s = meta, encoder, index, ready_timeout_s
         self._admission, self._ranking, self._version = admission, ranking, _version(meta)
+        self._stored, self._decided_by = stored, decided_by
         self.pipelines = {DEFAULT: PipelineConfig(), **(pipelines or {})}
         for name, pipeline in self.pipelines.items():
             _check_pipeline(name, pipeline, meta, ranking)
         self._answers = SharedAnswers[tuple[_Asked, _Found]](
             kept_mb * 2**20,
-            lambda answer: (answer[0].query.mode, answer[0].rerank) == (answer[1].mode, answer[1].reranked),
+            lambda answer: _whole(*answer),
             lambda answer: size_of(answer[1].results),
+            lambda outcome: count("memory", outcome),
         )
 
     async def search(self, request: SearchRequest) -> SearchResponse:
@@ -168,7 +177,8 @@ class SearchService:
         if request.explain:  # anew: its times are those of this request
             found = await self._found(asked, explained=True)
         else:  # 1, 1.0 and True are equal, and other filters: so questions are compared by how they are written
-            _, found = await self._answers.get((await self._index.version(), repr(asked)), lambda: self._shared(asked))
+            key = (await self._index.version(), repr(asked))
+            _, found = await self._answers.get(key, lambda: self._shared(asked, *key))
         ends = begins + (request.top_k or pipeline.top_k)
         more = request.cursor is not None and ends < len(found.results)
         return SearchResponse(
@@ -194,8 +204,18 @@ class SearchService:
         query = checked_query(self._meta, request, request.mode or pipeline.mode, wanted)
         return _Asked(query, pipeline.rerank, pipeline.min_score, request.bm25_if_encoder_down)
 
-    async def _shared(self, asked: _Asked) -> tuple[_Asked, _Found]:
-        return asked, await self._found(asked, explained=False)
+    async def _shared(self, asked: _Asked, written: int, question: str) -> tuple[_Asked, _Found]:
+        """An answer that another replica has kept, or else one made now, for it to find."""
+        if self._stored is None:
+            return asked, await self._found(asked, explained=False)
+        key, clock = answer_key(self._decided_by, written, question), Clock()
+        kept = await self._stored.get(key)
+        if kept is not None:
+            return asked, _Found(kept.results, kept.mode, kept.reranked, clock.timing())
+        found = await self._found(asked, explained=False)
+        if _whole(asked, found):
+            self._stored.put(key, StoredAnswer(results=found.results, mode=found.mode, reranked=found.reranked))
+        return asked, found
 
     async def _found(self, asked: _Asked, explained: bool) -> _Found:
         query, clock = asked.query, Clock()
@@ -272,6 +292,11 @@ class SearchService:
             why = None if why is None else why.model_copy(update={"ranker_score": one.relevance})
             results.append(result.model_copy(update={"score": one.relevance, "explanation": why}))
         return results
+
+
+def _whole(asked: _Asked, found: _Found) -> bool:
+    """Whether nothing was left out because a model was unavailable, so that the answer may be given again."""
+    return (asked.query.mode, asked.rerank) == (found.mode, found.reranked)
 
 
 def _version(meta: IndexMeta) -> str:

@@ -143,6 +143,12 @@ class Metrics:
         self._dropped = Counter(
             "catena_shadow_dropped", "Questions that the shadow was not asked.", own, registry=self._registry
         )
+        self._kept = Counter(
+            "catena_kept_answers",
+            "Searches looked for among the answers that are kept.",
+            (*own, "tier", "outcome"),
+            registry=self._registry,
+        )
         work = Gauge("catena_waiting", "Work that was let in and is not done.", (*own, "unit"), registry=self._registry)
         wait = Gauge("catena_expected_wait_seconds", "Until it is done.", (*own, "unit"), registry=self._registry)
         for unit, load in waiting.items():
@@ -170,6 +176,10 @@ class Metrics:
     def shadow_dropped(self) -> None:
         """A shadow was not asked."""
         (self._dropped.labels(**self._labels) if self._labels else self._dropped).inc()
+
+    def answer_looked_up(self, tier: str, outcome: str) -> None:
+        """A kept answer was looked for in a tier."""
+        self._kept.labels(**self._labels, tier=tier, outcome=outcome).inc()
 
     def page(self) -> bytes:
         """All of them, in OpenMetrics."""

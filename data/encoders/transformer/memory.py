@@ -2,21 +2,25 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 
 from data.encoders.protocol import Vectors
 from data.errors import InputError
 
+if TYPE_CHECKING:  # a second and 150 MB in every process of a service, most of which hold no model
+    import torch
+
 Tokens = Sequence[Sequence[int]]
 Forward = Callable[[Tokens], Vectors]
-AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
+AnyModule = TypeVar("AnyModule", bound="torch.nn.Module")
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out: torch has a separate exception for GPUs only."""
+    import torch
+
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
@@ -34,6 +38,8 @@ def forward_within_memory(tokens: Tokens, forward: Forward, at_last: Forward | N
     Raises:
         InputError: if a single text does not fit and there is no other place.
     """
+    import torch
+
     try:
         return forward(tokens), 0
     except (RuntimeError, MemoryError) as error:
@@ -56,6 +62,8 @@ def forward_within_memory(tokens: Tokens, forward: Forward, at_last: Forward | N
 
 def on_cpu(module: AnyModule) -> AnyModule:
     """A copy on the CPU in fp32, made without room on the device that the module is on."""
+    import torch
+
     moved: dict[int, object] = {}
     for parameter in module.parameters():
         moved[id(parameter)] = torch.nn.Parameter(parameter.detach().cpu().float(), requires_grad=False)

@@ -68,7 +68,10 @@ class Service:
         )
         change_traffic(self.path, lambda before: traffic)
         write_lookup(folder, documents(folder / "texts", ["a", "b"]), links(folder / "known", []), None)
-        searches = {"old": Fixed(["a", "b", "c", "d"], seconds=0.002), "new": new}  # some time, of which others take a multiple
+        searches = {
+            "old": Fixed(["a", "b", "c", "d"], seconds=0.002),
+            "new": new,
+        }  # some time, of which others take a multiple
         admission, limits = Admission(5.0, 1000), EmbeddingLimits(10, 1000)
         encoder = cast(VectorSource, None)  # nothing is embedded here
         embedding = EmbeddingService("letters", 4, encoder, limits, admission)

@@ -18,12 +18,13 @@ def test_a_canary_is_judged_ten_times_while_its_answers_change(monkeypatch: pyte
     judged: list[int] = []
 
     def judge(rails: Guardrails, seen: object, live: object) -> str:
-        judged.append(answers)
+        judged.append(given)
         return ""
 
     monkeypatch.setattr("serving.verdicts.broken", judge)
     verdicts = verdicts_on(Guardrails(after=200), [])
-    for answers in range(1, 401):
+    given = 0
+    for given in range(1, 401):  # noqa: B007 - read where it is judged
         verdicts.answered("new", failed=False, seconds=0.01)
         verdicts.answered("old", failed=False, seconds=0.01)
     assert judged == list(range(20, 401, 20))
