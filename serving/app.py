@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import ray
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from ray import serve
@@ -46,6 +47,8 @@ from serving.traffic import read_traffic
 from serving.variants import Variant, watched
 
 Vectors = npt.NDArray[np.float32]
+
+HEALTH_EVERY_S = 2.0  # in which Serve sees that a replica has died, and starts another one
 
 # What each replica books. Index and ingress work while the embedder waits, and the other way round; together with one
 # embedder they fit on one core.
@@ -159,13 +162,14 @@ def build(service: Service) -> Application:
     if traffic is None:
         raise InputError(f"there is no {service.traffic}", "`catena serve RUN.yaml` makes it.")
     check_traces(config.traces)
+    copies = {**_copies(config), "max_surge_percent": 100 if _surges(config) else 0}
     live = traffic.releases[traffic.live]
     index = _deployed(IndexDeployment, "IndexActor", "index", config).bind(service.traffic, config)
     if config.layout == "spread":
-        embedder = _deployed(EmbedderDeployment, "Embedder", "embedder", config, **_copies(config))
+        embedder = _deployed(EmbedderDeployment, "Embedder", "embedder", config, **copies)
         bound = embedder.bind(service.traffic, config, service.cache)
         return _deployed(Ingress, "Ingress", "ingress", config).bind(service, bound, index)
-    ingress = _deployed(Ingress, "Ingress", "embedder", config, **_copies(config))
+    ingress = _deployed(Ingress, "Ingress", "embedder", config, **copies)
     # One process owns an embedded index, and one the documents that are put.
     one_owns = read_meta(live.index).config.engine != "server" or live.live is not None
     alone = (config.most_replicas or config.replicas) == 1 or not one_owns
@@ -177,6 +181,17 @@ def _copies(config: ServeConfig) -> dict[str, Any]:
     if config.most_replicas is None or config.most_replicas <= config.replicas:
         return {"num_replicas": config.replicas}
     return {"autoscaling_config": scaling(config.replicas, config.most_replicas)}
+
+
+def _surges(config: ServeConfig) -> bool:
+    """Whether new replicas of what encodes start before the old ones end; else one after the other is replaced."""
+    if config.replicas == 1:
+        return True
+    if config.surge is not None:
+        return config.surge
+    free = ray.available_resources() if ray.is_initialized() else None
+    wanted = {"CPU": CORES["embedder"], "GPU": config.gpus_per_replica}
+    return free is None or all(free.get(resource, 0.0) >= amount for resource, amount in wanted.items())
 
 
 def _use(embedding: EmbeddingService, ranking: RankingService, variant: Variant) -> None:
@@ -217,7 +232,7 @@ def _deployed(
     return serve.deployment(cls).options(
         name=name,
         max_ongoing_requests=config.max_ongoing_requests,
-        max_surge_percent=100,  # an upgrade starts the new replicas before the old ones stop; where they fit
+        health_check_period_s=HEALTH_EVERY_S,
         ray_actor_options=actor,
-        **options,
+        **{"max_surge_percent": 100, **options},  # an upgrade starts new replicas before the old ones end
     )

@@ -52,6 +52,11 @@ class ServeConfig(StageConfig):
     most_replicas: int | None = Field(
         None, ge=1, le=1024, description="copies to which their number grows while work waits; it stays where null"
     )
+    surge: bool | None = Field(
+        None,
+        description="whether an upgrade starts new copies before the old ones end, which takes room for one more; else "
+        "they end and start in turn; where null, as there is room when it begins. A single copy always comes first",
+    )
     longest_wait_s: float = Field(
         5.0,
         gt=0,

@@ -13,7 +13,7 @@ from ray_apps.plan import Plan
 from ray_apps.serve import ARTIFACTS
 from serving.client import Client
 
-SECONDS = 12.0
+SETTLED_S = 3.0  # for which callers go on asking after what happened
 
 
 def run_of(folder: Path, name: str, documents: int = 20, **serve: Any) -> dict[str, Any]:  # noqa: ANN401 - of ServeConfig
@@ -40,12 +40,12 @@ def planned(run: dict[str, Any]) -> Plan:
 
 
 def outcomes_around(url: str, disturb: Callable[[], object], retries: int) -> Counter[str]:
-    """What four callers get who ask without a pause, while something happens after two seconds."""
-    stop, outcomes, lock = time.monotonic() + SECONDS, Counter[str](), threading.Lock()
+    """What four callers get who ask without a pause before something happens, meanwhile and for some seconds after."""
+    over, outcomes, lock = threading.Event(), Counter[str](), threading.Lock()
 
     def ask(number: int) -> None:
         with Client(url, retries=retries) as client:
-            while time.monotonic() < stop:
+            while not over.is_set():
                 number += 1
                 try:
                     found = client.search(f"number {number % 20}", mode=("hybrid", "bm25")[number % 2], top_k=3).results
@@ -58,10 +58,14 @@ def outcomes_around(url: str, disturb: Callable[[], object], retries: int) -> Co
     callers = [threading.Thread(target=ask, args=(100 * number,)) for number in range(4)]
     for caller in callers:
         caller.start()
-    time.sleep(2.0)
-    before = outcomes["right"]
-    disturb()
-    for caller in callers:
-        caller.join()
+    try:
+        time.sleep(1.0)
+        before = outcomes["right"]
+        disturb()
+        time.sleep(SETTLED_S)
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
     assert outcomes["right"] > before > 0
     return outcomes

@@ -17,7 +17,7 @@ from tests.services import outcomes_around, planned, run_of
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 PORT, DIRECT_PORT = free_port(), free_port()
-SECONDS = 12.0
+SETTLED_S = 3.0  # for which callers go on after a replica was replaced
 
 
 @pytest.fixture
@@ -50,14 +50,30 @@ def direct_url(cluster: None, tmp_path: Path) -> Iterator[str]:
         serve.shutdown()
 
 
-def kill(application: str, deployment: str) -> int:
-    """Kill one replica of a deployment; how many there were."""
+def alive(application: str, deployment: str) -> dict[str, str]:
+    """Names of the replicas of a deployment, and the namespace of each."""
     import ray
 
-    asked = f"{application}#{deployment}#"
-    alive = [one for one in ray.util.list_named_actors(all_namespaces=True) if asked in one["name"]]
-    ray.kill(ray.get_actor(alive[0]["name"], namespace=alive[0]["namespace"]))
-    return len(alive)
+    asked, found = f"{application}#{deployment}#", ray.util.list_named_actors(all_namespaces=True)
+    return {one["name"]: one["namespace"] for one in found if asked in one["name"]}
+
+
+def kill(application: str, deployment: str) -> int:
+    """Kill one replica of a deployment and wait until another one serves in its place; how many there were."""
+    import ray
+    from ray import serve
+
+    before = alive(application, deployment)
+    name, namespace = next(iter(before.items()))
+    ray.kill(ray.get_actor(name, namespace=namespace))
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        now = alive(application, deployment)  # a new one is there once Serve has seen that the old one is not
+        running = serve.status().applications[application].deployments[deployment].replica_states
+        if name not in now and len(now) == len(before) and running == {"RUNNING": len(before)}:
+            return len(before)
+        time.sleep(0.1)
+    raise AssertionError(f"{deployment} has {running} after a kill of one of {len(before)}")
 
 
 def noted_kill(there: list[int], application: str, deployment: str) -> None:
@@ -83,13 +99,13 @@ def test_the_only_replica_is_killed_and_requests_wait_for_the_next_one(direct_ur
 @pytest.mark.parametrize("deployment", ["Ingress", "IndexActor"])
 def test_documents_that_were_acknowledged_are_found_after_a_kill(url: str, deployment: str) -> None:
     """The one process that owns them is killed, or one that asks it, while others write and read their own writes."""
-    stop, lock = time.monotonic() + SECONDS, threading.Lock()
+    over, lock = threading.Event(), threading.Lock()
     acknowledged: list[str] = []
     failures: list[str] = []
 
     def write(number: int) -> None:
         with Client(url, retries=6) as client:
-            while time.monotonic() < stop:
+            while not over.is_set():
                 number += 1
                 id_ = f"{deployment}{number}"
                 try:
@@ -104,11 +120,15 @@ def test_documents_that_were_acknowledged_are_found_after_a_kill(url: str, deplo
     writers = [threading.Thread(target=write, args=(100_000 * number,)) for number in range(1, 4)]
     for writer in writers:
         writer.start()
-    time.sleep(2.0)
-    before = len(acknowledged)
-    kill("killed", deployment)
-    for writer in writers:
-        writer.join()
+    try:
+        time.sleep(2.0)
+        before = len(acknowledged)
+        kill("killed", deployment)
+        time.sleep(SETTLED_S)
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
     assert failures == []
     assert len(acknowledged) > before > 0
     with Client(url) as client:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -76,8 +77,17 @@ class Writers:
                     return
 
 
-@pytest.mark.parametrize("direct", [True, False])
-def test_replicas_are_replaced_without_a_failed_request(tmp_path: Path, direct: bool) -> None:
+@pytest.mark.parametrize(
+    ("direct", "size"),
+    [
+        (True, {}),
+        (False, {}),
+        (False, {"layout": "spread"}),
+        (False, {"replicas": 2}),  # of 2 cores they take 1.7: there is no room for a third
+    ],
+    ids=["direct", "proxy", "spread", "no room"],
+)
+def test_replicas_are_replaced_without_a_failed_request(tmp_path: Path, direct: bool, size: dict[str, Any]) -> None:
     from ray import serve
 
     from serving.app import build
@@ -91,7 +101,7 @@ def test_replicas_are_replaced_without_a_failed_request(tmp_path: Path, direct: 
     with way_in(direct) as path:
 
         def run(max_batch: int) -> None:
-            plan = planned(run_of(tmp_path, "upgrade", max_batch=max_batch))
+            plan = planned(run_of(tmp_path, "upgrade", max_batch=max_batch, **size))
             service = service_of(plan).model_copy(update={"listener": path})
             serve.run(build(service), name="upgrade", route_prefix="/")
 

@@ -170,3 +170,10 @@ def test_reading_a_run_file_imports_no_heavy_library() -> None:
     code = f"import sys, ray_apps.cli, ray_apps.config, ray_apps.run; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_process_of_a_service_that_holds_no_model_does_not_load_torch() -> None:
+    """Of the index, or of the ingress: a second and 180 MB each."""
+    code = "import sys, serving.app; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert done.stdout.strip() == "False"

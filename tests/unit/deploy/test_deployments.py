@@ -50,6 +50,29 @@ def test_what_encodes_books_the_gpus_and_every_upgrade_starts_the_new_first(
     assert booked == pytest.approx(cores(ServeConfig(**serve)))
 
 
+@pytest.mark.parametrize(
+    ("serve", "surge"),
+    [
+        ({"replicas": 2}, 0),
+        ({"replicas": 2, "surge": True}, 100),
+        ({"replicas": 1}, 100),
+        ({"replicas": 1, "surge": False}, 100),  # else nobody would answer meanwhile
+        ({"replicas": 2, "layout": "spread"}, 0),
+    ],
+)
+def test_several_replicas_are_replaced_in_turn_where_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: dict[str, Any], surge: int
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.available_resources", lambda: {"CPU": 0.3, "memory": 1e9})
+    percents = {name: one._deployment_config.max_surge_percent for name, one in deployments(tmp_path, **serve).items()}
+    encodes = "Embedder" if "layout" in serve else "Ingress"
+    assert percents.pop(encodes) == surge
+    assert set(percents.values()) <= {100}  # of those there is one each
+    monkeypatch.setattr("ray.available_resources", lambda: {"CPU": 0.8, "memory": 1e9})
+    assert deployments(tmp_path / "room", **serve)[encodes]._deployment_config.max_surge_percent == 100
+
+
 def test_copies_grow_where_that_is_asked_for(tmp_path: Path) -> None:
     found = deployments(tmp_path, most_replicas=3)
     assert set(found) == {"Ingress", "IndexActor"}  # several copies: the embedded index has a process of its own
