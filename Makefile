@@ -30,9 +30,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the whole job on the built-in corpus, then the table of results
 	$(BIN)/catena run runs/demo.yaml
 
-test: setup  ## every test: those without Ray on all cores, then the rest on one cluster
+# Those with Ray are in two processes, each with a local cluster of its own, whatever the cores: a third would take
+# 2 GB more and the time-outs of tests that start and kill processes.
+test: setup  ## every test: those without Ray on all cores, then the rest on two local clusters
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
-	$(BIN)/python -m pytest tests/ray tests/serving tests/faults tests/gpu $(PYTEST)
+	$(BIN)/python -m pytest tests/ray tests/serving tests/faults tests/gpu -n 2 --dist loadfile $(PYTEST)
 
 test-wheel: setup  ## build the wheel and import every module from it
 	$(BIN)/python -m pytest tests/packaging $(PYTEST)

@@ -39,7 +39,7 @@ def workspace(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """One local Ray for the whole session: starting it takes five seconds."""
+    """One local Ray for the whole session, of each process of pytest-xdist: starting it takes five seconds."""
     import ray
 
     with pytest.MonkeyPatch.context() as patch:
@@ -47,6 +47,12 @@ def cluster() -> Iterator[None]:
         connect(RayConfig(num_cpus=2, object_store_mb=256))
         yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def services_folder(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the runs of small services, each of a name of its own: they share source files and artifacts, and no more."""
+    return tmp_path_factory.mktemp("services")
 
 
 @pytest.fixture

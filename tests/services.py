@@ -17,7 +17,7 @@ SETTLED_S = 3.0  # for which callers go on asking after what happened
 
 
 def run_of(folder: Path, name: str, documents: int = 20, **serve: Any) -> dict[str, Any]:  # noqa: ANN401 - of ServeConfig
-    """A run of some documents, as a run file says it."""
+    """A run of some documents, as a run file says it; what a service writes is kept under its name."""
     path = folder / f"documents_{documents}.jsonl"
     rows = [{"id": f"d{n}", "title": f"title {n}", "text": f"text of number {n}"} for n in range(documents)]
     if not path.exists():  # a source file that is written again is another one, and its stages are made again

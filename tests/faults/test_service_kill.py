@@ -20,15 +20,15 @@ PORT, DIRECT_PORT = free_port(), free_port()
 SETTLED_S = 3.0  # for which callers go on after a replica was replaced
 
 
-@pytest.fixture
-def url(cluster: None, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def url(services_folder: Path) -> Iterator[str]:
     """Two replicas behind Serve's proxy."""
     from ray import serve
     from ray.serve.config import HTTPOptions
 
     from serving.app import build
 
-    plan = planned(run_of(tmp_path, "killed", replicas=2))
+    plan = planned(run_of(services_folder, "killed", replicas=2))
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=PORT))
     serve.run(build(service_of(plan)), name="killed", route_prefix="/")
     yield f"http://127.0.0.1:{PORT}"
@@ -36,13 +36,13 @@ def url(cluster: None, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def direct_url(cluster: None, tmp_path: Path) -> Iterator[str]:
+def direct_url(services_folder: Path) -> Iterator[str]:
     """One replica, which listens itself."""
     from ray import serve
 
     from serving.app import build
 
-    plan = planned(run_of(tmp_path, "alone"))
+    plan = planned(run_of(services_folder, "alone"))
     with Listener("127.0.0.1", DIRECT_PORT) as listener:
         service = service_of(plan).model_copy(update={"listener": listener.path})
         serve.run(build(service), name="alone", route_prefix="/alone")
@@ -81,19 +81,20 @@ def noted_kill(there: list[int], application: str, deployment: str) -> None:
     there.append(kill(application, deployment))
 
 
+# First: the others share a service, and no two run at once.
+def test_the_only_replica_is_killed_and_requests_wait_for_the_next_one(direct_url: str) -> None:
+    there: list[int] = []
+    outcomes = outcomes_around(direct_url, partial(noted_kill, there, "alone", "Ingress"), retries=1)
+    assert there == [1]
+    assert set(outcomes) == {"right"}, outcomes
+
+
 def test_requests_survive_a_killed_replica(url: str) -> None:
     for deployment, replicas in (("Ingress", 2), ("IndexActor", 1)):
         there: list[int] = []
         outcomes = outcomes_around(url, partial(noted_kill, there, "killed", deployment), retries=6)
         assert there == [replicas]
         assert set(outcomes) == {"right"}, outcomes
-
-
-def test_the_only_replica_is_killed_and_requests_wait_for_the_next_one(direct_url: str) -> None:
-    there: list[int] = []
-    outcomes = outcomes_around(direct_url, partial(noted_kill, there, "alone", "Ingress"), retries=1)
-    assert there == [1]
-    assert set(outcomes) == {"right"}, outcomes
 
 
 @pytest.mark.parametrize("deployment", ["Ingress", "IndexActor"])

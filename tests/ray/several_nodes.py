@@ -74,12 +74,12 @@ def _metrics(node: dict[str, Any]) -> dict[str, float]:
 
 
 def watched(
-    passages: Path, out: Path, config: EmbedConfig, when_done: int, act: Callable[[], object]
+    passages: Path, out: Path, config: EmbedConfig, when_done: int, actors: int, act: Callable[[], object]
 ) -> dict[str, Any]:
     """Run a job, and look at it meanwhile: most actors at once, least of the GPU that was free, metrics.
 
-    ``act`` is done once ``when_done`` partitions are there. The job has a thread of its own, since Ray starts machines
-    from the main one only.
+    ``act`` is done once ``when_done`` partitions are there and ``actors`` have been. The job has a thread of its own, since
+    Ray starts machines from the main one only.
     """
     seen: dict[str, Any] = {"actors": 0, "gpu_left": 1.0, "metrics": {}, "acted_at": None}
     with ThreadPoolExecutor(1) as pool:
@@ -87,7 +87,7 @@ def watched(
         while not job.done():
             time.sleep(0.1)
             done = len(list((out / "vectors").glob("part-*")))
-            if seen["acted_at"] is None and done >= when_done:
+            if seen["acted_at"] is None and done >= when_done and seen["actors"] >= actors:
                 act()
                 seen["acted_at"] = done
             seen["actors"] = max(seen["actors"], _actors())
@@ -108,9 +108,9 @@ def main(passages: Path, folder: Path) -> int:
     while ray.cluster_resources().get("CPU", 0) < 3:
         time.sleep(0.1)
     growing = EmbedConfig(min_actors=1, actors=3, cores_per_actor=1)
-    measured["lost"] = watched(passages, folder / "lost", growing, 8, lambda: machines.lose(spot))
+    measured["lost"] = watched(passages, folder / "lost", growing, 8, 2, lambda: machines.lose(spot))
     shared = EmbedConfig(actors=2, gpus_per_actor=0.5, start_timeout_s=120)
-    measured["gpu"] = watched(passages, folder / "gpu", shared, 0, lambda: machines.add(num_cpus=2, num_gpus=1))
+    measured["gpu"] = watched(passages, folder / "gpu", shared, 0, 0, lambda: machines.add(num_cpus=2, num_gpus=1))
     machines.end()
     sys.stdout.write(json.dumps(measured) + "\n")
     return 0

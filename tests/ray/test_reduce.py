@@ -96,10 +96,11 @@ source:
 chunk: {{max_chars: null}}
 embed: {{storage: float16}}
 reduce: {{method: pca, dim: 24, storage: int8}}
+train: {{optimizer: {{epochs: 1}}, scorer: {{folds: 1, epochs: 2}}}}
 """
 
 
-def test_a_run_searches_what_it_reduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_searches_and_links_by_what_it_reduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(RUN.format(workspace=tmp_path / "workspace"))
 
@@ -123,6 +124,10 @@ def test_a_run_searches_what_it_reduced(tmp_path: Path, capsys: pytest.CaptureFi
     assert hits[0]["document_id"] == row["document_id"] and hits[0]["score"] > 0.999
     (full,) = (tmp_path / "workspace" / "index").glob("*/full_vectors.npy")
     assert np.load(full, mmap_mode="r").shape[1] == 384
+
+    text = "Returns the degree of each node of the graph."  # its vector has the few dimensions of the graph's
+    links = result("link", "--text", text, "--top", "5")["proposals"]
+    assert len(links) == 5 and all(0 <= link["probability"] <= 1 for link in links)
 
     path.write_text(path.read_text().replace("reduce: {method: pca, dim: 24, storage: int8}", ""))
     assert main(["reduce", str(path)]) == 2

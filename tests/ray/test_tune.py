@@ -56,7 +56,8 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, caplog: pytest.Log
     assert left == {trial.user_attrs[REPEATED] for trial in trials if REPEATED in trial.user_attrs} != set()
     for trial in trials:
         if REPEATED in trial.user_attrs:
-            assert trial.params == trials[trial.user_attrs[REPEATED]].params
+            # Of a trial that was killed while it was drawn, what was drawn of it.
+            assert trials[trial.user_attrs[REPEATED]].params.items() <= trial.params.items()
 
     # The first trial is the run file's own; others trained something else, and the best is better.
     assert complete[0].params == {key: pair[0] for key, pair in changed(config, study).items()}

@@ -27,7 +27,9 @@ URL = f"http://127.0.0.1:{PORT}"
 
 
 @pytest.fixture(scope="module", params=["compact", "spread"])
-def folder(request: pytest.FixtureRequest, cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(
+    request: pytest.FixtureRequest, services_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """A service of twenty documents that runs, and beside it the run files of twenty and of forty."""
     from ray import serve
     from ray.serve.config import HTTPOptions
@@ -36,7 +38,7 @@ def folder(request: pytest.FixtureRequest, cluster: None, tmp_path_factory: pyte
 
     tmp_path = tmp_path_factory.mktemp("shop")
     for documents in (40, 20):
-        plan = written(tmp_path, documents, layout=request.param)
+        plan = written(services_folder, f"shop-{request.param}", documents, tmp_path, layout=request.param)
     if request.param == "compact":
         with Listener("127.0.0.1", PORT) as listener:
             serve.run(build(service_of(plan).model_copy(update={"listener": listener.path})), name="shop")
@@ -49,10 +51,10 @@ def folder(request: pytest.FixtureRequest, cluster: None, tmp_path_factory: pyte
     serve.shutdown()
 
 
-def written(folder: Path, documents: int, **serve: str) -> Plan:
-    """A run of some documents whose artifacts are there, and its run file."""
-    run = run_of(folder, "shop", documents, **serve)
-    (folder / f"{documents}.yaml").write_text(yaml.safe_dump(run))
+def written(folder: Path, name: str, documents: int, files: Path, **serve: str) -> Plan:
+    """A run of some documents whose artifacts are there, and its run file among some files."""
+    run = run_of(folder, name, documents, **serve)
+    (files / f"{documents}.yaml").write_text(yaml.safe_dump(run))
     return planned(run)
 
 
@@ -63,11 +65,13 @@ def deploy(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]
 
 
 # First: while a service runs there are no cores left to make artifacts.
-def test_what_is_much_smaller_is_not_deployed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = written(tmp_path, 20)
-    written(tmp_path, 3)
+def test_what_is_much_smaller_is_not_deployed(
+    services_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = written(services_folder, "small", 20, tmp_path)
+    written(services_folder, "small", 3, tmp_path)
     assert main(["deploy", "status", str(tmp_path / "20.yaml")]) == 2
-    assert "shop was never served" in capsys.readouterr().err
+    assert "small was never served" in capsys.readouterr().err
     service_of(plan)
     assert main(["deploy", "promote", str(tmp_path / "3.yaml")]) == 2
     said = capsys.readouterr().err

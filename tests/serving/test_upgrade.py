@@ -78,16 +78,15 @@ class Writers:
 
 
 @pytest.mark.parametrize(
-    ("direct", "size"),
+    ("name", "size"),
     [
-        (True, {}),
-        (False, {}),
-        (False, {"layout": "spread"}),
-        (False, {"replicas": 2}),  # of 2 cores they take 1.7: there is no room for a third
+        ("direct", {}),
+        ("proxy", {}),
+        ("spread", {"layout": "spread"}),
+        ("no-room", {"replicas": 2}),  # of 2 cores they take 1.7: there is none for a third
     ],
-    ids=["direct", "proxy", "spread", "no room"],
 )
-def test_replicas_are_replaced_without_a_failed_request(tmp_path: Path, direct: bool, size: dict[str, Any]) -> None:
+def test_replicas_are_replaced_without_a_failed_request(services_folder: Path, name: str, size: dict[str, Any]) -> None:
     from ray import serve
 
     from serving.app import build
@@ -98,10 +97,10 @@ def test_replicas_are_replaced_without_a_failed_request(tmp_path: Path, direct: 
         page = httpx.get(f"{url}/metrics", timeout=30).text
         return page.partition('catena_requests_total{replica="')[2].partition('"')[0]
 
-    with way_in(direct) as path:
+    with way_in(name == "direct") as path:
 
         def run(max_batch: int) -> None:
-            plan = planned(run_of(tmp_path, "upgrade", max_batch=max_batch, **size))
+            plan = planned(run_of(services_folder, f"upgrade-{name}", max_batch=max_batch, **size))
             service = service_of(plan).model_copy(update={"listener": path})
             serve.run(build(service), name="upgrade", route_prefix="/")
 
