@@ -31,10 +31,10 @@ demo: setup  ## the whole job on the built-in corpus, then the table of results
 	$(BIN)/catena run runs/demo.yaml
 
 # Those with Ray are in two processes, each with a local cluster of its own, whatever the cores: a third would take
-# 2 GB more and the time-outs of tests that start and kill processes.
+# 2 GB more and the time of tests that start and kill processes. The longest files come first.
 test: setup  ## every test: those without Ray on all cores, then the rest on two local clusters
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
-	$(BIN)/python -m pytest tests/ray tests/serving tests/faults tests/gpu -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest tests/serving tests/faults tests/ray tests/gpu -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-wheel: setup  ## build the wheel and import every module from it
 	$(BIN)/python -m pytest tests/packaging $(PYTEST)

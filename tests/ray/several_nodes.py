@@ -78,8 +78,8 @@ def watched(
 ) -> dict[str, Any]:
     """Run a job, and look at it meanwhile: most actors at once, least of the GPU that was free, metrics.
 
-    ``act`` is done once ``when_done`` partitions are there and ``actors`` have been. The job has a thread of its own, since
-    Ray starts machines from the main one only.
+    ``act`` is done once ``when_done`` partitions are there and ``actors`` have been. The job has a thread of its own,
+    since Ray starts machines from the main one only.
     """
     seen: dict[str, Any] = {"actors": 0, "gpu_left": 1.0, "metrics": {}, "acted_at": None}
     with ThreadPoolExecutor(1) as pool:
