@@ -39,6 +39,14 @@ def planned(run: dict[str, Any]) -> Plan:
     return plan
 
 
+def replicas(part: str) -> dict[str, str]:
+    """Names of the replicas that are there whose name has a part, and the namespace of each."""
+    import ray
+
+    found = ray.util.list_named_actors(all_namespaces=True)
+    return {one["name"]: one["namespace"] for one in found if part in one["name"]}
+
+
 def outcomes_around(url: str, disturb: Callable[[], object], retries: int) -> Counter[str]:
     """What four callers get who ask without a pause before something happens, meanwhile and for some seconds after."""
     over, outcomes, lock = threading.Event(), Counter[str](), threading.Lock()

@@ -12,7 +12,7 @@ from benchmarks.serving.load import free_port
 from ray_apps.serve import service_of
 from serving.client import Client
 from serving.listener import Listener
-from tests.services import outcomes_around, planned, run_of
+from tests.services import outcomes_around, planned, replicas, run_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -50,25 +50,17 @@ def direct_url(services_folder: Path) -> Iterator[str]:
         serve.shutdown()
 
 
-def alive(application: str, deployment: str) -> dict[str, str]:
-    """Names of the replicas of a deployment, and the namespace of each."""
-    import ray
-
-    asked, found = f"{application}#{deployment}#", ray.util.list_named_actors(all_namespaces=True)
-    return {one["name"]: one["namespace"] for one in found if asked in one["name"]}
-
-
 def kill(application: str, deployment: str) -> int:
     """Kill one replica of a deployment and wait until another one serves in its place; how many there were."""
     import ray
     from ray import serve
 
-    before = alive(application, deployment)
+    before = replicas(f"{application}#{deployment}#")
     name, namespace = next(iter(before.items()))
     ray.kill(ray.get_actor(name, namespace=namespace))
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        now = alive(application, deployment)  # a new one is there once Serve has seen that the old one is not
+        now = replicas(f"{application}#{deployment}#")  # a new one is there once Serve has seen that the old one is not
         running = serve.status().applications[application].deployments[deployment].replica_states
         if name not in now and len(now) == len(before) and running == {"RUNNING": len(before)}:
             return len(before)
@@ -90,10 +82,10 @@ def test_the_only_replica_is_killed_and_requests_wait_for_the_next_one(direct_ur
 
 
 def test_requests_survive_a_killed_replica(url: str) -> None:
-    for deployment, replicas in (("Ingress", 2), ("IndexActor", 1)):
+    for deployment, count in (("Ingress", 2), ("IndexActor", 1)):
         there: list[int] = []
         outcomes = outcomes_around(url, partial(noted_kill, there, "killed", deployment), retries=6)
-        assert there == [replicas]
+        assert there == [count]
         assert set(outcomes) == {"right"}, outcomes
 
 

@@ -1,20 +1,20 @@
 """Replicas are replaced by ones of another configuration while questions are asked and documents put: none fails."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from benchmarks.serving.load import free_port
 from ray_apps.serve import service_of
 from serving.client import Client
 from serving.listener import Listener
-from tests.services import outcomes_around, planned, run_of
+from tests.services import outcomes_around, planned, replicas, run_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -93,10 +93,6 @@ def test_replicas_are_replaced_without_a_failed_request(services_folder: Path, n
 
     url = f"http://127.0.0.1:{PORT}"
 
-    def replica() -> str:
-        page = httpx.get(f"{url}/metrics", timeout=30).text
-        return page.partition('catena_requests_total{replica="')[2].partition('"')[0]
-
     with way_in(name == "direct") as path:
 
         def run(max_batch: int) -> None:
@@ -104,11 +100,19 @@ def test_replicas_are_replaced_without_a_failed_request(services_folder: Path, n
             service = service_of(plan).model_copy(update={"listener": path})
             serve.run(build(service), name="upgrade", route_prefix="/")
 
+        def replace(old: dict[str, str]) -> None:
+            """All of them, of every deployment."""
+            run(16)
+            end = time.monotonic() + 60
+            while old.keys() & replicas("upgrade#").keys():
+                assert time.monotonic() < end, "an old replica stays"
+                time.sleep(0.1)
+            assert len(replicas("upgrade#")) == len(old)
+
         run(32)
-        before = replica()
+        before = replicas("upgrade#")
         with Writers(url, retries=8) as writers:
-            outcomes = outcomes_around(url, lambda: run(16), retries=0)
-        assert replica() != before
+            outcomes = outcomes_around(url, lambda: replace(before), retries=0)
         with Client(url) as client:
             assert client.put_documents([{"id": "last", "text": "last"}]).live == len(writers.put) + 1
             lost = [id_ for id_ in writers.put if not client.search(id_, mode="bm25", top_k=1).results]
