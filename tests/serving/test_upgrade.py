@@ -85,6 +85,7 @@ class Writers:
         ("spread", {"layout": "spread"}),
         ("no-room", {"replicas": 2}),  # of 2 cores they take 1.7: there is none for a third
     ],
+    ids=["direct", "proxy", "spread", "no-room"],
 )
 def test_replicas_are_replaced_without_a_failed_request(services_folder: Path, name: str, size: dict[str, Any]) -> None:
     from ray import serve
