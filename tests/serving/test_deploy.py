@@ -1,8 +1,6 @@
 """A new index taken up, tried and rolled back: no request fails, and no document that was put is lost."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +19,6 @@ from tests.services import outcomes_around, planned, run_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PORT = free_port()
 URL = f"http://127.0.0.1:{PORT}"
 
@@ -146,10 +143,8 @@ def releases_become(live: str, canary: str | None) -> None:
 
 
 def indexed(run_file: str, *flags: str) -> None:
-    """Make the index of a run by a Ray of its own: the service leaves no cores to that of this process."""
-    command = [sys.executable, "-m", "ray_apps.index", run_file, *flags]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+    """Make the index of a run on the one core that the service leaves."""
+    assert main(["index", run_file, "--embed.cores-per-actor", "1", *flags]) == 0
 
 
 def found_by_all(id_: str) -> set[str]:
