@@ -55,6 +55,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     run = plan.run
     check_exposure(run.serve)
     check_traces(run.serve.traces)
+    check_models(run)
     check_port(run.serve.host, run.serve.port)
     for stage in ARTIFACTS:
         plan.bring(stage)
@@ -166,11 +167,13 @@ def release_of(plan: Plan) -> "Release":
             raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
     links, live = _link_model(plan), live_config(plan, plan.result(INGEST))
+    ranker = run.serve.with_absolute_paths().ranker
     return Release(
-        id=release_id(index, lookup, encoder, links, live),
+        id=release_id(index, lookup, encoder, links, live, ranker),
         index=index,
         lookup=lookup,
         encoder=encoder,
+        ranker=ranker,
         links=links,
         live=live,
         passages=read_meta(index).points,
@@ -228,6 +231,7 @@ def application(arguments: Deployed) -> "Application":
     from serving.app import build
 
     plan = Plan(load_run(arguments.run, arguments.flags()))
+    check_models(plan.run)
     if plan.run.serve.keys is None and not arguments.open_to_all:
         raise InputError(
             f"{arguments.run}: no key is asked for, and a cluster's address may be one that others reach",
@@ -240,17 +244,18 @@ def _check_room(run: RunConfig) -> None:
     """Refuse more replicas than a local cluster has cores and GPUs for: Ray would wait for them forever."""
     import ray
 
-    from serving.app import cores
+    from serving.app import cores, gpus
 
     if run.ray.address != "local":
         return
-    needs = {"CPU": ("cores", cores(run.serve)), "GPU": ("GPUs", run.serve.replicas * run.serve.gpus_per_replica)}
+    needs = {"CPU": ("cores", cores(run.serve)), "GPU": ("GPUs", gpus(run.serve))}
     for resource, (name, needed) in needs.items():
         given = ray.cluster_resources().get(resource, 0.0)
         if needed > given + 1e-6:
             raise InputError(
                 f"serve.replicas: {run.serve.replicas} need {needed:.1f} {name}, this machine gives {given:.0f}",
-                "Lower serve.replicas or serve.gpus_per_replica, or join a larger cluster with --ray.address.",
+                "Lower serve.replicas, serve.ranker_replicas or the GPUs of each, or join a larger cluster with "
+                "--ray.address.",
             )
 
 
@@ -267,6 +272,30 @@ def _deploy(application: "Application", name: str) -> None:
             if mistake:
                 raise InputError(mistake["problem"], mistake["remedy"].splitlines()[0]) from error
         raise
+
+
+def check_models(run: RunConfig) -> None:
+    """Refuse names of models that say nothing, before anything is loaded.
+
+    Raises:
+        InputError: if a model of ``serve.models`` has the name of one of the run's, or its encoder is not there.
+    """
+    from data.encoders import check_model
+    from serving.cross_encoder import ranker_name
+    from serving.opening import model_name
+
+    taken = {model_name(run.encoder): "encoder"}
+    if run.serve.ranker is not None:
+        taken[ranker_name(run.serve.ranker)] = "serve.ranker"
+    for name, model in run.serve.models.items():
+        if name in taken:
+            raise InputError(f"serve.models: {name} is the name of the run's own {taken[name]}", "Give it another one.")
+        if model.encoder is None:
+            continue
+        try:
+            check_model(model.encoder)
+        except InputError as error:
+            raise InputError(f"serve.models.{name}: {error.problem}", error.remedy) from None
 
 
 def check_exposure(config: ServeConfig) -> None:
