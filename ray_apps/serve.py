@@ -25,13 +25,13 @@ from ray_apps.encoder.check import usable_encoder
 from ray_apps.ingest import INGEST
 from ray_apps.live import live_config
 from ray_apps.plan import Plan
+from ray_apps.served_links import link_artifacts
 from serving.config import ServeConfig
 
 if TYPE_CHECKING:
     from ray.serve import Application
 
     from serving.app import Service
-    from serving.artifacts import LinkArtifacts
     from serving.traffic import Release
 
 logger = logging.getLogger("catena")
@@ -156,7 +156,7 @@ def release_of(plan: Plan) -> "Release":
     """What a run's artifacts are as a release.
 
     Raises:
-        InputError: if one is not there.
+        InputError: if one is not there, or the link model that is named.
     """
     from retrieval.open import read_meta
     from serving.traffic import Release, release_id
@@ -166,7 +166,7 @@ def release_of(plan: Plan) -> "Release":
         if not artifact.done:
             raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
-    links, live = _link_model(plan), live_config(plan, plan.result(INGEST))
+    links, live = link_artifacts(plan), live_config(plan, plan.result(INGEST))
     ranker = run.serve.with_absolute_paths().ranker
     return Release(
         id=release_id(index, lookup, encoder, links, live, ranker),
@@ -177,22 +177,6 @@ def release_of(plan: Plan) -> "Release":
         links=links,
         live=live,
         passages=read_meta(index).points,
-    )
-
-
-def _link_model(plan: Plan) -> "LinkArtifacts | None":
-    """The run's link model, where it has been trained."""
-    from retrieval.open import read_meta
-    from serving.artifacts import LinkArtifacts
-
-    graph, train, discovered = (plan.artifact(stage) for stage in ("graph", "train", "discover"))
-    if not (graph.done and train.done):
-        return None
-    meta = read_meta(plan.artifact("index").path)
-    projection = None if meta.projection is None or meta.full_dim is None else meta.projection.resolve()
-    calibrator = (discovered.path / "calibrator.json").resolve() if discovered.done else None
-    return LinkArtifacts(
-        graph=graph.path.resolve(), train=train.path.resolve(), calibrator=calibrator, projection=projection
     )
 
 

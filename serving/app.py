@@ -109,7 +109,7 @@ class Ingress:
             service.traffic,
             opener.open,
             lambda variant: variant.close(),
-            lambda variant: variant.search.ready(),
+            self._ready,
             lambda variant: variant.documents.supply(),
         )
         live = self._releases.live
@@ -130,6 +130,12 @@ class Ingress:
             named=named,
         )
         await self._releases.start()
+
+    async def _ready(self, variant: Variant) -> None:
+        """Ask a release once, and its link model too where that of the live one is asked."""
+        await variant.search.ready()
+        if self._releases.live.links.opened:
+            await variant.links.open()
 
     def check_health(self) -> None:
         """Called by Ray Serve, which replaces a replica that hangs.

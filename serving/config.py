@@ -105,6 +105,10 @@ class ServeConfig(StageConfig):
     loaded_models: int = Field(
         2, ge=1, description="most of those that a process has loaded; the one unused longest is given back for another"
     )
+    link_model: Literal["champion", "challenger"] | Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="of /v1/links:score: a version in the registry, by alias or number; the run's own model where null",
+    )
     pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], PipelineConfig] = Field(
         default_factory=dict,
         description="ways to search by name, such as {exact: {mode: bm25}}; `default` is there without being named",

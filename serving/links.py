@@ -109,6 +109,20 @@ class LinkService:
         calibrated = self._artifacts is not None and self._artifacts.calibrator is not None
         return LinkScores(calibrated=calibrated, links=[_shown(row) for row in rows])
 
+    @property
+    def opened(self) -> bool:
+        """Whether somebody has asked it."""
+        return self._predictor is not None
+
+    async def open(self) -> None:
+        """Open the model before anybody asks, where there is one.
+
+        Raises:
+            OSError: or another error, if its files are not whole.
+        """
+        if self._artifacts is not None:
+            await self._opened()
+
     def _check(self, request: LinkScoreRequest) -> None:
         """What can be said of a request without the model."""
         if self._artifacts is None:

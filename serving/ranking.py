@@ -59,12 +59,12 @@ class CrossEncoderRanker:
     """
 
     def __init__(self, model: CrossEncoderModel, batch_tokens: int, max_age_s: float, timeout_s: float) -> None:
-        self.name, self.longest = model.name, model.longest
+        self.name, self.longest = model.name, (longest := model.longest)
         self._model: CrossEncoderModel | None = model
         self._batcher = Batcher[tuple[str, str, int | None], Scored](
             self._score,
             max_items=64,
-            length=lambda pair: estimated_tokens(pair[0]) + estimated_tokens(pair[1], pair[2] or model.longest),
+            length=lambda pair: estimated_tokens(pair[0]) + estimated_tokens(pair[1], pair[2] or longest),
             max_tokens=batch_tokens,
             max_age_s=max_age_s,
             timeout_s=timeout_s,

@@ -13,7 +13,7 @@ from serving.context import caller, note_release, request_id
 from serving.documents import DocumentsService
 from serving.embedding import EmbeddingService
 from serving.errors import STATUS, ApiError
-from serving.links import LinkScoring
+from serving.links import LinkService
 from serving.lookup import Lookup
 from serving.ranking import RankingService
 from serving.releases import Releases
@@ -51,7 +51,7 @@ class Variant:
     ranking: RankingService
     lookup: Lookup
     documents: DocumentsService
-    links: LinkScoring
+    links: LinkService
     close: Callable[[], None] = lambda: None
     longest_s: Callable[[], float] = lambda: 0.0
 
