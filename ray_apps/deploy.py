@@ -12,7 +12,7 @@ from data.errors import InputError
 from data.partitions import read_table
 from ray_apps.command import Command, Parser
 from ray_apps.plan import Plan
-from ray_apps.serve import ARTIFACTS, release_of, traffic_of
+from ray_apps.serve import bring_served, release_of, traffic_of
 from ray_apps.served_links import check_links
 from ray_apps.tables import table
 
@@ -120,8 +120,7 @@ def rollback(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 def _candidate(plan: Plan, force: bool) -> "Release":
     """The run's release, made where it is missing, and held against the live one."""
     live = _there(plan)
-    for stage in ARTIFACTS:
-        plan.bring(stage)
+    bring_served(plan)
     release = release_of(plan)
     before = live.releases[live.live]
     if release.id == before.id:

@@ -57,8 +57,7 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     check_traces(run.serve.traces)
     check_models(run)
     check_port(run.serve.host, run.serve.port)
-    for stage in ARTIFACTS:
-        plan.bring(stage)
+    bring_served(plan)
     connect(run.ray)
     _check_room(run)
     import ray.serve
@@ -84,6 +83,12 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         for number, handler in before.items():
             signal.signal(number, handler)
     return {"run": run.name, "serve": {"url": url}}
+
+
+def bring_served(plan: Plan) -> None:
+    """Make what a service reads, where it is missing; a link model of its own is trained by nobody but its user."""
+    for stage in ARTIFACTS if plan.run.serve.link_model is None else (*ARTIFACTS, "graph"):
+        plan.bring(stage)
 
 
 @contextmanager

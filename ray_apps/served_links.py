@@ -37,7 +37,7 @@ def link_artifacts(plan: Plan) -> "LinkArtifacts | None":
     if not graph.done:
         raise InputError(
             f"serve.link_model: there is no graph at {graph.path}, which a link model is asked over",
-            "`catena graph RUN.yaml` makes it.",
+            "`catena train RUN.yaml` makes it, and so do `catena serve` and `catena deploy`.",
         )
     train, key, version = own.path, own.key, None
     if which is not None:

@@ -132,8 +132,9 @@ class Ingress:
         await self._releases.start()
 
     async def _ready(self, variant: Variant) -> None:
-        """Ask a release once, and its link model too where that of the live one is asked."""
+        """Ask a release once, search and ranker, and its link model too where that of the live one is asked."""
         await variant.search.ready()
+        await variant.ranking.ranker.score("ready", ["ready"], None)
         if self._releases.live.links.opened:
             await variant.links.open()
 

@@ -105,7 +105,7 @@ class ServeConfig(StageConfig):
     loaded_models: int = Field(
         2, ge=1, description="most of those that a process has loaded; the one unused longest is given back for another"
     )
-    link_model: Literal["champion", "challenger"] | Annotated[int, Field(ge=1)] | None = Field(
+    link_model: Literal["champion", "challenger"] | int | None = Field(
         None,
         description="of /v1/links:score: a version in the registry, by alias or number; the run's own model where null",
     )
@@ -176,6 +176,15 @@ class ServeConfig(StageConfig):
         if traces is not None and not traces.startswith(("http://", "https://")):
             raise ValueError("a URL that begins with http:// or https://")
         return traces
+
+    @field_validator("link_model", mode="before")
+    @classmethod
+    def _is_an_alias_or_a_version(cls, which: object) -> object:
+        if which in (None, "champion", "challenger"):
+            return which
+        if not str(which).isdecimal() or int(str(which)) < 1:
+            raise ValueError("champion, challenger or the number of a version")
+        return int(str(which))
 
     @model_validator(mode="after")
     def _ranker_takes_candidates(self) -> Self:

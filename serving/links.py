@@ -126,7 +126,8 @@ class LinkService:
     def _check(self, request: LinkScoreRequest) -> None:
         """What can be said of a request without the model."""
         if self._artifacts is None:
-            message = "this service has no link model: `catena discover RUN.yaml` makes one, then `catena deploy promote RUN.yaml`"
+            how = "`catena discover RUN.yaml` makes one, then `catena deploy promote RUN.yaml`"
+            message = f"this service has no link model: {how} brings it"
             raise ApiError("not_found", message, code="no_link_model")
         if request.pairs is not None:
             if not request.model_fields_set <= {"pairs"}:

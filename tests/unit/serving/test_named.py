@@ -165,6 +165,14 @@ def test_models_are_one_thing_under_a_plain_name(models: dict[str, Any], message
         ServeConfig.model_validate({"models": models})
 
 
+@pytest.mark.parametrize("which", ["champ", "0", 0, -1, 1.5, True, ""])
+def test_a_link_model_is_an_alias_or_a_version(which: object) -> None:
+    assert ServeConfig.model_validate({"link_model": "12"}).link_model == 12
+    assert ServeConfig.model_validate({"link_model": "champion"}).link_model == "champion"
+    with pytest.raises(ValidationError, match="champion, challenger or the number of a version"):
+        ServeConfig.model_validate({"link_model": which})
+
+
 def test_names_that_are_taken_and_folders_that_are_not_there_are_told_before_anything_starts(folders: Path) -> None:
     def run(**serve: Any) -> RunConfig:  # noqa: ANN401 - of ServeConfig
         files = {"documents": {"path": "documents.jsonl"}}
