@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.errors import InputError
 from ray_apps.command import Command, Parser, positive
 from ray_apps.plan import Plan
 from ray_apps.report import write_run_report
@@ -135,7 +136,13 @@ def _followed(plan: Plan) -> str | None:
     path = traffic_of(plan)
     if plan.run.serve.link_model != "champion" or read_traffic(path) is None:
         return None
-    traffic = change_traffic(path, lambda traffic: traffic and with_champion(plan, traffic))
+    try:
+        traffic = change_traffic(path, lambda traffic: traffic and with_champion(plan, traffic))
+    except InputError as error:
+        remedy = f"{error.remedy} Then `catena deploy promote RUN.yaml`."
+        raise InputError(
+            f"there is another champion, but the service keeps its model: {error.problem}", remedy
+        ) from None
     return None if traffic is None else traffic.live
 
 
