@@ -107,7 +107,7 @@ def promote(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     return {
         "name": registry.name,
         "champion": champion,
-        "live": _followed(plan),
+        "live": _followed(plan, champion),
         "compared": asdict(compared) if compared else None,
     }
 
@@ -120,14 +120,17 @@ def rollback(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """
     registry = registry_of(plan)
     before, champion = registry.rollback()
-    return {"name": registry.name, "before": before, "champion": champion, "live": _followed(plan)}
+    return {"name": registry.name, "before": before, "champion": champion, "live": _followed(plan, champion)}
 
 
-def _followed(plan: Plan) -> str | None:
+def _followed(plan: Plan, champion: int) -> str | None:
     """Have the run's service follow the champion, where the run file says ``serve.link_model: champion``.
 
     Returns:
-        The release that is live now; None where the run is not served, or with another model.
+        The release that is live with it now; None where the run is not served, or with another model.
+
+    Raises:
+        InputError: if the service cannot have it.
     """
     from ray_apps.serve import traffic_of
     from ray_apps.served_links import with_champion
@@ -139,11 +142,10 @@ def _followed(plan: Plan) -> str | None:
     try:
         traffic = change_traffic(path, lambda traffic: traffic and with_champion(plan, traffic))
     except InputError as error:
-        remedy = f"{error.remedy} Then `catena deploy promote RUN.yaml`."
-        raise InputError(
-            f"there is another champion, but the service keeps its model: {error.problem}", remedy
-        ) from None
-    return None if traffic is None else traffic.live
+        problem = f"version {champion} is champion, but the service keeps its model: {error.problem}"
+        raise InputError(problem, f"{error.remedy} Then `catena deploy promote RUN.yaml`.") from None
+    live = None if traffic is None else traffic.releases[traffic.live]
+    return live.id if live is not None and live.links is not None and live.links.version == champion else None
 
 
 def _show_versions(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
