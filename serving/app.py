@@ -84,11 +84,13 @@ class Ingress:
     ) -> None:
         config = service.serve
         self._limits, self._ring, self._listener = config, self._key_ring(config), service.listener
-        behind = 1 if embedder is None else config.replicas
+        behind = config.replicas_of(ranks=False)
+        of_rankers = config.max_batch_tokens * config.replicas_of(ranks=True)
         loads = Loads(
             tokens=Admission(config.longest_wait_s, config.max_batch_tokens * behind),
             searches=Admission(config.longest_wait_s, config.max_batch * behind),
             pairs=Admission(config.longest_wait_s, TEXT_COSTS),
+            ranker=None if ranker is None else Admission(config.longest_wait_s, of_rankers),
         )
         self._models = LocalModels(config)
         named = NamedModels(config, self._models if embedder is None else RemoteModels(embedder, ranker))

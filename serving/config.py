@@ -203,6 +203,12 @@ class ServeConfig(StageConfig):
         models = {name: model.with_absolute_paths() for name, model in self.models.items()}
         return self.model_copy(update={"keys": keys, "ranker": ranker, "models": models})
 
+    def replicas_of(self, ranks: bool) -> int:
+        """Replicas that a process hands its work to: of what ranks, or what encodes; 1 where it does it itself."""
+        if self.layout == "compact":
+            return 1
+        return self.ranker_replicas if ranks else self.replicas
+
     @property
     def ranks(self) -> bool:
         """Whether a cross-encoder is named."""

@@ -109,8 +109,10 @@ class NamedModels:
     def __init__(self, config: ServeConfig, host: ModelHost | None = None) -> None:
         self._config, self._host = config, host
         # Of its own for each: the rates of a small model and of a large one are not to be added up.
+        full = {ranks: config.max_batch_tokens * config.replicas_of(ranks) for ranks in (False, True)}
         self.admissions: Mapping[str, Admission] = {
-            name: Admission(config.longest_wait_s, config.max_batch_tokens) for name in config.models
+            name: Admission(config.longest_wait_s, full[model.ranker is not None])
+            for name, model in config.models.items()
         }
 
     @asynccontextmanager

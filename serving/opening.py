@@ -101,16 +101,25 @@ class Rankers:
 
 @dataclass(frozen=True)
 class Loads:
-    """What waits, by the unit that it is counted in."""
+    """What waits, by the unit that it is counted in.
+
+    Attributes:
+        tokens: of texts, and of what is ranked in the same process.
+        searches: by themselves.
+        pairs: of the link model.
+        ranker: tokens of what is ranked by replicas that do nothing else; None where there are none.
+    """
 
     tokens: Admission
     searches: Admission
     pairs: Admission
+    ranker: Admission | None = None
 
     @property
     def by_unit(self) -> Mapping[str, Admission]:
         """The same by names, for metrics."""
-        return {"tokens": self.tokens, "searches": self.searches, "pairs": self.pairs}
+        units = {"tokens": self.tokens, "searches": self.searches, "pairs": self.pairs}
+        return units if self.ranker is None else {**units, "tokens of the ranker": self.ranker}
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,8 @@ class VariantOpener:
         limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(release.encoder))
         name, corpus = model_name(release.encoder), LookupFile(release.lookup)
         ranker = self._ranker(release) or EncoderRanker(name, encoder, limits.tokens_read)
-        ranking = RankingService(ranker, limits, loads.tokens)
+        by_others = loads.ranker if isinstance(ranker, RemoteRanker) else None
+        ranking = RankingService(ranker, limits, by_others or loads.tokens)
         parts = (encoder, here, ranker)
         timeout_s, kept_mb = config.health_timeout_s, config.kept_answers_mb
         preparer = None if live is None else Preparer(live, release.encoder, meta, encoder)

@@ -188,3 +188,11 @@ def test_names_that_are_taken_and_folders_that_are_not_there_are_told_before_any
         check_models(run(models={"cross": blue}, ranker="some/cross"))
     with pytest.raises(InputError, match=r"serve\.models\.green: encoder\.hashed\.idf"):
         check_models(run(models={"green": {"encoder": {"hashed": {"idf": str(folders / "none")}}}}))
+
+
+def test_a_queue_is_as_long_as_its_replicas_are_many() -> None:
+    models = {"a": {"encoder": {"hashed": {}}}, "b": {"ranker": "x"}}
+    sizes = {"replicas": 2, "ranker_replicas": 3, "max_batch_tokens": 100}
+    for layout, full in (("compact", {"a": 100, "b": 100}), ("spread", {"a": 200, "b": 300})):
+        named = NamedModels(ServeConfig.model_validate({"models": models, "layout": layout, **sizes}))
+        assert {name: admission._full for name, admission in named.admissions.items()} == full
