@@ -161,14 +161,14 @@ def open_answers(cache: CacheConfig, config: ServeConfig, count: Count) -> Redis
     return RedisAnswers(client, config.kept_answers_ttl_s, cache.timeout_ms, count, embedded)
 
 
-def decided_by(release: Release, config: ServeConfig) -> str:
+def decided_by(release: Release) -> str:
     """Names all that decides an answer but the question and what was written: answers of no other release are given.
 
     The writes of each workspace are numbered from 1, so a name of its live documents is among it.
     """
     live = None if release.live is None else _name_of(release.live.folder)
     described = release.model_dump_json(exclude={"found", "made"})
-    return repr((FORM, version("catena"), described, live, config.ranker))
+    return repr((FORM, version("catena"), described, live))
 
 
 def answer_key(decided_by: str, written: int, asked: str) -> bytes:

@@ -223,15 +223,15 @@ def test_an_answer_comes_back_as_it_was(redis: EmbeddedRedis) -> None:
 
 def test_two_workspaces_that_write_share_nothing(tmp_path: Path) -> None:
     def named(live: str, ranker: str | None = None) -> str:
-        one = release("one").model_copy(update={"live": LiveConfig(folder=tmp_path / live, limit=5)})
-        return decided_by(one, ServeConfig(ranker=ranker))
+        live_config = LiveConfig(folder=tmp_path / live, limit=5)
+        return decided_by(release("one").model_copy(update={"live": live_config, "ranker": ranker}))
 
     assert named("a") == named("a") != named("b")
     before = named("a")
     (tmp_path / "a" / "name").unlink()  # the folder was removed, and its writes are numbered from 1 again
     assert named("a") != before
     assert named("b") != named("b", ranker="another")
-    assert decided_by(release("one"), ServeConfig()) != decided_by(release("two"), ServeConfig())
+    assert decided_by(release("one")) != decided_by(release("two"))
 
 
 def test_there_are_none_without_a_redis_or_where_none_are_kept(tmp_path: Path) -> None:
