@@ -119,6 +119,7 @@ class Ingress:
             releases=self._releases,
         )
         await self._releases.start()
+        await live.warm_up()
 
     def check_health(self) -> None:
         """Called by Ray Serve, which replaces a replica that hangs.

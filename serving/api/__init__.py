@@ -17,6 +17,7 @@ from serving.api import documents, embeddings, feedback, health, links, models, 
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
+from serving.api.full import Gate, RefusedWhereFull
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.documents import Writing
@@ -86,6 +87,10 @@ def application(
         if traces is not None:
             await asyncio.to_thread(traces.close)  # it may wait for the collector
 
+    gates = (
+        Gate("/v1/embeddings", "embed", lambda: services.embedding.refusal),
+        *(Gate(path, "rerank", lambda: services.ranking.refusal) for path in rerank.PATHS),
+    )
     sinks = (services.metrics, *sinks, *([traces] if traces is not None else []))
     api = FastAPI(
         lifespan=lifespan,
@@ -96,6 +101,7 @@ def application(
             Middleware(Timed, sinks=sinks),
             Middleware(Unforeseen),
             Middleware(Authenticated, ring=ring),
+            Middleware(RefusedWhereFull, gates=gates),
             Middleware(Deadline),
             Middleware(BodyLimit, most_bytes=limits.max_body_bytes),
             Middleware(HeadAsGet),

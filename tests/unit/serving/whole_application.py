@@ -87,7 +87,7 @@ def whole_application(
         metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": "r1"}),
     )
     made = application(services, CONFIG, ring, traces=traces)
-    made.state.index = index
+    made.state.index, made.state.services, made.state.tokens = index, services, tokens
     return made
 
 
