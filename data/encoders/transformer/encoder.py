@@ -37,8 +37,13 @@ class TorchModel:
         """Whether the tokens of a prompt count in a text's vector."""
         return all(getattr(head, "include_prompt", True) for head in self.heads)
 
-    def in_precision(self, precision: str) -> Self:
-        """The same model with its transformer in bf16 or fp16; pooling and what follows stay in fp32."""
+    def in_precision(self, precision: str, packed: bool = True) -> Self:
+        """The same model with its transformer in bf16 or fp16; pooling and what follows stay in fp32.
+
+        Args:
+            precision: ``bf16`` or ``fp16``.
+            packed: whether a BERT encoder may be replaced by a ``PackedBert`` where that is faster.
+        """
         import torch
 
         short = copy.copy(self)
@@ -47,8 +52,11 @@ class TorchModel:
         short.transformer = copy.deepcopy(self.transformer).to(dtype)
         if precision == "bf16" and whole_products_are_faster(self.device.type):
             from data.encoders.transformer import attention
+            from data.encoders.transformer.bert import PackedBert, can_be_packed
 
             attention.use_in(short.transformer.auto_model)
+            if packed and can_be_packed(short.transformer.auto_model):
+                short.transformer = PackedBert(short.transformer.auto_model)
         return short
 
     def unit(self, features: "dict[str, Any]") -> "torch.Tensor":
@@ -126,7 +134,7 @@ class SentenceEncoder(BatchedEncoder):
         forms = {"fp32": reference}
 
         def measure(precision: str) -> Check:
-            forms[precision] = reference.with_model(reference_model.in_precision(precision))
+            forms[precision] = reference.with_model(reference_model.in_precision(precision, packed=not config.compile))
             repeats = 0 if config.bound_to_vectors else 3  # the precision of existing vectors is used at any speed
             check = partial(check_short, reference.here, forms[precision].here, reference_model.device.type, repeats)
             return reference.in_worker(check)
