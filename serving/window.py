@@ -36,15 +36,16 @@ class TokenWindow(Generic[Item]):
     The clock is the caller's: seconds that never fall, from any beginning.
 
     Args:
-        max_tokens: largest padded area of a batch, at least 1. A longer item is a batch of its own.
+        max_tokens: largest cost of a batch, at least 1. A longer item is a batch of its own. It may be changed.
         max_items: most items in a batch, at least 1.
-        max_age_s: seconds without service after which a request is next; 0 serves the longest-waiting first.
+        max_age_s: seconds without service after which a request is next; 0 serves the longest-waiting first. It may be
+            changed.
+        padded: whether the cost is the padded area, as of ``token_batches``.
     """
 
-    def __init__(self, max_tokens: int, max_items: int, max_age_s: float) -> None:
-        self._max_tokens = max_tokens
-        self._max_items = max_items
-        self._max_age_s = max_age_s
+    def __init__(self, max_tokens: int, max_items: int, max_age_s: float, padded: bool = True) -> None:
+        self.max_tokens, self.max_age_s = max_tokens, max_age_s
+        self._max_items, self._padded = max_items, padded
         self._requests: deque[_Request[Item]] = deque()  # by since_s, the longest-waiting first
         self._items = self._tokens = 0
 
@@ -77,8 +78,8 @@ class TokenWindow(Generic[Item]):
         counts = [min(share, len(request.waiting)) for request in self._requests]
         owner = np.repeat(np.arange(len(counts)), counts)
         lengths = [length for request in self._requests for _, length in islice(request.waiting, share)]
-        batches = token_batches(np.array(lengths, np.int64), self._max_tokens, self._max_items)
-        if now_s - self._requests[0].since_s >= self._max_age_s:
+        batches = token_batches(np.array(lengths, np.int64), self.max_tokens, self._max_items, self._padded)
+        if now_s - self._requests[0].since_s >= self.max_age_s:
             chosen = next(batch for batch in batches if 0 in batch)
         else:
             waiting = np.array([len(request.waiting) for request in self._requests])

@@ -30,6 +30,7 @@ class TorchModel:
         self.dim = int(model.get_embedding_dimension() or 0)
         self.device: torch.device = model.device
         self.precision = "fp32"
+        self.unpadded = False  # whether padding costs next to nothing
         self.transformer, *self.heads = list(model)
 
     @property
@@ -56,7 +57,7 @@ class TorchModel:
 
             attention.use_in(short.transformer.auto_model)
             if packed and can_be_packed(short.transformer.auto_model):
-                short.transformer = PackedBert(short.transformer.auto_model)
+                short.transformer, short.unpadded = PackedBert(short.transformer.auto_model), True
         return short
 
     def unit(self, features: "dict[str, Any]") -> "torch.Tensor":
