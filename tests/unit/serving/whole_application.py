@@ -87,7 +87,8 @@ def whole_application(
         metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": "r1"}),
     )
     made = application(services, CONFIG, ring, traces=traces)
-    made.state.index, made.state.services, made.state.tokens = index, services, tokens
+    made.state.index, made.state.services = index, services
+    made.state.tokens, made.state.searches = tokens, searches
     return made
 
 
