@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers.models.bert.modeling_bert import BertLayer
 
 Norm = tuple[torch.Tensor, torch.Tensor, float]
+OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")  # of torch's compiler, not promised to stay
 ROWS = 256  # for which oneDNN chooses the layout of the weights; it is the same for others
 Then = tuple[str, list[float], str]  # what oneDNN does to a product, and its parameters
 _GELU: Then = ("gelu", [], "none")
@@ -26,7 +27,7 @@ _PLAIN: Then = ("none", [], "")
 
 def can_be_packed(model: torch.nn.Module) -> bool:
     """Whether a model computes as ``PackedBert`` does: a BERT encoder with exact GELU, in bf16."""
-    if type(model) is not BertModel or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if type(model) is not BertModel or not all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS):
         return False
     config: Any = model.config
     usual = config.hidden_act == "gelu" and not config.is_decoder and not config.add_cross_attention
