@@ -132,7 +132,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _serve_waiting(self) -> None:
         try:
-            while batch := self._waiting.take(time.monotonic()):
+            while batch := self._waiting.take(time.monotonic(), self._most_workers):
                 batch = [(call, place) for call, place in batch if not call.answer.done()]  # whose caller has gone
                 await self._serve(batch)
         finally:  # in one step with the last look: who comes now finds that there is one worker less

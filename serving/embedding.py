@@ -23,7 +23,7 @@ from serving.schemas.embeddings import Output
 Kind = Literal["document", "query"]
 TokenRows = tuple[npt.NDArray[np.float32], int]  # vectors of a text's tokens, and how many tokens were read of it
 
-USUAL_TEXT = "Texts of a usual length show how many of them are encoded in a second here. " * 2
+USUAL_TEXT = "Texts of a usual length show how many of them are encoded in a second here. " * 6
 _MARK = re.compile(r"\S")
 MOST_FOR_TOKENS = 32  # texts of one request for the vectors of tokens: of each about a megabyte of JSON
 BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch

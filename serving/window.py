@@ -13,6 +13,7 @@ from data.batching import token_batches
 
 Item = TypeVar("Item")
 
+SMALL = 256  # tokens: a batch of fewer costs more for each, so that it is not shared
 AHEAD = 4  # full batches' worth of items that are looked at for the next one
 
 
@@ -70,15 +71,21 @@ class TokenWindow(Generic[Item]):
         self._items += len(items)
         self._tokens += sum(lengths)
 
-    def take(self, now_s: float) -> list[Item]:
-        """The next batch, which then waits no more, by request and in order; empty where nothing waits."""
+    def take(self, now_s: float, among: int = 1) -> list[Item]:
+        """The next batch, which then waits no more, by request and in order; empty where nothing waits.
+
+        Args:
+            now_s: the time.
+            among: workers that share what waits: one does not take all of it while the others have nothing.
+        """
         if not self._requests:
             return []
+        most = min(self.max_tokens, max(SMALL, -(-self._tokens // among)))
         share = max(1, AHEAD * self._max_items // len(self._requests))
         counts = [min(share, len(request.waiting)) for request in self._requests]
         owner = np.repeat(np.arange(len(counts)), counts)
         lengths = [length for request in self._requests for _, length in islice(request.waiting, share)]
-        batches = token_batches(np.array(lengths, np.int64), self.max_tokens, self._max_items, self._padded)
+        batches = token_batches(np.array(lengths, np.int64), most, self._max_items, self._padded)
         if now_s - self._requests[0].since_s >= self.max_age_s:
             chosen = next(batch for batch in batches if 0 in batch)
         else:
