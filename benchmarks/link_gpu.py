@@ -17,13 +17,13 @@ from training.links.task import LinkTask
 
 WIDTH, BATCH, STEPS = 256, 65_536, 2  # states; links of a batch; propagation steps of the default model
 WIDE = {
-    "train.spread.use_gpu": "true",
+    "train.spread.use-gpu": "true",
     "train.model.width": "512",
-    "train.batch_links": "8192",
+    "train.batch-links": "8192",
     "train.optimizer.epochs": "60",
     "train.optimizer.patience": "60",
     "finetune.pairs": "links",
-    "finetune.spread.use_gpu": "true",
+    "finetune.spread.use-gpu": "true",
 }
 
 
@@ -40,11 +40,15 @@ def measure() -> list[Row]:
 
 def kjv_rows() -> list[Row]:
     """The KJV with a wide table, many epochs, and a text encoder trained on the links."""
-    flags = [word for key, value in WIDE.items() for word in (f"--{key}", value)]
-    mrr = {name: figures["mrr"] for name, figures in summary_of("evaluate", "kjv", *flags)["links"].items()}
+    mrr = {name: figures["mrr"] for name, figures in summary_of("evaluate", "kjv", *wide_flags())["links"].items()}
     what = "filtered MRR on the KJV, 512 wide, 60 epochs, the text encoder trained along"
     listed = ", ".join(f"{name} {value:.4f}" for name, value in mrr.items() if name != "model")
     return [Row(id="links.gpu_kjv_mrr", what=what, value=mrr["model"], unit="MRR", reach=0.33, peer=listed)]
+
+
+def wide_flags() -> list[str]:
+    """``WIDE`` as a command is given it."""
+    return [word for key, value in WIDE.items() for word in (f"--{key}", value)]
 
 
 def epoch_rows(documents: int, links: int, batch: int, device: str, compiled: bool = True) -> list[Row]:

@@ -3,7 +3,7 @@
 import random
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -12,7 +12,8 @@ from data.errors import InputError
 from data.partitions import read_table
 from ray_apps.command import Command, Parser
 from ray_apps.plan import Plan
-from ray_apps.serve import ARTIFACTS, release_of, traffic_of
+from ray_apps.serve import bring_served, release_of, traffic_of
+from ray_apps.served_links import check_links
 from ray_apps.tables import table
 
 if TYPE_CHECKING:
@@ -119,8 +120,7 @@ def rollback(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 def _candidate(plan: Plan, force: bool) -> "Release":
     """The run's release, made where it is missing, and held against the live one."""
     live = _there(plan)
-    for stage in ARTIFACTS:
-        plan.bring(stage)
+    bring_served(plan)
     release = release_of(plan)
     before = live.releases[live.live]
     if release.id == before.id:
@@ -128,8 +128,11 @@ def _candidate(plan: Plan, force: bool) -> "Release":
             f"{plan.run.name}: this configuration is live already, as {release.id}",
             "Change the corpus or the run file; `catena deploy stop` ends canary and shadow.",
         )
-    known = live.releases.get(release.id)  # a service may hold its index, which only one process can open
-    release = known or release.model_copy(update={"found": found_by_own_words(plan, release)})
+    if release.links is not None and release.links != before.links:
+        check_links(release.links)
+    known = [one for one in live.releases.values() if (one.index, one.encoder) == (release.index, release.encoder)]
+    found = known[0].found if known else found_by_own_words(plan, release)  # the same index finds the same
+    release = release.model_copy(update={"found": found})
     compare(before, release, force)
     return release
 
@@ -236,10 +239,17 @@ def _show(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
     if traffic["previous"] is not None:
         roles.setdefault(traffic["previous"], []).append("previous")
     rows = [
-        [id_, ", ".join(roles.get(id_, [])), f"{release['passages']:,}", _share(release["found"]), release["made"]]
+        [
+            id_,
+            ", ".join(roles.get(id_, [])),
+            f"{release['passages']:,}",
+            _share(release["found"]),
+            _link_model(release["links"]),
+            release["made"],
+        ]
         for id_, release in traffic["releases"].items()
     ]
-    lines = [table(["release", "role", "passages", "found", "made"], rows)]
+    lines = [table(["release", "role", "passages", "found", "link model", "made"], rows)]
     if traffic["stopped"]:
         lines.append(f"stopped by itself: {traffic['stopped']}")
     return "\n".join(lines)
@@ -247,6 +257,12 @@ def _show(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
+
+
+def _link_model(links: Mapping[str, Any] | None) -> str:
+    if links is None:
+        return ""
+    return "the run's own" if links["version"] is None else f"version {links['version']}"
 
 
 def _fraction(text: str) -> float:
@@ -292,7 +308,7 @@ COMMANDS = (
     ),
     Command(
         name="deploy promote",
-        summary="make the run's index, encoder and documents live in its service, without a restart",
+        summary="make the run's index, encoder, documents and models live in its service, without a restart",
         call=promote,
         words=_force_words,
         show=_show,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.errors import InputError
 from ray_apps.command import Command, Parser, positive
 from ray_apps.plan import Plan
 from ray_apps.report import write_run_report
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 SECTIONS = ("source", "encoder", "graph", "train", "evaluate")
 
 
-def _registry(plan: Plan) -> "Registry":
+def registry_of(plan: Plan) -> "Registry":
+    """The registry of a run's link model."""
     from training.registry import Registry
     from training.tracking import store_of
 
@@ -46,7 +48,7 @@ def list_versions(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         ``name``, ``store``, and ``versions``: each with ``version``, ``aliases``, ``mrr``, ``made``, ``run_id`` and
         ``fingerprints``.
     """
-    registry = _registry(plan)
+    registry = registry_of(plan)
     versions = [asdict(version) for version in registry.versions()]
     return {"name": registry.name, "store": registry.store, "versions": versions}
 
@@ -58,7 +60,7 @@ def register(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         ``name`` and the ``version``.
     """
     trained, judged = plan.bring("train"), plan.bring("evaluate_links")
-    registry, made = _registry(plan), fingerprints(plan)
+    registry, made = registry_of(plan), fingerprints(plan)
     tags = {"run": plan.run.name, "train": trained.key, "evaluation": judged.key}
     mrr = judged.result["figures"]["model"]["mrr"]
     with tempfile.TemporaryDirectory() as folder:  # the run's own report stays that of its own values
@@ -93,27 +95,57 @@ def promote(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Make the challenger champion, unless it loses on the same held-out links.
 
     Returns:
-        ``name``, ``champion`` (its version) and ``compared``: both versions with their MRR, the difference with its 95%
-        interval and p-value; None where there was nothing to compare with.
+        ``name``, ``champion`` (its version), ``live`` (as of ``_followed``) and ``compared``: both versions with their
+        MRR, the difference with its 95% interval and p-value; None where there was nothing to compare with.
 
     Raises:
         InputError: if it loses, with both figures.
     """
-    registry = _registry(plan)
+    registry = registry_of(plan)
     compared = registry.promote(arguments.version, arguments.force)
     champion = next(version.version for version in registry.versions() if "champion" in version.aliases)
-    return {"name": registry.name, "champion": champion, "compared": asdict(compared) if compared else None}
+    return {
+        "name": registry.name,
+        "champion": champion,
+        "live": _followed(plan, champion),
+        "compared": asdict(compared) if compared else None,
+    }
 
 
 def rollback(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Make the champion before this one champion again.
 
     Returns:
-        ``name``, ``before`` and ``champion``: versions.
+        ``name``, ``before`` and ``champion``: versions; and ``live``, as of ``_followed``.
     """
-    registry = _registry(plan)
+    registry = registry_of(plan)
     before, champion = registry.rollback()
-    return {"name": registry.name, "before": before, "champion": champion}
+    return {"name": registry.name, "before": before, "champion": champion, "live": _followed(plan, champion)}
+
+
+def _followed(plan: Plan, champion: int) -> str | None:
+    """Have the run's service follow the champion, where the run file says ``serve.link_model: champion``.
+
+    Returns:
+        The release that is live with it now; None where the run is not served, or with another model.
+
+    Raises:
+        InputError: if the service cannot have it.
+    """
+    from ray_apps.serve import traffic_of
+    from ray_apps.served_links import with_champion
+    from serving.traffic import change_traffic, read_traffic
+
+    path = traffic_of(plan)
+    if plan.run.serve.link_model != "champion" or read_traffic(path) is None:
+        return None
+    try:
+        traffic = change_traffic(path, lambda traffic: traffic and with_champion(plan, traffic))
+    except InputError as error:
+        problem = f"version {champion} is champion, but the service keeps its model: {error.problem}"
+        raise InputError(problem, f"{error.remedy} Then `catena deploy promote RUN.yaml`.") from None
+    live = None if traffic is None else traffic.releases[traffic.live]
+    return live.id if live is not None and live.links is not None and live.links.version == champion else None
 
 
 def _show_versions(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
@@ -127,7 +159,7 @@ def _show_versions(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
 
 
 def _show_promoted(result: Any) -> str:  # noqa: ANN401
-    said, compared = f"{result['name']}: version {result['champion']} is champion", result["compared"]
+    said, compared = f"{result['name']}: version {result['champion']} is champion{_live(result)}", result["compared"]
     if compared is None:
         return said
     rows = [[who, compared[who], compared[f"{who}_mrr"]] for who in ("champion", "challenger")]
@@ -139,7 +171,12 @@ def _show_promoted(result: Any) -> str:  # noqa: ANN401
 
 
 def _show_rolled_back(result: Any) -> str:  # noqa: ANN401
-    return f"{result['name']}: version {result['champion']} is champion again, in the place of {result['before']}"
+    said = f"{result['name']}: version {result['champion']} is champion again, in the place of {result['before']}"
+    return said + _live(result)
+
+
+def _live(result: Any) -> str:  # noqa: ANN401
+    return "" if result["live"] is None else f"; release {result['live']} is live"
 
 
 def _promote_words(parser: Parser) -> None:
@@ -166,14 +203,14 @@ PROMOTE = Command(
     call=promote,
     words=_promote_words,
     show=_show_promoted,
-    sections=SECTIONS,
+    sections=(*SECTIONS, "serve"),
 )
 ROLLBACK = Command(
     name="registry rollback",
     summary="make the champion before this one champion again",
     call=rollback,
     show=_show_rolled_back,
-    sections=SECTIONS,
+    sections=(*SECTIONS, "serve"),
 )
 COMMANDS = (LIST, REGISTER, PROMOTE, ROLLBACK)
 

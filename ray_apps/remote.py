@@ -46,7 +46,7 @@ def embed(arguments: argparse.Namespace) -> dict[str, Any]:
     if not texts:
         raise InputError("catena embed --url: no text", "Give texts, or pipe lines into it.")
     with client_of(arguments) as client:
-        vectors = client.embed(texts, input_type=arguments.input_type)
+        vectors = client.embed(texts, input_type=arguments.input_type, model=arguments.model)
     return {"url": arguments.url, "dim": vectors.shape[1], "vectors": vectors.tolist()}
 
 
@@ -60,7 +60,7 @@ def rerank(arguments: argparse.Namespace) -> dict[str, Any]:
     if not texts:
         raise InputError("catena rerank: no text", "Give texts after the question, or pipe lines into it.")
     with client_of(arguments) as client:
-        answer = client.rerank(arguments.query, texts, top_n=arguments.top_n)
+        answer = client.rerank(arguments.query, texts, top_n=arguments.top_n, model=arguments.model)
     ranked = [
         {"index": one.index, "score": one.relevance_score, "truncated": one.truncated, "text": texts[one.index]}
         for one in answer.results
@@ -82,6 +82,10 @@ def url_word(parser: Parser) -> None:
     )
 
 
+def _model_word(parser: Parser) -> None:
+    parser.add_argument("--model", metavar="NAME", help="of those that the service has (default: the run's)")
+
+
 def _search_words(parser: Parser) -> None:
     url_word(parser)
     parser.add_argument("query", metavar="QUERY", help="what to look for")
@@ -95,6 +99,7 @@ def _search_words(parser: Parser) -> None:
 def _embed_words(parser: Parser) -> None:
     url_word(parser)
     parser.add_argument("text", nargs="*", metavar="TEXT", help="texts; lines of standard input where there is none")
+    _model_word(parser)
     parser.add_argument("--input-type", choices=("document", "query"), default="document", help="(default: document)")
 
 
@@ -102,6 +107,7 @@ def _rerank_words(parser: Parser) -> None:
     url_word(parser)
     parser.add_argument("query", metavar="QUERY", help="the question")
     parser.add_argument("text", nargs="*", metavar="TEXT", help="texts; lines of standard input where there is none")
+    _model_word(parser)
     parser.add_argument("--top-n", type=positive, default=None, metavar="N", help="the best so many (default: all)")
 
 

@@ -25,13 +25,13 @@ from ray_apps.encoder.check import usable_encoder
 from ray_apps.ingest import INGEST
 from ray_apps.live import live_config
 from ray_apps.plan import Plan
+from ray_apps.served_links import link_artifacts
 from serving.config import ServeConfig
 
 if TYPE_CHECKING:
     from ray.serve import Application
 
     from serving.app import Service
-    from serving.artifacts import LinkArtifacts
     from serving.traffic import Release
 
 logger = logging.getLogger("catena")
@@ -55,9 +55,9 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     run = plan.run
     check_exposure(run.serve)
     check_traces(run.serve.traces)
+    check_models(run)
     check_port(run.serve.host, run.serve.port)
-    for stage in ARTIFACTS:
-        plan.bring(stage)
+    bring_served(plan)
     connect(run.ray)
     _check_room(run)
     import ray.serve
@@ -83,6 +83,12 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         for number, handler in before.items():
             signal.signal(number, handler)
     return {"run": run.name, "serve": {"url": url}}
+
+
+def bring_served(plan: Plan) -> None:
+    """Make what a service reads, where it is missing; a link model of its own is trained by nobody but its user."""
+    for stage in ARTIFACTS if plan.run.serve.link_model is None else (*ARTIFACTS, "graph"):
+        plan.bring(stage)
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def release_of(plan: Plan) -> "Release":
     """What a run's artifacts are as a release.
 
     Raises:
-        InputError: if one is not there.
+        InputError: if one is not there, or the link model that is named.
     """
     from retrieval.open import read_meta
     from serving.traffic import Release, release_id
@@ -165,31 +171,17 @@ def release_of(plan: Plan) -> "Release":
         if not artifact.done:
             raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
-    links, live = _link_model(plan), live_config(plan, plan.result(INGEST))
+    links, live = link_artifacts(plan), live_config(plan, plan.result(INGEST))
+    ranker = run.serve.with_absolute_paths().ranker
     return Release(
-        id=release_id(index, lookup, encoder, links, live),
+        id=release_id(index, lookup, encoder, links, live, ranker),
         index=index,
         lookup=lookup,
         encoder=encoder,
+        ranker=ranker,
         links=links,
         live=live,
         passages=read_meta(index).points,
-    )
-
-
-def _link_model(plan: Plan) -> "LinkArtifacts | None":
-    """The run's link model, where it has been trained."""
-    from retrieval.open import read_meta
-    from serving.artifacts import LinkArtifacts
-
-    graph, train, discovered = (plan.artifact(stage) for stage in ("graph", "train", "discover"))
-    if not (graph.done and train.done):
-        return None
-    meta = read_meta(plan.artifact("index").path)
-    projection = None if meta.projection is None or meta.full_dim is None else meta.projection.resolve()
-    calibrator = (discovered.path / "calibrator.json").resolve() if discovered.done else None
-    return LinkArtifacts(
-        graph=graph.path.resolve(), train=train.path.resolve(), calibrator=calibrator, projection=projection
     )
 
 
@@ -228,6 +220,7 @@ def application(arguments: Deployed) -> "Application":
     from serving.app import build
 
     plan = Plan(load_run(arguments.run, arguments.flags()))
+    check_models(plan.run)
     if plan.run.serve.keys is None and not arguments.open_to_all:
         raise InputError(
             f"{arguments.run}: no key is asked for, and a cluster's address may be one that others reach",
@@ -240,17 +233,18 @@ def _check_room(run: RunConfig) -> None:
     """Refuse more replicas than a local cluster has cores and GPUs for: Ray would wait for them forever."""
     import ray
 
-    from serving.app import cores
+    from serving.app import cores, gpus
 
     if run.ray.address != "local":
         return
-    needs = {"CPU": ("cores", cores(run.serve)), "GPU": ("GPUs", run.serve.replicas * run.serve.gpus_per_replica)}
+    needs = {"CPU": ("cores", cores(run.serve)), "GPU": ("GPUs", gpus(run.serve))}
     for resource, (name, needed) in needs.items():
         given = ray.cluster_resources().get(resource, 0.0)
         if needed > given + 1e-6:
             raise InputError(
                 f"serve.replicas: {run.serve.replicas} need {needed:.1f} {name}, this machine gives {given:.0f}",
-                "Lower serve.replicas or serve.gpus_per_replica, or join a larger cluster with --ray.address.",
+                "Lower serve.replicas, serve.ranker_replicas or the GPUs of each, or join a larger cluster with "
+                "--ray.address.",
             )
 
 
@@ -267,6 +261,30 @@ def _deploy(application: "Application", name: str) -> None:
             if mistake:
                 raise InputError(mistake["problem"], mistake["remedy"].splitlines()[0]) from error
         raise
+
+
+def check_models(run: RunConfig) -> None:
+    """Refuse names of models that say nothing, before anything is loaded.
+
+    Raises:
+        InputError: if a model of ``serve.models`` has the name of one of the run's, or its encoder is not there.
+    """
+    from data.encoders import check_model
+    from serving.cross_encoder import ranker_name
+    from serving.opening import model_name
+
+    taken = {model_name(run.encoder): "encoder"}
+    if run.serve.ranker is not None:
+        taken[ranker_name(run.serve.ranker)] = "serve.ranker"
+    for name, model in run.serve.models.items():
+        if name in taken:
+            raise InputError(f"serve.models: {name} is the name of the run's own {taken[name]}", "Give it another one.")
+        if model.encoder is None:
+            continue
+        try:
+            check_model(model.encoder)
+        except InputError as error:
+            raise InputError(f"serve.models.{name}: {error.problem}", error.remedy) from None
 
 
 def check_exposure(config: ServeConfig) -> None:

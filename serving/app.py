@@ -1,8 +1,8 @@
 """The Ray Serve application: deployments around the HTTP application, in one of two layouts.
 
 *Compact*: a replica is one process that takes requests, encodes and, where it is the only one or the index is on a
-server, asks the index itself; nothing is handed between processes. *Spread*: ingress, embedder and index have processes
-of their own. The routes and the services behind them are the same.
+server, asks the index itself; nothing is handed between processes. *Spread*: ingress, embedder, ranker and index have
+processes of their own. The routes and the services behind them are the same.
 
 Ray Serve reads the annotation of the argument of ``build`` as an object, so this module must not postpone the
 evaluation of annotations.
@@ -27,17 +27,18 @@ from retrieval.open import read_meta
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.config import ServeConfig
-from serving.cross_encoder import CrossEncoderModel
-from serving.deployments import EmbedderDeployment, IndexDeployment, check_work
+from serving.deployments import EmbedderDeployment, IndexDeployment, RankerDeployment, check_work
 from serving.embedding import EmbeddingService
 from serving.feedback import FeedbackService
 from serving.journal import Journal
 from serving.keys import KeyRing
 from serving.links import TEXT_COSTS
 from serving.listener import take_socket
-from serving.opening import Embedders, Loads, VariantOpener
-from serving.ranking import CrossEncoderRanker, RankingService
+from serving.named import LocalModels, NamedModels
+from serving.opening import Embedders, Loads, Rankers, VariantOpener
+from serving.ranking import RankingService
 from serving.releases import Releases
+from serving.remote import RemoteModels
 from serving.scaling import BATCHES, scaling
 from serving.sight import Metrics, log_answer
 from serving.traces import check_traces, open_traces
@@ -48,7 +49,7 @@ Vectors = npt.NDArray[np.float32]
 
 # What each replica books. Index and ingress work while the embedder waits, and the other way round; together with one
 # embedder they fit on one core.
-CORES = {"embedder": 0.8, "index": 0.1, "ingress": 0.1}
+CORES = {"embedder": 0.8, "ranker": 0.8, "index": 0.1, "ingress": 0.1}
 
 
 class Service(BaseModel):
@@ -71,27 +72,38 @@ class Ingress:
         service: what to serve.
         embedder: deployment that encodes.
         index: deployment that searches.
+        ranker: deployment that ranks.
     """
 
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
-        self, service: Service, embedder: DeploymentHandle | None = None, index: DeploymentHandle | None = None
+        self,
+        service: Service,
+        embedder: DeploymentHandle | None = None,
+        index: DeploymentHandle | None = None,
+        ranker: DeploymentHandle | None = None,
     ) -> None:
         config = service.serve
         self._limits, self._ring, self._listener = config, self._key_ring(config), service.listener
-        behind = 1 if embedder is None else config.replicas
+        behind = config.replicas_of(ranks=False)
+        of_rankers = config.max_batch_tokens * config.replicas_of(ranks=True)
         loads = Loads(
             tokens=Admission(config.longest_wait_s, config.max_batch_tokens * behind),
             searches=Admission(config.longest_wait_s, config.max_batch * behind),
             pairs=Admission(config.longest_wait_s, TEXT_COSTS),
+            ranker=None if ranker is None else Admission(config.longest_wait_s, of_rankers),
         )
-        metrics = Metrics(loads.by_unit, {"replica": _replica()})
+        self._models = LocalModels(config)
+        named = NamedModels(config, self._models if embedder is None else RemoteModels(embedder, ranker))
+        of_models = {f"tokens of {name}": admission for name, admission in named.admissions.items()}
+        metrics = Metrics({**loads.by_unit, **of_models}, {"replica": _replica()})
         self._embedders = Embedders(config, service.cache)
         opener = VariantOpener(
             config,
             loads,
             self._embedders,
-            _ranker(config),
+            Rankers(config),
             embedder,
+            ranker,
             index,
             catch_up=lambda: self._releases.catch_up(),
         )
@@ -99,7 +111,7 @@ class Ingress:
             service.traffic,
             opener.open,
             lambda variant: variant.close(),
-            lambda variant: variant.search.ready(),
+            self._ready,
             lambda variant: variant.documents.supply(),
         )
         live = self._releases.live
@@ -117,9 +129,17 @@ class Ingress:
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=metrics,
             releases=self._releases,
+            named=named,
         )
         await self._releases.start()
         await live.warm_up()
+
+    async def _ready(self, variant: Variant) -> None:
+        """Ask a release once, search and ranker, and its link model too where that of the live one is asked."""
+        await variant.search.ready()
+        await variant.ranking.ranker.score("ready", ["ready"], None)
+        if self._releases.live.links.opened:
+            await variant.links.open()
 
     def check_health(self) -> None:
         """Called by Ray Serve, which replaces a replica that hangs.
@@ -127,11 +147,12 @@ class Ingress:
         Raises:
             RuntimeError: if a batch is worked on too long.
         """
-        check_work([variant.longest_s() for variant in self._releases.opened], self._limits.hang_after_s)
+        working = [variant.longest_s() for variant in self._releases.opened]
+        check_work([*working, self._models.longest_s], self._limits.hang_after_s)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Ray Serve: the work that there is."""
-        return {BATCHES: self._embedders.batches}
+        return {BATCHES: self._embedders.batches + self._models.batches}
 
     @staticmethod
     def _key_ring(config: ServeConfig) -> KeyRing | None:
@@ -162,7 +183,11 @@ def build(service: Service) -> Application:
     if config.layout == "spread":
         embedder = _deployed(EmbedderDeployment, "Embedder", "embedder", config, **_copies(config))
         bound = embedder.bind(service.traffic, config, service.cache)
-        return _deployed(Ingress, "Ingress", "ingress", config).bind(service, bound, index)
+        ingress = _deployed(Ingress, "Ingress", "ingress", config)
+        if not (config.ranks or live.ranker is not None):
+            return ingress.bind(service, bound, index)
+        ranker = _deployed(RankerDeployment, "Ranker", "ranker", config, num_replicas=config.ranker_replicas)
+        return ingress.bind(service, bound, index, ranker.bind(service.traffic, config))
     ingress = _deployed(Ingress, "Ingress", "embedder", config, **_copies(config))
     # One process owns an embedded index, and one the documents that are put.
     one_owns = read_meta(live.index).config.engine != "server" or live.live is not None
@@ -187,19 +212,21 @@ def _replica() -> str:
     return str(serve.get_replica_context().replica_id.unique_id)
 
 
-def _ranker(config: ServeConfig) -> CrossEncoderRanker | None:
-    """The cross-encoder, one for all releases; None where the encoder ranks."""
-    if config.ranker is None:
-        return None
-    model = CrossEncoderModel(config.ranker, config.max_batch_tokens)
-    return CrossEncoderRanker(model, config.max_batch_tokens, config.max_age_s, config.embed_timeout_s)
-
-
 def cores(config: ServeConfig) -> float:
     """Cores that a service books."""
     alone = config.layout == "compact" and config.replicas == 1
     others = 0.0 if alone else CORES["index"] + CORES["ingress"] * (config.layout == "spread")
-    return CORES["embedder"] * config.replicas + others
+    return CORES["embedder"] * config.replicas + CORES["ranker"] * ranker_replicas(config) + others
+
+
+def gpus(config: ServeConfig) -> float:
+    """GPUs that a service books."""
+    return config.gpus_per_replica * config.replicas + config.gpus_per_ranker * ranker_replicas(config)
+
+
+def ranker_replicas(config: ServeConfig) -> int:
+    """Replicas that do nothing but rank."""
+    return config.ranker_replicas if config.layout == "spread" and config.ranks else 0
 
 
 def _deployed(
@@ -210,8 +237,9 @@ def _deployed(
     **options: Any,  # noqa: ANN401 - Ray's
 ) -> serve.Deployment:
     actor = {"num_cpus": CORES[books]}
-    if books == "embedder" and config.gpus_per_replica:
-        actor["num_gpus"] = config.gpus_per_replica
+    gpus_of = {"embedder": config.gpus_per_replica, "ranker": config.gpus_per_ranker}.get(books, 0.0)
+    if gpus_of:
+        actor["num_gpus"] = gpus_of
     return serve.deployment(cls).options(
         name=name,
         max_ongoing_requests=config.max_ongoing_requests,

@@ -16,6 +16,7 @@ class LinkArtifacts(BaseModel):
         train: output folder of the train stage.
         calibrator: file that discovery wrote; None where it has not run.
         projection: what vectors of texts are reduced by where the graph's are; None where they are as they come.
+        version: of the model registry; None where it is the run's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +25,7 @@ class LinkArtifacts(BaseModel):
     train: Path
     calibrator: Path | None = None
     projection: Path | None = None
+    version: int | None = None
 
 
 class LiveConfig(BaseModel):

@@ -102,6 +102,10 @@ class Batcher(Generic[Item, Result]):
         """Full batches of work that wait or are worked on, for each worker."""
         return (self._waiting.tokens / self._batch_tokens + len(self._began)) / self._most_workers
 
+    def close(self) -> None:
+        """End its threads, once what they work on is done; nothing is asked any more."""
+        self._threads.shutdown(wait=False)
+
     async def __call__(self, item: Item) -> Result:
         """The result for one item; see ``many``."""
         (result,) = await self.many([item])

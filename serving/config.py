@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from data.artifacts import StageConfig
+from data.encoders.config import EncoderConfig
+from data.encoders.model_config import ModelConfig
 from retrieval.config import Mode
 
 
@@ -29,6 +31,26 @@ class PipelineConfig(StageConfig):
     )
 
 
+class ServedModel(StageConfig):
+    """A model beside those of the run, loaded when it is asked for by its name."""
+
+    encoder: EncoderConfig | None = Field(None, description="of /v1/embeddings: a section like `encoder`")
+    ranker: str | None = Field(None, min_length=1, description="of /v1/rerank: folder of a cross-encoder")
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.encoder is None) == (self.ranker is None):
+            raise ValueError("give either `encoder` or `ranker`")
+        return self
+
+    def with_absolute_paths(self) -> Self:
+        """The same for a process that works in another folder."""
+        encoder, ranker = self.encoder, self.ranker
+        if isinstance(encoder, ModelConfig):
+            encoder = encoder.model_copy(update={"model": absolute(encoder.model)})
+        return self.model_copy(update={"encoder": encoder, "ranker": None if ranker is None else absolute(ranker)})
+
+
 class ServeConfig(StageConfig):
     """Address and size of the service."""
 
@@ -49,6 +71,10 @@ class ServeConfig(StageConfig):
     gpus_per_replica: float = Field(
         0.0, ge=0, description="GPUs that each copy books, 0.5 for two on one; it sees none where 0"
     )
+    ranker_replicas: int = Field(
+        1, ge=1, le=1024, description="copies of what ranks, where layout spread has rankers; 0.8 of a core each"
+    )
+    gpus_per_ranker: float = Field(0.0, ge=0, description="GPUs that each of those books; it sees none where 0")
     most_replicas: int | None = Field(
         None, ge=1, le=1024, description="copies to which their number grows while work waits; it stays where null"
     )
@@ -70,6 +96,18 @@ class ServeConfig(StageConfig):
     )
     ranker: str | None = Field(
         None, description="folder of a cross-encoder that reranks; by cosines of the encoder where null"
+    )
+    models: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")], ServedModel] = Field(
+        default_factory=dict,
+        description="further models by the name that requests give in `model`, such as "
+        "{small: {encoder: {model: FOLDER}}, cross: {ranker: FOLDER}}; each is loaded when it is first asked for",
+    )
+    loaded_models: int = Field(
+        2, ge=1, description="most of those that a process has loaded; the one unused longest is given back for another"
+    )
+    link_model: Literal["champion", "challenger"] | int | None = Field(
+        None,
+        description="of /v1/links:score: a version in the registry, by alias or number; the run's own model where null",
     )
     pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], PipelineConfig] = Field(
         default_factory=dict,
@@ -145,6 +183,15 @@ class ServeConfig(StageConfig):
             raise ValueError("a URL that begins with http:// or https://")
         return traces
 
+    @field_validator("link_model", mode="before")
+    @classmethod
+    def _is_an_alias_or_a_version(cls, which: object) -> object:
+        if which in (None, "champion", "challenger"):
+            return which
+        if not str(which).isdecimal() or int(str(which)) < 1:
+            raise ValueError("champion, challenger or the number of a version")
+        return int(str(which))
+
     @model_validator(mode="after")
     def _ranker_takes_candidates(self) -> Self:
         for name, pipeline in self.pipelines.items():
@@ -158,12 +205,27 @@ class ServeConfig(StageConfig):
     def with_absolute_paths(self) -> Self:
         """The same for a process that works in another folder."""
         keys = None if self.keys is None else self.keys.resolve()
-        ranker = self.ranker
-        if ranker is not None and Path(ranker).exists():  # else a name on the hub
-            ranker = str(Path(ranker).resolve())
-        return self.model_copy(update={"keys": keys, "ranker": ranker})
+        ranker = None if self.ranker is None else absolute(self.ranker)
+        models = {name: model.with_absolute_paths() for name, model in self.models.items()}
+        return self.model_copy(update={"keys": keys, "ranker": ranker, "models": models})
+
+    def replicas_of(self, ranks: bool) -> int:
+        """Replicas that a process hands its work to: of what ranks, or what encodes; 1 where it does it itself."""
+        if self.layout == "compact":
+            return 1
+        return self.ranker_replicas if ranks else self.replicas
+
+    @property
+    def ranks(self) -> bool:
+        """Whether a cross-encoder is named."""
+        return self.ranker is not None or any(model.ranker is not None for model in self.models.values())
 
     @property
     def encoder_threads(self) -> int:
         """Cores that a replica encodes on."""
         return self.threads or max(1, len(os.sched_getaffinity(0)) // self.replicas)
+
+
+def absolute(model: str) -> str:
+    """The folder of a model wherever this process works; a name on the hub as it is."""
+    return str(Path(model).resolve()) if Path(model).exists() else model

@@ -7,10 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from data.batching import token_batches
+from data.encoders.transformer.precision import TEXTS
 from data.errors import InputError, TextRefused
 
 if TYPE_CHECKING:
     import torch
+
+MOST_APART = 0.05  # logits of a pair, computed with other padding
 
 Scored = tuple[float, bool, int]  # logit, whether the document was cut, tokens read
 
@@ -21,12 +24,13 @@ class CrossEncoderModel:
     Args:
         model: folder or name, as sentence-transformers' ``CrossEncoder`` takes it.
         batch_tokens: largest padded area of a batch.
+        key: of the run file that names it, for messages.
 
     Raises:
         InputError: if there is no such model, or it has not one output.
     """
 
-    def __init__(self, model: str, batch_tokens: int) -> None:
+    def __init__(self, model: str, batch_tokens: int, key: str = "serve.ranker") -> None:
         from sentence_transformers import CrossEncoder
         from tokenizers import Tokenizer
 
@@ -35,14 +39,13 @@ class CrossEncoderModel:
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(
-                f"serve.ranker: {model} cannot be opened: {reason}", "Name the folder of a cross-encoder."
+                f"{key}: {model} cannot be opened: {reason}", "Name the folder of a cross-encoder."
             ) from error
         if opened.num_labels != 1:
             raise InputError(
-                f"serve.ranker: {model} has {opened.num_labels} outputs; a ranker has one",
-                "Name another cross-encoder.",
+                f"{key}: {model} has {opened.num_labels} outputs; a ranker has one", "Name another cross-encoder."
             )
-        self.name = model.rstrip("/").rsplit("/", 1)[-1]
+        self.name, self._key, self._cross_encoder = ranker_name(model), key, opened
         self._model: Any = opened.model.eval()
         self._tokenizer: Any = opened.tokenizer
         self._inputs = {"input_ids", *self._tokenizer.model_input_names}
@@ -73,6 +76,25 @@ class CrossEncoderModel:
             (float(logit), cut, int(length)) for logit, (_, cut), length in zip(logits, encoded, lengths, strict=True)
         ]
 
+    def check(self) -> None:
+        """Score pairs of all lengths as the model's own ``predict`` does, which warms it up too.
+
+        Raises:
+            InputError: if our scores are others.
+        """
+        import torch
+
+        pairs = [(TEXTS[1], text) for text in TEXTS]
+        theirs = self._cross_encoder.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+        ours = np.array([logit for logit, _, _ in self.score([(*pair, None) for pair in pairs])])
+        apart = float(np.nan_to_num(np.abs(ours - np.asarray(theirs, np.float32).ravel()), nan=np.inf).max())
+        if not apart <= MOST_APART:
+            raise InputError(
+                f"{self._key}: scores of {self.name} are not those of CrossEncoder.predict: {apart:.3g} apart, at most "
+                f"{MOST_APART:g}",
+                "Name another cross-encoder.",
+            )
+
     def _encode(self, pairs: Sequence[tuple[str, str, int | None]]) -> list[tuple[dict[str, list[int]], bool]]:
         """The numbers of pairs, and whether the document, which gets what the question leaves, was cut."""
         whole = self._whole.encode_batch([(query, text) for query, text, _ in pairs])
@@ -97,3 +119,8 @@ class CrossEncoderModel:
         features: dict[str, torch.Tensor] = self._tokenizer.pad(batch, return_tensors="pt").to(self._model.device)
         logits: torch.Tensor = self._model(**features).logits
         return logits.squeeze(-1).float().cpu().numpy()
+
+
+def ranker_name(model: str) -> str:
+    """What clients call a ranker: the last part of its path."""
+    return model.rstrip("/").rsplit("/", 1)[-1]

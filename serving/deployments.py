@@ -1,6 +1,7 @@
 """What encodes and what searches in processes of their own, each with all releases that are served."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ from data.encoders.protocol import Encoded
 from retrieval.explain import Explained
 from retrieval.search import SearchHit, SearchQuery
 from serving.config import ServeConfig
-from serving.embedder import Embedder
+from serving.cross_encoder import Scored
+from serving.embedder import Embedder, use_threads
 from serving.embedding import Kind, TokenRows
 from serving.index import IndexActor
 from serving.live_folder import Changed
 from serving.live_store import Change, PreparedDocument, Stored
-from serving.opening import Embedders, open_with_documents
+from serving.named import LocalModels
+from serving.opening import Embedders, Rankers, open_with_documents
+from serving.ranking import CrossEncoderRanker
 from serving.releases import Releases
+from serving.remote import NAMED
 from serving.scaling import BATCHES
 from serving.schemas import Document
 
@@ -78,7 +83,9 @@ class IndexDeployment:
 
 
 class EmbedderDeployment:
-    """The encoders of the releases that are served, in a process of their own.
+    """The encoders of the releases that are served, and those of ``serve.models``, in a process of their own.
+
+    Methods are given a release, or ``NAMED`` and the name of a model.
 
     Args:
         traffic: file of the releases.
@@ -89,34 +96,100 @@ class EmbedderDeployment:
     def __init__(self, traffic: Path, config: ServeConfig, cache: CacheConfig) -> None:
         self._embedders, self._hang_after_s = Embedders(config, cache), config.hang_after_s
         self._releases = Releases[Embedder](traffic, self._embedders.of)
+        self._named = LocalModels(config)
 
-    async def encode(self, release: str, text: str) -> Vectors:
-        """As of ``QuestionEncoder``, by a release's encoder."""
-        return await (await self._releases.get(release)).encode(text)
-
-    async def encode_tokens(self, release: str, text: str) -> Vectors:
+    async def encode(self, model: str, text: str) -> Vectors:
         """As of ``QuestionEncoder``."""
-        return await (await self._releases.get(release)).encode_tokens(text)
+        async with self._of(model) as embedder:
+            return await embedder.encode(text)
 
-    async def embed(self, release: str, texts: list[str], kind: Kind) -> Encoded:
+    async def encode_tokens(self, model: str, text: str) -> Vectors:
+        """As of ``QuestionEncoder``."""
+        async with self._of(model) as embedder:
+            return await embedder.encode_tokens(text)
+
+    async def embed(self, model: str, texts: list[str], kind: Kind) -> Encoded:
         """As of ``TextEncoder``."""
-        return await (await self._releases.get(release)).embed(texts, kind)
+        async with self._of(model) as embedder:
+            return await embedder.embed(texts, kind)
 
-    async def embed_tokens(self, release: str, texts: list[str], kind: Kind) -> list[TokenRows]:
+    async def embed_tokens(self, model: str, texts: list[str], kind: Kind) -> list[TokenRows]:
         """As of ``VectorSource``."""
-        return await (await self._releases.get(release)).embed_tokens(texts, kind)
+        async with self._of(model) as embedder:
+            return await embedder.embed_tokens(texts, kind)
 
-    async def decode(self, release: str, ids: list[list[int]]) -> list[str]:
+    async def decode(self, model: str, ids: list[list[int]]) -> list[str]:
         """As of ``VectorSource``."""
-        return await (await self._releases.get(release)).decode(ids)
+        async with self._of(model) as embedder:
+            return await embedder.decode(ids)
+
+    async def dim(self, model: str) -> int:
+        """As of ``NamedEncoder``."""
+        async with self._of(model) as embedder:
+            return embedder.dim
+
+    async def loaded(self) -> frozenset[str]:
+        """As of ``ModelHost``."""
+        return await self._named.loaded()
 
     def check_health(self) -> None:
         """As of ``Ingress``."""
-        check_work([embedder.longest_s for embedder in self._releases.opened], self._hang_after_s)
+        working = [embedder.longest_s for embedder in self._releases.opened]
+        check_work([*working, self._named.longest_s], self._hang_after_s)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """As of ``Ingress``."""
-        return {BATCHES: self._embedders.batches}
+        return {BATCHES: self._embedders.batches + self._named.batches}
+
+    @asynccontextmanager
+    async def _of(self, model: str) -> AsyncIterator[Embedder]:
+        if not model.startswith(NAMED):
+            yield await self._releases.get(model)
+            return
+        async with self._named.encoder(model.removeprefix(NAMED)) as embedder:
+            yield embedder
+
+
+class RankerDeployment:
+    """The cross-encoders of the releases that are served, and those of ``serve.models``, in a process of their own.
+
+    Pairs of all requests are scored together, in batches by padded token area.
+
+    Args:
+        traffic: file of the releases.
+        config: how big batches are.
+    """
+
+    def __init__(self, traffic: Path, config: ServeConfig) -> None:
+        self._hang_after_s = config.hang_after_s
+        use_threads(config.encoder_threads)
+        self._releases = Releases[CrossEncoderRanker | None](traffic, Rankers(config).of)
+        self._named = LocalModels(config)
+
+    async def score(self, model: str, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], int]:
+        """As of ``Ranker``, by the model of a release or one that is ``NAMED``; and the most tokens that it reads."""
+        async with self._of(model) as ranker:
+            scored, _ = await ranker.score(query, texts, most)
+            return scored, ranker.longest
+
+    async def loaded(self) -> frozenset[str]:
+        """As of ``ModelHost``."""
+        return await self._named.loaded()
+
+    def check_health(self) -> None:
+        """As of ``Ingress``."""
+        working = [ranker.longest_s for ranker in self._releases.opened if ranker is not None]
+        check_work([*working, self._named.longest_s], self._hang_after_s)
+
+    @asynccontextmanager
+    async def _of(self, model: str) -> AsyncIterator[CrossEncoderRanker]:
+        if not model.startswith(NAMED):
+            ranker = await self._releases.get(model)
+            assert ranker is not None, "whoever asks has read that the release has one"
+            yield ranker
+            return
+        async with self._named.ranker(model.removeprefix(NAMED)) as named:
+            yield named
 
 
 def check_work(longest_s: list[float], most_s: float) -> None:

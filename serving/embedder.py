@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from data.cache import CacheConfig
+from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig
 from data.encoders.protocol import Encoded, Encoder, Vectors
 from data.encoders.transformer.batches import BatchedEncoder
 from data.encoders.transformer.encoder import SentenceEncoder
+from data.encoders.transformer.precision import TEXTS
 from data.encoders.transformer.token_vectors import TokenEncoder
 from data.errors import EncoderUnavailable, InputError
 from retrieval.index import IndexMeta
@@ -32,7 +34,7 @@ class Embedder:
 
     Args:
         config: which model; it is loaded here, once.
-        meta: the index that will be asked.
+        meta: the index that will be asked; None where there is none, and the encoder is as its config has it.
         serve: how large batches grow, and how long a query may wait for them.
         cache: where queries are looked for before they are encoded.
 
@@ -41,7 +43,7 @@ class Embedder:
     """
 
     def __init__(
-        self, config: EncoderConfig, meta: IndexMeta, serve: ServeConfig, cache: CacheConfig | None = None
+        self, config: EncoderConfig, meta: IndexMeta | None, serve: ServeConfig, cache: CacheConfig | None = None
     ) -> None:
         self._config = config.for_questions(serve.encoder_timeout_s)
         self._meta, self._cache, self._serve = meta, cache, serve
@@ -67,17 +69,51 @@ class Embedder:
         self._encode_tokens: Batcher[Asked, TokenRows] = gathered(self._token_batch, timeout_s=question_s)
         self._embed: Batcher[Asked, Counted] = gathered(self._embed_batch, timeout_s=text_s)
         self._embed_tokens: Batcher[Asked, TokenRows] = gathered(self._token_batch, timeout_s=text_s)
+        self._batchers: tuple[Batcher[Asked, Any], ...] = (
+            self._encode,
+            self._encode_tokens,
+            self._embed,
+            self._embed_tokens,
+        )
 
     @property
     def batches(self) -> float:
         """Full batches of work that wait or are encoded, for each thread."""
-        return sum(one.batches for one in (self._encode, self._encode_tokens, self._embed, self._embed_tokens))
+        return sum(batcher.batches for batcher in self._batchers)
 
     @property
     def longest_s(self) -> float:
         """How long the batch has been encoded that is encoded longest, in seconds; 0 where none is."""
-        batchers = (self._encode, self._encode_tokens, self._embed, self._embed_tokens)
-        return max(batcher.longest_s for batcher in batchers)
+        return max(batcher.longest_s for batcher in self._batchers)
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of its vectors.
+
+        Raises:
+            EncoderUnavailable: if it is not loaded, and cannot be.
+        """
+        return self._loaded().whole.dim
+
+    def check(self) -> None:
+        """Encode texts of all lengths, which warms the model up too; called in a thread, before anybody asks.
+
+        Raises:
+            EncoderUnavailable: as of ``encode``.
+            InputError: if a vector is not of unit length.
+        """
+        rows = self._embed_batch([(kind, text) for kind in ("query", "document") for text in TEXTS])
+        lengths = np.linalg.norm(np.stack([vector for vector, _, _ in rows]), axis=1)
+        worst = int(np.argmax(np.nan_to_num(np.abs(lengths - 1), nan=np.inf)))
+        if not abs(lengths[worst] - 1) < 1e-2:
+            problem = f"the encoder {self._config.label} made a vector of length {lengths[worst]:g}; it must be 1"
+            raise InputError(problem, "Use an encoder that makes vectors of unit length.")
+
+    def close(self) -> None:
+        """Give the model back, with its memory; nobody asks any more."""
+        for batcher in self._batchers:
+            batcher.close()
+        self._encoders = self._uncached = None
 
     async def encode(self, text: str) -> Vectors:
         """The unit vector of one text, float32 (dim,).
@@ -181,7 +217,11 @@ class Embedder:
             self._uncached = BreakingEncoder(encoder, self._breaker)
             return self._uncached
 
-        self._encoders = query_encoders(self._meta, self._config, self._cache, guard)
+        if self._meta is not None:
+            self._encoders = query_encoders(self._meta, self._config, self._cache, guard)
+        else:
+            loaded = load_encoder(self._config)
+            self._encoders = QueryEncoders(guard(loaded), None, loaded)
         return self._encoders
 
 

@@ -214,14 +214,9 @@ class EmbeddingService:
         weigh = self._bm25.passage if kind == "document" else self._bm25.query
         return [weigh(text) for text in texts]
 
-    def check_model(self, asked: str | None) -> None:
-        """Refuse another model than the one that is served.
-
-        Raises:
-            ApiError: if another one is asked for.
-        """
-        if asked is not None and asked not in (self.name, self.name.rsplit("/", 1)[-1]):
-            raise ApiError("not_found", f"there is no model {asked!r}; this service has {self.name!r}", "model")
+    def is_named(self, asked: str) -> bool:
+        """Whether a request names this model."""
+        return asked in (self.name, self.name.rsplit("/", 1)[-1])
 
 
 def check_texts(texts: list[str], limits: EmbeddingLimits, param: str) -> None:

@@ -45,3 +45,6 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.headers = headers
+
+    def __reduce__(self) -> tuple[type["ApiError"], tuple[object, ...]]:  # crosses Ray's process boundary whole
+        return ApiError, (self.type, self.message, self.param, self.code, self.headers)

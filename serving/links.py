@@ -109,10 +109,25 @@ class LinkService:
         calibrated = self._artifacts is not None and self._artifacts.calibrator is not None
         return LinkScores(calibrated=calibrated, links=[_shown(row) for row in rows])
 
+    @property
+    def opened(self) -> bool:
+        """Whether somebody has asked it."""
+        return self._predictor is not None
+
+    async def open(self) -> None:
+        """Open the model before anybody asks, where there is one.
+
+        Raises:
+            OSError: or another error, if its files are not whole.
+        """
+        if self._artifacts is not None:
+            await self._opened()
+
     def _check(self, request: LinkScoreRequest) -> None:
         """What can be said of a request without the model."""
         if self._artifacts is None:
-            message = "this service has no link model: `catena discover RUN.yaml` makes one; then start it again"
+            how = "`catena discover RUN.yaml` makes one, then `catena deploy promote RUN.yaml`"
+            message = f"this service has no link model: {how} brings it"
             raise ApiError("not_found", message, code="no_link_model")
         if request.pairs is not None:
             if not request.model_fields_set <= {"pairs"}:

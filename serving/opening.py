@@ -18,6 +18,7 @@ from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.config import ServeConfig
+from serving.cross_encoder import ranker_name
 from serving.documents import DocumentsService, LiveLookup, nothing
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, tokens_read
@@ -25,9 +26,10 @@ from serving.errors import ApiError
 from serving.index import IndexActor
 from serving.links import LinkService
 from serving.lookup import LookupFile
+from serving.named import open_ranker
 from serving.prepare import Preparer, Preparers
-from serving.ranking import EncoderRanker, Ranker, RankingService
-from serving.remote import RemoteEmbedder, RemoteIndex
+from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
+from serving.remote import RemoteEmbedder, RemoteIndex, RemoteRanker
 from serving.search import SearchService
 from serving.traffic import Release
 from serving.variants import Variant
@@ -75,18 +77,52 @@ class Embedders:
         return embedder
 
 
+@dataclass
+class Rankers:
+    """Cross-encoders of releases: those that name the same one share it, as long as one of them is open.
+
+    Args:
+        config: how big batches are.
+    """
+
+    config: ServeConfig
+    _loaded: WeakValueDictionary[str, CrossEncoderRanker] = field(default_factory=WeakValueDictionary)
+
+    def of(self, release: Release) -> CrossEncoderRanker | None:
+        """The cross-encoder of a release; None where its encoder ranks.
+
+        Raises:
+            InputError: if it cannot be opened.
+        """
+        if release.ranker is None:
+            return None
+        ranker = self._loaded.get(release.ranker)
+        if ranker is None:
+            ranker = self._loaded[release.ranker] = open_ranker(release.ranker, self.config)
+        return ranker
+
+
 @dataclass(frozen=True)
 class Loads:
-    """What waits, by the unit that it is counted in."""
+    """What waits, by the unit that it is counted in.
+
+    Attributes:
+        tokens: of texts, and of what is ranked in the same process.
+        searches: by themselves.
+        pairs: of the link model.
+        ranker: tokens of what is ranked by replicas that do nothing else; None where there are none.
+    """
 
     tokens: Admission
     searches: Admission
     pairs: Admission
+    ranker: Admission | None = None
 
     @property
     def by_unit(self) -> Mapping[str, Admission]:
         """The same by names, for metrics."""
-        return {"tokens": self.tokens, "searches": self.searches, "pairs": self.pairs}
+        units = {"tokens": self.tokens, "searches": self.searches, "pairs": self.pairs}
+        return units if self.ranker is None else {**units, "tokens of the ranker": self.ranker}
 
 
 @dataclass(frozen=True)
@@ -97,8 +133,9 @@ class VariantOpener:
         config: of the service.
         loads: what waits, of all releases together: they share the cores.
         embedders: that this process holds.
-        ranker: the cross-encoder; None where the encoder of the release ranks.
+        rankers: that this process holds.
         embedder: the deployment that encodes, where this process does not.
+        ranker: the deployment that ranks, where this process does not.
         index: the deployment that searches, where this process does not.
         catch_up: as of ``DocumentsService``.
         preparers: of the releases that are open.
@@ -107,8 +144,9 @@ class VariantOpener:
     config: ServeConfig
     loads: Loads
     embedders: Embedders
-    ranker: Ranker | None = None
+    rankers: Rankers
     embedder: DeploymentHandle | None = None
+    ranker: DeploymentHandle | None = None
     index: DeploymentHandle | None = None
     catch_up: Callable[[], Awaitable[None]] = nothing
     preparers: Preparers = field(default_factory=Preparers)
@@ -126,8 +164,10 @@ class VariantOpener:
         assert index is not None, "one of both"
         limits = EmbeddingLimits(config.max_texts, config.max_text_chars, tokens_read(release.encoder))
         name, corpus = model_name(release.encoder), LookupFile(release.lookup)
-        ranker = self.ranker or EncoderRanker(name, encoder, limits.tokens_read)
-        ranking = RankingService(ranker, limits, loads.tokens)
+        ranker = self._ranker(release) or EncoderRanker(name, encoder, limits.tokens_read)
+        by_others = loads.ranker if isinstance(ranker, RemoteRanker) else None
+        ranking = RankingService(ranker, limits, by_others or loads.tokens)
+        parts = (encoder, here, ranker)
         timeout_s, kept_mb = config.health_timeout_s, config.kept_answers_mb
         preparer = None if live is None else Preparer(live, release.encoder, meta, encoder)
         if preparer is not None:
@@ -146,13 +186,19 @@ class VariantOpener:
             ),
             warm_up=nothing if self._asks_elsewhere(release) else partial(_warm_up, embedding, search),
             close=partial(self._close, release.id, here),
-            longest_s=lambda: max((one.longest_s for one in (encoder, here) if isinstance(one, Timed)), default=0.0),
+            longest_s=lambda: max((one.longest_s for one in parts if isinstance(one, Timed)), default=0.0),
         )
 
     def _asks_elsewhere(self, release: Release) -> bool:
         """Whether the encoder is in another process, which may not be there yet, or on a server that may charge."""
         on_servers = (isinstance(one, EndpointEncoderConfig) for one in encoders_in(release.encoder))
         return self.embedder is not None or any(on_servers)
+
+    def _ranker(self, release: Release) -> Ranker | None:
+        """The cross-encoder of a release; None where its encoder ranks."""
+        if self.ranker is None or release.ranker is None:
+            return self.rankers.of(release)
+        return RemoteRanker(self.ranker, release.id, ranker_name(release.ranker))
 
     def _close(self, release: str, here: IndexActor | None) -> None:
         self.preparers.remove(release)

@@ -59,25 +59,49 @@ class CrossEncoderRanker:
     """
 
     def __init__(self, model: CrossEncoderModel, batch_tokens: int, max_age_s: float, timeout_s: float) -> None:
-        self.name = model.name
+        self.name, self.longest = model.name, (longest := model.longest)
+        self._model: CrossEncoderModel | None = model
         self._batcher = Batcher[tuple[str, str, int | None], Scored](
-            lambda pairs: model.score(pairs),
+            self._score,
             max_items=64,
-            length=lambda pair: estimated_tokens(pair[0]) + estimated_tokens(pair[1], pair[2] or model.longest),
+            length=lambda pair: estimated_tokens(pair[0]) + estimated_tokens(pair[1], pair[2] or longest),
             max_tokens=batch_tokens,
             max_age_s=max_age_s,
             timeout_s=timeout_s,
             text_of=lambda pair: pair[0],
         )
-        self._longest = model.longest
+
+    @property
+    def batches(self) -> float:
+        """Full batches of work that wait or are worked on."""
+        return self._batcher.batches
+
+    @property
+    def longest_s(self) -> float:
+        """How long its batch has been worked on, in seconds; 0 where none is."""
+        return self._batcher.longest_s
+
+    def close(self) -> None:
+        """Give the model back; nobody asks any more."""
+        self._batcher.close()
+        self._model = None
 
     def work(self, query: str, texts: list[str], most: int | None) -> float:
         """As of ``Ranker``: the question is read with each text."""
-        return sum(estimated_tokens(query + text, min(most or self._longest, self._longest)) for text in texts)
+        return work_of_pairs(query, texts, most, self.longest)
 
     async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
         """As of ``Ranker``: logits."""
         return await self._batcher.many([(query, text, most) for text in texts]), True
+
+    def _score(self, pairs: list[tuple[str, str, int | None]]) -> list[Scored]:
+        assert self._model is not None, "it is not closed"
+        return self._model.score(pairs)
+
+
+def work_of_pairs(query: str, texts: list[str], most: int | None, longest: int) -> float:
+    """About how many tokens a cross-encoder that reads ``longest`` of a pair reads."""
+    return sum(estimated_tokens(query + text, min(most or longest, longest)) for text in texts)
 
 
 class EncoderRanker:

@@ -1,4 +1,4 @@
-"""Embedder and index in processes of their own, asked as if they were here.
+"""Embedder, ranker and index in processes of their own, asked as if they were here.
 
 A replica that dies is asked for again, since its questions have no effects: Ray Serve starts another one, or has one
 already. A caller that goes away takes its question out of the replica's queue.
@@ -6,7 +6,9 @@ already. A caller that goes away takes its question out of the replica's queue.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,17 +18,20 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from data.encoders.protocol import Encoded
-from data.errors import EncoderUnavailable
+from data.errors import EncoderUnavailable, TextRefused
 from retrieval.explain import Explained
 from retrieval.search import SearchHit, SearchQuery
-from serving.embedding import Kind, TokenRows
+from serving.cross_encoder import Scored
+from serving.embedding import EmbeddingLimits, Kind, TokenRows
 from serving.errors import ApiError
 from serving.live_folder import Changed
 from serving.live_store import Change, PreparedDocument, Stored
+from serving.ranking import work_of_pairs
 from serving.schemas import Document
 
 Vectors = npt.NDArray[np.float32]
 
+NAMED = "model:"  # before the name of a model, where else a release is named
 DEAD = (RayActorError, DeploymentUnavailableError, BackPressureError)
 ASKED_FOR_S = 10.0  # a replica of an index starts in a few seconds
 FIRST_PAUSE_S = 0.05
@@ -97,6 +102,94 @@ class RemoteEmbedder:
         except DEAD as error:
             name = type(error).__name__
             raise EncoderUnavailable(f"no replica of the encoder answers: {name}", "See the log.") from error
+
+
+class RemoteNamedEncoder(RemoteEmbedder):
+    """An encoder of ``serve.models`` there.
+
+    Args:
+        handle: of the deployment.
+        name: of the model.
+        dim: of its vectors.
+    """
+
+    def __init__(self, handle: DeploymentHandle, name: str, dim: int) -> None:
+        super().__init__(handle, NAMED + name)
+        self.dim = dim
+
+
+class RemoteRanker:
+    """A cross-encoder in processes of its own.
+
+    Args:
+        handle: of its deployment.
+        model: the release whose it is, or ``NAMED`` and a name.
+        name: as clients call it.
+    """
+
+    def __init__(self, handle: DeploymentHandle, model: str, name: str) -> None:
+        self._handle, self._model, self.name = handle, model, name
+        self._longest = EmbeddingLimits.tokens_read  # until the first answer says
+
+    def work(self, query: str, texts: list[str], most: int | None) -> float:
+        """As of ``Ranker``."""
+        return work_of_pairs(query, texts, most, self._longest)
+
+    async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
+        """As of ``Ranker``: logits."""
+        try:
+            scored, self._longest = await asked(lambda: self._handle.score.remote(self._model, query, texts, most))
+        except TextRefused as error:  # a cross-encoder refuses questions alone
+            raise TextRefused(error.problem, error.remedy, query) from None
+        except DEAD as error:
+            name = type(error).__name__
+            raise EncoderUnavailable(f"no replica of the ranker answers: {name}", "See the log.") from error
+        return scored, True
+
+
+class RemoteModels:
+    """The models of ``serve.models`` in processes of their own: encoders beside the run's, rankers beside its ranker.
+
+    As ``ModelHost``. Replicas load by themselves what they are asked for.
+
+    Args:
+        embedder: deployment that encodes.
+        ranker: deployment that ranks; None where no model ranks.
+    """
+
+    def __init__(self, embedder: DeploymentHandle, ranker: DeploymentHandle | None) -> None:
+        self._embedder, self._ranker = embedder, ranker
+        self._dims: dict[str, int] = {}
+
+    @asynccontextmanager
+    async def encoder(self, name: str) -> AsyncIterator[RemoteNamedEncoder]:
+        """As of ``ModelHost``."""
+        if name not in self._dims:
+            self._dims[name] = await self._asked(lambda: self._embedder.dim.remote(NAMED + name))
+        yield RemoteNamedEncoder(self._embedder, name, self._dims[name])
+
+    @asynccontextmanager
+    async def ranker(self, name: str) -> AsyncIterator[RemoteRanker]:
+        """As of ``ModelHost``."""
+        assert self._ranker is not None, "it is there where a model ranks"
+        yield RemoteRanker(self._ranker, NAMED + name, name)
+
+    async def loaded(self) -> frozenset[str]:
+        """As of ``ModelHost``: in one replica of each."""
+        handles = [handle for handle in (self._embedder, self._ranker) if handle is not None]
+        names = await asyncio.gather(*(self._asked(partial(_loaded, handle)) for handle in handles))
+        return frozenset().union(*names)
+
+    async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
+        try:
+            return await asked(ask)
+        except DEAD as error:
+            name = type(error).__name__
+            raise EncoderUnavailable(f"no replica of the models answers: {name}", "See the log.") from error
+
+
+def _loaded(handle: DeploymentHandle) -> DeploymentResponse:
+    return handle.loaded.remote()
 
 
 class RemoteIndex:

@@ -32,6 +32,7 @@ class Release(_Part):
     index: Path
     lookup: Path
     encoder: EncoderConfig
+    ranker: str | None = Field(None, description="folder or name of its cross-encoder; its encoder ranks where None")
     links: LinkArtifacts | None = Field(None, description="the link model; None where none was trained")
     live: LiveConfig | None = Field(None, description="how documents are taken beside the index; none are where None")
     passages: int = Field(description="in the index")
@@ -146,10 +147,12 @@ def release_id(
     encoder: EncoderConfig,
     links: LinkArtifacts | None = None,
     live: LiveConfig | None = None,
+    ranker: str | None = None,
 ) -> str:
     """Eight digits that stand for what is served: artifacts' folders are named by their content."""
     parts = " ".join("" if part is None else part.model_dump_json() for part in (links, live))
     described = f"{index.resolve()} {lookup.resolve()} {encoder.model_dump_json()} {parts}"
+    described += "" if ranker is None else f" {ranker}"
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from serving.context import caller, note_release, request_id
 from serving.documents import DocumentsService, nothing
 from serving.embedding import EmbeddingService
 from serving.errors import STATUS, ApiError
-from serving.links import LinkScoring
+from serving.links import LinkService
 from serving.lookup import Lookup
 from serving.ranking import RankingService
 from serving.releases import Releases
@@ -24,7 +25,7 @@ from serving.search import Searching
 from serving.shadow import Shadowing
 from serving.sight import Metrics
 from serving.traffic import Traffic, change_traffic, without
-from serving.verdicts import Verdicts
+from serving.verdicts import Verdicts, Work
 
 logger = logging.getLogger("catena")
 
@@ -52,7 +53,7 @@ class Variant:
     ranking: RankingService
     lookup: Lookup
     documents: DocumentsService
-    links: LinkScoring
+    links: LinkService
     warm_up: Callable[[], Awaitable[None]] = nothing
     close: Callable[[], None] = lambda: None
     longest_s: Callable[[], float] = lambda: 0.0
@@ -79,17 +80,9 @@ class Variants:
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """As of ``SearchService``, by the caller's release."""
-        variant, started, failed = self._chosen(), time.perf_counter(), False
-        try:
+        variant = self._chosen()
+        with self._judged(variant, "search"):
             answer = await variant.search.search(request)
-        except ApiError as error:
-            failed = STATUS[error.type] >= 500
-            raise
-        except Exception:
-            failed = True
-            raise
-        finally:
-            self._verdicts.answered(variant.id, failed, time.perf_counter() - started)
         if variant.id == self.traffic.live and self.traffic.shadowed(request_id.get()):
             shadow = self.traffic.shadow
             assert shadow is not None, "it is asked"
@@ -107,7 +100,9 @@ class Variants:
 
     async def score(self, request: LinkScoreRequest) -> LinkScores:
         """As of ``LinkScoring``."""
-        return await self._chosen().links.score(request)
+        variant = self._chosen()
+        with self._judged(variant, "links"):
+            return await variant.links.score(request)
 
     async def put(self, documents: Sequence[NewDocument]) -> Written:
         """As of ``Writing``: to the live release, and to all that are open."""
@@ -124,6 +119,21 @@ class Variants:
     async def links(self, id_: str, limit: int) -> LinksResponse | None:
         """As of ``Lookup``."""
         return await self._chosen().lookup.links(id_, limit)
+
+    @contextmanager
+    def _judged(self, variant: Variant, work: Work) -> Iterator[None]:
+        """Count what becomes of a request to the release that answers it."""
+        started, failed = time.perf_counter(), False
+        try:
+            yield
+        except ApiError as error:
+            failed = STATUS[error.type] >= 500
+            raise
+        except Exception:
+            failed = True
+            raise
+        finally:
+            self._verdicts.answered(variant.id, failed, time.perf_counter() - started, work)
 
     def _chosen(self) -> Variant:
         variant = self.releases[self.traffic.chosen(caller.get() or request_id.get())]

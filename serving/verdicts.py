@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from serving.traffic import MOST_JUDGED, Guardrails, Traffic
+
+Work = Literal["search", "links"]
 
 
 @dataclass
@@ -46,17 +48,18 @@ class Verdicts:
         self, traffic: Callable[[], Traffic], stop: Callable[[str, str], None], metrics: ReleaseMetrics
     ) -> None:
         self._traffic, self._stop, self._metrics = traffic, stop, metrics
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[tuple[str, Work], _Seen] = {}
         self._stopped: set[tuple[int, str]] = set()
 
-    def answered(self, release: str, failed: bool, seconds: float) -> None:
-        """A release answered, or failed to."""
-        seen = self._of(release)
+    def answered(self, release: str, failed: bool, seconds: float, work: Work = "search") -> None:
+        """A release answered, or failed to; searches and scores of links are judged by themselves."""
+        seen = self._of(release, work)
         seen.failed.append(failed)
         if not failed:
             seen.seconds.append(seconds)
-        self._metrics.release_answered(release, failed, seconds)
-        self._judge(release)
+        if work == "search":
+            self._metrics.release_answered(release, failed, seconds)
+        self._judge(release, work)
 
     def compared(self, release: str, overlap: float, tau: float) -> None:
         """A shadow's answer was compared with the live one's.
@@ -66,22 +69,22 @@ class Verdicts:
             overlap: share of the live one's documents that it found too.
             tau: Kendall's rank correlation of those that both found.
         """
-        self._of(release).overlaps.append(overlap)
+        self._of(release, "search").overlaps.append(overlap)
         self._metrics.shadow_compared(release, overlap, tau)
-        self._judge(release)
+        self._judge(release, "search")
 
-    def _of(self, release: str) -> _Seen:
-        return self._seen.setdefault(release, _Seen())
+    def _of(self, release: str, work: Work) -> _Seen:
+        return self._seen.setdefault((release, work), _Seen())
 
-    def _judge(self, release: str) -> None:
+    def _judge(self, release: str, work: Work) -> None:
         traffic = self._traffic()
         for part in (traffic.canary, traffic.shadow):
             if part is None or part.release != release or (traffic.number, release) in self._stopped:
                 continue
-            reason = broken(part.guardrails, self._of(release), self._of(traffic.live))
+            reason = broken(part.guardrails, self._of(release, work), self._of(traffic.live, work))
             if reason:
                 self._stopped.add((traffic.number, release))
-                self._stop(release, reason)
+                self._stop(release, reason if work == "search" else f"{work}: {reason}")
 
 
 def broken(rails: Guardrails, seen: _Seen, live: _Seen) -> str:

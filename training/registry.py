@@ -38,6 +38,7 @@ class Version:
     made: str
     run_id: str
     fingerprints: Fingerprints
+    train: str = ""  # key of the artifact that was registered
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Registry:
         Raises:
             InputError: if it loses on the same split by a paired test over the links, or was judged on another one.
         """
-        new = self._find(number) if number is not None else self._with(CHALLENGER)
+        new = self.find(CHALLENGER if number is None else number)
         old = next((version for version in self.versions() if CHAMPION in version.aliases), None)
         if old is not None and old.version == new.version:
             raise InputError(f"version {new.version} of {self.name} is the champion already", "Nothing is to be done.")
@@ -164,24 +165,32 @@ class Registry:
         Raises:
             InputError: if there was none.
         """
-        now = self._with(CHAMPION)
+        now = self.find(CHAMPION)
         former = self._former(now.version)
         if not former:
             raise InputError(
                 f"{self.name} had no champion before version {now.version}", "`catena registry list` shows."
             )
-        self._find(former[-1])
+        self.find(former[-1])
         self._crown(former[-1])
         self._remember(former[:-1])
         return now.version, former[-1]
 
-    def load(self, alias: str, here: Fingerprints, into: Path) -> Path:
+    def find(self, which: str | int) -> Version:
+        """A version by its alias or number.
+
+        Raises:
+            InputError: if there is none.
+        """
+        return self._numbered(which) if isinstance(which, int) else self._with(which)
+
+    def load(self, which: str | int, here: Fingerprints, into: Path) -> Path:
         """Fetch a version's files; returns the folder with the model.
 
         Raises:
             InputError: naming each fingerprint that differs, if it was made from other data or another encoder.
         """
-        found = self._with(alias)
+        found = self.find(which)
         check_fits(f"version {found.version} of {self.name}", found.fingerprints, here)
         with _reaching(self.store):
             return Path(self._client().download_artifacts(found.run_id, "model", str(into)))
@@ -228,7 +237,7 @@ class Registry:
                 return version
         raise InputError(f"{self.name} has no {alias} in {self.store}", "Add one with `catena registry register`.")
 
-    def _find(self, number: int) -> Version:
+    def _numbered(self, number: int) -> Version:
         known = self.versions()
         for version in known:
             if version.version == number:
@@ -284,6 +293,7 @@ def _version(found: "ModelVersion", aliases: list[str]) -> Version:
         made=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
         run_id=found.run_id,
         fingerprints=Fingerprints(**{name: tags.get(name, "") for name in Fingerprints.__dataclass_fields__}),
+        train=tags.get("train", ""),
     )
 
 

@@ -27,6 +27,7 @@ from serving.keys import KeyRing
 from serving.links import LinkScoring
 from serving.listener import answering
 from serving.lookup import Lookup
+from serving.named import NO_MODELS, NamedModels
 from serving.ranking import RankingService
 from serving.releases import Releases, following
 from serving.search import Searching
@@ -48,6 +49,7 @@ class Services:
     feedback: FeedbackService
     metrics: Metrics
     releases: Releases[Variant] | None = None
+    named: NamedModels = NO_MODELS
 
 
 class Limits(Protocol):
@@ -87,10 +89,11 @@ def application(
         if traces is not None:
             await asyncio.to_thread(traces.close)  # it may wait for the collector
 
-    gates = (
+    own = (
         Gate("/v1/embeddings", "embed", lambda: services.embedding.refusal),
         *(Gate(path, "rerank", lambda: services.ranking.refusal) for path in rerank.PATHS),
     )
+    gates = () if services.named.admissions else own  # each model has a queue, and only the body says which is asked
     sinks = (services.metrics, *sinks, *([traces] if traces is not None else []))
     api = FastAPI(
         lifespan=lifespan,
@@ -110,13 +113,13 @@ def application(
     answer_errors(api)
     for router in (
         search.router(services.search, services.feedback),
-        embeddings.router(services.embedding),
-        rerank.router(services.ranking),
+        embeddings.router(services.embedding, services.named),
+        rerank.router(services.ranking, services.named),
         documents.router(services.lookup),
         links.router(services.links),
         documents.writes_router(services.documents),
         feedback.router(services.feedback),
-        models.router(services.embedding, services.ranking, services.search),
+        models.router(services.embedding, services.ranking, services.search, services.named),
         models.metrics_router(services.metrics),
         health.router(services.search),
         *([] if services.releases is None else [releases.router(services.releases)]),

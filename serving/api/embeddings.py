@@ -12,13 +12,19 @@ from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.embedding import EmbeddingService, Made
 from serving.errors import ApiError
+from serving.named import NO_MODELS, NamedModels
 from serving.schemas.embeddings import EmbeddingsRequest, EmbeddingsResponse
 
 BYTES = "application/octet-stream"
 
 
-def router(service: EmbeddingService) -> APIRouter:
-    """The route of embeddings."""
+def router(own: EmbeddingService, named: NamedModels = NO_MODELS) -> APIRouter:
+    """The route of embeddings.
+
+    Args:
+        own: of the run's model, which answers requests that name none.
+        named: further models.
+    """
     routes = APIRouter(tags=["embeddings"], dependencies=[needs("embed")], responses=documented(*OF_KEYS))
 
     @routes.post(
@@ -33,12 +39,12 @@ def router(service: EmbeddingService) -> APIRouter:
         request: EmbeddingsRequest, accept: Annotated[str, Header(include_in_schema=False)] = "*/*"
     ) -> Response:
         """Vectors of texts. With `Accept: application/octet-stream`, float16 row after row, little endian."""
-        service.check_model(request.model)
         if BYTES in accept and {*request.output} != {"dense"}:
             raise ApiError("bad_request", f"{BYTES} holds dense vectors alone; ask for JSON", "output")
         ids = request.ids()
-        texts = await service.texts_of(ids) if ids else request.texts()
-        made = await service.embed(texts, request.input_type, request.dimensions, request.priority, request.output)
+        async with named.embedding(request.model, own) as service:
+            texts = await service.texts_of(ids) if ids else request.texts()
+            made = await service.embed(texts, request.input_type, request.dimensions, request.priority, request.output)
         if BYTES in accept and made.dense is not None:
             return packed(made.dense, made.read)
         return Response(body(made, len(texts), service.name, request.encoding_format), media_type="application/json")

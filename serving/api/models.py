@@ -5,13 +5,16 @@ from fastapi import APIRouter, Response
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.embedding import EmbeddingService
+from serving.named import NO_MODELS, NamedModels
 from serving.ranking import RankingService
 from serving.schemas.models import Model, Models, Pipeline
 from serving.search import Searching
 from serving.sight import OPENMETRICS, Metrics
 
 
-def router(embedding: EmbeddingService, ranking: RankingService, search: Searching) -> APIRouter:
+def router(
+    embedding: EmbeddingService, ranking: RankingService, search: Searching, named: NamedModels = NO_MODELS
+) -> APIRouter:
     """The route of models."""
     routes = APIRouter(tags=["models"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 
@@ -21,10 +24,10 @@ def router(embedding: EmbeddingService, ranking: RankingService, search: Searchi
         ways = [Pipeline(id=name, **pipeline.model_dump()) for name, pipeline in search.pipelines.items()]
         encoder = Model(id=embedding.name, purposes=["embeddings", "search"], dimensions=embedding.dim)
         ranker = Model(id=ranking.ranker.name, purposes=["rerank"], dimensions=None)
+        own = [encoder, ranker]
         if encoder.id == ranker.id:
-            both = encoder.model_copy(update={"purposes": [*encoder.purposes, *ranker.purposes]})
-            return Models(data=[both], pipelines=ways)
-        return Models(data=[encoder, ranker], pipelines=ways)
+            own = [encoder.model_copy(update={"purposes": [*encoder.purposes, *ranker.purposes]})]
+        return Models(data=[*own, *await named.listed()], pipelines=ways)
 
     return routes
 

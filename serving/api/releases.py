@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
+from serving.cross_encoder import ranker_name
 from serving.releases import Releases
 from serving.schemas.releases import ReleasesState, ReleaseState
 from serving.variants import Variant
@@ -28,7 +29,14 @@ def router(releases: Releases[Variant]) -> APIRouter:
             stopped=traffic.stopped,
             error=releases.error,
             releases=[
-                ReleaseState(id=id_, made=release.made, passages=release.passages, open=id_ in releases)
+                ReleaseState(
+                    id=id_,
+                    made=release.made,
+                    passages=release.passages,
+                    link_model=None if release.links is None else release.links.version,
+                    ranker=None if release.ranker is None else ranker_name(release.ranker),
+                    open=id_ in releases,
+                )
                 for id_, release in traffic.releases.items()
             ],
         )

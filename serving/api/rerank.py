@@ -6,6 +6,7 @@ from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.context import request_id
 from serving.errors import ApiError
+from serving.named import NO_MODELS, NamedModels
 from serving.ranking import RankingService
 from serving.schemas.rerank import (
     RerankRequest,
@@ -21,19 +22,22 @@ PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")
 ERRORS = documented("bad_request", "invalid_request", "not_found", "overloaded", "unavailable", "timeout")
 
 
-def router(service: RankingService) -> APIRouter:
-    """The routes of reranking."""
+def router(own: RankingService, named: NamedModels = NO_MODELS) -> APIRouter:
+    """The routes of reranking.
+
+    Args:
+        own: of the run's ranker, which answers requests that name none.
+        named: further models.
+    """
     routes = APIRouter(tags=["rerank"], dependencies=[needs("rerank")], responses=documented(*OF_KEYS))
 
     @routes.post("/v1/rerank", responses=ERRORS)
     @routes.post("/v2/rerank", responses=ERRORS)
     async def rerank(request: RerankRequest) -> RerankResponse:
         """Documents in the order in which they answer a question. Only documents are cut, and a cut is flagged."""
-        if request.model is not None and request.model != service.ranker.name:
-            message = f"there is no ranker {request.model!r}; this service has {service.ranker.name!r}"
-            raise ApiError("not_found", message, "model")
         texts = [one if isinstance(one, str) else one.text for one in request.documents]
-        ranked, tokens = await service.rank(request.query, texts, request.max_tokens_per_doc, "documents")
+        async with named.ranking(request.model, own) as service:
+            ranked, tokens = await service.rank(request.query, texts, request.max_tokens_per_doc, "documents")
         results = [
             RerankResult(
                 index=one.place,
@@ -49,7 +53,7 @@ def router(service: RankingService) -> APIRouter:
     @routes.post("/rerank", responses=ERRORS)
     async def rerank_as_tei(request: TeiRerankRequest) -> list[TeiRank]:
         """The same in the form of Text Embeddings Inference."""
-        ranked, _ = await service.rank(request.query, request.texts, None, "texts")
+        ranked, _ = await own.rank(request.query, request.texts, None, "texts")
         cut = [one.place for one in ranked if one.cut]
         if cut and not request.truncate:
             raise ApiError("invalid_request", f"text {min(cut)} is longer than the model reads", "texts")

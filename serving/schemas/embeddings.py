@@ -32,7 +32,7 @@ class EmbeddingsRequest(BaseModel):
     input: str | Texts | TokenIds | ManyTokenIds = Field(
         description="a text, or a list of them, none blank; or a text or texts as the ids of the model's own tokenizer"
     )
-    model: str | None = Field(None, description="as GET /v1/models names it; the one that is served where absent")
+    model: str | None = Field(None, description="as GET /v1/models names it; the run's own where absent")
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="numbers, or base64 of their float32, little endian"
     )

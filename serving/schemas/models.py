@@ -16,7 +16,10 @@ class Model(Answer):
     created: int = Field(0, description="always 0: a model here has no date")
     owned_by: Literal["catena"] = "catena"
     purposes: list[Literal["embeddings", "search", "rerank"]]
-    dimensions: int | None = Field(description="of its vectors; null where it makes none")
+    dimensions: int | None = Field(description="of its vectors; null where it makes none, or is not loaded")
+    loaded: bool = Field(
+        True, description="whether the replica that answers has it loaded; else it is when it is asked for"
+    )
 
 
 class Pipeline(Answer):

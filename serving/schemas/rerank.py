@@ -28,7 +28,7 @@ class RerankRequest(BaseModel):
 
     query: str = Field(min_length=1, max_length=20_000, pattern=r"\S", description="the question")
     documents: list[str | TextDocument] = Field(description="to be put in order; none blank")
-    model: str | None = Field(None, description="as GET /v1/models names it; the one that is served where absent")
+    model: str | None = Field(None, description="as GET /v1/models names it; the run's own where absent")
     top_n: int | None = Field(None, ge=1, description="the best so many; all where absent")
     return_documents: bool = Field(False, description="whether the answer repeats the texts")
     max_tokens_per_doc: int | None = Field(

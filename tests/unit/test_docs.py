@@ -163,7 +163,7 @@ TAKES: dict[str, type[BaseModel]] = {
 }
 
 
-@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 9)])
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 10)])
 def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
     asked = [line for line in commands(REPOSITORY / file) if line.startswith("curl ")]
     assert len(asked) == count
@@ -179,8 +179,10 @@ def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
 
 def test_pipelines_and_reasons_shown_are_ones_the_service_has() -> None:
     serving = REPOSITORY / "docs" / "serving.md"
-    (shown,) = blocks(serving, "yaml")
-    assert set(ServeConfig.model_validate(yaml.safe_load(shown)["serve"]).pipelines) == {"exact", "best"}
+    shown = [ServeConfig.model_validate(yaml.safe_load(text)["serve"]) for text in blocks(serving, "yaml")]
+    assert [set(config.pipelines) for config in shown if config.pipelines] == [{"exact", "best"}]
+    assert [set(config.models) for config in shown if config.models] == [{"small", "judge"}]
+    assert [config.link_model for config in shown if config.link_model] == ["champion"]
     explanation = next(text for text in blocks(serving, "json") if "found_rank" in text)
     told = Explanation.model_validate_json(explanation)
     assert sum(place.contribution for place in told.lists) == pytest.approx(told.found_score, abs=1e-4)

@@ -89,9 +89,9 @@ class Negatives:
         every = np.arange(len(sources))
         row, document = np.concatenate([row, every, every]), np.concatenate([near.indices, sources, targets])
         order = np.argsort(documents, kind="stable")
-        ascending = documents[order]
-        first, last = (np.searchsorted(ascending, document, side) for side in ("left", "right"))
-        times = last - first
+        times_N = np.bincount(documents, minlength=self.graph.num_nodes)
+        times = times_N[document]
+        first = (np.cumsum(times_N) - times_N)[document]  # where each document's places in `order` begin
         within = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
         places = np.column_stack([np.repeat(row, times), order[np.repeat(first, times) + within]])
         return np.ascontiguousarray(places[np.argsort(places[:, 0], kind="stable")])

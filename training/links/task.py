@@ -126,7 +126,7 @@ class LinkTask(Task[Batch]):
             mine = slice(self.rank * self.per_step, (self.rank + 1) * self.per_step)
             sources, targets = heads[mine], pool[mine]
             drawn = self.negatives.draw(sources, targets, self.relation[every[mine]], pool, rng)
-            entries = self._places.entries(a, b) if sampler is None else np.zeros(0, np.int64)
+            entries = self._entries[:, every].ravel() if sampler is None else np.zeros(0, np.int64)
             batch = Batch.of(sources, targets, drawn, entries)
             yield batch if sampler is None else self._within(batch, sampler, np.stack([a, b]))
 
@@ -203,8 +203,9 @@ class LinkTask(Task[Batch]):
         return found
 
     @cached_property
-    def _places(self) -> Links:
-        return Links(self.graph)
+    def _entries(self) -> np.ndarray:
+        """Both entries of each training link in the adjacency, int64 (2, L)."""
+        return Links(self.graph).entries(self.sources, self.targets)
 
     @cached_property
     def _subgraphs(self) -> Subgraphs:

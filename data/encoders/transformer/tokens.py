@@ -1,6 +1,5 @@
 """Texts to token numbers: prompts put before them, cut to what the model reads, and what was cut off counted."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -41,7 +40,7 @@ class Tokeniser:
     """
 
     def __init__(self, tokenizer: Any, max_length: int, truncate: Truncate) -> None:  # noqa: ANN401 - transformers'
-        tokenizer.truncation_side = "left" if truncate == "start" else "right"
+        tokenizer.truncation_side = "left" if truncate == "start" else "right"  # the model's own encode cuts so too
         self.padding = int(tokenizer.pad_token_id or 0)
         # An unknown word is a word of the text.
         self.special = frozenset(map(int, tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
@@ -49,7 +48,8 @@ class Tokeniser:
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._truncate = truncate
-        self._lock = threading.Lock()  # a call sets the tokenizer's truncation, and another must not meet it
+        self._fast = _without_limits(tokenizer) if tokenizer.is_fast else None
+        self._before, self._after = self._special_around()
 
     def __call__(self, texts: Sequence[str], prompt: str = "") -> Tokenised:
         """Token numbers of texts, each behind the prompt. Lone surrogates, which no tokenizer takes, become U+FFFD."""
@@ -57,17 +57,16 @@ class Tokeniser:
             return Tokenised([], np.zeros(0, np.int32))
         ahead = self.prompt_numbers(prompt)
         read = [self._readable(text) for text in texts]
-        with self._lock:
-            numbers = self._tokenise([prompt + text for text in read])
-            dropped = np.zeros(len(texts), np.int32)
-            long = [position for position, text in enumerate(numbers) if len(text) > self._max_length]
-            unread = [i for i, text in enumerate(texts) if len(text) > len(read[i])]
-            for position in {*long, *unread}:
-                own = len(numbers[position]) - len(ahead)
-                whole = len(ahead) + round(own * len(texts[position]) / max(1, len(read[position])))
-                dropped[position] = max(1, whole - min(self._max_length, len(numbers[position])))
-            for position, cut in zip(long, self._cut([read[i] for i in long], prompt, ahead), strict=True):
-                numbers[position] = cut
+        numbers = self._tokenise([prompt + text for text in read])
+        dropped = np.zeros(len(texts), np.int32)
+        long = [position for position, text in enumerate(numbers) if len(text) > self._max_length]
+        unread = [i for i, text in enumerate(texts) if len(text) > len(read[i])]
+        for position in {*long, *unread}:
+            own = len(numbers[position]) - len(ahead)
+            whole = len(ahead) + round(own * len(texts[position]) / max(1, len(read[position])))
+            dropped[position] = max(1, whole - min(self._max_length, len(numbers[position])))
+        for position in long:
+            numbers[position] = self._cut(numbers[position], ahead)
         return Tokenised(numbers, dropped)
 
     def prompt_numbers(self, prompt: str) -> list[int]:
@@ -78,8 +77,7 @@ class Tokeniser:
         """
         if not prompt:
             return []
-        with self._lock:
-            numbers = self._tokenise([prompt])[0]
+        numbers = self._tokenise([prompt])[0]
         numbers = numbers[:-1] if numbers[-1] in self._tokenizer.all_special_ids else numbers
         if len(numbers) + 1 >= self._max_length:
             raise InputError(
@@ -132,24 +130,33 @@ class Tokeniser:
         part = text[-longest:] if self._truncate == "start" else text[:longest]
         return replace_surrogates(part)
 
-    def _tokenise(self, texts: list[str], **options: Any) -> list[list[int]]:  # noqa: ANN401 - transformers' options
-        numbers: list[list[int]] = self._tokenizer(
-            texts,
-            **{"truncation": False, **options},
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,  # about texts that are too long
-        )["input_ids"]
+    def _tokenise(self, texts: list[str]) -> list[list[int]]:
+        if self._fast is not None:
+            numbers = [text.ids for text in self._fast.encode_batch_fast(texts)]
+        else:
+            numbers = self._tokenizer(texts, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
         return [text or [self.padding] for text in numbers]  # a tokenizer without special tokens, and no text
 
-    def _cut(self, texts: list[str], prompt: str, ahead: list[int]) -> list[list[int]]:
-        """Tokens of texts that are too long, cut at the end, or between the prompt and the text's own end."""
-        if not texts:
-            return []
-        if self._truncate != "start" or not ahead:
-            return self._tokenise([prompt + text for text in texts], truncation=True, max_length=self._max_length)
-        special = self._tokenizer.all_special_ids
-        before = next((place for place, number in enumerate(ahead) if number not in special), len(ahead))
-        room = self._max_length - len(ahead) + before
-        ends = self._tokenise(texts, truncation=True, max_length=max(room, before + 2))
-        return [ahead + end[before:] for end in ends]
+    def _cut(self, numbers: list[int], ahead: list[int]) -> list[int]:
+        """A text that is too long, cut at its end, or between the prompt and its own end."""
+        if self._truncate == "start":
+            kept = ahead or numbers[: self._before]
+            return kept + numbers[len(numbers) - self._max_length + len(kept) :]
+        return numbers[: self._max_length - self._after] + numbers[len(numbers) - self._after :]
+
+    def _special_around(self) -> tuple[int, int]:
+        """How many special tokens the tokenizer puts before a text, and how many behind it."""
+        is_special = [number in self.special for number in self._tokenise(["a"])[0]]
+        before = is_special.index(False) if False in is_special else len(is_special)
+        after = is_special[::-1].index(False) if False in is_special else 0
+        return before, after
+
+
+def _without_limits(tokenizer: Any) -> Any:  # noqa: ANN401 - transformers'
+    """A copy of a fast tokenizer's own one that neither cuts nor pads: whoever calls the first one cannot change it."""
+    from tokenizers import Tokenizer
+
+    alone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    alone.no_truncation()
+    alone.no_padding()
+    return alone

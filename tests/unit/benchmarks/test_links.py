@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks.link_gpu import epoch_rows
+from benchmarks.link_gpu import epoch_rows, wide_flags
 from benchmarks.link_kill import Kill, kill_rows
 from benchmarks.link_seeds import seed_rows
 from benchmarks.link_speed import scoring_rows, training_rows
 from benchmarks.links import measure, rows_of
+from benchmarks.whole_runs import RUNS
 from data.errors import InputError
 from data.graph.graph import load_graph
+from ray_apps.config import load_run
 from tests.link_graph import write_graph
 
 SUMMARY: dict[str, Any] = {
@@ -84,6 +86,11 @@ def test_rows_of_a_gpu_are_named_where_there_is_none(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     rows, missing = measure(parts="link_gpu")
     assert not rows and missing == {"link_gpu": "no CUDA device on this machine"}
+
+
+def test_what_the_wide_model_is_told_are_keys_of_a_run() -> None:
+    run = load_run(RUNS / "kjv.yaml", wide_flags())
+    assert run.train.spread.use_gpu and run.finetune.spread.use_gpu and run.train.batch_links == 8192
 
 
 def test_an_epoch_on_a_device_is_timed() -> None:

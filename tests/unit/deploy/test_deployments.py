@@ -7,7 +7,7 @@ import pytest
 from ray.serve import Deployment
 
 from data.encoders.config import read_encoder
-from serving.app import Service, build, cores
+from serving.app import Service, build, cores, gpus
 from serving.config import ServeConfig
 from serving.deployments import check_work
 from serving.traffic import Release, change_traffic, with_live
@@ -37,6 +37,8 @@ def deployments(folder: Path, **serve: Any) -> dict[str, Deployment]:  # noqa: A
         ({}, {"Ingress"}, "Ingress"),
         ({"replicas": 2}, {"Ingress", "IndexActor"}, "Ingress"),
         ({"layout": "spread", "replicas": 2}, {"Ingress", "Embedder", "IndexActor"}, "Embedder"),
+        ({"layout": "spread", "ranker": "some/cross"}, {"Ingress", "Embedder", "IndexActor", "Ranker"}, "Embedder"),
+        ({"models": {"cross": {"ranker": "some/cross"}}}, {"Ingress"}, "Ingress"),
     ],
 )
 def test_what_encodes_books_the_gpus_and_every_upgrade_starts_the_new_first(
@@ -55,6 +57,19 @@ def test_copies_grow_where_that_is_asked_for(tmp_path: Path) -> None:
     assert set(found) == {"Ingress", "IndexActor"}  # several copies: the embedded index has a process of its own
     grows = found["Ingress"]._deployment_config.autoscaling_config
     assert grows is not None and (grows.min_replicas, grows.max_replicas) == (1, 3)
+
+
+def test_what_ranks_has_replicas_and_gpus_of_its_own(tmp_path: Path) -> None:
+    serve = {"layout": "spread", "models": {"cross": {"ranker": "some/cross"}}}
+    serve |= {"ranker_replicas": 3, "gpus_per_ranker": 0.25, "replicas": 2, "gpus_per_replica": 1.0}
+    found = deployments(tmp_path, **serve)
+    booked = {name: one.num_replicas * one.ray_actor_options.get("num_gpus", 0) for name, one in found.items()}
+    assert booked == {"Ranker": 0.75, "Embedder": 2.0, "Ingress": 0, "IndexActor": 0}
+    config = ServeConfig.model_validate(serve)
+    assert gpus(config) == 2.75
+    assert sum(one.num_replicas * one.ray_actor_options["num_cpus"] for one in found.values()) == pytest.approx(
+        cores(config)
+    )
 
 
 def test_no_gpu_is_booked_unasked(tmp_path: Path) -> None:

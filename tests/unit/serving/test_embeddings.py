@@ -181,7 +181,7 @@ def test_what_the_encoder_has_not_is_refused() -> None:
         ({"input": ["a", "b" * 1001]}, 422, "input", "text 1 has 1,001 characters; at most 1,000"),
         ({"input": "a", "dimensions": 385}, 422, "dimensions", "from 1 to 384, got 385"),
         ({"input": "a", "dimensions": 0}, 422, "dimensions", "greater than or equal to 1"),
-        ({"input": "a", "model": "ada"}, 404, "model", "there is no model 'ada'; this service has 'minilm'"),
+        ({"input": "a", "model": "ada"}, 404, "model", "there is no model 'ada' that makes vectors; allowed: minilm"),
         ({"input": 5}, 422, "input", "valid string"),
         ({"input": {"a": 1}}, 422, "input", "valid string"),
         ({"input": "a", "encoding_format": "int8"}, 422, "encoding_format", "'float' or 'base64'"),

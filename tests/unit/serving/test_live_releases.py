@@ -20,7 +20,7 @@ from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError
 from serving.live_store import FILE, LiveStore, PutDocument
-from serving.opening import Embedders, Loads, VariantOpener
+from serving.opening import Embedders, Loads, Rankers, VariantOpener
 from serving.prepare import Preparer
 from serving.releases import Releases
 from serving.schemas import SearchRequest
@@ -56,7 +56,11 @@ class Service:
         change_traffic(self.path, lambda traffic: with_live(traffic, first))
         config = ServeConfig(kept_answers_mb=1)
         self.opener = VariantOpener(
-            config, loads, Embedders(config, CacheConfig()), catch_up=lambda: self.releases.catch_up()
+            config,
+            loads,
+            Embedders(config, CacheConfig()),
+            Rankers(config),
+            catch_up=lambda: self.releases.catch_up(),
         )
         self.releases = Releases[Variant](
             self.path,

@@ -24,13 +24,11 @@ TEXTS = ["Discrete Fourier transform of a signal.", "Compute the inverse of a sq
 QUERY = "how do I invert a matrix"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cross-encoder of random weights, which still tells pairs apart."""
+def cross_encoder(made: Path, seed: int = 0) -> Path:
+    """A cross-encoder of random weights, which still tells pairs apart, in a folder."""
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-    made = tmp_path_factory.mktemp("cross") / "tiny-cross"
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     shape = BertConfig(
         hidden_size=16,
         num_hidden_layers=2,
@@ -43,6 +41,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertForSequenceClassification(shape).save_pretrained(made)
     AutoTokenizer.from_pretrained(str(get_model_path()), model_max_length=64).save_pretrained(made)
     return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cross_encoder(tmp_path_factory.mktemp("cross") / "tiny-cross")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from serving.admission import Admission
 from serving.api import Services, application
+from serving.artifacts import LinkArtifacts
 from serving.config import PipelineConfig, ServeConfig
 from serving.documents import DocumentsService, LiveIndexOwner
 from serving.embedding import EmbeddingLimits, EmbeddingService, VectorSource
@@ -58,7 +59,14 @@ class Fixed:
 class Service:
     """An application of two releases, the second as canary or shadow."""
 
-    def __init__(self, folder: Path, new: Fixed, canary: float = 0.0, shadow: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        new: Fixed,
+        canary: float = 0.0,
+        shadow: float = 0.0,
+        new_links: LinkArtifacts | None = None,
+    ) -> None:
         self.path = folder / "traffic.json"
         traffic = Traffic(
             live="old",
@@ -75,10 +83,13 @@ class Service:
         ranking = RankingService(EncoderRanker("letters", encoder, 512), limits, admission)
         lookup = LookupFile(folder)
         no_documents = DocumentsService(cast(LiveIndexOwner, None), None, limits, admission)
-        links_ = LinkService(None, encoder, lookup.texts, 1000, admission, 10.0)
+        links_ = {
+            id_: LinkService(artifacts, encoder, lookup.texts, 1000, admission, 10.0)
+            for id_, artifacts in (("old", None), ("new", new_links))
+        }
 
         def opened(one: Release) -> Variant:
-            return Variant(one.id, searches[one.id], embedding, ranking, lookup, no_documents, links_)
+            return Variant(one.id, searches[one.id], embedding, ranking, lookup, no_documents, links_[one.id])
 
         releases = Releases[Variant](self.path, opened)
         self.metrics = Metrics({})
@@ -151,6 +162,18 @@ def test_a_canary_that_fails_or_is_slow_is_stopped(tmp_path: Path, new: Fixed, r
         while service.client.get("/v1/releases").json()["canary"] is not None and time.monotonic() < end:
             time.sleep(0.05)
         assert {service.ask(f"user {n}") for n in range(40)} == {"old"}
+
+
+def test_a_canary_that_cannot_score_links_is_stopped(tmp_path: Path) -> None:
+    nowhere = LinkArtifacts(graph=tmp_path / "none", train=tmp_path / "none")
+    service = Service(tmp_path, Fixed(["a", "b", "c", "d"]), canary=0.5, new_links=nowhere)
+    with service.client:
+        until_followed(service)
+        for number in range(100):
+            service.ask(f"user {number}")
+            headers = {"x-user": f"user {number}"}
+            service.client.post("/v1/links:score", json={"pairs": [["a", "b"]]}, headers=headers)
+        assert "new: links: 100.0% of its last 20 answers were failures" in service.stopped()
 
 
 def test_a_shadow_is_compared_and_nobody_gets_its_answers(tmp_path: Path) -> None:

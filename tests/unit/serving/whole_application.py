@@ -26,6 +26,7 @@ from serving.journal import Journal
 from serving.keys import KeyRing
 from serving.links import LinkService
 from serving.lookup import LookupFile, write_lookup
+from serving.named import NO_MODELS, NamedModels
 from serving.prepare import Preparer
 from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
@@ -64,7 +65,11 @@ def link_model() -> tuple[tempfile.TemporaryDirectory[str], LinkArtifacts]:
 
 
 def whole_application(
-    folder: Path, traces: Traces | None = None, kept_mb: int = 1, ring: KeyRing | None = None
+    folder: Path,
+    traces: Traces | None = None,
+    kept_mb: int = 1,
+    ring: KeyRing | None = None,
+    named: NamedModels = NO_MODELS,
 ) -> FastAPI:
     """Every route over its service. Its ``state.index`` is closed before another one serves the same folder."""
     root = folder / "run"
@@ -85,6 +90,7 @@ def whole_application(
         links=LinkService(link_model()[1], embedder, LookupFile(folder).texts, 10_000, Admission(5.0, 500), 60.0),
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": "r1"}),
+        named=named,
     )
     made = application(services, CONFIG, ring, traces=traces)
     made.state.index, made.state.services = index, services

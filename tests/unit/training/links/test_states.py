@@ -46,7 +46,7 @@ def test_steps_are_of_the_normalised_adjacency_without_the_batchs_links_and_so_a
     links = LinkTensors(graph)
     gone = np.array([[0, int(graph.indices[0])]])
     kept = torch.ones(len(links.indices_E))
-    kept[Links(graph).entries(gone[:, 0], gone[:, 1])] = 0
+    kept[Links(graph).entries(gone[:, 0], gone[:, 1]).ravel()] = 0
     matrix = graph.adjacency.toarray()
     matrix[gone[0, 0], gone[0, 1]] = matrix[gone[0, 1], gone[0, 0]] = 0
     degrees = torch.from_numpy(matrix.sum(1))

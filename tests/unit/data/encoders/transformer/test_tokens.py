@@ -5,6 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from data.cache import TieredCache
 from data.cache.encoder import CachedEncoder
@@ -40,6 +45,30 @@ def test_the_end_that_is_named_is_cut_off(tiny: Callable[..., Path], truncate: T
     assert words(made, tokenised.numbers[0]) == kept
     assert list(map(len, tokenised.numbers)) == [16, 4, 2]
     assert tokenised.dropped.tolist() == [41 + 2 - 16, 0, 0] and tokenised.dropped.dtype == np.int32
+
+
+def fast_tokenizer(before: str, after: str) -> PreTrainedTokenizerFast:
+    """Words are tokens; special ones stand around a text."""
+    names = ["[PAD]", "[UNK]", "<s>", "</s>", "alpha", "beta", "gamma"]
+    tokenizer = Tokenizer(WordLevel({name: number for number, name in enumerate(names)}, "[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    if before or after:
+        tokenizer.post_processor = TemplateProcessing(f"{before} $A {after}".strip(), None, [("<s>", 2), ("</s>", 3)])
+    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+@pytest.mark.parametrize("truncate", ["end", "start"])
+@pytest.mark.parametrize(
+    ("before", "after"), [("<s>", "</s>"), ("", "</s>"), ("<s>", ""), ("", ""), ("<s>", "</s> </s>")]
+)
+def test_cut_texts_are_those_of_the_library(before: str, after: str, truncate: Truncate) -> None:
+    tokenizer, texts = fast_tokenizer(before, after), [LONG, "alpha beta", "gamma " * 15, "</s> " * 30, "[UNK] " * 17]
+    made = Tokeniser(tokenizer, 16, truncate)
+    expected = tokenizer(texts, truncation=True, max_length=16)["input_ids"]
+    assert made(texts).numbers == expected
+    tokenizer(texts, truncation=True, padding=True, max_length=4)  # somebody else's limits are not ours
+    assert made(texts).numbers == expected
 
 
 def test_a_prompt_stays_whichever_end_is_cut(tiny: Callable[..., Path]) -> None:
