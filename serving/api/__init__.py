@@ -22,6 +22,7 @@ from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.documents import Writing
 from serving.embedding import EmbeddingService
+from serving.errors import ApiError
 from serving.feedback import FeedbackService
 from serving.keys import KeyRing
 from serving.links import LinkScoring
@@ -89,11 +90,10 @@ def application(
         if traces is not None:
             await asyncio.to_thread(traces.close)  # it may wait for the collector
 
-    own = (
-        Gate("/v1/embeddings", "embed", lambda: services.embedding.refusal),
-        *(Gate(path, "rerank", lambda: services.ranking.refusal) for path in rerank.PATHS),
+    gates = (
+        Gate("/v1/embeddings", "embed", lambda: _refusal(services.embedding, services.named)),
+        *(Gate(path, "rerank", lambda: _refusal(services.ranking, services.named)) for path in rerank.PATHS),
     )
-    gates = () if services.named.admissions else own  # each model has a queue, and only the body says which is asked
     sinks = (services.metrics, *sinks, *([traces] if traces is not None else []))
     api = FastAPI(
         lifespan=lifespan,
@@ -126,3 +126,8 @@ def application(
     ):
         api.include_router(router)
     return api
+
+
+def _refusal(own: EmbeddingService | RankingService, named: NamedModels) -> ApiError | None:
+    """What any request would be told: each model has a queue, and of several only the body says which is asked."""
+    return None if named.admissions else own.refusal
