@@ -13,17 +13,21 @@ Positions = npt.NDArray[np.int64]
 Item = TypeVar("Item")
 
 
-def token_batches(lengths: npt.NDArray[np.integer], max_tokens: int, max_items: int | None = None) -> list[Positions]:
-    """Group texts of like length so that each batch's padded area keeps to ``max_tokens``.
+def token_batches(
+    lengths: npt.NDArray[np.integer], max_tokens: int, max_items: int | None = None, padded: bool = True
+) -> list[Positions]:
+    """Group texts of like length so that each batch's cost keeps to ``max_tokens``.
 
-    The area of a batch is its longest length times its number of texts. Longest texts come first: the largest
+    The cost of a batch is its padded area, its longest length times its number of texts; for a model that computes
+    without padding it is the sum of its lengths. Longest texts come first: the largest
     activations are met at once rather than late in a job, and the last batches, which end a job that several threads
     share, are small.
 
     Args:
         lengths: tokens of each of N texts, integers of shape (N,).
-        max_tokens: largest padded area, at least 1. A longer text is a batch by itself.
+        max_tokens: largest cost, at least 1. A longer text is a batch by itself.
         max_items: most texts in a batch; no bound where None.
+        padded: whether the model computes on padding.
 
     Returns:
         Batches as int64 positions in ``lengths``; each position is in exactly one. Texts of equal length keep their
@@ -37,11 +41,14 @@ def token_batches(lengths: npt.NDArray[np.integer], max_tokens: int, max_items: 
     if max_items is not None and max_items < 1:
         raise ValueError(f"max_items must be at least 1, got {max_items}")
     order: Positions = np.argsort(-lengths.astype(np.int64), kind="stable").astype(np.int64)
+    ends = np.cumsum(lengths[order].astype(np.int64))
     batches = []
     start = 0
     while start < len(order):
         longest = max(1, int(lengths[order[start]]))
-        count = max(1, max_tokens // longest)
+        before = int(ends[start - 1]) if start else 0
+        fitting = max_tokens // longest if padded else int(np.searchsorted(ends, before + max_tokens, "right")) - start
+        count = max(1, fitting)
         if max_items is not None:
             count = min(count, max_items)
         batches.append(order[start : start + count])

@@ -13,6 +13,7 @@ Priority = Literal["interactive", "bulk"]
 ALWAYS = 4  # full batches that may wait at any rate
 BULK_SHARE = 0.5  # of the longest wait: so much of the queue is kept free of bulk work
 HALF_LIFE_S = 10.0  # of measured time, after which a rate counts half
+EXPECTED_S = 2.0  # of measured time, as much as a rate counts that was measured before anybody asked
 MEASURED_S, MEASURED = 0.5, 8  # seconds and pieces of work of which a rate is believed: the first piece ends late
 LONGEST_RETRY_S = 60
 
@@ -26,6 +27,10 @@ class Rate:
     def __init__(self) -> None:
         self._work = self._seconds = 0.0
         self._pieces = 0
+
+    def expect(self, per_second: float) -> None:
+        """Begin with a rate that was measured otherwise."""
+        self._work, self._seconds, self._pieces = EXPECTED_S * per_second, EXPECTED_S, MEASURED
 
     def add(self, work: float, seconds: float) -> None:
         """So much was done in so long."""
@@ -53,8 +58,10 @@ class Admission:
     """
 
     def __init__(self, longest_wait_s: float, full: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._longest_wait_s, self._full, self._clock = longest_wait_s, full, clock
+        self._longest_wait_s, self._clock = longest_wait_s, clock
+        self.full = full
         self._rate, self._waiting, self._at_s = Rate(), 0.0, clock()
+        self._refusal: ApiError | None = None
 
     @property
     def waiting(self) -> float:
@@ -65,6 +72,19 @@ class Admission:
     def expected_wait_s(self) -> float:
         """Until what was let in is done."""
         return self._waiting / self._rate.per_second
+
+    @property
+    def refusal(self) -> ApiError | None:
+        """What any request would be told now, whatever its size, or None where its size decides.
+
+        It is there from when work of less than a full batch was refused until some work is done, and takes no
+        reckoning: what is refused is to take next to nothing from what is worked on.
+        """
+        return self._refusal
+
+    def expect(self, per_second: float) -> None:
+        """Reckon with a rate from the start: the first pieces of a rush end late, and would say that all are slow."""
+        self._rate.expect(per_second)
 
     @contextmanager
     def admitted(self, work: float, priority: Priority = "interactive") -> Iterator[None]:
@@ -83,23 +103,27 @@ class Admission:
         finally:
             self._measure(done)
             self._waiting = max(0.0, self._waiting - work)
+            self._refusal = None
 
     def _measure(self, done: float) -> None:
         """Count what was done since the last call, if there was a full batch to do all that time."""
         now = self._clock()
-        if self._waiting >= self._full:
+        if self._waiting >= self.full:
             self._rate.add(done, now - self._at_s)
         self._at_s = now
 
     def _check(self, work: float, priority: Priority) -> None:
         share = BULK_SHARE if priority == "bulk" else 1.0
-        bound = share * max(ALWAYS * self._full, self._longest_wait_s * self._rate.per_second)
+        bound = share * max(ALWAYS * self.full, self._longest_wait_s * self._rate.per_second)
         if self._waiting == 0 or self._waiting + work <= bound:
             return
         retry_s = min(LONGEST_RETRY_S, max(1, math.ceil(self.expected_wait_s - share * self._longest_wait_s / 2)))
-        raise ApiError(
+        error = ApiError(
             "overloaded",
             f"the service is at its limit: what waits takes {self.expected_wait_s:.1f} s; come again in {retry_s} s",
             code="queue_full",
             headers={"Retry-After": str(retry_s)},
         )
+        if work <= self.full and priority == "interactive":
+            self._refusal = error
+        raise error

@@ -138,6 +138,7 @@ class Ingress:
             named=named,
         )
         await self._releases.start()
+        await live.warm_up()
 
     async def _ready(self, variant: Variant) -> None:
         """Ask a release once, search and ranker, and its link model too where that of the live one is asked."""

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from data.errors import TextRefused
 from serving.context import add_phase
+from serving.pace import Pace
 from serving.window import TokenWindow
 
 Item = TypeVar("Item")
@@ -62,6 +63,9 @@ class Batcher(Generic[Item, Result]):
         timeout_s: seconds after which a call fails, its waiting included; None is no limit.
         text_of: the text by which a refusal names an item.
         workers: batches at once, each in a thread.
+        padded: whether a batch costs its padded area; the sum of its lengths where not.
+        target_s: seconds within which an item is to be done, its waiting included: a ``Pace`` brings ``max_tokens`` and
+            ``max_age_s`` below what is given here where they take longer. Both stay where None.
     """
 
     def __init__(
@@ -74,11 +78,15 @@ class Batcher(Generic[Item, Result]):
         timeout_s: float | None = None,
         text_of: Callable[[Item], str] = str,
         workers: int = 1,
+        padded: bool = True,
+        target_s: float | None = None,
     ) -> None:
         self._work, self._text_of, self._most_workers = work, text_of, workers
         self._length, self._batch_tokens = length, max_tokens or max_items
         self._timeout_s = timeout_s
-        self._waiting = TokenWindow[Waiting[Item, Result]](max_tokens or max_items, max_items, max_age_s)
+        self._padded = padded
+        self._pace = None if target_s is None else Pace(target_s, max_tokens or max_items, max_age_s)
+        self._waiting = TokenWindow[Waiting[Item, Result]](max_tokens or max_items, max_items, max_age_s, padded)
         self._threads = ThreadPoolExecutor(workers)
         self._workers: set[asyncio.Task[None]] = set()  # those that will look for work once more
         self._began: dict[int, float] = {}  # of each batch that is worked on, by its number
@@ -128,7 +136,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _serve_waiting(self) -> None:
         try:
-            while batch := self._waiting.take(time.monotonic()):
+            while batch := self._waiting.take(time.monotonic(), self._most_workers):
                 batch = [(call, place) for call, place in batch if not call.answer.done()]  # whose caller has gone
                 await self._serve(batch)
         finally:  # in one step with the last look: who comes now finds that there is one worker less
@@ -164,9 +172,17 @@ class Batcher(Generic[Item, Result]):
         number, loop = next(self._numbers), asyncio.get_running_loop()
         self._began[number] = time.monotonic()
         try:
-            return await loop.run_in_executor(self._threads, self._work, items)
+            results = await loop.run_in_executor(self._threads, self._work, items)
         finally:
-            del self._began[number]
+            began = self._began.pop(number)
+        if self._pace is not None:
+            self._pace.add(self._cost(items), time.monotonic() - began)
+            self._waiting.max_tokens, self._waiting.max_age_s = self._pace.max_tokens, self._pace.max_age_s
+        return results
+
+    def _cost(self, items: list[Item]) -> int:
+        lengths = [1 if self._length is None else self._length(item) for item in items]
+        return max(lengths) * len(lengths) if self._padded else sum(lengths)
 
 
 def _fail(calls: "set[_Call[Any, Any]]", error: Exception) -> None:

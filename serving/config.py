@@ -125,6 +125,12 @@ class ServeConfig(StageConfig):
     max_age_s: float = Field(
         0.05, ge=0, description="longest wait of a query while fuller batches go first, in seconds"
     )
+    target_ms: float | None = Field(
+        None,
+        gt=0,
+        description="milliseconds within which a text is to be encoded, its waiting included: batches become smaller "
+        "than max_batch_tokens and waiting shorter than max_age_s where that takes longer; both stay where null",
+    )
     question_timeout_s: float = Field(
         10.0, gt=0, description="seconds a question may wait for its vector; then the encoder counts as unavailable"
     )

@@ -64,6 +64,8 @@ class Embedder:
             max_age_s=serve.max_age_s,
             text_of=lambda asked: asked[1],
             workers=workers,
+            padded=self._encoders is None or pads(self._encoders.loaded),
+            target_s=None if serve.target_ms is None else serve.target_ms / 1000,
         )
         question_s, text_s = serve.question_timeout_s, serve.embed_timeout_s
         self._encode: Batcher[Asked, Vectors] = gathered(self._question_batch, timeout_s=question_s)
@@ -235,6 +237,11 @@ def use_threads(count: int) -> int:
 
     torch.set_num_threads(count)
     return 1 if torch.cuda.is_available() else count
+
+
+def pads(encoder: Encoder) -> bool:
+    """Whether an encoder computes on padding, so that a batch costs its padded area; where it does not say, it does."""
+    return not (isinstance(encoder, SentenceEncoder) and encoder.model.unpadded)
 
 
 def _late(seconds: float, key: str) -> EncoderUnavailable:

@@ -1,7 +1,9 @@
 """Vectors of texts as the service hands them out: checked, cut to the dimensions asked for, counted."""
 
 import asyncio
+import math
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -21,6 +23,7 @@ from serving.schemas.embeddings import Output
 Kind = Literal["document", "query"]
 TokenRows = tuple[npt.NDArray[np.float32], int]  # vectors of a text's tokens, and how many tokens were read of it
 
+USUAL_TEXT = "Texts of a usual length show how many of them are encoded in a second here. " * 6
 _MARK = re.compile(r"\S")
 MOST_FOR_TOKENS = 32  # texts of one request for the vectors of tokens: of each about a megabyte of JSON
 BYTES_PER_TOKEN = 4  # of English and of other scripts alike, in UTF-8; an encoder counts exactly within its batch
@@ -112,6 +115,24 @@ class EmbeddingService:
         """Embed as another service does from now on."""
         self.name, self.dim, self.limits = other.name, other.dim, other.limits
         self._encoder, self._bm25 = other._encoder, other._bm25
+
+    @property
+    def refusal(self) -> ApiError | None:
+        """As of ``Admission``."""
+        return self._admission.refusal
+
+    async def warm_up(self) -> None:
+        """Embed two full batches twice before anybody asks: admission gets the second one's rate.
+
+        Raises:
+            EncoderUnavailable: if there are no vectors in time.
+        """
+        one = estimated_tokens(USUAL_TEXT)
+        texts = [USUAL_TEXT] * math.ceil(2 * self._admission.full / one)
+        for _ in range(2):  # what is first of its shape takes longer
+            started = time.perf_counter()
+            await self._encoder.embed(texts, "document")
+        self._admission.expect(len(texts) * one / (time.perf_counter() - started))
 
     async def texts_of(self, ids: list[list[int]]) -> list[str]:
         """The texts that lists of token ids stand for.

@@ -1,6 +1,7 @@
 """Opening a release: its index, its encoder and its documents, here or by handles to where they are."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,9 @@ from weakref import WeakValueDictionary
 from ray.serve.handle import DeploymentHandle
 
 from data.cache import CacheConfig
-from data.encoders.config import EncoderConfig
+from data.encoders.config import EncoderConfig, EndpointEncoderConfig, encoders_in
 from data.encoders.model_config import ModelConfig
+from data.errors import EncoderUnavailable
 from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
@@ -20,6 +22,7 @@ from serving.cross_encoder import ranker_name
 from serving.documents import DocumentsService, LiveLookup, nothing
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, tokens_read
+from serving.errors import ApiError
 from serving.index import IndexActor
 from serving.links import LinkService
 from serving.lookup import LookupFile
@@ -174,31 +177,39 @@ class VariantOpener:
         preparer = None if live is None else Preparer(live, release.encoder, meta, encoder)
         if preparer is not None:
             self.preparers.add(release.id, preparer)
+        search = SearchService(
+            meta,
+            encoder,
+            index,
+            timeout_s,
+            loads.searches,
+            kept_mb,
+            config.pipelines,
+            ranking,
+            self.stored,
+            "" if self.stored is None else decided_by(release),
+            self.count,
+        )
+        embedding = EmbeddingService(name, meta.question_dim, encoder, limits, loads.tokens, bm25_of(meta))
         return Variant(
             id=release.id,
-            search=SearchService(
-                meta,
-                encoder,
-                index,
-                timeout_s,
-                loads.searches,
-                kept_mb,
-                config.pipelines,
-                ranking,
-                self.stored,
-                "" if self.stored is None else decided_by(release),
-                self.count,
-            ),
-            embedding=EmbeddingService(name, meta.question_dim, encoder, limits, loads.tokens, bm25_of(meta)),
+            search=search,
+            embedding=embedding,
             ranking=ranking,
             lookup=corpus if live is None else LiveLookup(corpus, index),
             documents=DocumentsService(index, preparer, limits, loads.tokens, self.preparers, self.catch_up),
             links=LinkService(
                 release.links, encoder, corpus.texts, config.max_text_chars, loads.pairs, config.embed_timeout_s
             ),
+            warm_up=nothing if self._asks_elsewhere(release) else partial(_warm_up, embedding, search),
             close=partial(self._close, release.id, here),
             longest_s=lambda: max((one.longest_s for one in parts if isinstance(one, Timed)), default=0.0),
         )
+
+    def _asks_elsewhere(self, release: Release) -> bool:
+        """Whether the encoder is in another process, which may not be there yet, or on a server that may charge."""
+        on_servers = (isinstance(one, EndpointEncoderConfig) for one in encoders_in(release.encoder))
+        return self.embedder is not None or any(on_servers)
 
     def _ranker(self, release: Release) -> Ranker | None:
         """The cross-encoder of a release; None where its encoder ranks."""
@@ -210,6 +221,13 @@ class VariantOpener:
         self.preparers.remove(release)
         if here is not None:
             here.close()
+
+
+async def _warm_up(embedding: EmbeddingService, search: SearchService) -> None:
+    """Let a release work before it is asked; without an encoder or an index nothing is known of their rates."""
+    with suppress(EncoderUnavailable, ApiError):
+        await embedding.warm_up()
+        await search.warm_up()
 
 
 def open_with_documents(release: Release) -> IndexActor:

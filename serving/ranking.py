@@ -157,6 +157,11 @@ class RankingService:
         """Rank as another service does from now on."""
         self.ranker, self.limits, self._admission = other.ranker, other.limits, other._admission
 
+    @property
+    def refusal(self) -> ApiError | None:
+        """As of ``Admission``."""
+        return self._admission.refusal
+
     async def rank(self, query: str, texts: list[str], most: int | None, param: str) -> tuple[list[Ranked], int]:
         """Texts, best first, equal ones in the order of the request; and the tokens that were read.
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from serving.config import PipelineConfig
 from serving.context import caller, note_release, request_id
-from serving.documents import DocumentsService
+from serving.documents import DocumentsService, nothing
 from serving.embedding import EmbeddingService
 from serving.errors import STATUS, ApiError
 from serving.links import LinkService
@@ -42,6 +42,7 @@ class Variant:
         lookup: of its documents and links, with those that were put.
         documents: takes those.
         links: by its link model.
+        warm_up: called once, before anybody asks the first release of a process.
         close: called when nobody asks any more.
         longest_s: how long the batch of it has been worked on that is worked on longest, in this process, in seconds.
     """
@@ -53,6 +54,7 @@ class Variant:
     lookup: Lookup
     documents: DocumentsService
     links: LinkService
+    warm_up: Callable[[], Awaitable[None]] = nothing
     close: Callable[[], None] = lambda: None
     longest_s: Callable[[], float] = lambda: 0.0
 

@@ -13,6 +13,7 @@ from data.batching import token_batches
 
 Item = TypeVar("Item")
 
+SMALL = 256  # tokens: a batch of fewer costs more for each, so that it is not shared
 AHEAD = 4  # full batches' worth of items that are looked at for the next one
 
 
@@ -36,15 +37,16 @@ class TokenWindow(Generic[Item]):
     The clock is the caller's: seconds that never fall, from any beginning.
 
     Args:
-        max_tokens: largest padded area of a batch, at least 1. A longer item is a batch of its own.
+        max_tokens: largest cost of a batch, at least 1. A longer item is a batch of its own. It may be changed.
         max_items: most items in a batch, at least 1.
-        max_age_s: seconds without service after which a request is next; 0 serves the longest-waiting first.
+        max_age_s: seconds without service after which a request is next; 0 serves the longest-waiting first. It may be
+            changed.
+        padded: whether the cost is the padded area, as of ``token_batches``.
     """
 
-    def __init__(self, max_tokens: int, max_items: int, max_age_s: float) -> None:
-        self._max_tokens = max_tokens
-        self._max_items = max_items
-        self._max_age_s = max_age_s
+    def __init__(self, max_tokens: int, max_items: int, max_age_s: float, padded: bool = True) -> None:
+        self.max_tokens, self.max_age_s = max_tokens, max_age_s
+        self._max_items, self._padded = max_items, padded
         self._requests: deque[_Request[Item]] = deque()  # by since_s, the longest-waiting first
         self._items = self._tokens = 0
 
@@ -69,16 +71,22 @@ class TokenWindow(Generic[Item]):
         self._items += len(items)
         self._tokens += sum(lengths)
 
-    def take(self, now_s: float) -> list[Item]:
-        """The next batch, which then waits no more, by request and in order; empty where nothing waits."""
+    def take(self, now_s: float, among: int = 1) -> list[Item]:
+        """The next batch, which then waits no more, by request and in order; empty where nothing waits.
+
+        Args:
+            now_s: the time.
+            among: workers that share what waits: one does not take all of it while the others have nothing.
+        """
         if not self._requests:
             return []
+        most = min(self.max_tokens, max(SMALL, -(-self._tokens // among)))
         share = max(1, AHEAD * self._max_items // len(self._requests))
         counts = [min(share, len(request.waiting)) for request in self._requests]
         owner = np.repeat(np.arange(len(counts)), counts)
         lengths = [length for request in self._requests for _, length in islice(request.waiting, share)]
-        batches = token_batches(np.array(lengths, np.int64), self._max_tokens, self._max_items)
-        if now_s - self._requests[0].since_s >= self._max_age_s:
+        batches = token_batches(np.array(lengths, np.int64), most, self._max_items, self._padded)
+        if now_s - self._requests[0].since_s >= self.max_age_s:
             chosen = next(batch for batch in batches if 0 in batch)
         else:
             waiting = np.array([len(request.waiting) for request in self._requests])

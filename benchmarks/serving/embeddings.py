@@ -22,6 +22,7 @@ from ray_apps.config import load_run
 from ray_apps.plan import Plan
 
 SHORT, LONG, IN_LIST = 120, 900, 64  # characters, characters of about 190 tokens, texts
+NOT_HERE = "sie-server 0.10.1 asks for Python 3.12 and torch 2.9, and was not measured"
 SECONDS = 6.0
 REPEATS = 3
 
@@ -93,7 +94,7 @@ def _options(model: Path, port: int) -> list[str]:
 def _rows(id_: str, connections: int, what: str, turns: list[list[Asked]], least: float, reach: float) -> list[Row]:
     ours, theirs = zip(*turns, strict=True)
     where = f"/v1/embeddings, {what}, {connections} connection{'s' if connections > 1 else ''}"
-    peer = f"ours {described(ours)}; infinity_emb {INFINITY} v2, optimum: {described(theirs)}"
+    peer = f"ours {described(ours)}; infinity_emb {INFINITY} v2, optimum: {described(theirs)}; {NOT_HERE}"
     rows = [
         Row(
             id=f"serve.{id_}_ratio",

@@ -17,10 +17,12 @@ from serving.api import documents, embeddings, feedback, health, links, models, 
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
+from serving.api.full import Gate, RefusedWhereFull
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.documents import Writing
 from serving.embedding import EmbeddingService
+from serving.errors import ApiError
 from serving.feedback import FeedbackService
 from serving.keys import KeyRing
 from serving.links import LinkScoring
@@ -88,6 +90,10 @@ def application(
         if traces is not None:
             await asyncio.to_thread(traces.close)  # it may wait for the collector
 
+    gates = (
+        Gate("/v1/embeddings", "embed", lambda: _refusal(services.embedding, services.named)),
+        *(Gate(path, "rerank", lambda: _refusal(services.ranking, services.named)) for path in rerank.PATHS),
+    )
     sinks = (services.metrics, *sinks, *([traces] if traces is not None else []))
     api = FastAPI(
         lifespan=lifespan,
@@ -98,6 +104,7 @@ def application(
             Middleware(Timed, sinks=sinks),
             Middleware(Unforeseen),
             Middleware(Authenticated, ring=ring),
+            Middleware(RefusedWhereFull, gates=gates),
             Middleware(Deadline),
             Middleware(BodyLimit, most_bytes=limits.max_body_bytes),
             Middleware(HeadAsGet),
@@ -119,3 +126,8 @@ def application(
     ):
         api.include_router(router)
     return api
+
+
+def _refusal(own: EmbeddingService | RankingService, named: NamedModels) -> ApiError | None:
+    """What any request would be told: each model has a queue, and of several only the body says which is asked."""
+    return None if named.admissions else own.refusal

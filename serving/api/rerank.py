@@ -18,6 +18,7 @@ from serving.schemas.rerank import (
     TextDocument,
 )
 
+PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")
 ERRORS = documented("bad_request", "invalid_request", "not_found", "overloaded", "unavailable", "timeout")
 
 

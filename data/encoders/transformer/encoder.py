@@ -30,6 +30,7 @@ class TorchModel:
         self.dim = int(model.get_embedding_dimension() or 0)
         self.device: torch.device = model.device
         self.precision = "fp32"
+        self.unpadded = False  # whether padding costs next to nothing
         self.transformer, *self.heads = list(model)
 
     @property
@@ -37,8 +38,13 @@ class TorchModel:
         """Whether the tokens of a prompt count in a text's vector."""
         return all(getattr(head, "include_prompt", True) for head in self.heads)
 
-    def in_precision(self, precision: str) -> Self:
-        """The same model with its transformer in bf16 or fp16; pooling and what follows stay in fp32."""
+    def in_precision(self, precision: str, packed: bool = True) -> Self:
+        """The same model with its transformer in bf16 or fp16; pooling and what follows stay in fp32.
+
+        Args:
+            precision: ``bf16`` or ``fp16``.
+            packed: whether a BERT encoder may be replaced by a ``PackedBert`` where that is faster.
+        """
         import torch
 
         short = copy.copy(self)
@@ -47,8 +53,11 @@ class TorchModel:
         short.transformer = copy.deepcopy(self.transformer).to(dtype)
         if precision == "bf16" and whole_products_are_faster(self.device.type):
             from data.encoders.transformer import attention
+            from data.encoders.transformer.bert import PackedBert, can_be_packed
 
             attention.use_in(short.transformer.auto_model)
+            if packed and can_be_packed(short.transformer.auto_model):
+                short.transformer, short.unpadded = PackedBert(short.transformer.auto_model), True
         return short
 
     def unit(self, features: "dict[str, Any]") -> "torch.Tensor":
@@ -126,7 +135,7 @@ class SentenceEncoder(BatchedEncoder):
         forms = {"fp32": reference}
 
         def measure(precision: str) -> Check:
-            forms[precision] = reference.with_model(reference_model.in_precision(precision))
+            forms[precision] = reference.with_model(reference_model.in_precision(precision, packed=not config.compile))
             repeats = 0 if config.bound_to_vectors else 3  # the precision of existing vectors is used at any speed
             check = partial(check_short, reference.here, forms[precision].here, reference_model.device.type, repeats)
             return reference.in_worker(check)

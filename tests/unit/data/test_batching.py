@@ -64,3 +64,11 @@ def test_nothing_makes_no_batches() -> None:
 def test_bounds_below_one_are_refused(max_tokens: int, max_items: int | None) -> None:
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
         token_batches(np.array([3, 4]), max_tokens, max_items)
+
+
+def test_without_padding_a_batch_costs_the_sum_of_its_lengths() -> None:
+    lengths = np.array([5, 60, 20, 10, 10])
+    batches = token_batches(lengths, 100, padded=False)
+    assert [batch.tolist() for batch in batches] == [[1, 2, 3, 4], [0]]
+    assert [batch.tolist() for batch in token_batches(lengths, 30, padded=False)] == [[1], [2, 3], [4, 0]]
+    assert [len(batch) for batch in token_batches(lengths, 1000, 2, padded=False)] == [2, 2, 1]

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from serving.admission import Admission
+from serving.admission import Admission, Priority
 from serving.errors import ApiError
 
 
@@ -134,3 +134,49 @@ def test_work_that_failed_does_not_count_as_done(admission: Admission, clock: Cl
             raise RuntimeError
     with admission.admitted(1000):
         assert admission.expected_wait_s > 5.0
+
+
+def test_whatever_comes_next_is_refused_until_something_is_done(admission: Admission) -> None:
+    assert admission.refusal is None
+    with admission.admitted(1900):
+        with admission.admitted(100):
+            assert admission.refusal is None
+            with pytest.raises(ApiError) as raised, admission.admitted(1):
+                pytest.fail("was let in")
+            assert admission.refusal is raised.value
+        assert admission.refusal is None
+        with admission.admitted(100):
+            pass
+
+
+@pytest.mark.parametrize(("work", "priority"), [(101, "interactive"), (1, "bulk")])
+def test_large_work_and_bulk_that_are_refused_say_nothing_of_the_rest(
+    admission: Admission, work: float, priority: Priority
+) -> None:
+    with admission.admitted(1950):
+        with pytest.raises(ApiError), admission.admitted(work, priority):
+            pytest.fail("was let in")
+        assert admission.refusal is None
+        with admission.admitted(50):
+            pass
+
+
+def test_a_rush_after_the_start_is_let_in_by_the_rate_that_was_expected(clock: Clock) -> None:
+    admission = Admission(longest_wait_s=5.0, full=32, clock=clock)
+    admission.expect(400.0)
+    with contextlib.ExitStack() as rush, contextlib.ExitStack() as first_batch:
+        for one in range(1000):
+            (first_batch if one < 32 else rush).enter_context(admission.admitted(1))
+        clock.now += 1.5
+        first_batch.close()
+        for _ in range(100):
+            rush.enter_context(admission.admitted(1))
+
+
+def test_what_is_measured_takes_the_place_of_what_was_expected(clock: Clock) -> None:
+    admission = Admission(longest_wait_s=1.0, full=100, clock=clock)
+    admission.expect(10_000.0)
+    for _ in range(60):
+        worked(admission, clock, 1000, 1.0)
+    with admission.admitted(1000):
+        assert admission.expected_wait_s == pytest.approx(1.0, rel=0.05)

@@ -14,7 +14,7 @@ import serving.api.http  # noqa: F401 - `any` in paths
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
-from serving.context import phase, request_id
+from serving.context import new_request_id, phase, request_id
 
 MOST = 2000
 
@@ -153,3 +153,8 @@ def test_a_timeout_that_is_not_the_deadline_is_another_error(client: TestClient)
 def test_a_deadline_that_is_none_is_refused(client: TestClient, given: str) -> None:
     answer = client.get("/id", headers={"x-request-timeout-ms": given.encode()})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-request-timeout-ms")
+
+
+def test_no_id_is_given_twice() -> None:
+    made = [new_request_id(None) for _ in range(1000)]
+    assert len({*made}) == 1000 and all(re.fullmatch("[0-9a-f]{32}", one) for one in made)

@@ -195,4 +195,4 @@ def test_a_queue_is_as_long_as_its_replicas_are_many() -> None:
     sizes = {"replicas": 2, "ranker_replicas": 3, "max_batch_tokens": 100}
     for layout, full in (("compact", {"a": 100, "b": 100}), ("spread", {"a": 200, "b": 300})):
         named = NamedModels(ServeConfig.model_validate({"models": models, "layout": layout, **sizes}))
-        assert {name: admission._full for name, admission in named.admissions.items()} == full
+        assert {name: admission.full for name, admission in named.admissions.items()} == full

@@ -155,3 +155,13 @@ def test_calls_are_coalesced_by_area_and_each_gets_its_own_answer(tokens: int) -
     for batch in batches:
         assert len(batch) == 1 or max(map(len, batch)) * len(batch) <= tokens
     assert len(batches) < len(texts)
+
+
+def test_what_waits_is_shared_among_workers_unless_it_is_little() -> None:
+    window = TokenWindow[int](2048, 64, 10.0, padded=False)
+    for item in range(32):
+        window.add([item], [32], 0.0)
+    assert [len(window.take(0.0, among=2)) for _ in range(4)] == [16, 8, 8, 0]
+    for item in range(32):
+        window.add([item], [32], 0.0)
+    assert len(window.take(0.0)) == 32

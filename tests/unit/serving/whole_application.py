@@ -93,7 +93,8 @@ def whole_application(
         named=named,
     )
     made = application(services, CONFIG, ring, traces=traces)
-    made.state.index = index
+    made.state.index, made.state.services = index, services
+    made.state.tokens, made.state.searches = tokens, searches
     return made
 
 
