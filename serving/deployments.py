@@ -17,7 +17,7 @@ from serving.embedder import Embedder, use_threads
 from serving.embedding import Kind, TokenRows
 from serving.index import IndexActor
 from serving.live_folder import Changed
-from serving.live_store import Change, PreparedDocument, Stored
+from serving.live_rows import Change, PreparedDocument, Stored
 from serving.named import LocalModels
 from serving.opening import Embedders, Rankers, open_with_documents
 from serving.ranking import CrossEncoderRanker

@@ -11,7 +11,8 @@ from serving.admission import Admission
 from serving.embedding import EmbeddingLimits, estimated_tokens
 from serving.errors import ApiError
 from serving.live_folder import Changed, TooMany
-from serving.live_store import Change, NotOwner, NotWritten, PreparedDocument, PutDocument, Stored
+from serving.live_rows import Change, PreparedDocument, PutDocument, Stored
+from serving.live_store import NotOwner, NotWritten
 from serving.lookup import LookupFile
 from serving.prepare import Preparer, Preparers
 from serving.schemas import Document, LinksResponse

@@ -18,7 +18,7 @@ from serving.artifacts import LiveConfig
 from serving.batcher import Batcher
 from serving.live import LiveDocuments
 from serving.live_folder import Changed
-from serving.live_store import Change, PreparedDocument, Stored
+from serving.live_rows import Change, PreparedDocument, Stored
 from serving.lookup import LookupFile
 from serving.schemas import Document
 

@@ -20,7 +20,7 @@ from retrieval.live import LiveIndex
 from retrieval.terms import TermStatistics
 from serving.artifacts import LiveConfig
 from serving.live_folder import Changed, LiveFolder, TooMany
-from serving.live_store import Change, PreparedDocument, Stored, Vectors
+from serving.live_rows import Change, PreparedDocument, Stored, Vectors
 from serving.lookup import LookupFile
 from serving.schemas import Document
 from serving.schemas.documents import Written

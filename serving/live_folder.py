@@ -14,7 +14,8 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from data.errors import InputError
 from serving.batcher import Batcher
-from serving.live_store import Change, LiveStore, PreparedDocument, PutDocument, Stored
+from serving.live_rows import Change, PreparedDocument, PutDocument, Stored
+from serving.live_store import LiveStore
 from serving.schemas.documents import Written
 
 logger = logging.getLogger("catena")

@@ -10,19 +10,14 @@ import logging
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from data.errors import InputError
 from data.locks import has_no_locks, holder, try_lock
-from data.metadata import Metadata
-from data.passages import Cut
+from serving.live_rows import Change, PreparedDocument, PutDocument, Stored, id_of, prepared_row, read_prepared, row_of
 from serving.schemas import Document
 
 logger = logging.getLogger("catena")
@@ -52,8 +47,6 @@ LEFT JOIN prepared ON prepared.id = documents.id AND form = ? WHERE documents.id
 _SOURCES = "SELECT write, id, source FROM documents WHERE write > ? AND write <= ? ORDER BY write LIMIT ?"
 _PAGE = 1000  # rows that are read at once, while the owner waits
 
-Vectors = npt.NDArray[np.float32]
-
 
 class NotWritten(InputError):
     """The disk refuses a write; none of it was done."""
@@ -61,69 +54,6 @@ class NotWritten(InputError):
 
 class NotOwner(NotWritten):
     """Another process takes the documents of the run, as the one does that this one replaces."""
-
-
-@dataclass(frozen=True)
-class PreparedDocument:
-    """A document as it was put, and what an index holds of it.
-
-    Args:
-        id: of the document.
-        source: columns ``title``, ``text``, ``metadata`` and ``time`` as they were put.
-        title: after the run's own steps, as the text and the metadata.
-        text: that was cut.
-        metadata: that filters ask.
-        cuts: spans of its passages in the text, each with its parent's where it has one.
-        passage_title: that its passages carry.
-        vectors: of the passages, float32 (n, dim), of unit length.
-        tokens: token vectors of the passages, each float32 (tokens, late_dim), where the index holds such.
-    """
-
-    id: str
-    source: dict[str, Any]
-    title: str
-    text: str
-    metadata: Metadata
-    cuts: Sequence[Cut]
-    passage_title: str
-    vectors: Vectors
-    tokens: Sequence[Vectors] | None = None
-
-
-@dataclass(frozen=True)
-class PutDocument:
-    """A document to be put.
-
-    Args:
-        id: of the document.
-        source: as of ``PreparedDocument``.
-        made: the document by the names of the forms that it is prepared in.
-    """
-
-    id: str
-    source: dict[str, Any]
-    made: Mapping[str, PreparedDocument]
-
-
-Change = PutDocument | str
-"""A document to be put, or the id of one to be deleted."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What the file has under an id.
-
-    Args:
-        number: of the write that was the last to change it.
-        id: of the document.
-        source: as it was put; None where it was deleted.
-        prepared: in the form that was asked for; None where it was deleted, or never prepared so.
-    """
-
-    number: int
-    id: str
-    source: dict[str, Any] | None
-    prepared: PreparedDocument | None
 
 
 class LiveStore:
@@ -176,12 +106,12 @@ class LiveStore:
         if not self.owned:
             raise self.not_owner()
         numbered = list(enumerate(changes, self.last + 1))
-        latest = {_id(change): change for change in changes}.values()
+        latest = {id_of(change): change for change in changes}.values()
         made = [(form, one) for put in latest if isinstance(put, PutDocument) for form, one in put.made.items()]
         with self._transaction() as file:
-            file.executemany(_PUT, [_row(change, number) for number, change in numbered])
-            file.executemany(_FORGET, [(_id(change),) for change in changes])
-            file.executemany(_PREPARED, [_made_row(form, one) for form, one in made])
+            file.executemany(_PUT, [row_of(change, number) for number, change in numbered])
+            file.executemany(_FORGET, [(id_of(change),) for change in changes])
+            file.executemany(_PREPARED, [prepared_row(form, one) for form, one in made])
         self.last += len(changes)
         return self.last
 
@@ -198,7 +128,7 @@ class LiveStore:
         """
         with self._transaction() as file:
             still = [one for number, one in prepared if file.execute(_STILL, (one.id, number)).fetchone()]
-            file.executemany(_PREPARED, [_made_row(form, one) for one in still])  # what was put since is another
+            file.executemany(_PREPARED, [prepared_row(form, one) for one in still])  # what was put since is another
 
     def since(self, number: int, form: str) -> Iterator[list[Stored]]:
         """What was changed after a write, each id once, in pages; with the documents in a form."""
@@ -208,7 +138,7 @@ class LiveStore:
                     write,
                     id_,
                     None if source is None else json.loads(source),
-                    None if source is None or cells[0] is None else _read(id_, source, *cells),
+                    None if source is None or cells[0] is None else read_prepared(id_, source, *cells),
                 )
                 for write, id_, source, *cells in page
             ]
@@ -280,43 +210,6 @@ def _close_all(files: list[Any]) -> None:
     for file in files:
         file.close()
     files.clear()
-
-
-def _id(change: Change) -> str:
-    return change if isinstance(change, str) else change.id
-
-
-def _row(change: Change, number: int) -> tuple[Any, ...]:
-    return _id(change), number, None if isinstance(change, str) else _written(change.source)
-
-
-def _made_row(form: str, one: PreparedDocument) -> tuple[Any, ...]:
-    made = {
-        "title": one.title,
-        "text": one.text,
-        "metadata": one.metadata,
-        "cuts": one.cuts,
-        "passage_title": one.passage_title,
-        "token_counts": None if one.tokens is None else [len(tokens) for tokens in one.tokens],
-    }
-    vectors = np.ascontiguousarray(one.vectors, "<f4").tobytes()
-    tokens = None if one.tokens is None else np.concatenate(one.tokens).astype("<f4").tobytes()
-    return one.id, form, _written(made), vectors, tokens
-
-
-def _written(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _read(id_: str, source: bytes, made: bytes, vectors: bytes, tokens: bytes | None) -> PreparedDocument:
-    read = json.loads(made)
-    counts = read.pop("token_counts")
-    cuts = [(tuple(span), None if parent is None else tuple(parent)) for span, parent in read.pop("cuts")]
-    each = None
-    if tokens is not None:
-        each = np.split(np.frombuffer(tokens, "<f4").reshape(sum(counts), -1), np.cumsum(counts)[:-1])
-    matrix = np.frombuffer(vectors, "<f4").reshape(len(cuts), -1)
-    return PreparedDocument(id_, json.loads(source), cuts=cuts, vectors=matrix, tokens=each, **read)
 
 
 def last_write(folder: Path) -> int:

@@ -22,7 +22,7 @@ from serving.artifacts import LiveConfig
 from serving.embedding import VectorSource
 from serving.errors import ApiError
 from serving.live import form_of
-from serving.live_store import PreparedDocument, Vectors
+from serving.live_rows import PreparedDocument, Vectors
 from serving.schemas.documents import NewDocument
 
 Row = dict[str, Any]

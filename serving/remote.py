@@ -25,7 +25,7 @@ from serving.cross_encoder import Scored
 from serving.embedding import EmbeddingLimits, Kind, TokenRows
 from serving.errors import ApiError
 from serving.live_folder import Changed
-from serving.live_store import Change, PreparedDocument, Stored
+from serving.live_rows import Change, PreparedDocument, Stored
 from serving.ranking import work_of_pairs
 from serving.schemas import Document
 

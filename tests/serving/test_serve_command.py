@@ -14,7 +14,7 @@ import pytest
 from benchmarks.serving.load import free_port
 from data.errors import InputError
 from ray_apps.cli import main
-from ray_apps.serve import check_port
+from ray_apps.serve_checks import check_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

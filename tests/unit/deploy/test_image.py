@@ -13,7 +13,7 @@ import pytest
 from data.errors import InputError
 from ray_apps.commands import COMMANDS
 from ray_apps.config import load_run
-from ray_apps.serve import check_exposure
+from ray_apps.serve_checks import check_exposure
 from serving.config import ServeConfig
 from tests.unit.deploy.dockerfile import REPOSITORY, environment, final_stage, instructions, words
 

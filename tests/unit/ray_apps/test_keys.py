@@ -7,7 +7,7 @@ import pytest
 
 from data.errors import InputError
 from ray_apps.cli import main
-from ray_apps.serve import check_exposure
+from ray_apps.serve_checks import check_exposure
 from serving.config import ServeConfig
 from serving.keys import KeyRing, create_key
 

@@ -26,7 +26,8 @@ from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits
 from serving.index import IndexActor
 from serving.keys import KeyRing, create_key
-from serving.live_store import LiveStore, NotOwner, PreparedDocument, PutDocument, read_sources
+from serving.live_rows import PreparedDocument, PutDocument
+from serving.live_store import LiveStore, NotOwner, read_sources
 from serving.prepare import Preparer
 from tests.unit.serving.whole_application import CONFIG, DIM, ENCODER, LIMIT, whole_application, write_whole_run
 

@@ -27,7 +27,7 @@ from serving.artifacts import LiveConfig
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.index import IndexActor
-from serving.live_store import PutDocument
+from serving.live_rows import PutDocument
 from serving.lookup import write_lookup
 from serving.prepare import Preparer
 from serving.schemas.documents import NewDocument

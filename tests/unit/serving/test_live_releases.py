@@ -10,8 +10,8 @@ from data.cache import CacheConfig
 from data.errors import InputError
 from data.passages.config import ChunkConfig
 from data.passages.steps import StepConfig
+from ray_apps.candidates import compare
 from ray_apps.config import RunConfig
-from ray_apps.deploy import compare
 from ray_apps.live import fold, live_folder
 from retrieval.open import read_meta
 from serving.admission import Admission
@@ -19,7 +19,8 @@ from serving.artifacts import LiveConfig
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError
-from serving.live_store import FILE, LiveStore, PutDocument
+from serving.live_rows import PutDocument
+from serving.live_store import FILE, LiveStore
 from serving.opening import Embedders, Loads, Rankers, VariantOpener
 from serving.prepare import Preparer
 from serving.releases import Releases

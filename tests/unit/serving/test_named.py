@@ -16,7 +16,7 @@ from data.encoders import load_encoder
 from data.encoders.config import read_encoder
 from data.errors import InputError
 from ray_apps.config import RunConfig
-from ray_apps.serve import check_models
+from ray_apps.serve_checks import check_models
 from serving import model_cache
 from serving.config import ServeConfig
 from serving.cross_encoder import CrossEncoderModel

@@ -31,7 +31,7 @@ from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.errors import ApiError
 from serving.live import LiveDocuments, form_of
-from serving.live_store import PreparedDocument
+from serving.live_rows import PreparedDocument
 from serving.lookup import LookupFile
 from serving.prepare import Preparer
 from serving.schemas.documents import NewDocument
