@@ -7,7 +7,7 @@ the index (Qdrant's ``Modifier.IDF``), so that a passage can be added without to
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, NamedTuple
@@ -105,7 +105,7 @@ class BM25:
     """The passage's and the query's part of Okapi BM25.
 
     A passage of length ``l`` in which a term occurs ``f`` times gets
-    ``f (k1 + 1) / (f + k1 (1 - b + b l / mean_length))`` for it; a query gets 1, however often it names the term.
+    ``f (k1 + 1) / (f + k1 (1 - b + b l / mean_length))`` for it; a query gets as often as it names the term.
     Their inner product, with each term multiplied by its inverse document frequency on the index's side, is the score.
 
     Args:
@@ -127,11 +127,11 @@ class BM25:
         return _sparse({number: f * (self.k1 + 1) / (f + norm) for number, f in counts.items()})
 
     def query(self, text: str) -> SparseVector:
-        """Weights of a query's terms; empty where the query has no words."""
-        return _sparse(dict.fromkeys(self.tokenizer.numbers(text), 1.0))
+        """How often a query names each of its terms; empty where it has no words."""
+        return _sparse(Counter(self.tokenizer.numbers(text)))
 
 
-def _sparse(weights: dict[int, float]) -> SparseVector:
+def _sparse(weights: Mapping[int, float]) -> SparseVector:
     indices = np.fromiter(weights, dtype=np.uint32, count=len(weights))
     values = np.fromiter(weights.values(), dtype=np.float32, count=len(weights))
     order = np.argsort(indices)
