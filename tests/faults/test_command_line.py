@@ -1,6 +1,7 @@
 """Mistakes that the user can correct: on the command line, with real files, one message, exit code 2."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -101,9 +102,27 @@ def test_unknown_key_and_value_out_of_range(run_file: Path, run_command: RunComm
     assert (code, "chunks: unknown key; did you mean 'chunk'?" in said) == (2, True)
 
 
-def test_interrupted_run_exits_with_130_and_can_be_started_again(run_file: Path, run_command: RunCommand) -> None:
+WAITS = """import pathlib, time
+
+def load():
+    while not pathlib.Path({go!r}).exists():
+        time.sleep(0.05)
+    yield {{"id": "d0", "title": "Document 0", "text": "text"}}
+"""
+
+
+def test_interrupted_run_exits_with_130_and_can_be_started_again(
+    tmp_path: Path, workspace: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, run_file = tmp_path / "go", tmp_path / "waits.yaml"
+    (tmp_path / "corpus_that_waits.py").write_text(WAITS.format(go=str(go)))
+    run_file.write_text(
+        f"name: waits\nworkspace: {workspace}\nsource: {{function: {{path: 'corpus_that_waits:load'}}}}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
     command = [sys.executable, "-m", "ray_apps.ingest", str(run_file)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         said = next(line for line in process.stderr if line.startswith("ingest: running"))
         process.send_signal(signal.SIGINT)
@@ -111,4 +130,5 @@ def test_interrupted_run_exits_with_130_and_can_be_started_again(run_file: Path,
         assert process.wait(timeout=60) == 130
     assert "interrupted; start it again and it continues" in said
     assert "Traceback" not in said
+    go.touch()
     assert run_command("ingest", run_file)[0] == 0
