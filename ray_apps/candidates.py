@@ -1,5 +1,6 @@
 """A release that is to be served, held against the live one before anybody is answered from it."""
 
+import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from ray_apps.served_links import check_links
 
 if TYPE_CHECKING:
     from serving.traffic import Release, Traffic
+
+logger = logging.getLogger("catena")
 
 SAMPLE = 100  # passages that an index is asked for by their own words
 WORDS = 12  # of each
@@ -27,7 +30,7 @@ def traffic_there(plan: Plan) -> "Traffic":
 
     traffic = read_traffic(traffic_of(plan))
     if traffic is None:
-        raise InputError(f"{plan.run.name} was never served", f"Start it: `catena serve {plan.run.name}.yaml`.")
+        raise InputError(f"{plan.run.name} was never served", "Start it by `catena serve` with this run file.")
     return traffic
 
 
@@ -48,6 +51,13 @@ def candidate(plan: Plan, force: bool) -> "Release":
         )
     if release.links is not None and release.links != before.links:
         check_links(release.links)
+    if release.links is None and before.links is not None:
+        logger.warning(
+            "%s has no link model, the live %s has: /v1/links:score will answer 404 until `catena discover` and "
+            "`catena deploy promote` with this run file",
+            release.id,
+            before.id,
+        )
     known = [one for one in live.releases.values() if (one.index, one.encoder) == (release.index, release.encoder)]
     found = known[0].found if known else found_by_own_words(plan, release)  # the same index finds the same
     release = release.model_copy(update={"found": found})

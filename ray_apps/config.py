@@ -43,7 +43,14 @@ from training.tune_config import TuneConfig
 PREFIX = "CATENA_"
 # Variables that are no keys of a run file: where corpora are, and secrets, which are never in a file.
 OTHER_VARIABLES = frozenset(
-    {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY", "CATENA_REDIS_PASSWORD", API_KEY_VARIABLE}
+    {
+        "CATENA_DATA",
+        "CATENA_QDRANT_URL",
+        "CATENA_QDRANT_API_KEY",
+        "CATENA_REDIS_PASSWORD",
+        "CATENA_KEY",
+        API_KEY_VARIABLE,
+    }
 )
 
 

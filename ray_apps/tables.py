@@ -183,11 +183,15 @@ def _verdict(line: Mapping[str, Any]) -> str:
 
 
 def figures(result: Mapping[str, Any]) -> str:
-    """Every part of a result as a table of its plain values, then where its artifact is."""
+    """Every part of a result as a table of its plain values, then where its artifact is.
+
+    A result without parts is one table, named after its run.
+    """
+    parts = {part: values for part, values in result.items() if isinstance(values, Mapping)}
+    if not parts:
+        parts = {result.get("run", ""): {key: one for key, one in result.items() if key not in ("run", "artifact")}}
     blocks = []
-    for part, values in result.items():
-        if not isinstance(values, Mapping):
-            continue
+    for part, values in parts.items():
         if values.get("dims") and not isinstance(values["dims"], int):  # of a fine-tuned encoder: one line a dimension
             blocks.append(table(values["dims"][0].keys(), (line.values() for line in values["dims"])))
         inner = {

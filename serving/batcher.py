@@ -66,6 +66,7 @@ class Batcher(Generic[Item, Result]):
         padded: whether a batch costs its padded area; the sum of its lengths where not.
         target_s: seconds within which an item is to be done, its waiting included: a ``Pace`` brings ``max_tokens`` and
             ``max_age_s`` below what is given here where they take longer. Both stay where None.
+        phases: whether the request is told where the time went, as ``queue`` and ``infer``: those are a model's.
     """
 
     def __init__(
@@ -80,11 +81,12 @@ class Batcher(Generic[Item, Result]):
         workers: int = 1,
         padded: bool = True,
         target_s: float | None = None,
+        phases: bool = True,
     ) -> None:
         self._work, self._text_of, self._most_workers = work, text_of, workers
         self._length, self._batch_tokens = length, max_tokens or max_items
         self._timeout_s = timeout_s
-        self._padded = padded
+        self._padded, self._phases = padded, phases
         self._pace = None if target_s is None else Pace(target_s, max_tokens or max_items, max_age_s)
         self._waiting = TokenWindow[Waiting[Item, Result]](max_tokens or max_items, max_items, max_age_s, padded)
         self._threads = ThreadPoolExecutor(workers)
@@ -130,8 +132,9 @@ class Batcher(Generic[Item, Result]):
             self._workers.add(asyncio.create_task(self._serve_waiting()))
         async with asyncio.timeout(self._timeout_s):
             results = await call.answer
-        add_phase("queue", call.arrived, call.began)
-        add_phase("infer", call.began, time.perf_counter())
+        if self._phases:
+            add_phase("queue", call.arrived, call.began)
+            add_phase("infer", call.began, time.perf_counter())
         return results
 
     async def _serve_waiting(self) -> None:

@@ -49,8 +49,8 @@ class IndexActor:
             self._live = LiveDocuments(self._index, self._meta, artifact, LookupFile(lookup), live)
             self._index = self._live.index
         self._retriever = Retriever(self._index, self._meta)
-        self._ask = Batcher[Asked, list[SearchHit]](self._answer, max_batch)
-        self._ask_why = Batcher[Asked, list[Explained]](self._explain, max_batch)
+        self._ask = Batcher[Asked, list[SearchHit]](self._answer, max_batch, phases=False)
+        self._ask_why = Batcher[Asked, list[Explained]](self._explain, max_batch, phases=False)
 
     async def search(self, query: SearchQuery, vector: Vectors, tokens: Vectors = None) -> list[SearchHit]:
         """The best documents of one query.

@@ -39,7 +39,7 @@ class Journal:
         _sync_folder(folder)
         self._notes: list[bytes] = []
         self._torn = False
-        self._commit = Batcher[bytes, None](self._write, max_items=8192)
+        self._commit = Batcher[bytes, None](self._write, max_items=8192, phases=False)
 
     async def commit(self, records: Sequence[Any]) -> None:
         """Write records, and what was noted before them; they are on disk when this returns.

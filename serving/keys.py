@@ -127,7 +127,8 @@ class KeyRing:
         self._keys = read_keys(path)
         self._buckets: dict[str, _Bucket] = {}
         if not self._keys:
-            raise InputError(f"{path} has no keys", "Make one with `catena keys create`.")
+            what = "has no keys" if path.exists() else "has no keys: there is no such file"
+            raise InputError(f"{path} {what}", f"Make one with `catena keys create {path}`.")
 
     def find(self, given: str) -> Key | None:
         """The key that was given; None where it is unknown, revoked or wrong, all in the same time."""

@@ -76,7 +76,7 @@ class LiveFolder:
         self.found = self.store.look()
         self.leads = self.store.owned
         self._users = 0
-        self._write = Batcher[Asked, Changed | TooMany](self._write_all, max_items=64)
+        self._write = Batcher[Asked, Changed | TooMany](self._write_all, max_items=64, phases=False)
 
     @classmethod
     def opened(cls, folder: Path) -> "LiveFolder":

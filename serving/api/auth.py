@@ -36,7 +36,10 @@ class Authenticated:
             kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
             key = self._ring.find(given.strip()) if kind.lower() == "bearer" else None
             if key is None:
-                about = "the header Authorization must be `Bearer KEY` with a key that is valid"
+                about = (
+                    "the header Authorization must be `Bearer KEY` with a key that is valid; catena takes it from "
+                    "CATENA_KEY"
+                )
                 challenge = {"WWW-Authenticate": "Bearer"}
                 await error_response("unauthorized", about, "authorization", None, challenge)(scope, receive, send)
                 return

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Response
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.embedding import EmbeddingService
+from serving.errors import ApiError
 from serving.named import NO_MODELS, NamedModels
 from serving.ranking import RankingService
 from serving.schemas.models import Model, Models, Pipeline
@@ -18,16 +19,27 @@ def router(
     """The route of models."""
     routes = APIRouter(tags=["models"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 
-    @routes.get("/v1/models")
-    async def models() -> Models:
-        """The models that are served and what each is for, and the ways to search (`pipeline` of /v1/search)."""
-        ways = [Pipeline(id=name, **pipeline.model_dump()) for name, pipeline in search.pipelines.items()]
+    async def served() -> list[Model]:
         encoder = Model(id=embedding.name, purposes=["embeddings", "search"], dimensions=embedding.dim)
         ranker = Model(id=ranking.ranker.name, purposes=["rerank"], dimensions=None)
         own = [encoder, ranker]
         if encoder.id == ranker.id:
             own = [encoder.model_copy(update={"purposes": [*encoder.purposes, *ranker.purposes]})]
-        return Models(data=[*own, *await named.listed()], pipelines=ways)
+        return [*own, *await named.listed()]
+
+    @routes.get("/v1/models")
+    async def models() -> Models:
+        """The models that are served and what each is for, and the ways to search (`pipeline` of /v1/search)."""
+        ways = [Pipeline(id=name, **pipeline.model_dump()) for name, pipeline in search.pipelines.items()]
+        return Models(data=await served(), pipelines=ways)
+
+    @routes.get("/v1/models/{id:path}", responses=documented("not_found"))
+    async def model(id: str) -> Model:
+        """One of them by its name."""
+        every = {one.id: one for one in await served()}
+        if id not in every:
+            raise ApiError("not_found", f"there is no model {id!r}; there are {', '.join(every)}", param="id")
+        return every[id]
 
     return routes
 

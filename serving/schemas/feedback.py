@@ -36,7 +36,7 @@ class FeedbackRequest(BaseModel):
         extra="forbid",
         json_schema_extra={
             "examples": [
-                {"events": [{"request_id": "9e0c1f3f2f8a4d5f", "action": "clicked", "item": "numpy.linalg.inv"}]},
+                {"events": [{"request_id": "9e0c1f3f2f8a4d5f", "action": "clicked", "item": "numpy.linalg.lstsq"}]},
                 {"events": [{"request_id": "9e0c1f3f2f8a4d5f", "action": "rated", "value": 0.8, "session": "s1"}]},
             ]
         },

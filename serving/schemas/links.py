@@ -17,9 +17,14 @@ class LinkScoreRequest(BaseModel):
         extra="forbid",
         json_schema_extra={
             "examples": [
-                {"pairs": [["numpy.linalg.inv", "scipy.linalg.inv"], ["numpy.linalg.inv", "numpy.fft.fft"]]},
+                {
+                    "pairs": [
+                        ["numpy.polyfit", "scipy.optimize.nnls"],
+                        ["scipy.linalg.lstsq", "scipy.optimize.lsq_linear"],
+                    ]
+                },
                 {"text": "Solve a linear system with a banded matrix.", "top_k": 5},
-                {"text": "Inverse of a matrix.", "links": ["numpy.linalg.inv"], "targets": ["scipy.linalg.inv"]},
+                {"text": "Least squares.", "links": ["numpy.linalg.lstsq"], "targets": ["scipy.linalg.lstsq"]},
             ]
         },
     )

@@ -10,6 +10,7 @@ from data.passages.config import ChunkConfig
 from data.sources import SourceConfig
 from ray_apps.config import RunConfig, describe_flags, load_run
 from ray_apps.plan import Plan
+from ray_apps.remote import KEY
 
 RUN = """\
 name: small
@@ -99,6 +100,13 @@ def test_misspelt_variable_names_nearest(run_file: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("CATENA_RAY__NUM_CPU", "2")
     found = problem(run_file)
     assert found == "environment, CATENA_RAY__NUM_CPU: ray.num_cpu: unknown key; did you mean 'num_cpus'?"
+
+
+def test_what_other_commands_read_from_the_environment_is_no_mistake(
+    run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "catena_1_2")
+    load_run(run_file)
 
 
 def test_misspelt_section_in_variable_names_nearest(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

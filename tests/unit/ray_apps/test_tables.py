@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ray_apps.tables import forms, hits, proposals, summary_text, table
+from ray_apps.tables import figures, forms, hits, proposals, summary_text, table
 
 
 def test_columns_are_aligned_and_numbers_stand_right() -> None:
@@ -87,3 +87,11 @@ def test_the_gate_s_table_fits_a_terminal_and_leaves_out_what_was_not_measured(m
     assert re.sub(r"\x1b\[[0-9;]*m", "", first).split()[-1] == "accepted" and "refused" in second
     assert rest[:3] == ["", "torch fp32: accepted, the reference", "onnx int8: refused, slow"]
     assert rest[-2:] == ["100 of 600 passages, no questions, so cosine and speed decide; picked: torch fp32", "gate/1"]
+
+
+def test_a_result_without_parts_is_one_table() -> None:
+    shown = figures({"run": "demo", "put": 1200, "deleted": 1, "artifact": "workspace/live/demo"})
+    assert next(line.split() for line in shown.splitlines() if line) == ["demo"]
+    assert ["put", "1,200"] in [line.split() for line in shown.splitlines()]
+    assert shown.endswith("workspace/live/demo") and "run" not in shown
+    assert "documents" in figures({"run": "demo", "ingest": {"documents": 3}}) != ""

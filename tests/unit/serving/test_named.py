@@ -59,6 +59,14 @@ def loaded(client: TestClient) -> set[str]:
     return {one["id"] for one in listed if one["loaded"]} - {"hashed"}
 
 
+def test_a_model_is_described_by_its_name(client: TestClient) -> None:
+    listed = {one["id"]: one for one in client.get("/v1/models").json()["data"]}
+    for name in ("hashed", "red", "org/judge"):
+        assert client.get(f"/v1/models/{name}").json() == listed[name]
+    answer = client.get("/v1/models/green")
+    assert answer.status_code == 404 and "red" in answer.json()["error"]["message"]
+
+
 def test_each_request_gets_the_model_that_it_names(client: TestClient, folders: Path) -> None:
     assert loaded(client) == set()
     for name in ("red", "blue", "red"):

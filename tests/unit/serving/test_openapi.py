@@ -209,7 +209,7 @@ def test_the_document_describes_routes_errors_and_examples() -> None:
     assert set(document["paths"]) == {
         *("/v1/search", "/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"),
         *("/v1/documents", "/v1/documents/{id}", "/v1/links/{id}", "/v1/links:score", "/healthz", "/readyz"),
-        *("/v1/models", "/v1/feedback", "/v1/releases", "/metrics"),
+        *("/v1/models", "/v1/models/{id}", "/v1/feedback", "/v1/releases", "/metrics"),
     }
     search = document["paths"]["/v1/search"]["post"]
     assert search["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
