@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from data.batching import token_batches
 from data.encoders.transformer.precision import TEXTS
+from data.encoders.transformer.tokens import without_limits
 from data.errors import InputError, TextRefused
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ class CrossEncoderModel:
 
     def __init__(self, model: str, batch_tokens: int, key: str = "serve.ranker") -> None:
         from sentence_transformers import CrossEncoder
-        from tokenizers import Tokenizer
 
         try:
             opened = CrossEncoder(model)
@@ -49,9 +49,7 @@ class CrossEncoderModel:
         self._model: Any = opened.model.eval()
         self._tokenizer: Any = opened.tokenizer
         self._inputs = {"input_ids", *self._tokenizer.model_input_names}
-        self._whole = Tokenizer.from_str(self._tokenizer.backend_tokenizer.to_str())
-        self._whole.no_truncation()
-        self._whole.no_padding()
+        self._whole = without_limits(self._tokenizer)
         self.longest = int(opened.max_seq_length or 512)
         self._batch_tokens = batch_tokens
 

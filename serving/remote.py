@@ -60,6 +60,15 @@ async def asked(ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 -
         pause = min(1.0, 2 * pause)
 
 
+async def _reached(ask: Callable[[], DeploymentResponse], what: str) -> Any:  # noqa: ANN401 - what the replica returns
+    """As ``asked``; where no replica of what it names answers, that is unavailable."""
+    try:
+        return await asked(ask)
+    except DEAD as error:
+        name = type(error).__name__
+        raise EncoderUnavailable(f"no replica of {what} answers: {name}", "See the log.") from error
+
+
 class RemoteEmbedder:
     """An embedder in processes of its own.
 
@@ -97,11 +106,7 @@ class RemoteEmbedder:
         return texts
 
     async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
-        try:
-            return await asked(ask)
-        except DEAD as error:
-            name = type(error).__name__
-            raise EncoderUnavailable(f"no replica of the encoder answers: {name}", "See the log.") from error
+        return await _reached(ask, "the encoder")
 
 
 class RemoteNamedEncoder(RemoteEmbedder):
@@ -138,12 +143,11 @@ class RemoteRanker:
     async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
         """As of ``Ranker``: logits."""
         try:
-            scored, self._longest = await asked(lambda: self._handle.score.remote(self._model, query, texts, most))
+            scored, self._longest = await _reached(
+                lambda: self._handle.score.remote(self._model, query, texts, most), "the ranker"
+            )
         except TextRefused as error:  # a cross-encoder refuses questions alone
             raise TextRefused(error.problem, error.remedy, query) from None
-        except DEAD as error:
-            name = type(error).__name__
-            raise EncoderUnavailable(f"no replica of the ranker answers: {name}", "See the log.") from error
         return scored, True
 
 
@@ -181,11 +185,7 @@ class RemoteModels:
         return frozenset().union(*names)
 
     async def _asked(self, ask: Callable[[], DeploymentResponse]) -> Any:  # noqa: ANN401 - what the replica returns
-        try:
-            return await asked(ask)
-        except DEAD as error:
-            name = type(error).__name__
-            raise EncoderUnavailable(f"no replica of the models answers: {name}", "See the log.") from error
+        return await _reached(ask, "the models")
 
 
 def _loaded(handle: DeploymentHandle) -> DeploymentResponse:

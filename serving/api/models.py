@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 
+from data.errors import nearest
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.embedding import EmbeddingService
@@ -38,7 +39,7 @@ def router(
         """One of them by its name."""
         every = {one.id: one for one in await served()}
         if id not in every:
-            raise ApiError("not_found", f"there is no model {id!r}; there are {', '.join(every)}", param="id")
+            raise ApiError("not_found", f"there is no model {id!r}; {nearest(id, every)}", "id")
         return every[id]
 
     return routes

@@ -48,7 +48,7 @@ class Tokeniser:
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._truncate = truncate
-        self._fast = _without_limits(tokenizer) if tokenizer.is_fast else None
+        self._fast = without_limits(tokenizer) if tokenizer.is_fast else None
         self._before, self._after = self._special_around()
 
     def __call__(self, texts: Sequence[str], prompt: str = "") -> Tokenised:
@@ -152,7 +152,7 @@ class Tokeniser:
         return before, after
 
 
-def _without_limits(tokenizer: Any) -> Any:  # noqa: ANN401 - transformers'
+def without_limits(tokenizer: Any) -> Any:  # noqa: ANN401 - transformers'
     """A copy of a fast tokenizer's own one that neither cuts nor pads: whoever calls the first one cannot change it."""
     from tokenizers import Tokenizer
 
