@@ -7,9 +7,9 @@ the index (Qdrant's ``Modifier.IDF``), so that a passage can be added without to
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -17,22 +17,20 @@ import numpy.typing as npt
 from pydantic import AfterValidator
 
 from data.errors import nearest
+from data.hebrew import hebrew_term
+from data.stop_words import ENGLISH
 from data.words import words
 
-# The stop-words of Lucene's English analyser: few enough that a query of content words keeps them all.
-ENGLISH_STOP_WORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
-    "to was will with".split()
-)
+HEBREW = "hebrew"
 
 _TERMS_REMEMBERED = 2**18
 
 
 def known_language(language: str) -> str:
-    """The language itself, if there is a stemmer for it or it is ``none``; ValueError with the nearest otherwise."""
+    """The language itself, if there are terms for it or it is ``none``; ValueError with the nearest otherwise."""
     import Stemmer
 
-    known = ["none", *Stemmer.algorithms()]
+    known = ["none", HEBREW, *Stemmer.algorithms()]
     if language not in known:
         raise ValueError(f"unknown language; {nearest(language, known)}")
     return language
@@ -51,18 +49,21 @@ class SparseVector(NamedTuple):
 class Tokenizer:
     """Text to terms, the same on both sides of the search.
 
-    Words are those of ``data.words``; for a language, its stop-words (English only) are dropped and Snowball stems
-    taken. Words in a script that the stemmer does not know pass through it unchanged.
+    Words are those of ``data.words``; stop-words are dropped and Snowball stems taken, or the terms of ``data.hebrew``.
+    Words in a script that the stemmer does not know pass through it unchanged.
 
     Args:
-        language: a Snowball algorithm (``english``, ``german``, …), or ``none`` for whole words.
+        language: ``hebrew``, a Snowball algorithm (``english``, ``german``, …), or ``none`` for whole words.
+        stop_words: words that give no term, as ``data.words`` writes them; None leaves out those of English in English,
+            and none in any other language.
+        particles: of Hebrew: whether a word loses those that are written together with it.
     """
 
-    def __init__(self, language: str) -> None:
-        import Stemmer
-
-        self._stop_words = ENGLISH_STOP_WORDS if language == "english" else frozenset()
-        self._stem = None if language == "none" else Stemmer.Stemmer(language).stemWord
+    def __init__(self, language: str, stop_words: Collection[str] | None = None, particles: bool = True) -> None:
+        if stop_words is None:
+            stop_words = ENGLISH if language == "english" else ()
+        self._stop_words = frozenset(stop_words)
+        self._stem = _stemmer(language, particles)
         self._turkish = language == "turkish"
         self._number = lru_cache(_TERMS_REMEMBERED)(self._look_up)
 
@@ -79,11 +80,23 @@ class Tokenizer:
     def _term(self, word: str) -> str | None:
         if word in self._stop_words:
             return None
-        return word if self._stem is None else str(self._stem(word))
+        return self._stem(word)
 
     def _look_up(self, word: str) -> int | None:
         term = self._term(word)
         return None if term is None else term_number(term)
+
+
+def _stemmer(language: str, particles: bool) -> Callable[[str], str]:
+    """What makes a term of a word."""
+    if language == "none":
+        return str
+    if language == HEBREW:
+        return partial(hebrew_term, particles=particles)
+    import Stemmer
+
+    stem: Callable[[str], str] = Stemmer.Stemmer(language).stemWord
+    return stem
 
 
 def term_number(term: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.lexical import ENGLISH_STOP_WORDS
+from data.stop_words import ENGLISH
 from data.partitions import read_batches
 from data.words import words
 
@@ -60,4 +60,4 @@ def telling_words(text: str) -> set[str]:
 def _telling(word: str) -> bool:
     """Not a number, a name's initial or a stop-word; words of scripts without spaces come as pairs of characters."""
     long_enough = len(word) >= (SHORTEST if word.isascii() else SHORTEST - 1)
-    return long_enough and not any(map(str.isdigit, word)) and word not in ENGLISH_STOP_WORDS
+    return long_enough and not any(map(str.isdigit, word)) and word not in ENGLISH

@@ -16,11 +16,12 @@ from retrieval.config import IndexConfig
 
 
 class IndexResult(StageResult):
-    """Passages indexed, the dimension of their vectors, and how fast."""
+    """Passages indexed, the dimension of their vectors, the language of their words, and how fast."""
 
     points: int
     dim: int
     engine: str
+    language: str
     points_per_s: float
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -17,7 +18,7 @@ from data.embedding.config import TOKEN_PROJECTION
 from data.encoders.chain import recorded_alternative
 from data.errors import InputError
 from data.files import remove_unfinished, whole_folder_or_absent, whole_or_absent
-from data.lexical import BM25, Tokenizer, mean_length
+from data.lexical import BM25, mean_length
 from data.metadata import Metadata, read_metadata
 from data.partitions import count_rows, partitions, read_batches
 from data.passages.text import passage_text
@@ -28,6 +29,7 @@ from data.vectors.read import matrix
 from retrieval.config import IndexConfig
 from retrieval.filter_keys import FilterKey, FilterValues, Stored, filter_keys
 from retrieval.index import IndexedPassage, IndexMeta, Parent, VectorIndex
+from retrieval.language import detect_language
 from retrieval.rescoring import keep_full_vectors, with_rows
 from retrieval.terms import TermCounts
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 
 _SAMPLED = 64  # partitions
+_LOOKED_AT = 2_000  # passages, for their language
 _NUMBERS = 1_000_000  # of token vectors in an upload: about 10 MB of JSON, and a server takes 32
 
 
@@ -72,7 +75,8 @@ def build_index(
         raise InputError(
             f"no passages to index in {passages}", "Check the source: every document may have been rejected."
         )
-    tokenizer = Tokenizer(config.language)
+    config = _in_its_language(config, passages, points)
+    tokenizer = config.tokenizer()
     bm25 = BM25(tokenizer, mean_length(_sample(passages), tokenizer), config.k1, config.b)
     keys = filter_keys(_each_metadata(documents), config.filter_keys)
     meta = IndexMeta(
@@ -101,7 +105,21 @@ def build_index(
     place(counts.of(rows), meta, out)
     counts.write(out)
     rate = points / (time.perf_counter() - started)
-    return {"points": points, "dim": meta.dim, "engine": config.engine, "points_per_s": round(rate, 1)}
+    return {
+        "points": points,
+        "dim": meta.dim,
+        "engine": config.engine,
+        "language": config.language,
+        "points_per_s": round(rate, 1),
+    }
+
+
+def _in_its_language(config: IndexConfig, passages: Path, points: int) -> IndexConfig:
+    """The config with the language of some passages, evenly spread, where it is left open."""
+    if config.language != "auto":
+        return config
+    language = detect_language(islice(_sample(passages), 0, None, -(-points // _LOOKED_AT)))
+    return config.model_copy(update={"language": language})
 
 
 def _kept_beside(projection: Path, out: Path) -> Path | None:

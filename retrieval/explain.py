@@ -113,8 +113,7 @@ def explain(
     best: dict[str, Hit] = {}
     for hit in apart.hits:
         best.setdefault(hit.payload["document_id"], hit)
-    language = meta.config.language
-    tokenizer, asked = Tokenizer(language), words(query.text, turkish=language == "turkish")
+    tokenizer, asked = meta.config.tokenizer(), words(query.text, turkish=meta.config.language == "turkish")
     return [
         Explained(
             one,

@@ -15,7 +15,7 @@ from data.encoders.config import EncoderConfig
 from data.encoders.protocol import Encoder
 from data.encoders.transformer.token_vectors import TokenEncoder
 from data.errors import InputError
-from data.lexical import BM25, Tokenizer
+from data.lexical import BM25
 from data.metadata import Metadata
 from data.vectors.projection import Projection, ReducedEncoder
 from retrieval.clauses import clause
@@ -227,7 +227,7 @@ def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
 
 def bm25_of(meta: IndexMeta) -> BM25:
     """Weights of terms as the index has them, but for the inverse document frequency, which it multiplies in itself."""
-    return BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
+    return BM25(meta.config.tokenizer(), meta.mean_length, meta.config.k1, meta.config.b)
 
 
 class QueryEncoders(NamedTuple):

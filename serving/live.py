@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from data.lexical import BM25, Tokenizer
 from data.passages.steps import code_stamp
 from data.passages.text import passage_text
 from data.schema import passage_id
 from retrieval.filter_keys import FilterValues
 from retrieval.index import IndexedPassage, IndexMeta, Parent, VectorIndex
 from retrieval.live import LiveIndex
+from retrieval.search import bm25_of
 from retrieval.terms import TermStatistics
 from serving.artifacts import LiveConfig
 from serving.live_folder import Changed, LiveFolder, TooMany
@@ -59,7 +59,7 @@ class LiveDocuments:
         from retrieval.engines.edge import EdgeIndex
 
         self._meta, self._lookup, self._config, self.form = meta, lookup, config, form_of(config, meta)
-        self._bm25 = BM25(Tokenizer(meta.config.language), meta.mean_length, meta.config.k1, meta.config.b)
+        self._bm25 = bm25_of(meta)
         self._filters = FilterValues(meta.filter_keys, foreign=True)
         terms = TermStatistics(artifact)
         self._filled = Scratch(config.folder / "parts")  # from the file, whenever it is opened
