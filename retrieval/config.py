@@ -1,13 +1,20 @@
 """How passages are indexed, and how the index is asked: the keys of section ``index``."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from data.artifacts import StageConfig
-from data.lexical import Language
+from data.lexical import Tokenizer, known_language
+from data.stop_words import stop_words
 
 Mode = Literal["hybrid", "dense", "bm25", "late"]
+Quantisation = Literal["none", "scalar", "turbo", "binary"]
+QUANTILE = 0.99  # of the numbers that scalar codes tell apart; what is beyond takes the outermost code
+
+
+def _detected_or_known(language: str) -> str:
+    return language if language == "auto" else known_language(language)
 
 
 class IndexConfig(StageConfig):
@@ -19,8 +26,16 @@ class IndexConfig(StageConfig):
         "edge", description="'edge' is embedded, 'server' is a Qdrant server at `url`"
     )
     url: str | None = Field(None, description="of the Qdrant server; its key is read from CATENA_QDRANT_API_KEY")
-    language: Language = Field(
-        "english", description="Snowball stemmer of BM25 (english, german, …), or 'none' for whole words"
+    language: Annotated[str, AfterValidator(_detected_or_known)] = Field(
+        "auto",
+        description="of the words: hebrew, a Snowball stemmer (english, german, …), or 'none' for whole words; 'auto' is "
+        "what the corpus is written in",
+    )
+    stop_words: Literal["auto", "none"] = Field(
+        "auto", description="words too common to search by: 'auto' leaves out those of the language"
+    )
+    particles: bool = Field(
+        True, description="Hebrew: whether words lose the particles written together with them (and, the, in, as, to, …)"
     )
     k1: float = Field(1.2, ge=0, le=10, description="BM25: how soon more occurrences of a term stop counting")
     b: float = Field(0.75, ge=0, le=1, description="BM25: how much the score of a long passage is reduced")
@@ -37,6 +52,14 @@ class IndexConfig(StageConfig):
     hnsw_ef_construct: int = Field(100, ge=8, le=4096, description="candidates per node while the graph is built")
     hnsw_ef: int = Field(128, ge=8, le=4096, description="candidates per query; more finds more and takes longer")
     exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
+    quantisation: Quantisation = Field(
+        "none",
+        description="codes of the vectors that are kept in memory, from `exact_below_points` on: scalar (8 bits a number), "
+        "turbo (4) or binary (1); what they find is put in order by the vectors themselves, which stay on disk",
+    )
+    oversampling: float = Field(
+        3.0, ge=1, le=100, description="how many times more passages than wanted the codes of `quantisation` find"
+    )
     filter_keys: tuple[str, ...] | None = Field(
         None,
         description="metadata keys to filter by, nested ones as author.name; unset: all that occur, the 64 commonest",
@@ -49,3 +72,12 @@ class IndexConfig(StageConfig):
         if (self.engine == "server") != (self.url is not None):
             raise ValueError("engine 'server' needs `url`, and engine 'edge' takes none")
         return self
+
+    def tokenizer(self) -> Tokenizer:
+        """What makes terms of passages and questions.
+
+        The index stage replaces ``auto`` by the language that it found; where no corpus was read, it is English.
+        """
+        language = "english" if self.language == "auto" else self.language
+        left_out = stop_words(language) if self.stop_words == "auto" else ()
+        return Tokenizer(language, left_out, self.particles)

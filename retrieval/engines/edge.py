@@ -11,7 +11,7 @@ import qdrant_edge as edge
 from data.errors import InputError
 from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
-from retrieval.config import IndexConfig
+from retrieval.config import QUANTILE, IndexConfig, Quantisation
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
 from retrieval.index import (
     BRIEF,
@@ -45,7 +45,7 @@ class EdgeIndex:
     def __init__(self, shard: edge.EdgeShard, config: IndexConfig) -> None:
         self._shard = shard
         self._config = config
-        self._params = edge.SearchParams(hnsw_ef=config.hnsw_ef, exact=self.count() < config.exact_below_points)
+        self._params = self._search_params()
 
     @classmethod
     def create(
@@ -71,7 +71,7 @@ class EdgeIndex:
         folder.mkdir(parents=True)
         graph_from_kib = max(config.exact_below_points * dim * 4 // 1024, 1)
         modifier = edge.Modifier.Idf if idf else None
-        vectors = {"dense": edge.EdgeVectorParams(size=dim, distance=edge.Distance.Cosine)}
+        vectors = {"dense": _dense(dim, config.quantisation)}
         if late_dim is not None:
             vectors["late"] = _multivector(late_dim)
         shard = edge.EdgeShard.create(
@@ -128,9 +128,7 @@ class EdgeIndex:
         """Build the HNSW graph (blocks until done) and write everything to disk."""
         self._shard.optimize()
         self._shard.flush()
-        self._params = edge.SearchParams(
-            hnsw_ef=self._config.hnsw_ef, exact=self.count() < self._config.exact_below_points
-        )
+        self._params = self._search_params()
 
     def count(self) -> int:
         """Number of passages stored, exactly."""
@@ -144,6 +142,14 @@ class EdgeIndex:
     def close(self) -> None:
         """Release the folder."""
         self._shard.close()
+
+    def _search_params(self) -> edge.SearchParams:
+        config = self._config
+        coded = None
+        if config.quantisation != "none":
+            coded = edge.QuantizationSearchParams(rescore=True, oversampling=config.oversampling)
+        exact = self.count() < config.exact_below_points
+        return edge.SearchParams(hnsw_ef=config.hnsw_ef, exact=exact, quantization=coded)
 
     def _request(self, query: IndexQuery) -> edge.QueryRequest:
         condition = _filter(query)
@@ -169,6 +175,21 @@ class EdgeIndex:
             rescored = edge.Query.Nearest(query.tokens, using="late")
             return edge.QueryRequest(limit=query.limit, query=rescored, prefetches=[fused], with_payload=_PAYLOAD)
         return edge.QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=_PAYLOAD)
+
+
+def _dense(dim: int, quantisation: Quantisation) -> edge.EdgeVectorParams:
+    """Vectors of passages; where there are codes of them, these are in memory and the vectors on disk."""
+    cosine, in_memory = edge.Distance.Cosine, edge.Memory.Pinned
+    if quantisation == "none":
+        return edge.EdgeVectorParams(size=dim, distance=cosine)
+    coded = {
+        "scalar": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=QUANTILE, memory=in_memory),
+        "turbo": edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=in_memory),
+        "binary": edge.BinaryQuantizationConfig(memory=in_memory),
+    }
+    return edge.EdgeVectorParams(
+        size=dim, distance=cosine, quantization_config=coded[quantisation], memory=edge.Memory.Cold
+    )
 
 
 def _multivector(dim: int) -> edge.EdgeVectorParams:

@@ -12,7 +12,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from data.errors import InputError
 from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
-from retrieval.config import IndexConfig
+from retrieval.config import QUANTILE, IndexConfig, Quantisation
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
 from retrieval.index import (
     BRIEF,
@@ -82,7 +82,7 @@ class ServerIndex:
         late_dim: int | None = None,
     ) -> Self:
         """An empty collection under a name not used yet; with room for token vectors of ``late_dim``."""
-        vectors = {"dense": models.VectorParams(size=dim, distance=models.Distance.COSINE)}
+        vectors = {"dense": _dense(dim, config.quantisation)}
         if late_dim is not None:
             vectors["late"] = _multivector(late_dim)
         client.create_collection(
@@ -150,7 +150,12 @@ class ServerIndex:
         self._client.close()
 
     def _search_params(self) -> models.SearchParams:
-        return models.SearchParams(hnsw_ef=self._config.hnsw_ef, exact=self.count() < self._config.exact_below_points)
+        config = self._config
+        coded = None
+        if config.quantisation != "none":
+            coded = models.QuantizationSearchParams(rescore=True, oversampling=config.oversampling)
+        exact = self.count() < config.exact_below_points
+        return models.SearchParams(hnsw_ef=config.hnsw_ef, exact=exact, quantization=coded)
 
     def _request(self, query: IndexQuery) -> models.QueryRequest:
         condition = _filter(query)
@@ -186,6 +191,26 @@ def switch_alias(client: QdrantClient, alias: str, collection: str) -> None:
     delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
     create = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=collection, alias_name=alias))
     client.update_collection_aliases([delete, create] if exists else [create])
+
+
+def _dense(dim: int, quantisation: Quantisation) -> models.VectorParams:
+    """Vectors of passages; where there are codes of them, these are in memory and the vectors on disk."""
+    cosine, in_memory = models.Distance.COSINE, models.Memory.PINNED
+    coded: models.QuantizationConfig
+    match quantisation:
+        case "none":
+            return models.VectorParams(size=dim, distance=cosine)
+        case "scalar":
+            eight_bits = models.ScalarQuantizationConfig(
+                type=models.ScalarType.INT8, quantile=QUANTILE, memory=in_memory
+            )
+            coded = models.ScalarQuantization(scalar=eight_bits)
+        case "turbo":
+            four_bits = models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, memory=in_memory)
+            coded = models.TurboQuantization(turbo=four_bits)
+        case "binary":
+            coded = models.BinaryQuantization(binary=models.BinaryQuantizationConfig(memory=in_memory))
+    return models.VectorParams(size=dim, distance=cosine, quantization_config=coded, memory=models.Memory.COLD)
 
 
 def _multivector(dim: int) -> models.VectorParams:
