@@ -1,7 +1,8 @@
 """The ``catena`` command: what is printed where, and with which exit code it ends.
 
 Progress and prose go to standard error; the result is a short table on standard output, or with ``--json`` one JSON
-object as its last line. Exit codes: 0 done, 2 something the user can correct, 1 anything else, 130 interrupted.
+object as its last line. Exit codes: 0 done, 2 something the user can correct, 1 a check that does not pass and anything
+else, 130 interrupted.
 """
 
 import atexit
@@ -46,7 +47,8 @@ class Job:
         result, show = self._result()
         text = json.dumps(result, ensure_ascii=False) if self.arguments.json else show(result)
         sys.stdout.write(text + "\n")
-        return 0
+        asked = self.plan is None or not self.arguments.dry_run
+        return 0 if not asked or self.command.passed(result) else 1
 
     def _result(self) -> tuple[Result, Callable[[Result], str]]:
         if self.plan is None:

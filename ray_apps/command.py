@@ -38,6 +38,7 @@ class Command:
         sections: sections of the run file that matter to it; its help names them. Empty where it reads no run file.
         unplanned: called in the place of ``call`` by a command that reads no run file.
         remote: the command that is meant where ``--url`` is among its words: it asks a service.
+        passed: whether a result is what was wanted; where it is not, the command ends with exit code 1.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Command:
     sections: tuple[str, ...] = ()
     unplanned: Callable[[argparse.Namespace], Result] | None = None
     remote: "Command | None" = None
+    passed: Callable[[Result], bool] = lambda result: True
 
     def parser(self) -> Parser:
         """What it takes beside the keys of the run file."""
