@@ -15,7 +15,11 @@ from ray_apps.tables import bench_rows
 
 logger = logging.getLogger("catena")
 
-MODULES = {"embed": "benchmarks.embed.suite", "serve": "benchmarks.serving.suite"}
+MODULES = {
+    "embed": "benchmarks.embed.suite",
+    "retrieval": "benchmarks.retrieval.suite",
+    "serve": "benchmarks.serving.suite",
+}
 """Modules whose name is not ``benchmarks.NAME``."""
 CONTAINED = ("discovery", "sampler", "typed", "workers")
 """Benchmarks that are parts of ``links``, and not measured a second time where all are."""
@@ -38,7 +42,7 @@ ON_REQUEST = ("ablation", "million")
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),
     "seeds": (positive, "trainings of each kind (ablation, links)"),
-    "parts": (str, "names of parts, by commas; all of them if left out (embed, links, serve)"),
+    "parts": (str, "names of parts, by commas; all of them if left out (embed, links, retrieval, serve)"),
     "epochs": (positive, "most of a training (ablation)"),
     "documents": (positive, "of the large graph (million)"),
     "links": (positive, "of the large graph (million)"),

@@ -28,14 +28,14 @@ class IndexConfig(StageConfig):
     url: str | None = Field(None, description="of the Qdrant server; its key is read from CATENA_QDRANT_API_KEY")
     language: Annotated[str, AfterValidator(_detected_or_known)] = Field(
         "auto",
-        description="of the words: hebrew, a Snowball stemmer (english, german, …), or 'none' for whole words; 'auto' is "
-        "what the corpus is written in",
+        description="of the words: hebrew, a Snowball stemmer (english, german, …), or 'none' for whole words; 'auto' "
+        "is what the corpus is written in",
     )
     stop_words: Literal["auto", "none"] = Field(
         "auto", description="words too common to search by: 'auto' leaves out those of the language"
     )
     particles: bool = Field(
-        True, description="Hebrew: whether words lose the particles written together with them (and, the, in, as, to, …)"
+        True, description="Hebrew: whether words lose the particles written together with them (and, the, in, to, …)"
     )
     k1: float = Field(1.2, ge=0, le=10, description="BM25: how soon more occurrences of a term stop counting")
     b: float = Field(0.75, ge=0, le=1, description="BM25: how much the score of a long passage is reduced")
@@ -54,8 +54,8 @@ class IndexConfig(StageConfig):
     exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
     quantisation: Quantisation = Field(
         "none",
-        description="codes of the vectors that are kept in memory, from `exact_below_points` on: scalar (8 bits a number), "
-        "turbo (4) or binary (1); what they find is put in order by the vectors themselves, which stay on disk",
+        description="codes of the vectors, kept in memory from `exact_below_points` on: scalar (8 bits a number), turbo "
+        "(4) or binary (1); what they find is put in order by the vectors themselves, which stay on disk",
     )
     oversampling: float = Field(
         3.0, ge=1, le=100, description="how many times more passages than wanted the codes of `quantisation` find"

@@ -1,0 +1,1 @@
+"""Search beside the plain way and beside exact search: `catena bench retrieval`."""
