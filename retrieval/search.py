@@ -203,8 +203,11 @@ def check_query(meta: IndexMeta, query: SearchQuery) -> None:
     """Refuse what this index cannot answer.
 
     Raises:
-        InputError: if it cannot answer the filter, or the mode is late and it holds no token vectors.
+        InputError: if no results are wanted, it cannot answer the filter, or the mode is late and it holds no token
+            vectors.
     """
+    if query.top_k < 1:
+        raise InputError(f"top_k {query.top_k}: at least 1 result must be wanted", "Give a top_k of 1 or more.")
     clause(query.filter, meta.filter_keys)
     if query.mode == "late" and meta.late_dim is None:
         raise InputError(

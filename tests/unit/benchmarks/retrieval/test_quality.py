@@ -1,0 +1,49 @@
+"""Rows of search quality: held to the published figures and to the better single method."""
+
+import pytest
+
+from benchmarks.retrieval.plain import by_vectors, by_words, fused
+from benchmarks.retrieval.quality import PUBLISHED, Figures, rows_of
+from data.matrices import unit_rows
+from retrieval.search import SearchQuery
+
+
+def figures(bm25: float, dense: float, default: float) -> Figures:
+    ours = {"bm25": bm25, "dense": dense, SearchQuery("").mode: default, "rrf": 0.5}
+    return Figures(100, ours, {"bm25": 0.4, "dense": 0.6, "rrf": 0.5, "whitespace": 0.88})
+
+
+def test_rows_are_held_to_their_bounds() -> None:
+    measured = {
+        "scifact": figures(0.658, 0.6, 0.7),
+        "heq": figures(0.89, 0.18, 0.87),
+    }
+    rows = {row.id: row for row in rows_of(measured)}
+    assert rows["retrieval.scifact.bm25"].met and "bm25s with its English stop-words: 0.4000" in rows[
+        "retrieval.scifact.bm25"
+    ].peer
+    assert not rows["retrieval.scifact.dense"].met, "0.6 is more than 0.005 below what is published"
+    assert rows["retrieval.scifact"].value == pytest.approx(6.38) and rows["retrieval.scifact"].met
+    assert rows["retrieval.heq"].value == pytest.approx(-2.25) and not rows["retrieval.heq"].met
+    assert rows["retrieval.heq.best"].at_least == 0.88 and rows["retrieval.heq.best"].met
+    assert rows["retrieval.default_mean"].value == pytest.approx((6.38 - 2.25) / 2, abs=0.01)
+    assert rows["retrieval.best_english"].value == pytest.approx(6.38), "Hebrew is not among the English sets"
+
+
+def test_every_published_set_has_a_run_file() -> None:
+    from benchmarks.whole_runs import RUNS
+
+    assert all((RUNS / f"{name}.yaml").is_file() for name in PUBLISHED)
+
+
+def test_the_plain_way_finds_words_and_vectors() -> None:
+    ids, texts = ["a", "b", "c"], ["red cat", "blue dog", "green bird"]
+    assert by_words(ids, texts, ["the dog", "cat"])[0][0] == "b"
+    assert by_words(ids, ["Red, cat", "blue dog", "x"], ["red,"], whitespace=True)[0][0] == "a"
+    vectors = unit_rows([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    assert by_vectors(ids, vectors, vectors[2:]) == [["c", "b", "a"]]
+
+
+def test_fusion_adds_reciprocal_ranks() -> None:
+    assert fused([["a", "b", "c"]], [["c", "a"]]) == [["a", "c", "b"]]
+    assert fused([["b", "a"]], [["a", "b"]]) == [["a", "b"]], "equal sums by id"
