@@ -1,10 +1,10 @@
 """Rows of search quality: held to the published figures and to the better single method."""
 
+import numpy as np
 import pytest
 
 from benchmarks.retrieval.plain import by_vectors, by_words, fused
 from benchmarks.retrieval.quality import PUBLISHED, Figures, rows_of
-from data.matrices import unit_rows
 from retrieval.search import SearchQuery
 
 
@@ -40,7 +40,7 @@ def test_the_plain_way_finds_words_and_vectors() -> None:
     ids, texts = ["a", "b", "c"], ["red cat", "blue dog", "green bird"]
     assert by_words(ids, texts, ["the dog", "cat"])[0][0] == "b"
     assert by_words(ids, ["Red, cat", "blue dog", "x"], ["red,"], whitespace=True)[0][0] == "a"
-    vectors = unit_rows([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    vectors = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], np.float32)
     assert by_vectors(ids, vectors, vectors[2:]) == [["c", "b", "a"]]
 
 
