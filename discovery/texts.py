@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.stop_words import ENGLISH
 from data.partitions import read_batches
+from data.stop_words import ENGLISH
 from data.words import words
 
 NAMED = 3

@@ -54,7 +54,7 @@ class IndexConfig(StageConfig):
     exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
     quantisation: Quantisation = Field(
         "none",
-        description="codes of the vectors, kept in memory from `exact_below_points` on: scalar (8 bits a number), turbo "
+        description="codes of the vectors, in memory from `exact_below_points` on: scalar (8 bits a number), turbo "
         "(4) or binary (1); what they find is put in order by the vectors themselves, which stay on disk",
     )
     oversampling: float = Field(

@@ -199,9 +199,7 @@ def ours(retriever: Retriever, texts: Sequence[str], vectors: Floats, mode: Mode
     return lists
 
 
-def _plain(
-    passages: Path, embedded: Path, texts: Sequence[str], asked: Floats, whitespace: bool
-) -> dict[str, Lists]:
+def _plain(passages: Path, embedded: Path, texts: Sequence[str], asked: Floats, whitespace: bool) -> dict[str, Lists]:
     table = read_table(passages, ["document_id", "title", "text"])
     ids = table["document_id"].to_pylist()
     stored = [passage_text(row["title"], row["text"]) for row in table.to_pylist()]

@@ -52,10 +52,7 @@ def test_passages_as_near_as_the_last_count_as_found() -> None:
 def index(tmp_path: Path) -> Iterator[EdgeIndex]:
     made = EdgeIndex.create(tmp_path / "index", DIM, (), IndexConfig())
     made.upsert(
-        [
-            IndexedPassage(id_, id_, "", "", 0, 0, {}, vector, NO_WORDS)
-            for id_, vector in zip(IDS, VECTORS, strict=True)
-        ]
+        [IndexedPassage(id_, id_, "", "", 0, 0, {}, vector, NO_WORDS) for id_, vector in zip(IDS, VECTORS, strict=True)]
     )
     made.finish()
     yield made

@@ -1,7 +1,6 @@
 """Questions as nobody should ask them: each gets an answer, or one clear message."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq

@@ -24,7 +24,8 @@ DIM, COUNT, K = 64, 3000, 10
 KINDS = [kind for kind in get_args(Quantisation) if kind != "none"]
 _RNG = np.random.default_rng(0)
 _CENTRES = _RNG.standard_normal((100, DIM))
-VECTORS = unit_rows((_CENTRES[_RNG.integers(0, 100, COUNT)] + 0.7 * _RNG.standard_normal((COUNT, DIM))).astype(np.float32))
+_ABOUT = _CENTRES[_RNG.integers(0, 100, COUNT)]
+VECTORS = unit_rows((_ABOUT + 0.7 * _RNG.standard_normal((COUNT, DIM))).astype(np.float32))
 QUESTIONS = unit_rows((_CENTRES[:50] + 0.7 * _RNG.standard_normal((50, DIM))).astype(np.float32))
 IDS = [f"p{n}" for n in range(COUNT)]
 NO_WORDS = SparseVector(np.empty(0, np.uint32), np.empty(0, np.float32))

@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.retrieval import graph, neighbours, suite
 from benchmarks.retrieval.vectors import DIM, block, clustered
+from data.errors import InputError
 from data.matrices import unit_rows
 from ray_apps.bench import bench
-from data.errors import InputError
 from retrieval.neighbours import open_index
 
 
