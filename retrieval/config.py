@@ -58,7 +58,7 @@ class IndexConfig(StageConfig):
         "(4) or binary (1); what they find is put in order by the vectors themselves, which stay on disk",
     )
     oversampling: float = Field(
-        3.0, ge=1, le=100, description="how many times more passages than wanted the codes of `quantisation` find"
+        5.0, ge=1, le=100, description="how many times more passages than wanted the codes of `quantisation` find"
     )
     filter_keys: tuple[str, ...] | None = Field(
         None,
