@@ -26,11 +26,11 @@ HEBREW = "hebrew"
 _TERMS_REMEMBERED = 2**18
 
 
-def known_language(language: str) -> str:
-    """The language itself, if there are terms for it or it is ``none``; ValueError with the nearest otherwise."""
+def known_language(language: str, also: tuple[str, ...] = ()) -> str:
+    """The language itself, if there are terms for it, it is ``none`` or in ``also``; else ValueError with the nearest."""
     import Stemmer
 
-    known = ["none", HEBREW, *Stemmer.algorithms()]
+    known = [*also, "none", HEBREW, *Stemmer.algorithms()]
     if language not in known:
         raise ValueError(f"unknown language; {nearest(language, known)}")
     return language

@@ -13,8 +13,8 @@ Quantisation = Literal["none", "scalar", "turbo", "binary"]
 QUANTILE = 0.99  # of the numbers that scalar codes tell apart; what is beyond takes the outermost code
 
 
-def _detected_or_known(language: str) -> str:
-    return language if language == "auto" else known_language(language)
+def _known_or_open(language: str) -> str:
+    return known_language(language, also=("auto",))
 
 
 class IndexConfig(StageConfig):
@@ -26,7 +26,7 @@ class IndexConfig(StageConfig):
         "edge", description="'edge' is embedded, 'server' is a Qdrant server at `url`"
     )
     url: str | None = Field(None, description="of the Qdrant server; its key is read from CATENA_QDRANT_API_KEY")
-    language: Annotated[str, AfterValidator(_detected_or_known)] = Field(
+    language: Annotated[str, AfterValidator(_known_or_open)] = Field(
         "auto",
         description="of the words: hebrew, a Snowball stemmer (english, german, …), or 'none' for whole words; 'auto' "
         "is what the corpus is written in",
