@@ -26,8 +26,8 @@ HEBREW = "hebrew"
 _TERMS_REMEMBERED = 2**18
 
 
-def known_language(language: str, also: tuple[str, ...] = ()) -> str:
-    """The language itself, if there are terms for it, it is ``none`` or in ``also``; else ValueError with the nearest."""
+def known_language(language: str, *, also: tuple[str, ...] = ()) -> str:
+    """The language, if there are terms for it, it is ``none`` or in ``also``; else ValueError with the nearest."""
     import Stemmer
 
     known = [*also, "none", HEBREW, *Stemmer.algorithms()]
