@@ -63,7 +63,8 @@ class Weights(NamedTuple):
 
 def can_be_packed(model: torch.nn.Module) -> bool:
     """Whether a model computes as ``PackedBert`` does: a BERT encoder with exact GELU, in bf16."""
-    if type(model) is not BertModel or not all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS):
+    operators = all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS) and hasattr(torch.jit, "script")
+    if type(model) is not BertModel or not operators:
         return False
     config: Any = model.config
     usual = config.hidden_act == "gelu" and not config.is_decoder and not config.add_cross_attention
