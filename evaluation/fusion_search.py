@@ -53,11 +53,11 @@ def search_fusion(
     Raises:
         ValueError: if there are fewer questions than folds.
     """
+    if len(asked.lists) < FOLDS:
+        raise ValueError(f"{len(asked.lists)} questions are fewer than {FOLDS} folds")
     tried = list(ways())
     figures = [asked.judged(way, qrels).per_query[METRIC] for way in tried]
     scores_WQ, usual_Q = np.stack(figures), asked.judged(default, qrels).per_query[METRIC]
-    if len(usual_Q) < FOLDS:
-        raise ValueError(f"{len(usual_Q)} questions are fewer than {FOLDS} folds")
     chosen_Q = _held_out(scores_WQ, seed)
     difference = paired_difference(chosen_Q, usual_Q, resamples, seed)
     best = int(scores_WQ.mean(axis=1).argmax())

@@ -57,7 +57,9 @@ def tune_search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         }
         if others:
             held = ask_lists(retriever, others, judging.batch_queries)
-            scores = {name: held.judged(way, qrels).means[METRIC] for name, way in (("default", usual), ("best", tuned.best))}
+            scores = {
+                name: held.judged(way, qrels).means[METRIC] for name, way in (("default", usual), ("best", tuned.best))
+            }
             result["other_half"] = {"questions": len(others), **scores}
     finally:
         retriever.index.close()

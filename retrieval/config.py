@@ -33,8 +33,9 @@ class IndexConfig(StageConfig):
         "adds reciprocal ranks; 'dbsf' adds scores by their distance from the list's mean in standard deviations",
     )
     weights: dict[ListName, float] | None = Field(
-        None, description="of each list in the fusion, as {dense: 0.7, bm25: 0.3}; unset: by how well each finds "
-        "passages of the corpus by a sentence of theirs"
+        None,
+        description="of each list in the fusion, as {dense: 0.7, bm25: 0.3}; unset: by how well each finds "
+        "passages of the corpus by a sentence of theirs",
     )
     trust_questions: int = Field(
         300, ge=0, le=10_000, description="such sentences, where `weights` is unset; 0 trusts both lists the same"

@@ -122,13 +122,12 @@ class RescoredIndex:
             hits if query.dense is None else self._rescored(query.dense, hits, query.limit)
             for query, hits in zip(queries, found, strict=True)
         ]
-        shown = [
-            hits if query.dense is not None and not query.brief else [] for query, hits in zip(queries, best, strict=True)
-        ]
-        payloads = self.payloads(sorted({hit.passage_id for hits in shown for hit in hits}))
+        whole = [query.dense is not None and not query.brief for query in queries]  # what was found came in brief
+        named = {hit.passage_id for hits, wanted in zip(best, whole, strict=True) if wanted for hit in hits}
+        payloads = self.payloads(sorted(named)) if named else {}
         return [
-            [replace(hit, payload=payloads[hit.passage_id]) for hit in some] if some else hits
-            for hits, some in zip(best, shown, strict=True)
+            [replace(hit, payload=payloads[hit.passage_id]) for hit in hits] if wanted else hits
+            for hits, wanted in zip(best, whole, strict=True)
         ]
 
     def _wider(self, query: IndexQuery) -> IndexQuery:

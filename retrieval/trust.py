@@ -129,9 +129,15 @@ def trust_of(reciprocal: dict[ListName, Values]) -> Trust:
     return Trust(
         questions=count,
         mrr={name: round(value, 4) for name, value in mrr.items()},
-        interval={name: (round(max(mrr[name] - by, 0), 4), round(min(mrr[name] + by, 1), 4)) for name, by in error.items()},
+        interval={
+            name: (round(max(mrr[name] - by, 0), 4), round(min(mrr[name] + by, 1), 4)) for name, by in error.items()
+        },
         weights={name: round(value / whole, 4) if whole > 0 else 1 / len(powers) for name, value in powers.items()},
     )
+
+
+def _share(value: float) -> float:
+    return round(min(max(value, 0.0), 1.0), 4)
 
 
 def make_questions(sample: PassageSample, most: int, seed: int = 0) -> list[Question]:

@@ -47,7 +47,9 @@ def test_ties_are_in_the_order_of_ids() -> None:
     assert [id_ for id_, _ in fuse(lists, Fusion("rrf", {"dense": 1.0, "bm25": 1.0}), 2)] == ["a", "b"]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("method", "theirs"), [("rrf", edge.Fusion.Rrf(k=61, weights=[0.6, 1.0])), ("dbsf", edge.Fusion.Dbsf())])
+@pytest.mark.parametrize(
+    ("method", "theirs"), [("rrf", edge.Fusion.Rrf(k=61, weights=[0.6, 1.0])), ("dbsf", edge.Fusion.Dbsf())]
+)
 def test_it_is_the_engines_formula(method: Fusing, theirs: edge.Fusion, tmp_path: Path) -> None:
     """The engine adds (rank / weight - 1) to k, and fuses by distributions without weights."""
     index = EdgeIndex.create(tmp_path / "index", DIM, (), IndexConfig())

@@ -15,9 +15,9 @@ from retrieval.clauses import Match
 from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
+from retrieval.filter_keys import FilterKey
 from retrieval.fused import FusedIndex
 from retrieval.fusion import Fusion
-from retrieval.filter_keys import FilterKey
 from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.maxsim import maxsim
 

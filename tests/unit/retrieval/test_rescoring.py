@@ -32,9 +32,9 @@ from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex
 from retrieval.filter_keys import FilterKey
-from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.fused import FusedIndex
 from retrieval.fusion import Fusion
+from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
 from retrieval.rescoring import FULL_VECTORS, RescoredIndex, with_rows
 from retrieval.search import SearchQuery, open_retriever

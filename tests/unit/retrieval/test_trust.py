@@ -9,10 +9,10 @@ import pytest
 from data.encoders import load_encoder
 from data.encoders.config import HashedConfig, HashedEncoderConfig
 from data.encoders.protocol import Vectors
+from data.partitions import partition_name, partitions, write_partition
 from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
 from data.passages.sampling import PassageSample
-from data.partitions import partition_name, partitions, write_partition
 from data.schema import DOCUMENTS
 from retrieval.config import IndexConfig
 from retrieval.index import Hit
