@@ -139,6 +139,7 @@ def test_make_help_lists_every_target() -> None:
         "demo",
         "test",
         "test-unit",
+        "test-faults",
         "test-wheel",
         "lint",
         "type",
