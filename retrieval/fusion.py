@@ -13,7 +13,7 @@ A list is as deep as it was asked for (``depth``); a passage that it lacks gets 
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ class Fusion:
     """
 
     method: Fusing = "sum"
-    weights: Mapping[ListName, float] = EQUAL  # type: ignore[assignment]
+    weights: Mapping[ListName, float] = field(default_factory=lambda: EQUAL)
     k: int = 60
 
 
@@ -67,8 +67,8 @@ def given(name: ListName, hits: Sequence[Hit], fusion: Fusion, depth: int) -> Va
         return 1 / (fusion.k + np.arange(1, len(hits) + 1) / weight)
     scores = np.array([hit.score for hit in hits], np.float64)
     if fusion.method == "dbsf":
-        low, high = scores.mean() - 3 * scores.std(), scores.mean() + 3 * scores.std()
-        return weight * ((scores - low) / (high - low) if high > low else np.full(len(hits), 0.5))
+        spread = 6 * float(scores.std(ddof=1)) if len(hits) > 1 else 0.0
+        return weight * (0.5 + (scores - scores.mean()) / spread if spread > 0 else np.full(len(hits), 0.5))
     last = 0.0 if name == "bm25" and len(hits) < depth else scores[-1]
     return weight * ((scores - last) / (scores[0] - last) if scores[0] > last else np.ones(len(hits)))
 

@@ -73,8 +73,10 @@ def _read(passages: Path, chosen: npt.NDArray[np.int64], rows: int) -> PassageSa
         if len(here):
             found.append(batch.take(pa.array(here)))
         start += batch.num_rows
-    columns = ([one for batch in found for one in batch[name].to_pylist()] for name in ("document_id", "title", "text"))
-    return PassageSample(*columns, of=rows)
+    def column(name: str) -> list[str]:
+        return [one for batch in found for one in batch[name].to_pylist()]
+
+    return PassageSample(column("document_id"), column("title"), column("text"), rows)
 
 
 def sampled_texts(passages: Path, of_partitions: int = 16, of_each: int = 32) -> list[str]:

@@ -11,9 +11,9 @@ from retrieval.index import Hit
 QUESTIONS, DEPTH = 60, 20
 
 
-def asked(good_bm25: float) -> tuple[AskedLists, dict[str, dict[str, int]]]:
+def asked(good_bm25: float, seed: int = 0) -> tuple[AskedLists, dict[str, dict[str, int]]]:
     """Lists of which that of words has the answer first in a share of the questions, and that of vectors by chance."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     lists, qrels = {}, {}
     for question in range(QUESTIONS):
         ids = [f"p{i}" for i in rng.permutation(200)[: 2 * DEPTH]]
@@ -36,9 +36,8 @@ def test_a_list_that_is_better_gets_the_weight() -> None:
 
 
 def test_what_may_be_chance_is_not_proposed() -> None:
-    lists, qrels = asked(good_bm25=0.5)
-    tuned = search_fusion(lists, qrels, Fusion(), 200, 0)
-    assert not tuned.better
+    proposed = [search_fusion(*asked(0.5, seed), Fusion(), 200, 0).better for seed in range(6)]
+    assert proposed.count(True) <= 1
 
 
 def test_documents_are_ranked_by_their_best_passage() -> None:

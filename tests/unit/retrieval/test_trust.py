@@ -90,7 +90,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import json
 
     from data.passages.text import passage_text
-    from data.vectors.quantise import vector_column
+    from data.vectors.table import vector_column
     from retrieval.build import build_index
 
     root, rng = tmp_path_factory.mktemp("trust"), np.random.default_rng(0)
@@ -123,8 +123,8 @@ def test_a_blind_encoder_is_found_out(run: Path) -> None:
     index.close()
     assert seeing is not None and blind is not None and seeing.questions == blind.questions == 60
     assert seeing.mrr["bm25"] == blind.mrr["bm25"] > 0.9
-    assert blind.mrr["dense"] < 0.2 < seeing.mrr["dense"]
-    assert blind.weights["dense"] < 0.06 < seeing.weights["dense"]
+    assert blind.mrr["dense"] < 0.15 < seeing.mrr["dense"]
+    assert blind.weights["dense"] < seeing.weights["dense"] / 2
 
 
 def test_it_stands_in_the_indexs_description(run: Path) -> None:
