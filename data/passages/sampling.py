@@ -73,6 +73,7 @@ def _read(passages: Path, chosen: npt.NDArray[np.int64], rows: int) -> PassageSa
         if len(here):
             found.append(batch.take(pa.array(here)))
         start += batch.num_rows
+
     def column(name: str) -> list[str]:
         return [one for batch in found for one in batch[name].to_pylist()]
 
