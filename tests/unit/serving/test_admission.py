@@ -190,6 +190,6 @@ def test_long_lists_that_end_late_and_together_do_not_make_the_rate_look_low(clo
         for _ in range(3):
             others.enter_context(admission.admitted(14_400))
         with admission.admitted(14_400):
-            clock.now += 2.5
+            clock.now += 3.5
         with admission.admitted(14_400):
             pass
