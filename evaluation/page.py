@@ -206,3 +206,27 @@ def link_list(proposals: Iterable[tuple[float, str, str, str, str]]) -> str:
         for probability, source, target, relation, why in proposals
     ]
     return f'<ol class="links">{"".join(items)}</ol>'
+
+
+def questions(asked: Iterable[tuple[str, str, Sequence[tuple[str, Sequence[tuple[str, str, str]]]]]]) -> str:
+    """Questions with lists of documents beside each other; texts in any script.
+
+    Args:
+        asked: text and figures of each, and its lists: title, and name, remark and text of each document.
+    """
+    items = []
+    for text, figures, lists in asked:
+        sides = "".join(f"<div><h4>{escape(title)}</h4>{_documents(documents)}</div>" for title, documents in lists)
+        items.append(
+            f'<li><div class="asked"><bdi>{escape(text)}</bdi></div><div class="figures">{escape(figures)}</div>'
+            f'<div class="sides">{sides}</div></li>'
+        )
+    return f'<ol class="losses">{"".join(items)}</ol>'
+
+
+def _documents(documents: Sequence[tuple[str, str, str]]) -> str:
+    listed = "".join(
+        f'<li><bdi>{escape(name)}</bdi><span class="beginning">{escape(remark)} · <bdi>{escape(text)}</bdi></span></li>'
+        for name, remark, text in documents
+    )
+    return f"<ul>{listed or '<li>none</li>'}</ul>"

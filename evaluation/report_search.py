@@ -165,29 +165,19 @@ def _losses(details: Mapping[str, Any], ranked: Sequence[str], names: Names, tit
 
 
 def _lost(rows: Sequence[Mapping[str, Any]], name: str, names: Names, title: str) -> str:
-    items = []
+    asked = []
     for row in rows:
         rival = names.get(row["against"], row["against"])
-        figures = f"{title} {row['value']:.3f}, {rival} {row['against_value']:.3f}"
-        wanted = [(one, _ranks(one, name, rival)) for one in row["wanted"]]
-        found = [(one, f"{rank}." + (" relevant" if one["relevant"] else "")) for rank, one in enumerate(row["found"], 1)]
-        items.append(
-            f'<li><div class="asked"><bdi>{escape(row["text"])}</bdi></div><div class="figures">{escape(figures)}</div>'
-            f'<div class="sides">{_documents("Relevant", wanted)}{_documents(f"Found by {name}", found)}</div></li>'
-        )
-    return f'<ol class="losses">{"".join(items)}</ol>'
+        wanted = [(one["name"], _ranks(one, name, rival), one["text"]) for one in row["wanted"]]
+        found = [
+            (one["name"], f"{rank}, relevant" if one["relevant"] else str(rank), one["text"])
+            for rank, one in enumerate(row["found"], start=1)
+        ]
+        figures = f"{title}: {name} {row['value']:.3f}, {rival} {row['against_value']:.3f}"
+        asked.append((row["text"], figures, [("Relevant", wanted), (f"Found by {name}", found)]))
+    return page.questions(asked)
 
 
 def _ranks(document: Mapping[str, Any], name: str, rival: str) -> str:
     own = "not found" if document["rank"] is None else f"rank {document['rank']}"
     return f"{name}: {own}, {rival}: rank {document['rank_against']}"
-
-
-def _documents(title: str, documents: Sequence[tuple[Mapping[str, Any], str]]) -> str:
-    """Documents with what is said of each, or that there are none."""
-    listed = "".join(
-        f'<li><bdi>{escape(one["name"])}</bdi> <span class="beginning">{escape(said)} · <bdi>{escape(one["text"])}</bdi>'
-        "</span></li>"
-        for one, said in documents
-    )
-    return f"<div><h4>{escape(title)}</h4><ul>{listed or '<li>nothing</li>'}</ul></div>"

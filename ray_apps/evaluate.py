@@ -78,6 +78,7 @@ def _search_needs(plan: Plan) -> Mapping[str, str]:
 
 def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
     from data.partitions import read_qrels, read_table
+    from evaluation.questions import unknown_documents
     from evaluation.retrieval import MODES, evaluate_retrieval
     from retrieval.search import open_retriever
 
@@ -85,6 +86,14 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     encoder = ready_encoder(config.encoder, inputs)
+    unknown = unknown_documents(qrels, inputs["documents"].path / "documents")
+    if unknown["documents"]:
+        logger.warning(
+            "evaluate: %d judgements name %d documents that the corpus lacks, such as %s; they count as not found",
+            unknown["judgements"],
+            unknown["documents"],
+            ", ".join(unknown["examples"]),
+        )
     seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels)
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
@@ -100,7 +109,7 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
         figures, details = evaluate_retrieval(retriever.search, asked, qrels, config.judging, modes)
     finally:
         retriever.index.close()
-    return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen)})
+    return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen), "unknown_documents": unknown})
 
 
 def _seen_questions(
