@@ -20,8 +20,8 @@ def summary(plan: Plan) -> dict[str, Any]:
     Returns:
         ``run``, ``ingest``, ``embed``, ``finetune`` (figures of the encoder as it was and fine-tuned, and which of the
         two is ``kept``; empty where the run asks for none), ``retrieval``, ``links`` (figures of search and of the link
-        model beside their baselines; empty where the corpus gives no occasion), ``seconds`` by stage, and the path of
-        the ``report``.
+        model beside their baselines; empty where the corpus gives no occasion), ``retrieval_default`` (what a search
+        uses by default; None where search was not evaluated), ``seconds`` by stage, and the path of the ``report``.
     """
     results = results_of(plan)
     finetuned = results.get("finetune", {})
@@ -32,6 +32,7 @@ def summary(plan: Plan) -> dict[str, Any]:
         "embed": results.get("embed", {}),
         "finetune": {key: finetuned[key] for key in ("frozen", "tuned", "kept") if finetuned},
         **{part: results.get(stage, {}).get("figures", {}) for part, stage in JUDGED.items()},
+        "retrieval_default": results.get("evaluate_search", {}).get("details", {}).get("default"),
         "seconds": {stage: result["seconds"] for stage, result in results.items()},
         "report": str(page) if page.exists() else None,
     }
