@@ -74,8 +74,11 @@ class Tracker:
         """
 
         def finish(client: "MlflowClient") -> None:
-            for key, value in figures.items():
-                client.log_metric(self.run_id, _metric(key), value)
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            metrics = [Metric(_metric(key), float(value), now, 0) for key, value in figures.items()]
+            client.log_batch(self.run_id, metrics=metrics)
             for file in files:
                 client.log_artifact(self.run_id, str(file), "model")
             client.set_terminated(self.run_id, status)
