@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from data.errors import InputError
 from evaluation.ranking import Ranking, evaluate_ranking
 
 QUERIES, HITS, RELEVANT = 100_000, 1000, 10
-DOCUMENTS = 1_000_000
+DOCUMENTS = 100_000
 BLOCK = 1000  # queries evaluated at once by either: dictionaries of all would take 10 GB
 METRICS = {
     "ndcg@10": "nDCG@10",
@@ -60,12 +61,17 @@ def measure(queries: int = QUERIES) -> list[Row]:
 
 def results(first: int, count: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Results of some queries: each a dictionary of documents and falling scores, of which some are tied."""
-    names = [f"d{n:07d}" for n in range(DOCUMENTS)]
+    names = _names()
     for query in range(first, first + count):
         rng = np.random.default_rng(query)
-        documents = rng.integers(0, DOCUMENTS, HITS).tolist()
+        documents = rng.choice(DOCUMENTS, HITS, replace=False).tolist()
         scores = np.sort(rng.random(HITS).round(6))[::-1].tolist()
         yield f"q{query}", dict(zip([names[n] for n in documents], scores, strict=True))
+
+
+@cache
+def _names() -> list[str]:
+    return [f"d{n:06d}" for n in range(DOCUMENTS)]
 
 
 def judgements(query: int, result: Ranking) -> dict[str, int]:
@@ -80,7 +86,7 @@ def judgements(query: int, result: Ranking) -> dict[str, int]:
 
 def _memory(queries: int) -> float:
     """MB by which the process grows in an evaluation of all results, made one after another."""
-    qrels = {f"q{n}": {f"d{n:07d}": 1} for n in range(queries)}
+    qrels = {f"q{n}": {f"d{n:06d}": 1} for n in range(queries)}
     before = _peak_mb()
     evaluate_ranking(results(0, queries), qrels, list(METRICS))
     return _peak_mb() - before
