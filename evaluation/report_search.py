@@ -159,7 +159,8 @@ def _losses(details: Mapping[str, Any], ranked: Sequence[str], names: Names, tit
     for name in ranked:
         rows = details["losses"].get(name, [])
         if rows:
-            heading = f"{names.get(name, name)}: the {len(rows)} questions it loses worst"
+            which = "question" if len(rows) == 1 else f"{len(rows)} questions"
+            heading = f"{names.get(name, name)}: the {which} it loses worst"
             boxes.append(page.expandable(heading, _lost(rows, names.get(name, name), names, title)))
     return boxes
 
