@@ -118,7 +118,7 @@ def parse_metric(name: str) -> Metric:
     return Metric(name, title, word, int(cutoff) if cutoff else None, int(least) if least else None)
 
 
-def _sums(ranked: Ranked, weight_E: npt.NDArray[np.generic], queries: int) -> Values:
+def _sums(ranked: Ranked, weight_E: Values | npt.NDArray[np.bool_], queries: int) -> Values:
     """Sum of the documents' weights by query: float64 (Q,)."""
     return np.bincount(ranked.query_E, weights=weight_E, minlength=queries).astype(np.float64)
 

@@ -9,6 +9,15 @@ from evaluation.metrics import parse_metric
 
 LEVEL = 0.05  # corrected p-values below it are marked
 PAIRS_SHOWN = 12  # rows of the table of comparisons; of more, those with the default pipeline alone
+MEANING = {
+    "ndcg": "nDCG says how well the order follows the grades",
+    "recall": "Recall how many of the relevant documents are found",
+    "p": "Precision how many of those found are relevant",
+    "mrr": "MRR how early the first relevant one comes",
+    "map": "MAP how early all of them come",
+    "hit": "Hit whether there is one",
+    "rprec": "R-precision how many are relevant of as many as there are relevant ones",
+}
 
 Figures = Mapping[str, Mapping[str, float]]
 Names = Mapping[str, str]
@@ -26,11 +35,12 @@ def search_parts(figures: Figures, details: Mapping[str, Any], names: Names) -> 
     ranked = sorted(figures, key=lambda name: -figures[name][metric])
     title = parse_metric(metric).title
     values = [figures[name][metric] for name in ranked]
-    intervals = [tuple(details["intervals"][name][metric]) for name in ranked]
+    ends = [details["intervals"][name][metric] for name in ranked]
     shown = [names.get(name, name) for name in ranked]
+    intervals = [(low, high) for low, high in ends]
     bars = charts.bars(shown, values, intervals, names.get(default, default), width=charts.NARROW)
     return [
-        page.prose(_asked(details)),
+        page.prose(_asked(details, list(figures[default]))),
         page.panel(_table(figures, details, ranked, names)),
         page.prose(_marks(details, names), note=True),
         page.columns(page.panel(bars, title), page.panel(_recall(details, ranked, names), "Recall@k")),
@@ -41,11 +51,11 @@ def search_parts(figures: Figures, details: Mapping[str, Any], names: Names) -> 
     ]
 
 
-def _asked(details: Mapping[str, Any]) -> str:
+def _asked(details: Mapping[str, Any], metrics: Sequence[str]) -> str:
+    measures = dict.fromkeys(parse_metric(metric).measure for metric in metrics)
     return (
-        f"{details['queries']:,} questions with known answers were asked. nDCG@10 measures the order of the first ten "
-        "documents by their grades, Recall@100 how many of the relevant ones are among the first hundred, Hit@k "
-        "whether one is among the first k. Below each mean stands its 95% bootstrap interval over questions."
+        f"{details['queries']:,} questions with known answers were asked. {', '.join(MEANING[m] for m in measures)}; @k: "
+        "among the first k. Below each mean is its 95% bootstrap interval over questions."
     )
 
 
@@ -98,7 +108,7 @@ def _win_loss(details: Mapping[str, Any], ranked: Sequence[str], names: Names, t
     for name in ranked:
         if name in details["win_loss"]:
             counted = details["win_loss"][name]
-            chart = charts.win_loss(counted["differences"], details["queries"], f"{title} − {default}'s")
+            chart = charts.win_loss(counted["differences"], details["queries"], f"difference of {title}")
             below = f"{counted['better']:,} better, {counted['equal']:,} equal, {counted['worse']:,} worse"
             heading = f"{names.get(name, name)} against {default}"
             panels.append(page.panel(chart + page.prose(below, note=True), heading))

@@ -79,6 +79,8 @@ def summary_text(result: Mapping[str, Any]) -> str:
     ]
     shown = {"finetune": None, "retrieval": result.get("retrieval_default"), "links": None}
     parts += [figures_table(title, result[title], default) for title, default in shown.items() if result.get(title)]
+    if result.get("retrieval_comparisons"):
+        parts.append(_comparisons(result["retrieval_comparisons"]))
     seconds = result["seconds"]
     parts.append(table(("stage", "seconds"), [*seconds.items(), ("all", float(sum(seconds.values())))]))
     if result["report"]:
@@ -93,6 +95,13 @@ def figures_table(title: str, by_method: Mapping[str, Mapping[str, Any]], defaul
     rows = [[name, *(figures.get(metric, "") for metric in metrics)] for name, figures in methods.items()]
     drawn = table((title, *metrics), rows)
     return f"{drawn}\n{default} is the default" if default else drawn
+
+
+def _comparisons(pairs: Iterable[Mapping[str, Any]]) -> str:
+    """Every pair of pipelines on one metric: how far they differ, and whether that is chance."""
+    keys = ("difference", "difference_low", "difference_high", "p_value", "p_holm")
+    rows = [(f"{pair['metric']}, {pair['a']} - {pair['b']}", *(pair[key] for key in keys)) for pair in pairs]
+    return table(("pair", "difference", "95% from", "to", "p", "p, Holm"), rows)
 
 
 def hits(result: Mapping[str, Any]) -> str:
