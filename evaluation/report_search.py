@@ -1,7 +1,6 @@
 """The part of the report on search: which pipeline finds most, whether that is chance, and where it loses."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from evaluation import charts, page
@@ -16,7 +15,7 @@ MEANING = {
     "mrr": "MRR how early the first relevant one comes",
     "map": "MAP how early all of them come",
     "hit": "Hit whether there is one",
-    "rprec": "R-precision how many are relevant of as many as there are relevant ones",
+    "rprec": "R-precision how many of the first R are relevant where there are R",
 }
 
 Figures = Mapping[str, Mapping[str, float]]
