@@ -16,8 +16,8 @@ class SearchJudging(StageConfig):
     metrics: tuple[str, ...] = Field(
         DEFAULT_METRICS,
         min_length=1,
-        description="of search: ndcg, recall, p, mrr, map, hit at any cut-off, and rprec; recall(rel=2)@100 counts grades "
-        "of 2 and above. The first is the one that modes are compared by query for query",
+        description="of search: ndcg, recall, p, mrr, map and hit at any cut-off, and rprec; recall(rel=2)@100 counts "
+        "grades of 2 and above. The first is the one that modes are compared by query for query",
     )
     retrieved: int = Field(100, ge=10, description="documents retrieved per query, the depth of Recall@100 and MAP")
     batch_queries: int = Field(64, ge=1, description="search queries sent at once")

@@ -61,9 +61,9 @@ def worst_losses(
         depth: documents retrieved.
 
     Returns:
-        For each pipeline at most ten rows, the worst first: ``query`` (id), ``text``, ``value``, ``against`` (the better
-        pipeline), ``against_value``; ``wanted``: the relevant documents that it found, with ``rank_against`` and this
-        pipeline's ``rank`` or None; ``found``: this pipeline's first documents, each with ``relevant``.
+        For each pipeline at most ten rows, the worst first: ``query`` (id), ``text``, ``value``, ``against`` (the
+        better pipeline), ``against_value``; ``wanted``: the relevant documents that it found, with ``rank_against`` and
+        this pipeline's ``rank`` or None; ``found``: this pipeline's first documents, each with ``relevant``.
     """
     ids = list(queries)
     losses: dict[Mode, list[dict[str, Any]]] = {}

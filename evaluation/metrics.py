@@ -1,9 +1,9 @@
-"""Metrics of ranked results by their names: ``ndcg@10``, ``recall@100``, ``p@5``, ``mrr@10``, ``map``, ``hit@1``, ``rprec``.
+"""Metrics of ranked results by their names, such as ``ndcg@10``, ``recall@100``, ``p@5``, ``map`` and ``rprec``.
 
 The definitions are those of trec_eval, so that figures can be compared with published ones. nDCG is graded, the others
-are binary: every grade above 0 is relevant. ``(rel=2)`` in a name counts documents of grade 2 and above as relevant, all
-alike, and no others: ``recall(rel=2)@100``, and ``ndcg(rel=1)@10`` is the binary nDCG. A query without such a document
-counts 0 then.
+are binary: every grade above 0 is relevant. ``(rel=2)`` in a name counts documents of grade 2 and above as relevant,
+all alike, and no others: ``recall(rel=2)@100``, and ``ndcg(rel=1)@10`` is the binary nDCG. A query without such a
+document counts 0 then.
 
 Shapes: Q queries, E relevant documents of all queries together.
 """

@@ -52,9 +52,10 @@ def search_parts(figures: Figures, details: Mapping[str, Any], names: Names) -> 
 
 def _asked(details: Mapping[str, Any], metrics: Sequence[str]) -> str:
     measures = dict.fromkeys(parse_metric(metric).measure for metric in metrics)
+    meaning = ", ".join(MEANING[measure] for measure in measures)
     return (
-        f"{details['queries']:,} questions with known answers were asked. {', '.join(MEANING[m] for m in measures)}; @k: "
-        "among the first k. Below each mean is its 95% bootstrap interval over questions."
+        f"{details['queries']:,} questions with known answers were asked. {meaning}; @k: among the first k. Below each "
+        "mean is its 95% bootstrap interval over questions."
     )
 
 

@@ -65,7 +65,7 @@ def bootstrap_interval(values: Values, rounds: int = 10_000, seed: int = 0, leve
 
 
 def randomisation_p_values(differences_QM: Values, rounds: int = 10_000, seed: int = 0) -> Values:
-    """Two-sided paired randomisation tests of a mean difference of 0 (Fisher; for retrieval: Smucker et al., CIKM 2007).
+    """Two-sided paired randomisation tests of a mean difference of 0 (Fisher; Smucker et al., CIKM 2007).
 
     Under the null hypothesis each pair's labels may be swapped, which flips the sign of its difference. The same random
     signs serve every column.

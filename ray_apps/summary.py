@@ -22,7 +22,7 @@ def summary(plan: Plan) -> dict[str, Any]:
         two is ``kept``; empty where the run asks for none), ``retrieval``, ``links`` (figures of search and of the link
         model beside their baselines; empty where the corpus gives no occasion), ``retrieval_default`` (what a search
         uses by default; None where search was not evaluated), ``retrieval_comparisons`` (of every pair on the first
-        metric, as of ``evaluation.significance.compare_systems``), ``seconds`` by stage, and the path of the ``report``.
+        metric, as of ``evaluation.significance.compare_systems``), ``seconds`` by stage, the path of the ``report``.
     """
     results = results_of(plan)
     finetuned = results.get("finetune", {})
@@ -35,7 +35,9 @@ def summary(plan: Plan) -> dict[str, Any]:
         "finetune": {key: finetuned[key] for key in ("frozen", "tuned", "kept") if finetuned},
         **{part: results.get(stage, {}).get("figures", {}) for part, stage in JUDGED.items()},
         "retrieval_default": searched.get("default"),
-        "retrieval_comparisons": [row for row in searched.get("comparisons", []) if row["metric"] == searched["metric"]],
+        "retrieval_comparisons": [
+            row for row in searched.get("comparisons", []) if row["metric"] == searched["metric"]
+        ],
         "seconds": {stage: result["seconds"] for stage, result in results.items()},
         "report": str(page) if page.exists() else None,
     }

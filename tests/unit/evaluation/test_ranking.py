@@ -132,7 +132,7 @@ def test_a_stream_of_results_gives_the_same_whatever_its_order() -> None:
             yield query, run[query]
 
     whole, streamed = evaluate_ranking(run, qrels), evaluate_ranking(stream(), qrels)
-    assert looked_at == Counter(run)
+    assert looked_at == dict.fromkeys(run, 1)
     for name, values in whole.per_query.items():
         np.testing.assert_array_equal(streamed.per_query[name], values)
 

@@ -45,7 +45,7 @@ SEARCHED = {
     "without_text": 2,
     "seen_questions": 0,
     "unknown_documents": {"documents": 2, "judgements": 3, "examples": ["x1", "x2"]},
-    "intervals": {mode: dict.fromkeys(METRICS, [0.25, 0.35]) for mode in ("bm25", "hybrid")},
+    "intervals": {mode: {metric: [0.25, 0.35] for metric in METRICS} for mode in ("bm25", "hybrid")},
     "comparisons": [{"metric": metric, "a": "hybrid", "b": "bm25", **TESTED} for metric in METRICS],
     "win_loss": {"bm25": {"better": 50, "equal": 75, "worse": 100, "differences": [0.5, 0.0, -1.0]}},
     "recall_curve": {"bm25": [0.1, 0.2, 0.3], "hybrid": [0.2, 0.3, 0.4]},

@@ -256,4 +256,7 @@ def test_a_metric_that_is_none_names_the_nearest(run_file: Path) -> None:
     assert "metric 'recall@500' needs 500 documents, and retrieved is 100" in deep
     run = load_run(run_file, ["--evaluate.metrics", '["recall@500"]', "--evaluate.retrieved", "500"])
     assert run.evaluate.search.metrics == ("recall@500",)
-    assert load_run(run_file, ["--evaluate.metrics", "p@5", "--evaluate.metrics", "map"]).evaluate.metrics == ("p@5", "map")
+    assert load_run(run_file, ["--evaluate.metrics", "p@5", "--evaluate.metrics", "map"]).evaluate.metrics == (
+        "p@5",
+        "map",
+    )
