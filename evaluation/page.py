@@ -30,8 +30,10 @@ p { max-width: 68ch; margin: .5rem 0 1rem; }
 .panel { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; padding: 1rem 1.2rem;
   margin: 1rem 0; overflow-x: auto; }
 .panel h3 { margin: 0 0 .5rem; font-size: .95rem; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 1rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 1rem; margin: 1rem 0; }
 .columns .panel { margin: 0; }
+.stack { display: flex; flex-direction: column; gap: 1rem; }
+.stack .panel:last-child { flex-grow: 1; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: var(--muted); font-weight: 500; font-size: .82rem; white-space: nowrap; }
 th, td { padding: .42rem .7rem; border-bottom: 1px solid var(--rule); vertical-align: top; }
@@ -123,6 +125,11 @@ def expandable(title: str, content: str) -> str:
 def columns(*panels: str) -> str:
     """Panels beside each other where the screen is wide enough."""
     return f'<div class="columns">{"".join(panels)}</div>'
+
+
+def stack(*panels: str) -> str:
+    """Panels below each other, as one of ``columns``."""
+    return f'<div class="stack">{"".join(panels)}</div>'
 
 
 class Note(NamedTuple):

@@ -42,9 +42,12 @@ def search_parts(figures: Figures, details: Mapping[str, Any], names: Names) -> 
         page.prose(_asked(details, list(figures[default]))),
         page.panel(_table(figures, details, ranked, names)),
         page.prose(_marks(details, names), note=True),
-        page.columns(page.panel(bars, title), page.panel(_recall(details, ranked, names), "Recall@k")),
+        page.columns(
+            page.stack(page.panel(bars, title), page.panel(_times(details, ranked, names), "Time of a question")),
+            page.panel(_recall(details, ranked, names), "Recall@k"),
+        ),
         *_win_loss(details, ranked, names, title),
-        page.columns(page.panel(_times(details, ranked, names), "Time of a question"), page.prose(_left_out(details))),
+        page.prose(_left_out(details), note=True),
         *_comparisons(details, names, title),
         *_losses(details, ranked, names, title),
     ]
@@ -137,9 +140,10 @@ def _left_out(details: Mapping[str, Any]) -> str:
     parts += [f"{details[key]:,} {what}" for key, what in counts.items() if details.get(key)]
     unknown = details.get("unknown_documents", {})
     if unknown.get("documents"):
+        named = ", ".join(unknown["examples"])
         parts.append(
-            f"{unknown['judgements']:,} judgements name {unknown['documents']:,} documents that the corpus lacks "
-            f"({', '.join(unknown['examples'])}); the relevant among them count as not found."
+            f"{unknown['documents']:,} of the judged documents are not in the corpus ({named}; judgements of them: "
+            f"{unknown['judgements']:,}); the relevant ones count as not found."
         )
     return " ".join(parts)
 
@@ -181,7 +185,7 @@ def _lost(rows: Sequence[Mapping[str, Any]], name: str, names: Names, title: str
         rival = names.get(row["against"], row["against"])
         wanted = [(one["name"], _ranks(one, name, rival), one["text"]) for one in row["wanted"]]
         found = [
-            (one["name"], f"{rank}, relevant" if one["relevant"] else str(rank), one["text"])
+            (one["name"], f"rank {rank}" + (", relevant" if one["relevant"] else ""), one["text"])
             for rank, one in enumerate(row["found"], start=1)
         ]
         figures = f"{title}: {name} {row['value']:.3f}, {rival} {row['against_value']:.3f}"

@@ -89,10 +89,11 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     unknown = unknown_documents(qrels, inputs["documents"].path / "documents")
     if unknown["documents"]:
         logger.warning(
-            "evaluate: %d judgements name %d documents that the corpus lacks, such as %s; they count as not found",
-            unknown["judgements"],
+            "evaluate: %d of the judged documents are not in the corpus (%s; judgements of them: %d): "
+            "they count as not found",
             unknown["documents"],
             ", ".join(unknown["examples"]),
+            unknown["judgements"],
         )
     seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels)
     if seen:

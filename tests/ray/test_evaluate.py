@@ -58,7 +58,7 @@ def test_beir_folders_are_evaluated_one_by_one_and_together(
     assert alone["retrieval"]["bm25"] == pytest.approx(
         {"ndcg@10": (3 + 0.6131) / 4, "p@1": 1.0, "rprec": 0.875}, abs=1e-4
     )
-    assert "1 judgements name 1 documents that the corpus lacks, such as gone" in caplog.text
+    assert "1 of the judged documents are not in the corpus (gone; judgements of them: 1)" in caplog.text
 
     report = json.loads(Path(alone["report"]).with_name("report.json").read_text())
     details = report["details"]["retrieval"]

@@ -173,7 +173,7 @@ def test_the_whole_report(report: dict[str, Any]) -> None:
         "7 questions without judgements",
         "3 questions without a relevant",
         "2 judged questions are not among",
-        "3 judgements name 2 documents that the corpus lacks (x1, x2)",
+        "2 of the judged documents are not in the corpus (x1, x2; judgements of them: 3)",
         "BM25: the question it loses worst",
         "who <wrote> it?",
         "BM25: not found, hybrid: rank 1 · In the beginning",
