@@ -98,6 +98,7 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels)
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
+        qrels = {q: grades for q, grades in qrels.items() if q not in seen}
         logger.info("evaluate: %d questions are left out: the encoder was fine-tuned on answers to them", len(seen))
         if not any(grade > 0 for q in asked for grade in qrels.get(q, {}).values()):
             raise StageAbsent(
