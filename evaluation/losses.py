@@ -106,5 +106,5 @@ def _instead(hits: Sequence[SearchHit], rival_hits: Sequence[SearchHit], grades:
 
 def _shown(hit: SearchHit) -> dict[str, str]:
     text = " ".join(hit.text.split())
-    beginning = text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS].rstrip() + " …"
+    beginning = text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS].rsplit(" ", 1)[0] + " …"
     return {"id": hit.document_id, "name": label(hit.document_id, hit.title), "text": beginning}
