@@ -28,6 +28,7 @@ BENCHMARKS = (
     "chunking",
     "discovery",
     "embed",
+    "evaluation",
     "retrieval",
     "links",
     "million",
@@ -45,6 +46,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "parts": (str, "names of parts, by commas; all of them if left out (embed, links, retrieval, serve)"),
     "epochs": (positive, "most of a training (ablation)"),
     "documents": (positive, "of the large graph (million)"),
+    "queries": (positive, "of the results (evaluation)"),
     "links": (positive, "of the large graph (million)"),
     "choices": (str, "names of choices, by commas (ablation)"),
 }

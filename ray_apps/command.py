@@ -39,6 +39,7 @@ class Command:
         unplanned: called in the place of ``call`` by a command that reads no run file.
         remote: the command that is meant where ``--url`` is among its words: it asks a service.
         passed: whether a result is what was wanted; where it is not, the command ends with exit code 1.
+        several: whether it takes further run files; ``arguments.further`` is the list of their plans.
     """
 
     name: str
@@ -50,12 +51,15 @@ class Command:
     unplanned: Callable[[argparse.Namespace], Result] | None = None
     remote: "Command | None" = None
     passed: Callable[[Result], bool] = lambda result: True
+    several: bool = False
 
     def parser(self) -> Parser:
         """What it takes beside the keys of the run file."""
         parser = Parser(prog=f"catena {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
         if self.unplanned is None:
             parser.add_argument("run", type=Path, metavar="RUN.yaml", help="the run file, such as runs/demo.yaml")
+            if self.several:
+                parser.add_argument("further", nargs="*", type=Path, metavar="RUN.yaml", help="further run files")
             parser.add_argument(
                 "--dry-run", action="store_true", help="print the configuration and which artifacts are there"
             )

@@ -24,6 +24,7 @@ from ray_apps import (
     stats,
     train,
     tune,
+    tune_search,
 )
 from ray_apps.command import Command
 from ray_apps.encoder import check, export, finetune, fuse, idf, matryoshka
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Command] = {
         index.COMMAND,
         index_check.COMMAND,
         search.COMMAND,
+        tune_search.COMMAND,
         train.COMMAND,
         tune.COMMAND,
         evaluate.COMMAND,

@@ -13,13 +13,13 @@ from data.encoders.files import contents
 from data.errors import StageAbsent
 from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
+from ray_apps.corpora import evaluation_text, over_corpora
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.report import write_run_report
 from ray_apps.summary import summary
-from ray_apps.tables import summary_text
 
 if TYPE_CHECKING:
     from data.graph.graph import GraphArtifact
@@ -78,6 +78,7 @@ def _search_needs(plan: Plan) -> Mapping[str, str]:
 
 def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
     from data.partitions import read_qrels, read_table
+    from evaluation.questions import unknown_documents
     from evaluation.retrieval import MODES, evaluate_retrieval
     from retrieval.search import open_retriever
 
@@ -85,9 +86,19 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     encoder = ready_encoder(config.encoder, inputs)
+    unknown = unknown_documents(qrels, inputs["documents"].path / "documents")
+    if unknown["documents"]:
+        logger.warning(
+            "evaluate: %d of the judged documents are not in the corpus (%s; judgements of them: %d): "
+            "they count as not found",
+            unknown["documents"],
+            ", ".join(unknown["examples"]),
+            unknown["judgements"],
+        )
     seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels)
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
+        qrels = {q: grades for q, grades in qrels.items() if q not in seen}
         logger.info("evaluate: %d questions are left out: the encoder was fine-tuned on answers to them", len(seen))
         if not any(grade > 0 for q in asked for grade in qrels.get(q, {}).values()):
             raise StageAbsent(
@@ -100,7 +111,7 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
         figures, details = evaluate_retrieval(retriever.search, asked, qrels, config.judging, modes)
     finally:
         retriever.index.close()
-    return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen)})
+    return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen), "unknown_documents": unknown})
 
 
 def _seen_questions(
@@ -206,26 +217,53 @@ def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedRe
 
 
 def judge(plan: Plan) -> dict[str, Artifact]:
-    """Bring both evaluations, each where the corpus gives occasion, and log why one is left out."""
+    """Bring both evaluations, each where the corpus gives occasion, and log why one is left out.
+
+    What is made now also goes to MLflow, where the run tracks its trainings there.
+    """
     judged: dict[str, Artifact] = {}
     plan.bring("ingest")
     for stage in STAGES:
+        known = plan.artifact(stage).done
         try:
             judged[stage] = plan.bring(stage)
         except StageAbsent as reason:
             logger.info("evaluate: %s", reason.problem)
+            continue
+        if not known:
+            _track(plan, stage, judged[stage])
     return judged
+
+
+def _track(plan: Plan, stage: str, made: Artifact) -> None:
+    """Put the figures into MLflow: into the store that the run names, or that its trainings have begun.
+
+    A run without either, such as one that has no links, does not begin a store for a table of figures.
+    """
+    from training.tracking import Tracker
+
+    tracking, store = plan.run.train.tracking, plan.run.workspace.resolve() / "mlflow.db"
+    if tracking.uri is None and not store.exists():
+        return
+    config = plan.run.evaluate.search if stage == "evaluate_search" else plan.run.evaluate.links
+    name, tags = f"{plan.run.name} {stage}", {"artifact": str(made.path)}
+    tracker = Tracker(tracking, store, name, config, tags=tags, what="evaluation")
+    figures = made.result["figures"]
+    tracker.end({f"{method}/{metric}": value for method, of in figures.items() for metric, value in of.items()})
 
 
 def evaluate(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Figures of search and of links, each where the corpus gives occasion, and the report.
 
     Returns:
-        The run's summary (``ray_apps.summary``).
+        The run's summary (``ray_apps.summary``); of several runs, ``ray_apps.corpora.over_corpora`` of theirs.
     """
-    judge(plan)
-    write_run_report(plan)
-    return summary(plan)
+    summaries = []
+    for one in (plan, *arguments.further):
+        judge(one)
+        write_run_report(one)
+        summaries.append(summary(one))
+    return over_corpora(summaries) if len(summaries) > 1 else summaries[0]
 
 
 def _link_config(plan: Plan) -> LinkStageConfig:
@@ -246,6 +284,7 @@ EVALUATE_SEARCH = Stage(
     absent=no_questions,
     permits=encoder_permits,
     stamps=lambda config: {"files": contents(config.encoder)},
+    version=2,
 )
 EVALUATE_LINKS = Stage(
     name="evaluate_links",
@@ -259,10 +298,11 @@ EVALUATE_LINKS = Stage(
 )
 COMMAND = Command(
     name="evaluate",
-    summary="search and link model against their baselines, with a report",
+    summary="search and link model against their baselines, with a report; of several runs, the mean too",
     call=evaluate,
-    show=summary_text,
+    show=evaluation_text,
     sections=("source", "encoder", "index", "graph", "train", "evaluate"),
+    several=True,
 )
 
 if __name__ == "__main__":

@@ -77,8 +77,10 @@ def summary_text(result: Mapping[str, Any]) -> str:
     parts = [
         f"{result['run']}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if count is not None)
     ]
-    shown = ("finetune", "retrieval", "links")
-    parts += [_figures_table(title, result[title]) for title in shown if result.get(title)]
+    shown = {"finetune": None, "retrieval": result.get("retrieval_default"), "links": None}
+    parts += [figures_table(title, result[title], default) for title, default in shown.items() if result.get(title)]
+    if result.get("retrieval_comparisons"):
+        parts.append(_comparisons(result["retrieval_comparisons"]))
     seconds = result["seconds"]
     parts.append(table(("stage", "seconds"), [*seconds.items(), ("all", float(sum(seconds.values())))]))
     if result["report"]:
@@ -86,12 +88,20 @@ def summary_text(result: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _figures_table(title: str, by_method: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line a method, one column a metric: only plain numbers are shown."""
+def figures_table(title: str, by_method: Mapping[str, Mapping[str, Any]], default: str | None = None) -> str:
+    """One line a method, one column a metric: only plain numbers are shown; below it, the method used by default."""
     methods = {name: figures for name, figures in by_method.items() if isinstance(figures, Mapping)}
     metrics = [m for m, v in next(iter(methods.values())).items() if isinstance(v, int | float)]
     rows = [[name, *(figures.get(metric, "") for metric in metrics)] for name, figures in methods.items()]
-    return table((title, *metrics), rows)
+    drawn = table((title, *metrics), rows)
+    return f"{drawn}\n{default} is the default" if default else drawn
+
+
+def _comparisons(pairs: Iterable[Mapping[str, Any]]) -> str:
+    """Every pair of pipelines on one metric: how far they differ, and whether that is chance."""
+    keys = ("difference", "difference_low", "difference_high", "p_value", "p_holm")
+    rows = [(f"{pair['metric']}, {pair['a']} - {pair['b']}", *(pair[key] for key in keys)) for pair in pairs]
+    return table(("pair", "difference", "95% from", "to", "p", "p, Holm"), rows)
 
 
 def hits(result: Mapping[str, Any]) -> str:
@@ -107,12 +117,27 @@ def hits(result: Mapping[str, Any]) -> str:
         blocks.append(f"{number:>3}. {named}  {hit['score']:.4f}\n{_indented(text)}")
         if hit.get("explanation"):
             blocks.append(_indented(_why(hit["explanation"])))
+    if result.get("trust"):
+        blocks.append(_trusted(result["trust"]))
     return "\n".join(blocks)
+
+
+def _trusted(trust: Mapping[str, Any]) -> str:
+    """What the lists weigh and by which evidence, in a line."""
+    parts = [
+        f"{name} {weight:.2f} (MRR {trust['mrr'][name]:.2f}, 95% within "
+        f"{trust['interval'][name][0]:.2f}–{trust['interval'][name][1]:.2f})"
+        for name, weight in trust["weights"].items()
+    ]
+    return f"weights: {', '.join(parts)}, by {trust['questions']} questions made of the corpus"
 
 
 def _why(explanation: Mapping[str, Any]) -> str:
     """Why a document was found, in a line."""
-    parts = [f"{place['list']} rank {place['rank']} ({place['score']:.4f})" for place in explanation["lists"]]
+    parts = [
+        f"{place['list']} rank {place['rank']} ({place['score']:.4f}) gives {place['contribution']:.4f}"
+        for place in explanation["lists"]
+    ]
     if explanation["ranker_score"] is not None:
         parts.append(f"ranker {explanation['ranker_score']:.4f}, found at {explanation['found_rank']}")
     if explanation["matched_words"]:

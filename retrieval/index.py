@@ -6,9 +6,10 @@ puts what smaller vectors find in order by the embedding's own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import numpy as np
@@ -19,14 +20,10 @@ from data.artifacts import StageConfig
 from data.lexical import SparseVector
 from data.metadata import Metadata
 from retrieval.clauses import Clause
-from retrieval.config import IndexConfig
+from retrieval.config import IndexConfig, ListName
 from retrieval.filter_keys import FilterKey, Stored
 
-# Two passages with each other's ranks would tie in the fusion and come in any order. A trifle more on the vectors'
-# list settles it for the better BM25 rank: the weight divides the rank, so it moves high ranks less than low ones. Of
-# the two ways it did better on SciFact's training queries (nDCG@10 0.719 against 0.711).
-FUSION_WEIGHTS = {"dense": 1.001, "bm25": 1.0}
-
+Payload = Literal["whole", "brief", "none"]
 BRIEF = ("passage_id", "document_id", "row")  # of a payload, where no more is asked for
 
 _POINTS = uuid5(NAMESPACE_OID, "catena.passage")
@@ -86,14 +83,14 @@ class IndexQuery:
         limit: passages wanted.
         dense: the query's vector, float32 of shape (dim,), where similarity of vectors counts.
         sparse: the query's terms, where BM25 counts; at least one, for an empty query finds nothing.
-        fused: whether the score is the reciprocal rank fusion of the lists of ``dense`` and ``sparse``, rather than the
-            score of the one of them that is given.
+        fused: whether the lists of ``dense`` and ``sparse`` are fused, by a ``FusedIndex``; else one of them is given.
         prefetch: passages taken from each list before they are fused.
         tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
-            list are rescored by MaxSim, in the same request. Where they are alone, the passages ``among`` are.
+            list are rescored by MaxSim. Where they are alone, the passages ``among`` are.
         filter: what must hold of a passage's document; everything passes where None.
-        among: ids of the passages that are asked about; all where None.
-        brief: whether hits bring what names them alone; to hand over texts takes longer than to find them.
+        among: keys of the passages that are asked about; all where None.
+        payload: what hits bring: everything, what names them alone, or nothing; to hand it over takes longer than to
+            find them.
     """
 
     limit: int
@@ -103,37 +100,45 @@ class IndexQuery:
     prefetch: int = 100
     tokens: npt.NDArray[np.float32] | None = None
     filter: Clause | None = None
-    among: tuple[str, ...] | None = None
-    brief: bool = False
+    among: tuple[UUID, ...] | None = None
+    payload: Payload = "whole"
 
-    def lists(self) -> list[tuple[Literal["dense", "bm25", "late"], Any]]:
-        """The ranked lists that the query asks for: name of the vector, and the query's side of it."""
-        lists: list[tuple[Literal["dense", "bm25", "late"], Any]] = []
+    def one(self) -> tuple[ListName | Literal["late"], Any]:
+        """What a query for a single list asks by: name of the vector, and the query's side of it."""
+        sides: list[tuple[ListName | Literal["late"], Any]] = [("dense", self.dense), ("bm25", self.sparse)]
+        sides = [(name, value) for name, value in [*sides, ("late", self.tokens)] if value is not None]
+        if len(sides) != 1 or self.fused or (sides[0][0] == "late" and self.among is None):
+            raise ValueError("a query names one vector; token vectors are asked about passages that are named")
+        return sides[0]
+
+    def lists(self) -> "dict[ListName, IndexQuery]":
+        """The ranked lists of a fused query, each as a query of its own that is as deep as the fusion looks."""
+        alone = replace(self, limit=self.prefetch, fused=False, tokens=None, payload="none")
+        apart: dict[ListName, IndexQuery] = {}
         if self.dense is not None:
-            lists.append(("dense", self.dense))
+            apart["dense"] = replace(alone, sparse=None)
         if self.sparse is not None:
-            lists.append(("bm25", self.sparse))
-        if not lists and self.tokens is not None and self.among is not None:
-            return [("late", self.tokens)]
-        if not lists or (len(lists) > 1 and not self.fused):
-            raise ValueError("a query names one vector, or asks for several to be fused")
-        if self.tokens is not None and not self.fused:
-            raise ValueError("token vectors rescore a fused list")
-        return lists
+            apart["bm25"] = replace(alone, dense=None)
+        return apart
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A passage that was found, with the payload it was stored with.
+class Hit(NamedTuple):
+    """A passage that was found; there are hundreds for each question.
 
-    ``place`` is where the engine had it, from 0: a fusion counts ranks by it, which are not those of ``hits`` where
-    scores are equal.
+    Attributes:
+        key: of its point, as of ``point_id``.
+        score: in the list that was asked for.
+        payload: as much as was asked for of what it was stored with.
     """
 
-    passage_id: str
+    key: UUID
     score: float
     payload: Mapping[str, Any]
-    place: int = field(default=0, compare=False)
+
+    @property
+    def passage_id(self) -> str:
+        """Its id, where it has a payload."""
+        return str(self.payload["passage_id"])
 
 
 class VectorIndex(Protocol):
@@ -152,10 +157,22 @@ class VectorIndex(Protocol):
         """Number of passages stored, exactly."""
 
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Best hits of each query, best first, ties by passage id."""
+        """Best hits of each query for a single list, best first, ties by passage id."""
+
+    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+        """What passages were stored with, by their keys; one that is not there is left out."""
 
     def close(self) -> None:
         """Release files and connections."""
+
+
+class Trust(StageConfig):
+    """How far each list of hybrid search is trusted, and why (``retrieval.trust``)."""
+
+    questions: int = Field(description="made of the corpus, that the lists were tried by")
+    mrr: dict[ListName, float] = Field(description="of each list at finding the passage that a question was taken from")
+    interval: dict[ListName, tuple[float, float]] = Field(description="that the MRR is in, with 95%")
+    weights: dict[ListName, float] = Field(description="of each list in the fusion; they add up to 1")
 
 
 class IndexMeta(StageConfig):
@@ -181,6 +198,7 @@ class IndexMeta(StageConfig):
         None, description="dimension of the vectors beside the index that put hits in order; None where there are none"
     )
     full_encoder: str | None = Field(None, description="fingerprint of the encoder that made those")
+    trust: Trust | None = Field(None, description="what weighs the lists of hybrid search; both the same where None")
 
     @property
     def question_dim(self) -> int:
@@ -198,7 +216,11 @@ def point_id(passage_id: str) -> UUID:
     return uuid5(_POINTS, passage_id)
 
 
-def hits(points: Iterable[tuple[Mapping[str, Any], float]]) -> list[Hit]:
-    """Payloads and scores as hits, best first; ties, which an engine leaves in any order, by passage id."""
-    found = [Hit(payload["passage_id"], score, payload, place) for place, (payload, score) in enumerate(points)]
-    return sorted(found, key=lambda hit: (-hit.score, hit.passage_id))
+def hits(found: list[Hit]) -> list[Hit]:
+    """Hits as they come, best first, but for ties, which an engine leaves in any order."""
+    return found if all(one.score > next_.score for one, next_ in pairwise(found)) else ranked(found)
+
+
+def ranked(found: Iterable[Hit]) -> list[Hit]:
+    """Hits, best first, ties by passage id; by key where they bring no payload."""
+    return sorted(found, key=lambda hit: (-hit.score, hit.payload.get("passage_id", ""), hit.key))

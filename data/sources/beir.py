@@ -36,6 +36,24 @@ class BeirSource(StageConfig):
             tables["links"] = self.links
         return tables
 
+    def has_split(self, split: str) -> bool:
+        """Whether there are judgments of a split."""
+        return exists(self._file(f"qrels/{split}.tsv"))
+
+    def questions(self, split: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+        """Texts of the questions that have a relevant document in a split, and the grades of documents by question."""
+        tables = self.model_copy(update={"split": split}).tables()
+        texts: dict[str, str] = {}
+        grades: dict[str, dict[str, int]] = {}
+        for name in ("queries", "qrels"):
+            for _, row in (found for task in table_tasks(name, tables[name]) for found in task.read()):
+                if isinstance(row, Query):
+                    texts[row.id] = row.text
+                elif isinstance(row, Qrel):
+                    grades.setdefault(row.query_id, {})[row.document_id] = row.score
+        answered = {id_ for id_, of in grades.items() if any(grade > 0 for grade in of.values())}
+        return {id_: text for id_, text in texts.items() if id_ in answered}, grades
+
     def _file(self, name: str) -> str:
         """A file of the folder, or its packed form where only that is there."""
         plain, packed = within(self.folder, name), within(self.folder, f"{name}.gz")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+from uuid import UUID
 
 import numpy as np
 import qdrant_edge as edge
@@ -13,18 +14,10 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import QUANTILE, IndexConfig, Quantisation
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import (
-    BRIEF,
-    FUSION_WEIGHTS,
-    Hit,
-    IndexedPassage,
-    IndexQuery,
-    hits,
-    point_id,
-)
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Payload, hits, point_id
 
 _PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
-_BRIEF = edge.PayloadSelector.Include(list(BRIEF))
+_BRINGS: Mapping[Payload, Any] = {"whole": _PAYLOAD, "brief": edge.PayloadSelector.Include(list(BRIEF)), "none": False}
 
 _PAYLOAD_INDEXES: Mapping[Kind, Any] = {
     "text": edge.PayloadSchemaType.Keyword,
@@ -137,7 +130,16 @@ class EdgeIndex:
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Best hits of each query, best first, ties by passage id."""
         found = self._shard.query_batch(edge.QueryBatchRequest([self._request(query) for query in queries]))
-        return [hits((point.payload, point.score) for point in points) for points in found]
+        return [
+            hits([Hit(point.id, point.score, point.payload or {}) for point in points])
+            if query.payload != "none"
+            else hits([Hit(point.id, point.score, {}) for point in points])
+            for query, points in zip(queries, found, strict=True)
+        ]
+
+    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+        """What passages were stored with, by their keys; one that is not there is left out."""
+        return {point.id: point.payload for point in self._shard.retrieve(list(keys), _PAYLOAD, False)}
 
     def close(self) -> None:
         """Release the folder."""
@@ -152,29 +154,14 @@ class EdgeIndex:
         return edge.SearchParams(hnsw_ef=config.hnsw_ef, exact=exact, quantization=coded)
 
     def _request(self, query: IndexQuery) -> edge.QueryRequest:
-        condition = _filter(query)
-        lists = query.lists()
-        asked = [edge.Query.Nearest(_side(value), using=name) for name, value in lists]
-        if not query.fused:
-            return edge.QueryRequest(
-                limit=query.limit,
-                query=asked[0],
-                filter=condition,
-                params=self._params,
-                with_payload=_BRIEF if query.brief else _PAYLOAD,
-            )
-        prefetches = [
-            edge.Prefetch(limit=query.prefetch, query=nearest, filter=condition, params=self._params)
-            for nearest in asked
-        ]
-        # Sent as k, the engine adds (rank / weight - 1): one less than in the formula.
-        weights = [FUSION_WEIGHTS[name] for name, _ in lists]
-        fusion = edge.Fusion.Rrf(k=self._config.rrf_k + 1, weights=weights)
-        if query.tokens is not None:
-            fused = edge.Prefetch(limit=query.prefetch, query=fusion, prefetches=prefetches)
-            rescored = edge.Query.Nearest(query.tokens, using="late")
-            return edge.QueryRequest(limit=query.limit, query=rescored, prefetches=[fused], with_payload=_PAYLOAD)
-        return edge.QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=_PAYLOAD)
+        name, value = query.one()
+        return edge.QueryRequest(
+            limit=query.limit,
+            query=edge.Query.Nearest(_side(value), using=name),
+            filter=_filter(query),
+            params=self._params,
+            with_payload=_BRINGS[query.payload],
+        )
 
 
 def _dense(dim: int, quantisation: Quantisation) -> edge.EdgeVectorParams:
@@ -210,7 +197,7 @@ def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the engine
 def _filter(query: IndexQuery) -> edge.Filter | None:
     conditions: list[Any] = [] if query.filter is None else [_condition(query.filter)]
     if query.among is not None:
-        conditions.append(edge.HasIdCondition({point_id(id_) for id_ in query.among}))
+        conditions.append(edge.HasIdCondition(set(query.among)))
     return edge.Filter(must=conditions) if conditions else None
 
 
