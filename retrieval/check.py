@@ -101,10 +101,10 @@ def measure_index(index: VectorIndex, questions: Floats, exact: Sequence[frozens
         k: as there.
     """
     shares, seconds = [], []
-    index.query_batch([IndexQuery(k, dense=questions[0], brief=True)])  # reads from disk what the others find in memory
+    index.query_batch([IndexQuery(k, dense=questions[0], payload="brief")])  # reads from disk what the others find in memory
     for question, nearest in zip(questions, exact, strict=True):
         started = time.perf_counter()
-        (hits,) = index.query_batch([IndexQuery(k, dense=question, brief=True)])
+        (hits,) = index.query_batch([IndexQuery(k, dense=question, payload="brief")])
         seconds.append(time.perf_counter() - started)
         wanted = min(k, len(nearest))
         shares.append(min(len(nearest.intersection(hit.passage_id for hit in hits)), wanted) / wanted)
