@@ -46,7 +46,7 @@ def measure(queries: int = QUERIES) -> list[Row]:
             unit="times",
             at_least=3.0,
             reach=10.0,
-            peer=f"ir-measures {theirs_s:.1f} s of one core, ours {seconds:.1f} s, in turn on {BLOCK:,} queries at once; "
+            peer=f"ir-measures {theirs_s:.1f} s of one core, ours {seconds:.1f} s, {BLOCK:,} queries at once; "
             f"the values of a query differ by at most {farthest:.1g}",
         ),
         Row(
