@@ -4,6 +4,7 @@ Only the ranks of relevant documents matter to a metric, so a result is looked a
 those: any number of queries is judged in the memory of one result at a time.
 """
 
+import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,11 +94,12 @@ def judge_ranking(run: Run, qrels: Qrels) -> Judged:
         if answered[row]:
             raise ValueError(f"query {query!r} has two results")
         answered[row] = True
-        found = [document for document in relevant[query] if document in result]
+        grades = relevant[query]
+        found = [document for document in grades if document in result]
         if found:
             row_E.extend([row] * len(found))
             rank_E.extend(_ranks(query, result, found).tolist())
-            grade_E.extend(relevant[query][document] for document in found)
+            grade_E.extend([grades[document] for document in found])
     return Judged(
         queries,
         _in_order(np.array(row_E, np.int64), np.array(rank_E, np.int64), np.array(grade_E)),
@@ -119,18 +121,17 @@ def recall_curve(judged: Judged, depth: int) -> Values:
 def _ranks(query: str, result: Ranking, wanted: Sequence[str]) -> Numbers:
     """Ranks of some of a result's documents, counted from the sorted scores: the documents need not be sorted."""
     with np.errstate(over="ignore"):  # a score beyond 32 bits is infinite, as in trec_eval
-        scores = np.array(list(result.values()), np.float64).astype(np.float32)
-        own = np.array([result[document] for document in wanted], np.float64).astype(np.float32)
+        scores = np.fromiter(result.values(), np.float32, len(result))
+        own = np.fromiter([result[document] for document in wanted], np.float32, len(wanted))
     ordered = np.sort(scores)
-    if np.isnan(ordered[-1]):  # sorted last
+    if math.isnan(ordered[-1]):  # sorted last
         raise ValueError(f"a score in the result of query {query!r} is not a number")
-    below = np.searchsorted(ordered, own, side="left")
-    not_above = np.searchsorted(ordered, own, side="right")
+    below, not_above = ordered.searchsorted(own, "left"), ordered.searchsorted(own, "right")
     ranks: Numbers = len(scores) - not_above + 1
-    tied = np.flatnonzero(not_above - below > 1)
-    if len(tied):
+    several = not_above - below > 1
+    if several.any():
         names = list(result)
-        for n in tied.tolist():
+        for n in np.flatnonzero(several).tolist():
             ranks[n] += sum(names[place] > wanted[n] for place in np.flatnonzero(scores == own[n]).tolist())
     return ranks
 

@@ -92,7 +92,7 @@ def test_every_run_file_is_checked_before_the_first_is_evaluated(
     assert "run file not found" in capsys.readouterr().err
     assert not (tmp_path / "workspace" / "ingest").exists()
     assert main(["evaluate", str(small), str(small), "--dry-run"]) == 0
-    assert capsys.readouterr().out.count("evaluate_search") == 2
+    assert capsys.readouterr().out.count("name: small\n") == 2
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
