@@ -22,7 +22,7 @@ from ray_apps.plan import Plan
 from ray_apps.registry import fingerprints, registry_of
 from ray_apps.serve import service_of
 from serving.client import Client, ServiceError
-from serving.cross_encoder import CrossEncoderModel
+from retrieval.cross_encoder import CrossEncoderModel
 from serving.listener import Listener
 from tests.services import planned, run_of
 from tests.tiny_model import tiny_model

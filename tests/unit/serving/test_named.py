@@ -19,7 +19,7 @@ from ray_apps.config import RunConfig
 from ray_apps.serve_checks import check_models
 from serving import model_cache
 from serving.config import ServeConfig
-from serving.cross_encoder import CrossEncoderModel
+from retrieval.cross_encoder import CrossEncoderModel
 from serving.named import LocalModels, NamedModels
 from tests.tiny_model import tiny_model
 from tests.unit.serving.test_rerank import QUERY, TEXTS, cross_encoder

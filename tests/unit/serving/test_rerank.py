@@ -15,7 +15,7 @@ from data.errors import InputError
 from serving.admission import Admission
 from serving.api import rerank
 from serving.api.errors import answer_errors
-from serving.cross_encoder import CrossEncoderModel
+from retrieval.cross_encoder import CrossEncoderModel
 from serving.embedding import EmbeddingLimits, first_tokens
 from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
 from tests.unit.serving.test_embeddings import embedder_of_minilm
