@@ -1,0 +1,87 @@
+"""A transformer with a head of one output, and the loss over the documents of a question."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from data.encoders.transformer.models import find_model
+from data.errors import InputError
+
+Tokens = dict[str, Tensor]
+
+
+def new_ranker(base: str, max_length: int, seed: int) -> tuple[Any, Any]:
+    """A transformer for pairs with the weights of another and a new head, in fp32, and its tokenizer.
+
+    Attention has no dropout: torch's fused kernel has none on a CPU, and without it takes twice the time and memory.
+
+    Args:
+        base: folder or name; a sentence-transformers model's own transformer is taken.
+        max_length: tokens of a pair.
+        seed: of the head.
+
+    Raises:
+        InputError: if it cannot be opened, or reads fewer tokens.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    place = find_model(base)
+    try:
+        config = AutoConfig.from_pretrained(place, num_labels=1)
+        if hasattr(config, "attention_probs_dropout_prob"):
+            config.attention_probs_dropout_prob = 0.0
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_pretrained(place, config=config, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(place, model_max_length=max_length)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"ranker.base: {base} cannot be opened as a transformer: {reason}",
+            "Name a transformer's folder, or all-MiniLM-L6-v2, which comes with the installation.",
+        ) from error
+    longest = int(getattr(config, "max_position_embeddings", max_length))
+    if max_length > longest:
+        raise InputError(
+            f"ranker.max_length: {max_length} is more than {base} reads ({longest} tokens)", f"Give at most {longest}."
+        )
+    return model, tokenizer
+
+
+class PairLogits(nn.Module):
+    """All pairs of a batch in one forward pass, as data-parallel training wants it.
+
+    Args:
+        ranker: a transformers model with one output.
+    """
+
+    def __init__(self, ranker: nn.Module) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(self, pieces: Sequence[Tokens]) -> Tensor:
+        """Logits of the pairs of all pieces, in their order: (P,)."""
+        return torch.cat([self.ranker(**piece).logits.squeeze(-1) for piece in pieces])
+
+    def groups(self, head_rate: float) -> list[dict[str, Any]]:
+        """Weights for the optimiser: those of the transformer, and of the head, which is new and learns faster."""
+        base = getattr(self.ranker, str(getattr(self.ranker, "base_model_prefix", "")), None)
+        inner = set() if base is None else {id(weights) for weights in base.parameters()}
+        body = [weights for weights in self.ranker.parameters() if id(weights) in inner]
+        head = [weights for weights in self.ranker.parameters() if id(weights) not in inner]
+        return [{"params": body}, {"params": head, "rate": head_rate}]
+
+
+def listwise_loss(logits_QD: Tensor, there_QD: Tensor) -> Tensor:
+    """Softmax cross entropy of each question's first document against its others (ListNet's top one: Cao et al., 2007).
+
+    Args:
+        logits_QD: of D documents for each of Q questions; the first one answers.
+        there_QD: bool, which of them there are.
+
+    Returns:
+        The mean over questions, a scalar.
+    """
+    scores = logits_QD.float().masked_fill(~there_QD, -torch.inf)
+    return (torch.logsumexp(scores, 1) - scores[:, 0]).mean()
