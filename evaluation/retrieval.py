@@ -11,8 +11,8 @@ from evaluation.significance import paired_difference
 from retrieval.config import Mode
 from retrieval.search import SearchHit
 
-Search = Callable[[Sequence[str], Mode, int], Sequence[Sequence[SearchHit]]]
-"""Queries, mode and number of documents -> the hits of each query, best first."""
+Search = Callable[[Sequence[str], Any, int], Sequence[Sequence[SearchHit]]]
+"""Queries, name of a pipeline (a mode among them) and number of documents -> the hits of each query, best first."""
 
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 
@@ -22,7 +22,7 @@ def evaluate_retrieval(
     queries: Mapping[str, str],
     qrels: Mapping[str, Mapping[str, int]],
     config: SearchJudging,
-    modes: Sequence[Mode] = MODES,
+    modes: Sequence[str] = MODES,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """Judge the modes of search.
 
@@ -31,7 +31,7 @@ def evaluate_retrieval(
         queries: query id -> text.
         qrels: query id -> document id -> grade.
         config: depth, batch size and resamples.
-        modes: what to judge, hybrid among them.
+        modes: pipelines to judge, hybrid among them.
 
     Returns:
         The table, mode -> figures; and the details: judged queries, those left out because nothing is relevant to them,

@@ -3,13 +3,13 @@
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig
-from data.encoders.files import contents
+from data.encoders.files import contents, digest
 from data.errors import StageAbsent
 from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
@@ -17,15 +17,19 @@ from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
+from ray_apps.ranker import ranker_folder, ranker_needs
 from ray_apps.report import write_run_report
 from ray_apps.summary import summary
 from ray_apps.tables import summary_text
+from training.cross_encoder.config import TRAINED
 
 if TYPE_CHECKING:
     from data.graph.graph import GraphArtifact
     from evaluation.link_figures import Judged
     from evaluation.link_questions import LinkQuestions
     from evaluation.links import LinkScores
+    from evaluation.retrieval import Search
+    from retrieval.search import SearchHit
 
     MakeScores = Callable[[], LinkScores]
 
@@ -40,6 +44,13 @@ class SearchStageConfig(StageConfig):
 
     judging: SearchJudging
     encoder: EncoderConfig
+    ranker: str | None = None
+    ranker_depth: int = 0
+
+    def identity(self) -> dict[str, Any]:
+        """Leaves the ranker out where there is none, so that the hash of existing artifacts does not change."""
+        fields = super().identity()
+        return {name: fields[name] for name in fields if self.ranker is not None or not name.startswith("ranker")}
 
 
 class LinkStageConfig(StageConfig):
@@ -72,47 +83,112 @@ def no_questions(plan: Plan) -> StageAbsent | None:
     return StageAbsent(reason, "Give the source queries and qrels that judge documents relevant; search needs none.")
 
 
+def _search_config(plan: Plan) -> SearchStageConfig:
+    judging, ranker = plan.run.evaluate.search, plan.run.ranker
+    return SearchStageConfig(
+        judging=judging, encoder=plan.encoder, ranker=ranker.model, ranker_depth=ranker.depth if ranker.model else 0
+    )
+
+
+def _search_stamps(config: SearchStageConfig) -> Mapping[str, Any]:
+    """Digests of the models: a trained ranker is an input of its own."""
+    files: dict[str, Any] = {"files": contents(config.encoder)}
+    folder = None if config.ranker in (None, TRAINED) else Path(str(config.ranker)).expanduser()
+    return {**files, "ranker": digest(folder)} if folder is not None and folder.is_dir() else files
+
+
 def _search_needs(plan: Plan) -> Mapping[str, str]:
-    return {"documents": plan.documents, "tables": "ingest", "index": "index", **encoder_needs(plan)}
+    needs = {"documents": plan.documents, "tables": "ingest", "index": "index"}
+    return {**needs, **encoder_needs(plan), **ranker_needs(plan)}
 
 
 def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
     from data.partitions import read_qrels, read_table
     from evaluation.retrieval import MODES, evaluate_retrieval
+    from retrieval.reranking import RERANKED
     from retrieval.search import open_retriever
 
-    tables = inputs["tables"].path
+    tables, ranker = inputs["tables"].path, ranker_folder(config.ranker, inputs)
     queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     encoder = ready_encoder(config.encoder, inputs)
-    seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels)
+    seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels, ranker)
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
-        logger.info("evaluate: %d questions are left out: the encoder was fine-tuned on answers to them", len(seen))
+        logger.info("evaluate: %d questions are left out: a model was fine-tuned on answers to them", len(seen))
         if not any(grade > 0 for q in asked for grade in qrels.get(q, {}).values()):
             raise StageAbsent(
-                "The encoder was fine-tuned on answers to all of the corpus's questions, so search was not evaluated.",
+                "A model was fine-tuned on answers to all of the corpus's questions, so search was not evaluated.",
                 "Evaluate it by other questions: a source whose qrels it was not fine-tuned on.",
             )
     retriever = open_retriever(inputs["index"].path, encoder)
     try:
         modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")
-        figures, details = evaluate_retrieval(retriever.search, asked, qrels, config.judging, modes)
+        search = retriever.search if ranker is None else reranking(retriever.search, ranker, config.ranker_depth)
+        pipelines = modes if ranker is None else (*modes, RERANKED)
+        figures, details = evaluate_retrieval(search, asked, qrels, config.judging, pipelines)
     finally:
         retriever.index.close()
+    if ranker is not None:
+        logger.info("evaluate: %s", _told(figures, details["comparisons"][RERANKED]))
     return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen)})
 
 
+def reranking(search: "Search", ranker: str, depth: int) -> "Search":
+    """Search with one pipeline more, ``reranked``: hybrid, its best documents put in the order of a cross-encoder.
+
+    Args:
+        search: of the other pipelines.
+        ranker: folder of the cross-encoder.
+        depth: documents that it reads for a question.
+
+    Raises:
+        InputError: if it cannot be opened, or gives no numbers.
+    """
+    import torch
+
+    from data.encoders.config import BATCH_TOKENS
+    from retrieval.cross_encoder import CrossEncoderModel
+    from retrieval.reranking import RERANKED, Reranker
+
+    model = CrossEncoderModel(ranker, BATCH_TOKENS, "ranker.model", torch.get_num_threads())
+    model.check()
+    reranker = Reranker(model, model.blend, depth)
+
+    def with_reranked(queries: Sequence[str], pipeline: str, top_k: int) -> "Sequence[Sequence[SearchHit]]":
+        if pipeline != RERANKED:
+            return search(queries, pipeline, top_k)
+        return [hits[:top_k] for hits in reranker.rerank(queries, search(queries, "hybrid", max(top_k, depth)))]
+
+    return with_reranked
+
+
+def _told(figures: Mapping[str, Mapping[str, float]], compared: Mapping[str, float]) -> str:
+    """The cross-encoder beside hybrid search in a sentence; the comparison is of hybrid with it."""
+    hybrid, reranked = figures["hybrid"]["ndcg@10"], figures["reranked"]["ndcg@10"]
+    by_chance = "" if compared["p_value"] < 0.05 else ", which may be chance"
+    return (
+        f"nDCG@10 {reranked:.4f} reranked, {hybrid:.4f} hybrid: {reranked / max(hybrid, 1e-9) - 1:+.1%}{by_chance} "
+        f"(p = {compared['p_value']:.4f})"
+    )
+
+
 def _seen_questions(
-    encoder: EncoderConfig, documents: Path, asked: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
+    encoder: EncoderConfig,
+    documents: Path,
+    asked: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    ranker: str | None = None,
 ) -> set[str]:
-    """Ids of questions with an answer that the encoder was fine-tuned on: figures on them would mean nothing."""
+    """Ids of questions with an answer that encoder or ranker was trained on: figures on them would mean nothing."""
     import numpy as np
 
     from training.encoders.examples import Corpus
-    from training.encoders.seen import pair_marks, seen_by
+    from training.encoders.seen import marks_in, pair_marks, seen_by
 
     seen = seen_by(encoder)
+    if ranker is not None and len(marks := marks_in(Path(ranker))):
+        seen = {**seen, ranker: marks}
     if not seen:
         return set()
     relevant = [(q, d) for q in asked for d, grade in qrels.get(q, {}).items() if grade > 0]
@@ -240,12 +316,12 @@ def _link_needs(plan: Plan) -> Mapping[str, str]:
 EVALUATE_SEARCH = Stage(
     name="evaluate_search",
     result=JudgedResult,
-    config=lambda plan: SearchStageConfig(judging=plan.run.evaluate.search, encoder=plan.encoder),
+    config=_search_config,
     make=_judge_search,
     needs=_search_needs,
     absent=no_questions,
     permits=encoder_permits,
-    stamps=lambda config: {"files": contents(config.encoder)},
+    stamps=_search_stamps,
 )
 EVALUATE_LINKS = Stage(
     name="evaluate_links",
@@ -262,7 +338,7 @@ COMMAND = Command(
     summary="search and link model against their baselines, with a report",
     call=evaluate,
     show=summary_text,
-    sections=("source", "encoder", "index", "graph", "train", "evaluate"),
+    sections=("source", "encoder", "index", "graph", "train", "ranker", "evaluate"),
 )
 
 if __name__ == "__main__":

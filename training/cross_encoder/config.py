@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from data.artifacts import StageConfig
 from training.config import OptimizerConfig, SpreadConfig
 
-TRAINED = "trained"  # in the place of a model's folder: the one that `catena ranker train` makes of this run
+TRAINED = "trained"  # what names the run's own cross-encoder in the place of a folder, and its folder in the artifact
 
 
 class RankerOptimizerConfig(OptimizerConfig):

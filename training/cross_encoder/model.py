@@ -1,12 +1,13 @@
 """A transformer with a head of one output, and the loss over the documents of a question."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from data.encoders.transformer.models import find_model
+from data.encoders.transformer.tokens import without_limits
 from data.errors import InputError
 
 Tokens = dict[str, Tensor]
@@ -18,35 +19,54 @@ def new_ranker(base: str, max_length: int, seed: int) -> tuple[Any, Any]:
     Attention has no dropout: torch's fused kernel has none on a CPU, and without it takes twice the time and memory.
 
     Args:
-        base: folder or name; a sentence-transformers model's own transformer is taken.
+        base: folder or name; of a sentence-transformers model, its transformer is taken.
         max_length: tokens of a pair.
         seed: of the head.
 
     Raises:
-        InputError: if it cannot be opened, or reads fewer tokens.
+        InputError: as ``readable``.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    place = find_model(base)
+    place, tokenizer = find_model(base), _tokenizer(base, max_length)
+    config = AutoConfig.from_pretrained(place, num_labels=1)
+    if hasattr(config, "attention_probs_dropout_prob"):
+        config.attention_probs_dropout_prob = 0.0
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(place, config=config, dtype=torch.float32)
+    return model, tokenizer
+
+
+def readable(base: str, max_length: int) -> Callable[[str], bool]:
+    """Whether a question leaves half of what the ranker will read to the document; before any worker starts.
+
+    Raises:
+        InputError: if the base cannot be opened, or reads fewer tokens.
+    """
+    from transformers import AutoConfig
+
+    whole = without_limits(_tokenizer(base, max_length))
+    longest = int(getattr(AutoConfig.from_pretrained(find_model(base)), "max_position_embeddings", max_length))
+    if max_length > longest:
+        raise InputError(
+            f"ranker.max_length: {max_length} is more than {base} reads ({longest} tokens)", f"Give at most {longest}."
+        )
+    return lambda question: len(whole.encode(question, add_special_tokens=False).ids) <= max_length // 2
+
+
+def _tokenizer(base: str, max_length: int) -> Any:  # noqa: ANN401 - of transformers
+    from transformers import AutoTokenizer
+
     try:
-        config = AutoConfig.from_pretrained(place, num_labels=1)
-        if hasattr(config, "attention_probs_dropout_prob"):
-            config.attention_probs_dropout_prob = 0.0
-        torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_pretrained(place, config=config, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(place, model_max_length=max_length)
+        return AutoTokenizer.from_pretrained(find_model(base), model_max_length=max_length)
+    except InputError as error:
+        raise InputError(error.problem.replace("encoder.model", "ranker.base"), error.remedy) from None
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"ranker.base: {base} cannot be opened as a transformer: {reason}",
             "Name a transformer's folder, or all-MiniLM-L6-v2, which comes with the installation.",
         ) from error
-    longest = int(getattr(config, "max_position_embeddings", max_length))
-    if max_length > longest:
-        raise InputError(
-            f"ranker.max_length: {max_length} is more than {base} reads ({longest} tokens)", f"Give at most {longest}."
-        )
-    return model, tokenizer
 
 
 class PairLogits(nn.Module):
