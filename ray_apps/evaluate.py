@@ -3,7 +3,7 @@
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from evaluation.link_figures import Judged
     from evaluation.link_questions import LinkQuestions
     from evaluation.links import LinkScores
-    from evaluation.retrieval import Search
-    from retrieval.search import SearchHit
 
     MakeScores = Callable[[], LinkScores]
 
@@ -105,7 +103,7 @@ def _search_needs(plan: Plan) -> Mapping[str, str]:
 def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
     from data.partitions import read_qrels, read_table
     from evaluation.retrieval import MODES, evaluate_retrieval
-    from retrieval.reranking import RERANKED
+    from retrieval.reranking import RERANKED, Reranker, Search
     from retrieval.search import open_retriever
 
     tables, ranker = inputs["tables"].path, ranker_folder(config.ranker, inputs)
@@ -124,53 +122,20 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     retriever = open_retriever(inputs["index"].path, encoder)
     try:
         modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")
-        search = retriever.search if ranker is None else reranking(retriever.search, ranker, config.ranker_depth)
-        pipelines = modes if ranker is None else (*modes, RERANKED)
+        search: Search = retriever.search
+        pipelines: tuple[str, ...] = modes
+        if ranker is not None:
+            reranker = Reranker.open(ranker, config.ranker_depth, "ranker.model")
+            search, pipelines = reranker.beside(retriever.search), (*modes, RERANKED)
         figures, details = evaluate_retrieval(search, asked, qrels, config.judging, pipelines)
     finally:
         retriever.index.close()
     if ranker is not None:
-        logger.info("evaluate: %s", _told(figures, details["comparisons"][RERANKED]))
+        metric, before = next(iter(figures["hybrid"].items()))
+        after = figures[RERANKED][metric]
+        change = f"{after / before - 1:+.1%}" if before else "from nothing"
+        logger.info("evaluate: %s %.4f reranked, %.4f hybrid: %s", metric, after, before, change)
     return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen)})
-
-
-def reranking(search: "Search", ranker: str, depth: int) -> "Search":
-    """Search with one pipeline more, ``reranked``: hybrid, its best documents put in the order of a cross-encoder.
-
-    Args:
-        search: of the other pipelines.
-        ranker: folder of the cross-encoder.
-        depth: documents that it reads for a question.
-
-    Raises:
-        InputError: if it cannot be opened, or gives no numbers.
-    """
-    import torch
-
-    from data.encoders.config import BATCH_TOKENS
-    from retrieval.cross_encoder import CrossEncoderModel
-    from retrieval.reranking import RERANKED, Reranker
-
-    model = CrossEncoderModel(ranker, BATCH_TOKENS, "ranker.model", torch.get_num_threads())
-    model.check()
-    reranker = Reranker(model, model.blend, depth)
-
-    def with_reranked(queries: Sequence[str], pipeline: str, top_k: int) -> "Sequence[Sequence[SearchHit]]":
-        if pipeline != RERANKED:
-            return search(queries, pipeline, top_k)
-        return [hits[:top_k] for hits in reranker.rerank(queries, search(queries, "hybrid", max(top_k, depth)))]
-
-    return with_reranked
-
-
-def _told(figures: Mapping[str, Mapping[str, float]], compared: Mapping[str, float]) -> str:
-    """The cross-encoder beside hybrid search in a sentence; the comparison is of hybrid with it."""
-    hybrid, reranked = figures["hybrid"]["ndcg@10"], figures["reranked"]["ndcg@10"]
-    by_chance = "" if compared["p_value"] < 0.05 else ", which may be chance"
-    return (
-        f"nDCG@10 {reranked:.4f} reranked, {hybrid:.4f} hybrid: {reranked / max(hybrid, 1e-9) - 1:+.1%}{by_chance} "
-        f"(p = {compared['p_value']:.4f})"
-    )
 
 
 def _seen_questions(

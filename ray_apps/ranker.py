@@ -54,7 +54,10 @@ def ranker_needs(plan: Plan) -> dict[str, str]:
 
 def ranker_folder(model: str | None, inputs: Mapping[str, Artifact]) -> str | None:
     """The cross-encoder that a run's ``ranker.model`` names, as it can be opened; None where it names none."""
-    return str(inputs[INPUT].path / TRAINED) if model == TRAINED else model
+    if model is None or model == TRAINED:
+        return None if model is None else str(inputs[INPUT].path / TRAINED)
+    folder = Path(model).expanduser()
+    return str(folder) if folder.is_dir() else model
 
 
 def served_ranker(plan: Plan) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 
 from data.errors import InputError
 from data.sources import SourceConfig, read_tasks
+from data.sources.beir import BeirSource, read_answers
 from data.sources.rows import Document, Link, Qrel, Query, Reject, Skipped
 
 
@@ -39,6 +40,14 @@ def test_a_beir_folder_and_its_splits(tmp_path: Path) -> None:
     ]
     assert Qrel("q2", "d1", 2) in read(beir={"folder": folder, "split": "train"})
     assert kinds(read(beir={"folder": folder, "queries": "all"}))["Query"] == 2
+
+
+def test_judgments_of_another_split_are_read_by_themselves(tmp_path: Path) -> None:
+    source = BeirSource(folder=str(beir(tmp_path / "b")), queries="all")
+    other = source.of_split("train")
+    assert other is not None and (other.split, other.queries) == ("train", "judged")
+    assert read_answers(other) == ({"q2": "two?"}, {"q2": {"d1": 2}})
+    assert source.of_split("dev") is None
 
 
 def test_a_misspelt_split_is_named_with_the_nearest(tmp_path: Path) -> None:
