@@ -29,7 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def config(**keys: object) -> RankerConfig:
-    optimizer = {"learning_rate": 0.003, "epochs": 3, "patience": 9}
+    optimizer = {"learning_rate": 0.003, "epochs": 6, "patience": 9, "accumulate": 1}
     return RankerConfig.model_validate(
         {"max_length": 32, "list_documents": 4, "piece_pairs": 6, "optimizer": optimizer, **keys}
     )
