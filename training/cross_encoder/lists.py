@@ -85,8 +85,8 @@ class _Texts:
         return self._rows.setdefault((id_, text), len(self._rows))
 
     def table(self) -> pa.Table:
-        ids, texts = zip(*self._rows, strict=True) if self._rows else ((), ())
-        return pa.table({"id": pa.array(ids, pa.string()), "text": pa.array(texts, pa.string())})
+        columns = {"id": [id_ for id_, _ in self._rows], "text": [text for _, text in self._rows]}
+        return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 def write_lists(

@@ -86,7 +86,8 @@ def made_questions(corpus: Corpus, config: RankerConfig) -> list[Question]:
 
     The inverse cloze task (Lee et al., "Latent Retrieval for Weakly Supervised Open Domain Question Answering", 2019).
     """
-    seed, drawn = config.optimizer.seed, []
+    seed = config.optimizer.seed
+    drawn: list[tuple[float, dict[str, str]]] = []
     for batch in read_batches(corpus.documents, ["id", "title", "text"]):
         drawn += [(share_of(row["id"], seed), row) for row in batch.to_pylist()]
         drawn = sorted(drawn, key=lambda one: one[0])[: 2 * config.made_questions]  # of some, no sentence will do
