@@ -63,10 +63,19 @@ class RankerConfig(StageConfig):
         ge=0,
         description="questions made of the corpus beside these: a sentence asks for the document that it is taken out of",
     )
+    rank_prior: float = Field(
+        0.0,
+        ge=0,
+        description="in training, so many times ln(rank) is taken off a logit: the ranker learns what the order of search "
+        "does not say; 0 has it learn to rank alone",
+    )
     list_documents: int = Field(8, ge=2, description="documents of a question in a batch: one answers, others are near")
     batch_questions: int = Field(4, ge=1, description="questions in a worker's batch")
     piece_pairs: int = Field(16, ge=1, description="pairs computed at once, of like length")
     max_length: int = Field(256, ge=8, description="tokens of question and document; of a longer pair the document is cut")
+    frozen_layers: int = Field(
+        0, ge=0, description="lowest layers left as they are; above 0 the word embeddings are too"
+    )
     head_rate: float = Field(10.0, gt=0, description="learning rate of the new head, as a multiple of the transformer's")
     optimizer: RankerOptimizerConfig = Field(RankerOptimizerConfig(), description="how it is trained")
     spread: SpreadConfig = Field(SpreadConfig(), description="over how many workers the training is spread")

@@ -47,13 +47,17 @@ class RankedList:
 
     @property
     def answers(self) -> Numbers:
-        """Places of documents that answer."""
-        return self.places[self.grades > 0]
+        """Which documents answer: int64, places in this list."""
+        return np.flatnonzero(self.grades > 0)
 
     @property
     def others(self) -> Numbers:
-        """Places of documents that the first stage found and that do not."""
-        return self.places[: self.found][self.grades[: self.found] == 0]
+        """Which documents the first stage found and do not."""
+        return np.flatnonzero(self.grades[: self.found] == 0)
+
+    def ranks(self, chosen: Numbers) -> Numbers:
+        """Ranks of documents of this list by the first stage, from 1; of those that it missed, the one after its last."""
+        return np.minimum(chosen, self.found) + 1
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from data.encoders.transformer.models import find_model
 from data.encoders.transformer.tokens import without_limits
 from data.errors import InputError
+from training.encoders.layers import freeze_below
 
 Tokens = dict[str, Tensor]
 
@@ -84,13 +85,39 @@ class PairLogits(nn.Module):
         """Logits of the pairs of all pieces, in their order: (P,)."""
         return torch.cat([self.ranker(**piece).logits.squeeze(-1) for piece in pieces])
 
+    def freeze(self, layers: int) -> None:
+        """Leave word embeddings and the lowest layers as they are; the head, with the pooler before it, learns.
+
+        Raises:
+            InputError: if it has fewer layers.
+        """
+        if self._trunk is not None:
+            freeze_below(self._trunk, layers, "ranker")
+        for weights in self._head:
+            weights.requires_grad_(True)
+
     def groups(self, head_rate: float) -> list[dict[str, Any]]:
         """Weights for the optimiser: those of the transformer, and of the head, which is new and learns faster."""
-        base = getattr(self.ranker, str(getattr(self.ranker, "base_model_prefix", "")), None)
-        inner = set() if base is None else {id(weights) for weights in base.parameters()}
-        body = [weights for weights in self.ranker.parameters() if id(weights) in inner]
-        head = [weights for weights in self.ranker.parameters() if id(weights) not in inner]
-        return [{"params": body}, {"params": head, "rate": head_rate}]
+        head = {id(weights) for weights in self._head}
+        learned = [weights for weights in self.ranker.parameters() if weights.requires_grad]
+        body = [weights for weights in learned if id(weights) not in head]
+        return [{"params": body}, {"params": self._head, "rate": head_rate}]
+
+    @property
+    def _trunk(self) -> nn.Module | None:
+        """The transformer without its head."""
+        trunk = getattr(self.ranker, str(getattr(self.ranker, "base_model_prefix", "")), None)
+        return trunk if isinstance(trunk, nn.Module) else None
+
+    @property
+    def _head(self) -> list[nn.Parameter]:
+        """Weights of the head and of the pooler: an encoder that pools in another way never trained its own."""
+        trunk = self._trunk
+        pooler = None if trunk is None else getattr(trunk, "pooler", None)
+        own = [] if trunk is None else list(trunk.parameters())
+        pooled = {id(weights) for weights in pooler.parameters()} if isinstance(pooler, nn.Module) else set()
+        inner = {id(weights) for weights in own} - pooled
+        return [weights for weights in self.ranker.parameters() if id(weights) not in inner]
 
 
 def listwise_loss(logits_QD: Tensor, there_QD: Tensor) -> Tensor:

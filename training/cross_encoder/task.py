@@ -29,16 +29,18 @@ class ListBatch:
         pieces: its P pairs as tokens, a piece of like length at a time.
         place: int64 (Q, L), where each document of each question stands in the pieces; 0 where there is none.
         there: bool (Q, L), which documents there are; the first one answers.
+        prior: float32 (Q, L), what is added to their logits for the ranks that the first stage gave them.
     """
 
     pieces: list[Tokens]
     place: Tensor
     there: Tensor
+    prior: Tensor
 
     def to(self, device: torch.device) -> "ListBatch":
         """The same on a device."""
         pieces = [{name: values.to(device) for name, values in piece.items()} for piece in self.pieces]
-        return ListBatch(pieces, self.place.to(device), self.there.to(device))
+        return ListBatch(pieces, self.place.to(device), self.there.to(device), self.prior.to(device))
 
 
 class RankerTask(Task[ListBatch]):
@@ -64,6 +66,7 @@ class RankerTask(Task[ListBatch]):
     ) -> None:
         threads = 1 if config.spread.use_gpu else torch.get_num_threads()
         self.model = PairLogits(ranker)
+        self.model.freeze(config.frozen_layers)
         self._scorer = PairScorer(ranker, tokenizer, config.max_length, BATCH_TOKENS, "the model", threads)
         self._lists, self._config, self._rank, self._world = lists, config, rank, world
         self.steps = len(lists.train) // (config.batch_questions * world)
@@ -83,7 +86,7 @@ class RankerTask(Task[ListBatch]):
     def loss(self, model: nn.Module, batch: ListBatch) -> Tensor:
         """The listwise loss."""
         logits_P: Tensor = model(batch.pieces)
-        return listwise_loss(logits_P[batch.place], batch.there)
+        return listwise_loss(logits_P[batch.place].float() + batch.prior, batch.there)
 
     def judge(self, model: nn.Module) -> Figures:
         """nDCG@10 of the held-out lists: as found, by the logits, and by logits and ranks with the best weight.
@@ -121,13 +124,14 @@ class RankerTask(Task[ListBatch]):
     def _batch(self, lists: list[RankedList], rng: np.random.Generator) -> ListBatch:
         config, pairs = self._config, list[Pair]()
         place_QL = np.zeros((len(lists), config.list_documents), np.int64)
-        there_QL = np.zeros(place_QL.shape, bool)
+        there_QL, prior_QL = np.zeros(place_QL.shape, bool), np.zeros(place_QL.shape, np.float32)
         for row, one in enumerate(lists):
             others = rng.permutation(one.others)[: config.list_documents - 1]
-            documents = [int(rng.choice(one.answers)), *others.tolist()]
-            place_QL[row, : len(documents)] = np.arange(len(pairs), len(pairs) + len(documents))
-            there_QL[row, : len(documents)] = True
-            pairs += [(one.question, self._lists.text(document), None) for document in documents]
+            chosen = np.array([rng.choice(one.answers), *others], np.int64)
+            place_QL[row, : len(chosen)] = np.arange(len(pairs), len(pairs) + len(chosen))
+            there_QL[row, : len(chosen)] = True
+            prior_QL[row, : len(chosen)] = -config.rank_prior * np.log(one.ranks(chosen))
+            pairs += [(one.question, self._lists.text(int(place)), None) for place in one.places[chosen]]
         encoded = [numbers for numbers, _ in self._scorer.encode(pairs)]
         order = np.argsort([-len(numbers["input_ids"]) for numbers in encoded], kind="stable")
         stands = np.empty(len(order), np.int64)
@@ -137,7 +141,8 @@ class RankerTask(Task[ListBatch]):
             self._scorer.padded([encoded[n] for n in order[start : start + size]])
             for start in range(0, len(order), size)
         ]
-        return ListBatch(pieces, torch.from_numpy(stands[place_QL]), torch.from_numpy(there_QL))
+        numbers = (torch.from_numpy(array) for array in (stands[place_QL], there_QL, prior_QL))
+        return ListBatch(pieces, *numbers)
 
     def _logits(self, start: int, end: int) -> Logits:
         """Logits of some held-out lists, float32 (end - start, D); 0 where a list is shorter than the longest."""

@@ -62,8 +62,9 @@ def test_lists_come_back_as_they_were_found(tmp_path: Path) -> None:
     left, empty = lists.valid
     assert described(left, texts) == ([passages[1], passages[2], passages[4]], [0, 1, 0], 3)
     assert described(empty, texts) == ([WHOLE["d1"]], [1], 0)
-    assert lists.text(int(first.answers[0])) == passages[1]
-    assert [lists.text(int(place)) for place in missed.others] == passages
+    assert first.answers.tolist() == [1] and first.others.tolist() == [0, 2, 3, 4]
+    assert missed.answers.tolist() == [5] and lists.text(int(missed.places[5])) == WHOLE["d9"]
+    assert missed.ranks(np.array([0, 4, 5])).tolist() == [1, 5, 6] and both.ranks(np.array([5])).tolist() == [6]
 
 
 def test_held_out_lists_are_sampled_with_the_seed(tmp_path: Path) -> None:

@@ -161,8 +161,30 @@ def test_a_list_that_is_shorter_counts_what_there_is() -> None:
     loss = listwise_loss(logits, there)
     expected = (-torch.log_softmax(logits[0, :2], 0)[0] - torch.log_softmax(logits[1], 0)[0]) / 2
     torch.testing.assert_close(loss, expected)
-    moved = ListBatch([{"input_ids": torch.zeros(1, 2)}], logits.long(), there).to(torch.device("cpu"))
-    assert moved.there.equal(there)
+    moved = ListBatch([{"input_ids": torch.zeros(1, 2)}], logits.long(), there, logits).to(torch.device("cpu"))
+    assert moved.there.equal(there) and moved.prior.equal(logits)
+
+
+def test_ranks_of_the_first_stage_are_a_prior_where_that_is_asked_for(base: str) -> None:
+    plain, prior = (next(iter(task_of(base, config(rank_prior=weight)).batches(0))) for weight in (0.0, 2.0))
+    assert not plain.prior.any() and plain.place.equal(prior.place)
+    ranks = torch.exp(-prior.prior / 2).round()
+    assert ((ranks >= 1) & (ranks <= 11)).all() and len(set(ranks.flatten().tolist())) > 3
+    task = task_of(base, config(rank_prior=2.0))
+    task.model.eval()
+    expected = listwise_loss(task.model(prior.pieces)[prior.place] + prior.prior, prior.there)
+    torch.testing.assert_close(task.loss(task.model, prior), expected)
+
+
+def test_frozen_layers_stay_and_the_head_learns(base: str) -> None:
+    task = task_of(base, config(frozen_layers=1))
+    before = {name: weights.clone() for name, weights in task.model.state_dict().items()}
+    fit(task, config(optimizer={"epochs": 1}).optimizer)
+    moved = {name for name, weights in task.model.state_dict().items() if not torch.equal(weights, before[name])}
+    assert moved and all("layer.1." in name or "classifier" in name or "pooler" in name for name in moved)
+    assert any("pooler" in name for name in moved) and any("layer.1." in name for name in moved)
+    with pytest.raises(InputError, match=r"ranker\.frozen_layers: 3, and the model has 2"):
+        task_of(base, config(frozen_layers=3))
 
 
 def test_the_head_is_new_the_same_with_the_same_seed_and_learns_faster(base: str) -> None:
@@ -172,9 +194,8 @@ def test_the_head_is_new_the_same_with_the_same_seed_and_learns_faster(base: str
     trunk = tiny_model_weights(base)
     assert all(torch.equal(weights, one.bert.state_dict()[name]) for name, weights in trunk.items())
     body, head = PairLogits(one).groups(7.0)
-    assert head["rate"] == 7.0 and {id(weights) for weights in head["params"]} == {
-        id(weights) for weights in one.classifier.parameters()
-    }
+    new = [*one.classifier.parameters(), *one.bert.pooler.parameters()]
+    assert head["rate"] == 7.0 and {id(weights) for weights in head["params"]} == {id(weights) for weights in new}
     assert len(body["params"]) + len(head["params"]) == len(list(one.parameters()))
 
 
