@@ -38,12 +38,14 @@ class RankedList:
             missed.
         grades: int64 (n,), 0 for what does not answer.
         found: how many of them the first stage found.
+        ranked: whether its ranks mean anything; it has read a made question in the document that it is taken out of.
     """
 
     question: str
     places: Numbers
     grades: Numbers
     found: int
+    ranked: bool = True
 
     @property
     def answers(self) -> Numbers:
@@ -120,6 +122,7 @@ def write_lists(
             "places": pa.list_(pa.int64()),
             "grades": pa.list_(pa.int64()),
             "found": pa.int64(),
+            "ranked": pa.bool_(),
         }
     )
     for name, table in ((TEXTS, texts.table()), (LISTS, pa.Table.from_pylist(rows, schema))):
@@ -141,7 +144,7 @@ def read_lists(folder: Path, most_valid: int, seed: int) -> Lists:
     parts: dict[bool, list[RankedList]] = {True: [], False: []}
     for row in rows:
         places, grades = (np.array(row[name], np.int64) for name in ("places", "grades"))
-        parts[row["valid"]].append(RankedList(row["question"], places, grades, row["found"]))
+        parts[row["valid"]].append(RankedList(row["question"], places, grades, row["found"], row["ranked"]))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(parts[True]))[:most_valid])
     texts = pq.read_table(folder / TEXTS)["text"].combine_chunks()
     return Lists(parts[False], [parts[True][n] for n in chosen], texts)
@@ -168,4 +171,5 @@ def _row(question: Question, hits: Sequence[SearchHit], known: Mapping[str, str]
         "places": [texts.place(id_, text) for id_, text in documents.items()],
         "grades": [question.relevant.get(id_, 0) for id_ in documents],
         "found": len(read),
+        "ranked": not question.instead,
     }

@@ -130,7 +130,8 @@ class RankerTask(Task[ListBatch]):
             chosen = np.array([rng.choice(one.answers), *others], np.int64)
             place_QL[row, : len(chosen)] = np.arange(len(pairs), len(pairs) + len(chosen))
             there_QL[row, : len(chosen)] = True
-            prior_QL[row, : len(chosen)] = -config.rank_prior * np.log(one.ranks(chosen))
+            if one.ranked:
+                prior_QL[row, : len(chosen)] = -config.rank_prior * np.log(one.ranks(chosen))
             pairs += [(one.question, self._lists.text(int(place)), None) for place in one.places[chosen]]
         encoded = [numbers for numbers, _ in self._scorer.encode(pairs)]
         order = np.argsort([-len(numbers["input_ids"]) for numbers in encoded], kind="stable")

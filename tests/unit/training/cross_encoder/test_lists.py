@@ -59,6 +59,7 @@ def test_lists_come_back_as_they_were_found(tmp_path: Path) -> None:
     assert described(missed, texts) == ([*passages, WHOLE["d9"]], [0, 0, 0, 0, 0, 1], 5)
     assert described(other, texts) == ([*passages[:4], "shorter"], [0, 0, 0, 0, 1], 5)
     assert described(both, texts) == ([*passages, "shorter too"], [0, 0, 0, 0, 0, 1], 5)
+    assert [one.ranked for one in lists.train] == [True, True, False, False]
     left, empty = lists.valid
     assert described(left, texts) == ([passages[1], passages[2], passages[4]], [0, 1, 0], 3)
     assert described(empty, texts) == ([WHOLE["d1"]], [1], 0)
