@@ -45,10 +45,8 @@ class PackedBert(torch.nn.Module):
         super().__init__()
         embeddings = model.embeddings
         self._words = embeddings.word_embeddings.weight.detach()
-        types = embeddings.token_type_embeddings.weight.detach().float()
-        # Tokens of a text are of the first type, which is part of their places; of a pair, some are of another.
-        self._places = (embeddings.position_embeddings.weight.detach().float() + types[0]).to(self._words.dtype)
-        self._types = (types - types[0]).to(self._words.dtype)
+        types = embeddings.token_type_embeddings.weight.detach()  # all tokens are of the first type
+        self._places = (embeddings.position_embeddings.weight.detach().float() + types[0].float()).to(self._words.dtype)
         self._norm = _norm(embeddings.LayerNorm)
         self._heads = int(model.config.num_attention_heads)
         self._layers = [_Layer(layer) for layer in model.encoder.layer]
@@ -57,8 +55,7 @@ class PackedBert(torch.nn.Module):
         """The features with the vector of each token, bf16 of shape (texts, longest, width); of padding, zeros.
 
         Args:
-            features: ``input_ids`` and ``attention_mask``, int64 of shape (texts, longest); ``token_type_ids`` of the
-                same shape where tokens are of several types.
+            features: ``input_ids`` and ``attention_mask``, int64 of shape (texts, longest).
         """
         numbers, mask = features["input_ids"], features["attention_mask"].bool()
         texts, longest = numbers.shape
@@ -66,11 +63,7 @@ class PackedBert(torch.nn.Module):
         places = None if keys is None else keys.flatten().nonzero()[:, 0]  # of tokens among all, padding too
         columns = torch.arange(longest).repeat(texts) if places is None else places % longest
         flat = numbers.flatten() if places is None else numbers.flatten()[places]
-        states = F.embedding(flat, self._words) + F.embedding(columns, self._places)
-        if "token_type_ids" in features:
-            kinds = features["token_type_ids"].flatten()
-            states += F.embedding(kinds if places is None else kinds[places], self._types)
-        states = _normed(states, self._norm)
+        states = _normed(F.embedding(flat, self._words) + F.embedding(columns, self._places), self._norm)
         for layer in self._layers:
             found = layer.products(states)
             found = _spread(found, places, texts * longest).view(texts, longest, 3, self._heads, -1)
