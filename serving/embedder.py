@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -28,6 +29,8 @@ WITHOUT_TORCH = {"endpoint", "hashed"}  # kinds of encoders for which a replica 
 
 Asked = tuple[Kind, str]
 Result = TypeVar("Result")
+LOCK_HELD_S = 0.0005  # at most, where another thread waits for it; Python's own 5 ms cost a tenth of the answers
+
 Counted = tuple[Vectors, int, int]  # a vector, the tokens read of its text, and those cut off
 
 
@@ -231,11 +234,15 @@ class Embedder:
 def use_threads(count: int) -> int:
     """Let encoders that are loaded from now on compute on so many cores; how many batches they compute at once.
 
+    A thread that encodes takes Python's lock a few times for each batch, and waits for it as long as the loop that
+    answers requests holds it.
+
     Ray gives a process as many threads as the cores it books, which is one where it books part of one.
     """
     import torch
 
     torch.set_num_threads(count)
+    sys.setswitchinterval(LOCK_HELD_S)
     return 1 if torch.cuda.is_available() else count
 
 

@@ -14,6 +14,7 @@ from ray_apps.config import load_run
 from ray_apps.plan import Plan
 
 SECONDS = 30.0
+CAPACITY_S = 10.0  # right before the overload and right after it: a machine is not equally fast at all times
 LIGHT_S = 600.0
 LONGEST_WAIT_S = 1.0
 
@@ -27,11 +28,12 @@ def measure() -> list[Row]:
     port = free_port()
     command = [sys.executable, "-m", "ray_apps.serve", str(RUN), "--serve.port", str(port)]
     with running([*command, "--serve.longest-wait-s", str(LONGEST_WAIT_S)], port, asked[0]) as process:
-        capacity = closed_loop(port, 64, asked, 8.0).rate
-        light = open_loop(port, 0.7 * capacity, asked, LIGHT_S)
-        before = memory(process.pid)
-        heavy = open_loop(port, 3 * capacity, asked, SECONDS)
+        at_first = closed_loop(port, 64, asked, CAPACITY_S).rate
+        light = open_loop(port, 0.7 * at_first, asked, LIGHT_S)
+        before, between = memory(process.pid), closed_loop(port, 64, asked, CAPACITY_S).rate
+        heavy = open_loop(port, 3 * between, asked, SECONDS)
         grown = memory(process.pid) - before
+        capacity = (between + closed_loop(port, 64, asked, CAPACITY_S).rate) / 2
     others = sum(count for status, count in heavy.statuses.items() if status not in (200, 429))
     told = ", ".join(f"{status}: {count}" for status, count in sorted(heavy.statuses.items()))
     return [
@@ -41,7 +43,8 @@ def measure() -> list[Row]:
             value=round(heavy.rate / capacity, 3),
             unit="times",
             at_least=0.9,
-            peer=f"capacity {capacity:.1f} requests/s at 64 connections; {told}; p99 of answers {heavy.ms(99):.0f} ms",
+            peer=f"capacity {capacity:.1f} requests/s at 64 connections, mean of before and after; {told}; "
+            f"p99 of answers {heavy.ms(99):.0f} ms",
         ),
         Row(
             id="serve.overload_others",

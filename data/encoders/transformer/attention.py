@@ -7,17 +7,16 @@ large ones lose their differences; here the first product finds it, and a second
 columns that are appended to queries and keys.
 """
 
-import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, bidirectional_mask_function, sdpa_mask
 
 NAME = "catena_bf16"
 SCORES = 700_000  # of a step, 2 bytes each: what a core's second-level cache holds
-MASKED = -1e5
 _NOT_HERE = ("position_bias", "softcap", "s_aux", "cache", "sliding_window")
 
 
@@ -30,10 +29,39 @@ def use_in(model: torch.nn.Module) -> None:
         model.set_attn_implementation(NAME)  # type: ignore[operator]
 
 
-def attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float
-) -> torch.Tensor:
-    """Softmax attention, every query to every key that the mask leaves.
+class Room(NamedTuple):
+    """Where scores and the largest of each row are, bf16, flat, and the same memory read as int16.
+
+    It is made outside: TorchScript, which ``attend`` is compiled with, reads no number as bits of another type.
+    """
+
+    scores: Tensor
+    score_bits: Tensor
+    largest: Tensor
+    largest_bits: Tensor
+
+
+def room_for(sequences: int, length: int) -> Room:
+    """Room for one step of ``attend``.
+
+    Args:
+        sequences: texts times heads.
+        length: of the longest text.
+    """
+    step = min(max(1, SCORES // length**2), sequences)
+    scores = torch.empty(step * length**2, dtype=torch.bfloat16)
+    largest = torch.empty(step * length, dtype=torch.bfloat16)
+    return Room(scores, scores.view(torch.int16), largest, largest.view(torch.int16))
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """As ``attend``, with room of its own."""
+    texts, heads, length, _ = query.shape
+    return attend(query, key, value, mask, scale, room_for(texts * heads, length))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, room: Room) -> Tensor:
+    """Softmax attention, every query to every key that the mask leaves; can be compiled by TorchScript.
 
     Args:
         query: bf16 of shape (texts, heads, length, dim), as the next two.
@@ -41,44 +69,47 @@ def attention(
         value: likewise.
         mask: bool of shape (texts, length), True where there is a key; None for all of them.
         scale: of the scores.
+        room: of ``room_for``.
 
     Returns:
         bf16 of shape (texts, heads, length, dim); not finite where a score is not.
     """
     texts, heads, length, dim = query.shape
-    queries = query.new_empty(texts, heads, length, dim + 2)  # ..., minus the row's largest score, 1
-    keys = query.new_empty(texts, heads, length, dim + 2)  # ..., 1, what masks the key
-    queries[..., :dim], queries[..., dim], queries[..., dim + 1] = query, 0, 1
-    keys[..., :dim], keys[..., dim], keys[..., dim + 1] = key, 1, 0
+    queries = torch.empty([texts, heads, length, dim + 2], dtype=query.dtype)  # ..., minus the largest score, 1
+    keys = torch.empty([texts, heads, length, dim + 2], dtype=query.dtype)  # ..., 1, what masks the key
+    queries[..., :dim], queries[..., dim], queries[..., dim + 1] = query, 0.0, 1.0
+    keys[..., :dim], keys[..., dim], keys[..., dim + 1] = key, 1.0, 0.0
     if mask is not None:
-        keys[..., dim + 1].masked_fill_(~mask[:, None], MASKED)
+        keys[..., dim + 1].masked_fill_(~mask.unsqueeze(1), -1e5)
     queries, keys = queries.flatten(0, 1), keys.flatten(0, 1)
     values = value.reshape(texts * heads, length, dim)
     out = torch.empty_like(values)
-    step = max(1, SCORES // length**2)
-    room = query.new_empty(min(step, texts * heads), length, length)
+    step = room.largest.shape[0] // length
     for start in range(0, texts * heads, step):
-        part = slice(start, start + step)
-        left, right = queries[part], keys[part].transpose(1, 2)
-        scores = torch.bmm(left, right, out=room[: len(left)])
-        left[..., dim] = -_largest(scores)
-        torch.baddbmm(scores, left, right, beta=0, alpha=scale * math.log2(math.e), out=scores)
+        left, right = queries[start : start + step], keys[start : start + step].transpose(1, 2)
+        rows = left.shape[0] * length
+        scores = room.scores[: rows * length].view(-1, length, length)
+        torch.bmm(left, right, out=scores)
+        _find_largest(room.score_bits[: rows * length].view(rows, length), room.largest_bits[:rows])
+        left[..., dim] = -room.largest[:rows].view(-1, length)
+        # alpha has the base-2 logarithm of e
+        torch.baddbmm(scores, left, right, beta=0, alpha=scale * 1.4426950408889634, out=scores)
         torch.exp2(scores, out=scores)
-        torch.bmm(scores, values[part], out=out[part]).div_(scores.sum(2, keepdim=True))
+        torch.bmm(scores, values[start : start + step], out=out[start : start + step])
+        out[start : start + step].div_(scores.sum(2, keepdim=True))
     return out.view(texts, heads, length, dim)
 
 
-def _largest(scores: torch.Tensor) -> torch.Tensor:
+def _find_largest(bits: Tensor, out: Tensor) -> None:
     """The largest of each row: bf16 numbers compared by their bits, which is four times as fast.
 
     Bits of positive numbers, read as int16, are in the numbers' order and above those of negative ones, which are in
     reverse order.
     """
-    bits = scores.view(torch.int16)
-    largest = bits.amax(2)
-    if (largest < 0).any():
-        largest = torch.where(largest < 0, bits.amin(2), largest)
-    return largest.view(torch.bfloat16)
+    torch.amax(bits, [1], out=out)
+    below = out < 0
+    if bool(below.any()):
+        out.copy_(torch.where(below, bits.amin([1]), out))
 
 
 def _forward(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.encoders.config import ModelConfig
+from data.encoders.transformer.kernels import keep_few_kernels
 from data.errors import EncoderUnavailable, InputError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def open_model(model: str, device: str, max_length: int | None) -> "SentenceTran
 
     place = find_model(model)
     _quieten()
+    keep_few_kernels()
     try:
         opened = SentenceTransformer(place, device=device, model_kwargs={"dtype": torch.float32}).eval()
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
