@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from data.encoders.transformer.kernels import keep_few_kernels
 from data.encoders.transformer.precision import TEXTS
 from data.errors import InputError
 from retrieval.blend import read_blend
@@ -31,6 +32,7 @@ class CrossEncoderModel(PairScorer):
     def __init__(self, model: str, batch_tokens: int, key: str = "serve.ranker", threads: int = 1) -> None:
         from sentence_transformers import CrossEncoder
 
+        keep_few_kernels()
         try:
             opened = CrossEncoder(model)
         except (OSError, ValueError, KeyError) as error:
