@@ -24,6 +24,7 @@ BENCHMARKS = (
     "chunking",
     "discovery",
     "embed",
+    "reranking",
     "retrieval",
     "links",
     "million",
@@ -32,8 +33,8 @@ BENCHMARKS = (
     "typed",
     "workers",
 )
-ON_REQUEST = ("ablation", "million")
-"""Benchmarks that take half an hour and more, measured where they are named."""
+ON_REQUEST = ("ablation", "million", "reranking")
+"""Benchmarks that take a quarter of an hour and more, measured where they are named."""
 
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),
