@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import ray.train
 
+from data.errors import InputError
 from data.files import whole_folder_or_absent
 from data.sources.beir import BeirSource
 from training.cross_encoder.card import write_card
@@ -55,6 +56,12 @@ def prepare(
     if len(read) < len(asked):
         logger.warning("ranker: %d questions are too long for it and left out", len(asked) - len(read))
     counts = write_lists(read, search, corpus.texts, out)
+    if counts["training_questions"] < 2 or not counts["valid_questions"]:
+        raise InputError(
+            f"ranker: of {len(questions)} questions ({source}) {counts['training_questions']} can be trained on and "
+            f"{counts['valid_questions']} validated with: search finds near documents for no others",
+            "Raise ranker.depth, or give the source more questions.",
+        )
     return {"learned_from": source, **counts, "made_questions": len(made), "too_long": len(asked) - len(read)}
 
 
