@@ -1,4 +1,4 @@
-"""A cross-encoder trained on SciFact's training questions: what it adds to hybrid search on the test, and how fast it is.
+"""A cross-encoder trained on SciFact's training questions: what it adds to hybrid search, and how fast it is.
 
 Training takes a quarter of an hour on two cores, so it is measured where it is named.
 """
@@ -57,7 +57,7 @@ def _quality(hybrid: RankingFigures, reranked: RankingFigures) -> Row:
     told = paired_difference(after, before)
     return Row(
         id="reranking.scifact",
-        what=f"nDCG@10 on SciFact's {len(before)} test questions, hybrid search put in order by a cross-encoder that was "
+        what=f"nDCG@10 on SciFact's {len(before)} test questions, hybrid search put in order by a cross-encoder "
         "trained on the training questions",
         value=round(float(after.mean()), 4),
         unit="nDCG@10",
@@ -92,8 +92,8 @@ def _speed(folder: Path, retriever: Retriever, asked: Sequence[str]) -> Row:
     rates = {name: len(pairs) / float(np.median(of_one)) for name, of_one in seconds.items()}
     return Row(
         id="reranking.speed_ratio",
-        what=f"pairs a second of the ranker in {ours.precision} on {len(pairs)} claims with abstracts, as a multiple of "
-        "CrossEncoder.predict with its defaults",
+        what=f"pairs a second of the ranker in {ours.precision} on {len(pairs)} claims with abstracts, as a multiple "
+        "of CrossEncoder.predict with its defaults",
         value=round(rates["ours"] / rates["theirs"], 2),
         unit="times",
         at_least=2.0,

@@ -48,8 +48,8 @@ def packed_form(model: Any) -> Forward | None:  # noqa: ANN401 - any of transfor
 def order_agreement(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
     """Share of pairs of scores that two forms of a model put in the same order.
 
-    Kendall's tau scaled to 0–1, over pairs that are further apart than ``TELLING`` of the range of all scores: the order
-    of two documents of the same score means nothing.
+    Kendall's tau scaled to 0–1, over pairs that are further apart than ``TELLING`` of the range of all scores: the
+    order of two documents of the same score means nothing.
 
     Args:
         reference: (n,) scores of one form.

@@ -101,8 +101,8 @@ class ServeConfig(StageConfig):
     )
     ranker: str | None = Field(
         None,
-        description="cross-encoder that reranks: trained, which is the run's own (`catena ranker train`), or a folder; by "
-        "cosines of the encoder where null",
+        description="cross-encoder that reranks: trained, which is the run's own (`catena ranker train`), or a folder; "
+        "by cosines of the encoder where null",
     )
     models: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")], ServedModel] = Field(
         default_factory=dict,

@@ -170,7 +170,7 @@ class RankerDeployment:
     async def score(
         self, model: str, query: str, texts: list[str], most: int | None
     ) -> tuple[list[Scored], int, Blend]:
-        """As of ``Ranker``, by the model of a release or one that is ``NAMED``; the most tokens that it reads; its blend."""
+        """As of ``Ranker``, by the model of a release or one that is ``NAMED``; the tokens that it reads; its blend."""
         async with self._of(model) as ranker:
             return await ranker.score(query, texts, most), ranker.longest, ranker.blend
 

@@ -202,7 +202,8 @@ class RankingService:
             scores = blend.scores(scores, found)
         relevance = np.clip(scores, 0, 1) if blend is None else blend.relevance(scores, found)
         ranked = [
-            Ranked(place, float(scores[place]), float(relevance[place]), cut) for place, (_, cut, _) in enumerate(scored)
+            Ranked(place, float(scores[place]), float(relevance[place]), cut)
+            for place, (_, cut, _) in enumerate(scored)
         ]
         ranked.sort(key=lambda one: -one.score)
         return ranked, sum(tokens for _, _, tokens in scored)

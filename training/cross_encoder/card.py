@@ -32,9 +32,8 @@ from sentence_transformers import CrossEncoder
 scores = CrossEncoder("this-folder").predict([("a question", "a document")])
 ```
 
-`ranking.json` has these figures, the weight of the first stage's ranks ({weight:.4f} times ln(rank) is taken off a logit)
-and the curves that turn scores into probabilities; Catena's service reads it. The questions and documents that it was
-trained on are known to it by `seen_pairs.npy`: `catena evaluate` does not judge it by them.
+`ranking.json` has these figures, the weight of the first stage's ranks ({weight:.4f} times ln(rank) is taken off a
+logit) and the curves that turn scores into probabilities; Catena's service reads it. What it was trained on is known by `seen_pairs.npy`: `catena evaluate` does not judge it by them.
 """
 
 

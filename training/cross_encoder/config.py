@@ -44,39 +44,41 @@ class RankerConfig(StageConfig):
     split: str = Field(
         "train",
         min_length=1,
-        description="of a BEIR folder, the judgments that are learned from: a file in qrels/ other than source.beir.split",
+        description="of a BEIR folder, judgments that are learned from: a file in qrels/ other than source.beir.split",
     )
     learn_share: float = Field(
         0.5,
         gt=0,
         lt=1,
-        description="share of the run's own questions that is learned from where there are no others; `catena evaluate` "
-        "leaves these out then",
+        description="share of the run's own questions that is learned from where there are no others; "
+        "`catena evaluate` leaves these out then",
     )
     valid_share: float = Field(
         0.15, gt=0, lt=0.5, description="share of what is learned from that is held out: it chooses the best epoch"
     )
     max_questions: int = Field(20_000, ge=2, description="most questions taken; more are sampled")
-    max_valid_questions: int = Field(200, ge=1, description="most held-out questions that are reranked after each epoch")
+    max_valid_questions: int = Field(
+        200, ge=1, description="most held-out questions that are reranked after each epoch"
+    )
     made_questions: int = Field(
         0,
         ge=0,
-        description="questions made of the corpus beside these: a sentence asks for the document that it is taken out of",
+        description="questions made of the corpus beside these: a sentence asks for the document it is taken out of",
     )
     rank_prior: float = Field(
         0.0,
         ge=0,
-        description="in training, so many times ln(rank) is taken off a logit: the ranker learns what the order of search "
-        "does not say; 0 has it learn to rank alone",
+        description="in training, so many times ln(rank) is taken off a logit: the ranker learns what the order of "
+        "search does not say; 0 has it learn to rank alone",
     )
     list_documents: int = Field(8, ge=2, description="documents of a question in a batch: one answers, others are near")
     batch_questions: int = Field(4, ge=1, description="questions in a worker's batch")
     piece_pairs: int = Field(16, ge=1, description="pairs computed at once, of like length")
-    max_length: int = Field(256, ge=8, description="tokens of question and document; of a longer pair the document is cut")
+    max_length: int = Field(256, ge=8, description="tokens of a pair; of a longer one the document is cut")
     frozen_layers: int = Field(
         0, ge=0, description="lowest layers left as they are; above 0 the word embeddings are too"
     )
-    head_rate: float = Field(10.0, gt=0, description="learning rate of the new head, as a multiple of the transformer's")
+    head_rate: float = Field(10.0, gt=0, description="learning rate of the head, as a multiple of the transformer's")
     optimizer: RankerOptimizerConfig = Field(RankerOptimizerConfig(), description="how it is trained")
     spread: SpreadConfig = Field(SpreadConfig(), description="over how many workers the training is spread")
 

@@ -58,7 +58,7 @@ class RankedList:
         return np.flatnonzero(self.grades[: self.found] == 0)
 
     def ranks(self, chosen: Numbers) -> Numbers:
-        """Ranks of documents of this list by the first stage, from 1; of those that it missed, the one after its last."""
+        """Ranks of documents by the first stage, from 1; of those that it missed, the one after its last."""
         return np.minimum(chosen, self.found) + 1
 
 

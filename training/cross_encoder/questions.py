@@ -136,7 +136,7 @@ def _answered(
 def _of_links(corpus: Corpus, config: RankerConfig, linked: list[tuple[str, str]]) -> list[Question]:
     """A question for each linked document; a link with a held-out one is neither trained on nor pushed apart.
 
-    Links that the run holds out are near documents like all others (docs/decisions/008-negatives-and-held-out-links.md).
+    Links that the run holds out are near documents like others (docs/decisions/008-negatives-and-held-out-links.md).
     """
     others: dict[str, set[str]] = defaultdict(set)
     for a, b in linked:

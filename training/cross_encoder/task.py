@@ -62,7 +62,13 @@ class RankerTask(Task[ListBatch]):
     unit = "questions"
 
     def __init__(
-        self, ranker: nn.Module, tokenizer: Any, lists: Lists, config: RankerConfig, rank: int = 0, world: int = 1  # noqa: ANN401
+        self,
+        ranker: nn.Module,
+        tokenizer: Any,  # noqa: ANN401 - of transformers
+        lists: Lists,
+        config: RankerConfig,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         threads = 1 if config.spread.use_gpu else torch.get_num_threads()
         self.model = PairLogits(ranker)

@@ -167,4 +167,3 @@ def read_pairs(path: Path) -> Pairs:
     texts |= {("document", id_): text for id_, text in zip(positives, table["positive"].to_pylist(), strict=True)}
     symmetric = table.schema.metadata[b"symmetric"] == b"True"
     return Pairs(anchors, positives, texts, np.array(table["held"].to_pylist()), symmetric)
-

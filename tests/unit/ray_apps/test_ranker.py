@@ -44,7 +44,9 @@ def test_switched_off_it_changes_no_other_key(run_file: Path) -> None:
     plain = load_run(run_file)
     assert changed(plain, load_run(run_file, ["--ranker.list-documents", "4"])) == {"ranker"}
     assert changed(plain, load_run(run_file, ["--ranker.depth", "9"])) == {"ranker"}
-    assert "ranker" not in Plan(plain).names() and "ranker" not in Plan(plain).stages["evaluate_search"].needs(Plan(plain))
+    assert "ranker" not in Plan(plain).names() and "ranker" not in Plan(plain).stages["evaluate_search"].needs(
+        Plan(plain)
+    )
 
 
 def test_evaluation_is_made_of_it_and_nothing_else_is(run_file: Path, tmp_path: Path) -> None:

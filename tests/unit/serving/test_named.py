@@ -156,7 +156,9 @@ def test_a_ranker_that_scores_otherwise_than_it_should_is_refused(folders: Path)
     model.check()
     with torch.no_grad():
         model._model.classifier.weight.mul_(float("nan"))
-    with pytest.raises(InputError, match=r"serve\.models\.judge\.ranker: cross gives 8 of 8 sample pairs a score that is no"):
+    with pytest.raises(
+        InputError, match=r"serve\.models\.judge\.ranker: cross gives 8 of 8 sample pairs a score that is no"
+    ):
         model.check()
 
 

@@ -1,4 +1,4 @@
-"""The verdict on a cross-encoder: what is better is said to be, noise is not, and no question chooses its own weight."""
+"""The verdict on a ranker: what is better is said to be, noise is not, and no question chooses its own weight."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,10 @@ def test_no_question_chooses_the_weight_that_it_is_judged_with() -> None:
     doubting = RankedList("b", np.arange(3), np.array([0, 0, 1]), 3)
     scores = np.array([[0.0, 1.0, 1.1], [0.0, 0.1, 1.0]], np.float32)
     by_weight = {
-        weight: [float(ndcg([one], [scores[n] - weight * np.log([1, 2, 3])])[0]) for n, one in enumerate((trusting, doubting))]
+        weight: [
+            float(ndcg([one], [scores[n] - weight * np.log([1, 2, 3])])[0])
+            for n, one in enumerate((trusting, doubting))
+        ]
         for weight in tried_weights(list(scores))
     }
     best = [max(by_weight, key=lambda weight, n=n: by_weight[weight][n]) for n in (0, 1)]  # type: ignore[misc]

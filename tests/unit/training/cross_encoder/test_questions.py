@@ -17,7 +17,11 @@ from training.cross_encoder.questions import Question, gather, made_questions
 from training.encoders.examples import Corpus
 
 DOCUMENTS_ = [
-    {"id": f"d{n}", "title": f"Title {n}", "text": f"The first sentence of document {n} is here. And a second one {n}."}
+    {
+        "id": f"d{n}",
+        "title": f"Title {n}",
+        "text": f"The first sentence of document {n} is here. And a second one of document {n} stands behind it.",
+    }
     for n in range(60)
 ]
 ASKED = [{"id": f"q{n}", "text": f"question {n}"} for n in range(40)]

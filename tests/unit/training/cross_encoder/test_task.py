@@ -124,7 +124,11 @@ def test_a_batch_has_one_answer_first_and_near_documents_that_are_none(base: str
     assert len(batches) == task.steps == 8
     seen = []
     for batch in batches:
-        read = [tokenizer.decode(numbers, skip_special_tokens=True) for piece in batch.pieces for numbers in piece["input_ids"]]
+        read = [
+            tokenizer.decode(numbers, skip_special_tokens=True)
+            for piece in batch.pieces
+            for numbers in piece["input_ids"]
+        ]
         assert len(read) == 20 and batch.there.all()
         for row in batch.place.tolist():
             texts = [read[place] for place in row]
@@ -149,7 +153,13 @@ def test_the_loss_is_that_of_pairs_scored_one_by_one(base: str) -> None:
     task = task_of(base, config())
     task.model.eval()
     batch = next(iter(task.batches(0)))
-    logits = torch.cat([task.model([{k: v[i : i + 1] for k, v in p.items()}]) for p in batch.pieces for i in range(len(p["input_ids"]))])
+    logits = torch.cat(
+        [
+            task.model([{k: v[i : i + 1] for k, v in p.items()}])
+            for p in batch.pieces
+            for i in range(len(p["input_ids"]))
+        ]
+    )
     by_list = logits[batch.place]
     expected = -torch.log_softmax(by_list, 1)[:, 0].mean()
     torch.testing.assert_close(task.loss(task.model, batch), expected, rtol=1e-4, atol=1e-5)
@@ -227,5 +237,5 @@ def test_weights_that_are_no_numbers_stop_the_training(base: str, tmp_path: Path
 def test_training_and_serving_cut_pairs_alike(base: str) -> None:
     task = task_of(base, config())
     assert isinstance(task._scorer, PairScorer)
-    (numbers, cut), = task._scorer.encode([("which moon", "moon good " * 99, None)])
+    ((numbers, cut),) = task._scorer.encode([("which moon", "moon good " * 99, None)])
     assert cut and len(numbers["input_ids"]) == 32
