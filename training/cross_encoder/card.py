@@ -33,7 +33,8 @@ scores = CrossEncoder("this-folder").predict([("a question", "a document")])
 ```
 
 `ranking.json` has these figures, the weight of the first stage's ranks ({weight:.4f} times ln(rank) is taken off a
-logit) and the curves that turn scores into probabilities; Catena's service reads it. What it was trained on is known by `seen_pairs.npy`: `catena evaluate` does not judge it by them.
+logit) and the curves that turn scores into probabilities; Catena's service reads it. `seen_pairs.npy` knows what it was
+trained on: `catena evaluate` does not judge it by that.
 """
 
 

@@ -91,7 +91,7 @@ def made_questions(corpus: Corpus, config: RankerConfig) -> list[Question]:
     for batch in read_batches(corpus.documents, ["id", "title", "text"]):
         drawn += [(share_of(row["id"], seed), row) for row in batch.to_pylist()]
         drawn = sorted(drawn, key=lambda one: one[0])[: 2 * config.made_questions]  # of some, no sentence will do
-    made = []
+    made: list[Question] = []
     for place, (_, row) in enumerate(drawn):
         low, high = SENTENCE_CHARS
         spans = [(a, b) for a, b in cut_sentences(row["text"], high) if b - a >= low]
