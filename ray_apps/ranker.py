@@ -80,7 +80,9 @@ def served_ranker(plan: Plan) -> str | None:
 
 def _config(plan: Plan) -> RankerStageConfig:
     beir, split = plan.run.source.beir, plan.run.ranker.split
-    training = None if beir is None or beir.split == split else beir.of_split(split)
+    training = None
+    if beir is not None and beir.split != split and beir.has_split(split):
+        training = beir.model_copy(update={"split": split, "links": None})
     return RankerStageConfig(ranker=plan.run.ranker, training=training, encoder=plan.encoder)
 
 

@@ -3,7 +3,6 @@
 The layout of Thakur et al., BEIR (NeurIPS 2021, https://github.com/beir-cellar/beir).
 """
 
-import logging
 from functools import partial
 from typing import Literal
 
@@ -14,9 +13,7 @@ from data.errors import InputError
 from data.sources.files import PATH, DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles, table_tasks
 from data.sources.paths import exists, find, within
 from data.sources.remote import SourceFile
-from data.sources.rows import Qrel, Query, Reading, ReadTask, Reject, Skipped
-
-logger = logging.getLogger("catena")
+from data.sources.rows import Qrel, Query, Reading, ReadTask, Skipped
 
 
 class BeirSource(StageConfig):
@@ -39,11 +36,23 @@ class BeirSource(StageConfig):
             tables["links"] = self.links
         return tables
 
-    def of_split(self, split: str) -> "BeirSource | None":
-        """The same folder with the judgments of another split; None where it has none of that name."""
-        if not exists(self._file(f"qrels/{split}.tsv")):
-            return None
-        return self.model_copy(update={"split": split, "queries": "judged", "links": None})
+    def has_split(self, split: str) -> bool:
+        """Whether there are judgments of a split."""
+        return exists(self._file(f"qrels/{split}.tsv"))
+
+    def questions(self, split: str) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+        """Texts of the questions that have a relevant document in a split, and the grades of documents by question."""
+        tables = self.model_copy(update={"split": split}).tables()
+        texts: dict[str, str] = {}
+        grades: dict[str, dict[str, int]] = {}
+        for name in ("queries", "qrels"):
+            for _, row in (found for task in table_tasks(name, tables[name]) for found in task.read()):
+                if isinstance(row, Query):
+                    texts[row.id] = row.text
+                elif isinstance(row, Qrel):
+                    grades.setdefault(row.query_id, {})[row.document_id] = row.score
+        answered = {id_ for id_, of in grades.items() if any(grade > 0 for grade in of.values())}
+        return {id_: text for id_, text in texts.items() if id_ in answered}, grades
 
     def _file(self, name: str) -> str:
         """A file of the folder, or its packed form where only that is there."""
@@ -65,28 +74,6 @@ class BeirSource(StageConfig):
                 read = [ReadTask(t.source, t.unit, partial(judged, t, judgments)) for t in read]
             tasks += read
         return tasks
-
-
-def read_answers(source: BeirSource) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """The questions of a folder's split and its judgments, read in this process.
-
-    Returns:
-        Texts of the judged questions by id; and by question the grade of each document that was judged.
-    """
-    tables = source.tables()
-    texts: dict[str, str] = {}
-    grades: dict[str, dict[str, int]] = {}
-    rejected = 0
-    for task in [*table_tasks("qrels", tables["qrels"]), *table_tasks("queries", tables["queries"])]:
-        for _, row in task.read():
-            if isinstance(row, Qrel):
-                grades.setdefault(row.query_id, {})[row.document_id] = row.score
-            elif isinstance(row, Query) and row.id in grades:
-                texts[row.id] = row.text
-            rejected += isinstance(row, Reject)
-    if rejected:
-        logger.warning("%s: %s rows of split %s rejected", source.folder, f"{rejected:,}", source.split)
-    return texts, grades
 
 
 def judged(queries: ReadTask, judgments: list[ReadTask]) -> Reading:

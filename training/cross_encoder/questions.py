@@ -15,7 +15,7 @@ from data.errors import InputError
 from data.partitions import read_batches, read_qrels
 from data.passages.semantic import cut_sentences
 from data.passages.text import passage_text
-from data.sources.beir import BeirSource, read_answers
+from data.sources.beir import BeirSource
 from training.cross_encoder.config import RankerConfig
 from training.encoders.examples import Corpus, share_of
 
@@ -104,7 +104,7 @@ def made_questions(corpus: Corpus, config: RankerConfig) -> list[Question]:
 
 
 def _of_training(corpus: Corpus, config: RankerConfig, training: BeirSource, own: set[str]) -> list[Question]:
-    texts, grades = read_answers(training)
+    texts, grades = training.questions(training.split)
     asked = {_plain(text) for id_, text in corpus.questions().items() if id_ in own}
     kept = {id_: text for id_, text in texts.items() if id_ not in own and _plain(text) not in asked}
     if len(kept) < len(texts):
