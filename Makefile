@@ -11,7 +11,7 @@ PYTEST ?=
 RAY_ADDRESS ?= http://127.0.0.1:8265
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-wheel lint type audit serve bench submit clean
+.PHONY: help setup demo test test-unit test-faults test-wheel lint type audit serve bench submit clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,9 +32,12 @@ demo: setup  ## the whole job on the built-in corpus, then the table of results
 
 # Those with Ray are in two processes, each with a local cluster of its own, whatever the cores: a third would take
 # 2 GB more and the time of tests that start and kill processes. The longest files come first.
-test: setup  ## every test: those without Ray on all cores, then the rest on two local clusters
+test: setup  ## the tests: those without Ray on all cores, then those with it on two local clusters
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
-	$(BIN)/python -m pytest tests/serving tests/faults tests/ray tests/gpu -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(BIN)/python -m pytest tests/serving tests/ray -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+test-faults: setup  ## killed processes, lost machines, upgrades under load; those of a GPU where there is one
+	$(BIN)/python -m pytest tests/faults tests/gpu -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-wheel: setup  ## build the wheel and import every module from it
 	$(BIN)/python -m pytest tests/packaging $(PYTEST)

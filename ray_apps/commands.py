@@ -24,6 +24,7 @@ from ray_apps import (
     stats,
     train,
     tune,
+    tune_search,
 )
 from ray_apps.command import Command
 from ray_apps.encoder import check, export, finetune, fuse, idf, matryoshka
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Command] = {
         late.COMMAND,
         index.COMMAND,
         search.COMMAND,
+        tune_search.COMMAND,
         train.COMMAND,
         tune.COMMAND,
         evaluate.COMMAND,

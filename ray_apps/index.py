@@ -5,23 +5,34 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from data import words
-from data.artifacts import StageResult
+from data.artifacts import StageConfig, StageResult
+from data.encoders.config import EncoderConfig
 from ray_apps.command import Result, stage_command
+from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.ingest import no_texts
 from ray_apps.live import fold
 from ray_apps.plan import Inputs, Plan, Stage
 from retrieval.config import IndexConfig
 
 
+class IndexStageConfig(StageConfig):
+    """What decides an index; the encoder where it is to be asked how far its list is trusted."""
+
+    index: IndexConfig
+    encoder: EncoderConfig | None
+
+
 class IndexResult(StageResult):
-    """Passages indexed, the dimension of their vectors, and how fast."""
+    """Passages indexed, the dimension of their vectors, how fast, and how far each list is trusted."""
 
     points: int
     dim: int
     engine: str
     points_per_s: float
+    trust: dict[str, Any] | None = None
 
 
 def _needs(plan: Plan) -> Mapping[str, str]:
@@ -30,33 +41,42 @@ def _needs(plan: Plan) -> Mapping[str, str]:
         needs["late"] = "late"
     if plan.run.index.rescore:
         needs["full"] = "embed"
-    return needs
+    return {**needs, **encoder_needs(plan)} if plan.run.index.measures_trust else needs
 
 
-def _index(config: IndexConfig, inputs: Inputs, out: Path) -> IndexResult:
+def _config(plan: Plan) -> IndexStageConfig:
+    return IndexStageConfig(index=plan.run.index, encoder=plan.encoder if plan.run.index.measures_trust else None)
+
+
+def _index(config: IndexStageConfig, inputs: Inputs, out: Path) -> IndexResult:
     from retrieval.build import build_index
+    from retrieval.trust import weigh
 
     made = build_index(
         inputs["documents"].path / "documents",
         inputs["passages"].path / "passages",
         inputs["vectors"].path,
-        config,
+        config.index,
         out,
         late=inputs["late"].path if "late" in inputs else None,
         full=inputs["full"].path if "full" in inputs else None,
     )
-    return IndexResult.model_validate(made)
+    trust = None
+    if config.encoder is not None:
+        trust = weigh(out, inputs["passages"].path / "passages", ready_encoder(config.encoder, inputs))
+    return IndexResult(**made, trust=None if trust is None else trust.model_dump())
 
 
 INDEX = Stage(
     name="index",
     result=IndexResult,
-    config=lambda plan: plan.run.index,
+    config=_config,
     make=_index,
     needs=_needs,
     absent=no_texts,
+    permits=lambda plan: encoder_permits(plan) if plan.run.index.measures_trust else {},
     stamps=lambda config: {"words": words.VERSION},
-    version=2,  # with terms.npy
+    version=3,  # with trust
 )
 _STAGES = stage_command(
     "index",

@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from data.errors import InputError
 from ray_apps import remote
@@ -14,13 +14,17 @@ from ray_apps.tables import hits
 from retrieval.config import Mode
 from retrieval.filters import parse_words
 
+if TYPE_CHECKING:
+    from retrieval.explain import Explained
+
 
 def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """The best documents for a question; the index is built first where it is missing.
 
     Returns:
         ``run``, ``query``, ``mode`` and ``hits``: each with ``document_id``, ``passage_id``, ``title``, ``text``,
-        ``start``, ``end``, ``score`` and ``metadata``.
+        ``start``, ``end``, ``score`` and ``metadata``; with ``--explain`` each has its ``explanation``, and ``trust``
+        says why the lists weigh what they do.
 
     Raises:
         InputError: if the question is blank, another encoder built the index, or the filter names an unknown key.
@@ -32,14 +36,31 @@ def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         raise InputError(f"catena search: the query {query!r} is blank", "Give some words to look for.")
     filter_ = parse_words(arguments.filter)
     retriever = open_retriever(plan.bring("index").path, None if mode == "bm25" else usable_encoder(plan))
-    (found,) = retriever.search([query], mode, arguments.top_k, filter_)
-    return {"run": plan.run.name, "query": query, "mode": mode, "hits": [asdict(hit) for hit in found]}
+    said = {"run": plan.run.name, "query": query, "mode": mode}
+    if not arguments.explain:
+        (found,) = retriever.search([query], mode, arguments.top_k, filter_)
+        return {**said, "hits": [asdict(hit) for hit in found]}
+    from retrieval.explain import explain
+    from retrieval.search import SearchQuery
+
+    vectors, tokens = retriever.encoded([query], mode)
+    asked = SearchQuery(query, mode, arguments.top_k, filter_)
+    reasons = explain(retriever, asked, vectors[0], None if tokens is None else tokens[0])
+    trust = retriever.meta.trust
+    told = {"trust": None if trust is None else trust.model_dump()}
+    return {**said, **told, "hits": [{**asdict(one.hit), "explanation": _why(one)} for one in reasons]}
+
+
+def _why(reason: "Explained") -> dict[str, Any]:
+    lists = [asdict(place) for place in reason.lists]
+    return {"lists": lists, "matched_words": list(reason.words), "ranker_score": None}
 
 
 def _words(parser: Parser) -> None:
     parser.add_argument("query", metavar="QUERY", help="what to look for")
     parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="results wanted (default: 10)")
     parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
+    parser.add_argument("--explain", action="store_true", help="say of each result why it was found")
     parser.add_argument(
         "--filter",
         action="append",

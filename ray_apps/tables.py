@@ -107,12 +107,27 @@ def hits(result: Mapping[str, Any]) -> str:
         blocks.append(f"{number:>3}. {named}  {hit['score']:.4f}\n{_indented(text)}")
         if hit.get("explanation"):
             blocks.append(_indented(_why(hit["explanation"])))
+    if result.get("trust"):
+        blocks.append(_trusted(result["trust"]))
     return "\n".join(blocks)
+
+
+def _trusted(trust: Mapping[str, Any]) -> str:
+    """What the lists weigh and by which evidence, in a line."""
+    parts = [
+        f"{name} {weight:.2f} (MRR {trust['mrr'][name]:.2f}, 95% within "
+        f"{trust['interval'][name][0]:.2f}–{trust['interval'][name][1]:.2f})"
+        for name, weight in trust["weights"].items()
+    ]
+    return f"weights: {', '.join(parts)}, by {trust['questions']} questions made of the corpus"
 
 
 def _why(explanation: Mapping[str, Any]) -> str:
     """Why a document was found, in a line."""
-    parts = [f"{place['list']} rank {place['rank']} ({place['score']:.4f})" for place in explanation["lists"]]
+    parts = [
+        f"{place['list']} rank {place['rank']} ({place['score']:.4f}) gives {place['contribution']:.4f}"
+        for place in explanation["lists"]
+    ]
     if explanation["ranker_score"] is not None:
         parts.append(f"ranker {explanation['ranker_score']:.4f}, found at {explanation['found_rank']}")
     if explanation["matched_words"]:

@@ -1,13 +1,16 @@
 """How passages are indexed, and how the index is asked: the keys of section ``index``."""
 
+import math
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from data.artifacts import StageConfig
 from data.lexical import Language
 
 Mode = Literal["hybrid", "dense", "bm25", "late"]
+ListName = Literal["dense", "bm25"]
+Fusing = Literal["sum", "rrf", "dbsf"]
 
 
 class IndexConfig(StageConfig):
@@ -24,7 +27,20 @@ class IndexConfig(StageConfig):
     )
     k1: float = Field(1.2, ge=0, le=10, description="BM25: how soon more occurrences of a term stop counting")
     b: float = Field(0.75, ge=0, le=1, description="BM25: how much the score of a long passage is reduced")
-    rrf_k: int = Field(60, ge=1, le=10_000, description="reciprocal rank fusion: a list gives 1 / (rrf_k + rank)")
+    fusion: Fusing = Field(
+        "sum",
+        description="how the lists of hybrid search become one: 'sum' adds scores, each list's scaled to 0–1; 'rrf' "
+        "adds reciprocal ranks; 'dbsf' adds scores by their distance from the list's mean in standard deviations",
+    )
+    weights: dict[ListName, float] | None = Field(
+        None,
+        description="of each list in the fusion, as {dense: 0.7, bm25: 0.3}; unset: by how well each finds "
+        "passages of the corpus by a sentence of theirs",
+    )
+    trust_questions: int = Field(
+        300, ge=0, le=10_000, description="such sentences, where `weights` is unset; 0 trusts both lists the same"
+    )
+    rrf_k: int = Field(60, ge=1, le=10_000, description="fusion 'rrf': a list gives 1 / (rrf_k + rank / weight)")
     prefetch: int = Field(100, ge=1, le=10_000, description="passages taken from each list before they are fused")
     rescore: int = Field(
         0,
@@ -44,8 +60,20 @@ class IndexConfig(StageConfig):
     batch_points: int = Field(512, ge=1, le=4096, description="points per upload")
     timeout_s: float = Field(60.0, gt=0, description="of one request to the server, in seconds")
 
+    @field_validator("weights")
+    @classmethod
+    def _weights_count(cls, weights: dict[ListName, float] | None) -> dict[ListName, float] | None:
+        if weights is not None and (min(weights.values(), default=0) < 0 or not 0 < sum(weights.values()) < math.inf):
+            raise ValueError("weights are 0 or more, and one of them is more than 0")
+        return weights
+
     @model_validator(mode="after")
     def _server_has_url(self) -> Self:
         if (self.engine == "server") != (self.url is not None):
             raise ValueError("engine 'server' needs `url`, and engine 'edge' takes none")
         return self
+
+    @property
+    def measures_trust(self) -> bool:
+        """Whether the lists of hybrid search are weighed by questions made of the corpus."""
+        return self.weights is None and self.trust_questions > 0

@@ -6,7 +6,7 @@ puts what smaller vectors find in order by the embedding's own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -19,13 +19,8 @@ from data.artifacts import StageConfig
 from data.lexical import SparseVector
 from data.metadata import Metadata
 from retrieval.clauses import Clause
-from retrieval.config import IndexConfig
+from retrieval.config import IndexConfig, ListName
 from retrieval.filter_keys import FilterKey, Stored
-
-# Two passages with each other's ranks would tie in the fusion and come in any order. A trifle more on the vectors'
-# list settles it for the better BM25 rank: the weight divides the rank, so it moves high ranks less than low ones. Of
-# the two ways it did better on SciFact's training queries (nDCG@10 0.719 against 0.711).
-FUSION_WEIGHTS = {"dense": 1.001, "bm25": 1.0}
 
 BRIEF = ("passage_id", "document_id", "row")  # of a payload, where no more is asked for
 
@@ -86,11 +81,10 @@ class IndexQuery:
         limit: passages wanted.
         dense: the query's vector, float32 of shape (dim,), where similarity of vectors counts.
         sparse: the query's terms, where BM25 counts; at least one, for an empty query finds nothing.
-        fused: whether the score is the reciprocal rank fusion of the lists of ``dense`` and ``sparse``, rather than the
-            score of the one of them that is given.
+        fused: whether the lists of ``dense`` and ``sparse`` are fused, by a ``FusedIndex``; else one of them is given.
         prefetch: passages taken from each list before they are fused.
         tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
-            list are rescored by MaxSim, in the same request. Where they are alone, the passages ``among`` are.
+            list are rescored by MaxSim. Where they are alone, the passages ``among`` are.
         filter: what must hold of a passage's document; everything passes where None.
         among: ids of the passages that are asked about; all where None.
         brief: whether hits bring what names them alone; to hand over texts takes longer than to find them.
@@ -106,34 +100,32 @@ class IndexQuery:
     among: tuple[str, ...] | None = None
     brief: bool = False
 
-    def lists(self) -> list[tuple[Literal["dense", "bm25", "late"], Any]]:
-        """The ranked lists that the query asks for: name of the vector, and the query's side of it."""
-        lists: list[tuple[Literal["dense", "bm25", "late"], Any]] = []
+    def one(self) -> tuple[ListName | Literal["late"], Any]:
+        """What a query for a single list asks by: name of the vector, and the query's side of it."""
+        sides: list[tuple[ListName | Literal["late"], Any]] = [("dense", self.dense), ("bm25", self.sparse)]
+        sides = [(name, value) for name, value in [*sides, ("late", self.tokens)] if value is not None]
+        if len(sides) != 1 or self.fused or (sides[0][0] == "late" and self.among is None):
+            raise ValueError("a query names one vector; token vectors are asked about passages that are named")
+        return sides[0]
+
+    def lists(self) -> "dict[ListName, IndexQuery]":
+        """The ranked lists of a fused query, each as a query of its own that is as deep as the fusion looks."""
+        alone = replace(self, limit=self.prefetch, fused=False, tokens=None, brief=True)
+        apart: dict[ListName, IndexQuery] = {}
         if self.dense is not None:
-            lists.append(("dense", self.dense))
+            apart["dense"] = replace(alone, sparse=None)
         if self.sparse is not None:
-            lists.append(("bm25", self.sparse))
-        if not lists and self.tokens is not None and self.among is not None:
-            return [("late", self.tokens)]
-        if not lists or (len(lists) > 1 and not self.fused):
-            raise ValueError("a query names one vector, or asks for several to be fused")
-        if self.tokens is not None and not self.fused:
-            raise ValueError("token vectors rescore a fused list")
-        return lists
+            apart["bm25"] = replace(alone, dense=None)
+        return apart
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A passage that was found, with the payload it was stored with.
-
-    ``place`` is where the engine had it, from 0: a fusion counts ranks by it, which are not those of ``hits`` where
-    scores are equal.
-    """
+    """A passage that was found, with the payload it was stored with."""
 
     passage_id: str
     score: float
     payload: Mapping[str, Any]
-    place: int = field(default=0, compare=False)
 
 
 class VectorIndex(Protocol):
@@ -152,10 +144,22 @@ class VectorIndex(Protocol):
         """Number of passages stored, exactly."""
 
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Best hits of each query, best first, ties by passage id."""
+        """Best hits of each query for a single list, best first, ties by passage id."""
+
+    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What passages were stored with, by their ids; one that is not there is left out."""
 
     def close(self) -> None:
         """Release files and connections."""
+
+
+class Trust(StageConfig):
+    """How far each list of hybrid search is trusted, and why (``retrieval.trust``)."""
+
+    questions: int = Field(description="made of the corpus, that the lists were tried by")
+    mrr: dict[ListName, float] = Field(description="of each list at finding the passage that a question was taken from")
+    interval: dict[ListName, tuple[float, float]] = Field(description="that the MRR is in, with 95%")
+    weights: dict[ListName, float] = Field(description="of each list in the fusion; they add up to 1")
 
 
 class IndexMeta(StageConfig):
@@ -181,6 +185,7 @@ class IndexMeta(StageConfig):
         None, description="dimension of the vectors beside the index that put hits in order; None where there are none"
     )
     full_encoder: str | None = Field(None, description="fingerprint of the encoder that made those")
+    trust: Trust | None = Field(None, description="what weighs the lists of hybrid search; both the same where None")
 
     @property
     def question_dim(self) -> int:
@@ -200,5 +205,9 @@ def point_id(passage_id: str) -> UUID:
 
 def hits(points: Iterable[tuple[Mapping[str, Any], float]]) -> list[Hit]:
     """Payloads and scores as hits, best first; ties, which an engine leaves in any order, by passage id."""
-    found = [Hit(payload["passage_id"], score, payload, place) for place, (payload, score) in enumerate(points)]
+    return ranked(Hit(payload["passage_id"], score, payload) for payload, score in points)
+
+
+def ranked(found: Iterable[Hit]) -> list[Hit]:
+    """Hits, best first, ties by passage id."""
     return sorted(found, key=lambda hit: (-hit.score, hit.passage_id))

@@ -1,18 +1,18 @@
 """An index that does not change, with a live part beside it that takes what changes.
 
 A document of the live part hides what the index has under its id, and so does one that was deleted. Each ranked list is
-asked of both, merged by score, and only then fused: cosines of both are comparable as they are, and the live part's
-words weigh what they weigh in the index. What comes out is what an index of everything would find, but for the
+asked of both and merged by score before lists are fused: cosines of both are comparable as they are, and the live
+part's words weigh what they weigh in the index. What comes out is what an index of everything would find, but for the
 statistics of words, which are those of the index.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
+from typing import Any
 
 from data.lexical import SparseVector
-from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex
-from retrieval.rescoring import fused
+from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, ranked
 from retrieval.terms import TermStatistics
 
 _FURTHER = 4  # how many times deeper to look in the index where the best it has are hidden
@@ -66,15 +66,22 @@ class LiveIndex:
         self._live.close()
         self._base.close()
 
+    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What passages were stored with, by their ids; one that is not there is left out."""
+        with self._lock:
+            live = self._live.payloads(passage_ids)
+            left = [id_ for id_ in passage_ids if id_ not in live]
+            base = self._base.payloads(left) if left else {}
+            return live | {id_: of for id_, of in base.items() if of["document_id"] not in self._hidden}
+
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Best hits of each query, best first, ties by passage id."""
         with self._lock:
             if not self._hidden:
                 return self._base.query_batch(queries)
-            apart = [self._apart(query) for query in queries]
-            lists = iter(self._lists([one for lists in apart for one in lists]))
-            merged = [[next(lists) for _ in lists_of] for lists_of in apart]
-            return [self._answer(query, found) for query, found in zip(queries, merged, strict=True)]
+            live = self._live.query_batch([self._weighted(query) for query in queries])
+            both = zip(queries, self._of_base(queries), live, strict=True)
+            return [ranked([*base, *of_live])[: query.limit] for query, base, of_live in both]
 
     def _put(self, documents: Mapping[str, list[IndexedPassage]]) -> None:
         with self._lock:
@@ -84,49 +91,6 @@ class LiveIndex:
     def _forget(self, ids: Sequence[str]) -> None:
         self._hidden.update(ids)
         self._live.delete(ids)
-
-    def _apart(self, query: IndexQuery) -> list[IndexQuery]:
-        """The ranked lists of a query, each as a query of its own."""
-        if not query.fused:
-            return [query]
-        alone = replace(query, limit=query.prefetch, fused=False, tokens=None, brief=True)
-        parts = []
-        if query.dense is not None:
-            parts.append(replace(alone, sparse=None))
-        if query.sparse is not None:
-            parts.append(replace(alone, dense=None))
-        return parts
-
-    def _answer(self, query: IndexQuery, lists: list["_Merged"]) -> list[Hit]:
-        if not query.fused:
-            return lists[0].hits
-        ranked = fused({one.name: one.hits for one in lists}, self._meta.config.rrf_k)
-        live = frozenset().union(*(one.live for one in lists))
-        if query.tokens is not None:
-            by_tokens = IndexQuery(query.limit, tokens=query.tokens)
-            return _ranked(self._among(by_tokens, ranked[: query.prefetch], live))[: query.limit]
-        best = ranked[: query.limit]
-        side = replace(lists[0].query, limit=len(best), filter=None, brief=False)  # any that finds them: for payloads
-        whole = {hit.passage_id: hit.payload for hit in self._among(side, best, live)}
-        for one in lists[1:]:
-            left = [hit for hit in best if hit.passage_id not in whole]
-            side = replace(one.query, limit=len(left), filter=None, brief=False)
-            whole |= {hit.passage_id: hit.payload for hit in self._among(side, left, live)}
-        return [replace(hit, payload=whole[hit.passage_id]) for hit in best]
-
-    def _among(self, query: IndexQuery, found: Sequence[Hit], live: frozenset[str]) -> list[Hit]:
-        """A query on some hits, each asked of where it is."""
-        answers: list[Hit] = []
-        for index, here in ((self._base, False), (self._live, True)):
-            ids = tuple(hit.passage_id for hit in found if (hit.passage_id in live) is here)
-            if ids:
-                answers += index.query_batch([replace(query, among=ids)])[0]
-        return answers
-
-    def _lists(self, queries: Sequence[IndexQuery]) -> list["_Merged"]:
-        weighted = [self._weighted(query) for query in queries]
-        found = zip(queries, self._of_base(queries), self._live.query_batch(weighted), strict=True)
-        return [_Merged(query, base, live) for query, base, live in found]
 
     def _of_base(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """What the index has for single lists, without what is hidden: deeper where that left too few."""
@@ -148,23 +112,3 @@ class LiveIndex:
             return query
         terms, values = query.sparse
         return replace(query, sparse=SparseVector(terms, values * self._terms.idf(terms)))
-
-
-class _Merged:
-    """A ranked list of both parts.
-
-    Args:
-        query: what was asked, a single list.
-        base: the index's hits.
-        live: those of the live part.
-    """
-
-    def __init__(self, query: IndexQuery, base: list[Hit], live: list[Hit]) -> None:
-        self.name, self.query = query.lists()[0][0], query
-        merged = _ranked([*base, *live])[: query.limit]
-        self.hits = [replace(hit, place=place) for place, hit in enumerate(merged)]
-        self.live = frozenset(hit.passage_id for hit in live)
-
-
-def _ranked(hits: Iterable[Hit]) -> list[Hit]:
-    return sorted(hits, key=lambda hit: (-hit.score, hit.passage_id))

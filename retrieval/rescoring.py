@@ -5,7 +5,6 @@ found and nothing else. A passage's payload says which row is its own.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -23,8 +22,7 @@ from data.vectors.projection import Projection
 from data.vectors.quantise import DTYPES, Floats
 from data.vectors.read import codes
 from data.vectors.table import storage_of
-from retrieval.config import IndexConfig
-from retrieval.index import FUSION_WEIGHTS, Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, hits
+from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, ranked
 
 FULL_VECTORS = "full_vectors.npy"
 
@@ -67,18 +65,17 @@ class RescoredIndex:
     """An index of smaller vectors that is asked by full ones.
 
     ``index.rescore`` times as many passages as are wanted are found by the smaller vectors, and the best of them by the
-    full ones are kept. Where lists are fused, that is done to the list of vectors before; both lists come in one
-    request. With token vectors nothing is: they rescore the fused list themselves.
+    full ones are kept. Other lists are the index's own.
 
     Args:
         index: holds the smaller vectors.
         vectors: the full ones, (passages, dim) of float32 or float16, unit length; may be memory-mapped.
         projection: what questions go through before the index is asked; None where vectors lost no dimensions.
-        config: how many times as many, and the constant of the fusion.
+        factor: how many times as many.
     """
 
-    def __init__(self, index: VectorIndex, vectors: Floats, projection: Projection | None, config: IndexConfig) -> None:
-        self._index, self._vectors, self._projection, self._config = index, vectors, projection, config
+    def __init__(self, index: VectorIndex, vectors: Floats, projection: Projection | None, factor: int) -> None:
+        self._index, self._vectors, self._projection, self._factor = index, vectors, projection, factor
 
     @classmethod
     def open(cls, index: VectorIndex, artifact: Path, meta: IndexMeta) -> "RescoredIndex":
@@ -92,7 +89,7 @@ class RescoredIndex:
                 f"the index in {artifact} has lost its file {FULL_VECTORS}", f"Delete {artifact} and run again."
             )
         projection = None if meta.projection is None else Projection.load(meta.projection)
-        return cls(index, np.load(artifact / FULL_VECTORS, mmap_mode="r"), projection, meta.config)
+        return cls(index, np.load(artifact / FULL_VECTORS, mmap_mode="r"), projection, meta.config.rescore)
 
     def upsert(self, passages: Sequence[IndexedPassage]) -> None:
         """Store passages with smaller vectors and the rows of their full ones."""
@@ -114,34 +111,31 @@ class RescoredIndex:
         """Release files and connections."""
         self._index.close()
 
+    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What passages were stored with, by their ids; one that is not there is left out."""
+        return self._index.payloads(passage_ids)
+
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Best hits of each query, best first, ties by passage id; ``dense`` of a query is a full vector."""
-        asked = [self._requests(query) for query in queries]
-        found = iter(self._index.query_batch([request for requests in asked for request in requests]))
+        found = self._index.query_batch([self._wider(query) for query in queries])
+        best = [
+            hits if query.dense is None else self._rescored(query.dense, hits, query.limit)
+            for query, hits in zip(queries, found, strict=True)
+        ]
+        whole = [query.dense is not None and not query.brief for query in queries]  # what was found came in brief
+        named = {hit.passage_id for hits, wanted in zip(best, whole, strict=True) if wanted for hit in hits}
+        payloads = self.payloads(sorted(named)) if named else {}
         return [
-            self._answer(query, [next(found) for _ in requests]) for query, requests in zip(queries, asked, strict=True)
+            [replace(hit, payload=payloads[hit.passage_id]) for hit in hits] if wanted else hits
+            for hits, wanted in zip(best, whole, strict=True)
         ]
 
-    def _requests(self, query: IndexQuery) -> list[IndexQuery]:
-        """What the index is asked: the query with a smaller vector, or its lists apart, that of vectors first."""
+    def _wider(self, query: IndexQuery) -> IndexQuery:
+        """A query with a smaller vector, for as many hits as are to be rescored."""
         if query.dense is None:
-            return [query]
+            return query
         smaller = query.dense if self._projection is None else self._projection(query.dense[None])[0]
-        if query.tokens is not None:
-            return [replace(query, dense=smaller)]
-        deep = self._config.rescore * _wanted(query)
-        by_vectors = replace(query, limit=deep, dense=smaller, sparse=None, fused=False)
-        if query.sparse is None:
-            return [by_vectors]
-        return [by_vectors, replace(query, limit=query.prefetch, dense=None, fused=False)]
-
-    def _answer(self, query: IndexQuery, found: list[list[Hit]]) -> list[Hit]:
-        if query.dense is None or query.tokens is not None:
-            return found[0]
-        best = self._rescored(query.dense, found[0], _wanted(query))
-        if not query.fused:
-            return best
-        return fused({"dense": best, "bm25": found[1] if len(found) > 1 else []}, self._config.rrf_k)[: query.limit]
+        return replace(query, dense=smaller, limit=self._factor * query.limit, brief=True)
 
     def _rescored(self, question: Floats, found: list[Hit], wanted: int) -> list[Hit]:
         """The best by cosine of the full vectors."""
@@ -149,32 +143,7 @@ class RescoredIndex:
             return []
         by_row = {hit.payload["row"]: hit for hit in sorted(found, key=lambda hit: hit.passage_id)}
         cosines, rows = rescore(question[None], np.array([list(by_row)]), self._vectors, wanted)
-        return [
-            replace(by_row[row], score=cosine, place=place)
-            for place, (row, cosine) in enumerate(zip(rows[0].tolist(), cosines[0].tolist(), strict=True))
-        ]
-
-
-def _wanted(query: IndexQuery) -> int:
-    """Passages wanted of the list of vectors."""
-    return query.prefetch if query.fused else query.limit
-
-
-def by_place(found: Sequence[Hit]) -> list[Hit]:
-    """The hits of one list as the engine ranks them: equal scores, which ``hits`` orders otherwise, by their places."""
-    return sorted(found, key=lambda hit: (-hit.score, hit.place))
-
-
-def fused(lists: Mapping[str, Sequence[Hit]], k: int) -> list[Hit]:
-    """Reciprocal rank fusion as the engines do it, best first, ties by passage id.
-
-    Args:
-        lists: hits by the name of their list, ``dense`` or ``bm25``; ranked as by ``by_place``.
-        k: a list gives 1 / (k + rank / its weight).
-    """
-    payloads = {hit.passage_id: hit.payload for found in lists.values() for hit in found}
-    scores: dict[str, float] = defaultdict(float)
-    for name, found in lists.items():
-        for rank, hit in enumerate(by_place(found), 1):
-            scores[hit.passage_id] += 1 / (k + rank / FUSION_WEIGHTS[name])
-    return hits((payloads[id_], score) for id_, score in scores.items())
+        return ranked(
+            replace(by_row[row], score=cosine)
+            for row, cosine in zip(rows[0].tolist(), cosines[0].tolist(), strict=True)
+        )

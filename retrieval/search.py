@@ -21,6 +21,8 @@ from data.vectors.projection import Projection, ReducedEncoder
 from retrieval.clauses import clause
 from retrieval.config import Mode
 from retrieval.filters import Filter, parse_filter
+from retrieval.fused import FusedIndex
+from retrieval.fusion import fusion_of
 from retrieval.index import Hit, IndexMeta, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
 
@@ -69,7 +71,7 @@ class Retriever:
     ) -> None:
         if encoder is not None:
             check_encoder(meta, encoder.fingerprint)
-        self.index = index
+        self.index = FusedIndex(index, fusion_of(meta.config, meta.trust))
         self.meta = meta
         self.encoder = encoder
         self._tokens = tokens
@@ -97,14 +99,20 @@ class Retriever:
         asked = [SearchQuery(text, mode, top_k, must_hold) for text in queries]
         for query in asked:
             check_query(self.meta, query)
+        return self.answer(asked, *self.encoded(queries, mode))
+
+    def encoded(
+        self, queries: Sequence[str], mode: Mode
+    ) -> tuple[Sequence[npt.NDArray[np.float32] | None], Sequence[npt.NDArray[np.float32]] | None]:
+        """Vectors of questions and of their tokens, as ``answer`` takes them; each None where the mode has none."""
         if mode == "bm25":
-            return self.answer(asked, [None] * len(asked))
+            return [None] * len(queries), None
         if self.encoder is None:
             raise ValueError("this retriever has no encoder: give vectors to `answer`")
         vectors = list(self.encoder.encode_queries(list(queries)))
         if mode != "late" or self._tokens is None:
-            return self.answer(asked, vectors)
-        return self.answer(asked, vectors, self._tokens.encode_queries(list(queries)).each())
+            return vectors, None
+        return vectors, self._tokens.encode_queries(list(queries)).each()
 
     def answer(
         self,
@@ -132,7 +140,7 @@ class Retriever:
         limits = {i: query.top_k + query.top_k // 2 + 10 for i, query in enumerate(queries)}
         depth, ask = self.meta.config.prefetch, ask or self.index.query_batch
         while limits:
-            drawn = {i: self._question(queries[i], vectors[i], late[i], limit, depth) for i, limit in limits.items()}
+            drawn = {i: self.question(queries[i], vectors[i], late[i], limit, depth) for i, limit in limits.items()}
             asked = {i: question for i, question in drawn.items() if question is not None}
             found = ask(list(asked.values())) if asked else []
             limits, depth = {}, depth * _FURTHER
@@ -142,7 +150,7 @@ class Retriever:
                     limits[i] = question.limit * _FURTHER
         return answers
 
-    def _question(
+    def question(
         self,
         query: SearchQuery,
         vector: npt.NDArray[np.float32] | None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,20 @@ class PassageSample:
 
     Attributes:
         documents: id of each passage's document.
-        texts: the text that is embedded for each.
+        titles: of each, empty where it carries none.
+        bodies: the text of each, without its title.
         of: passages in the whole table.
     """
 
     documents: list[str]
-    texts: list[str]
+    titles: list[str]
+    bodies: list[str]
     of: int
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text that is embedded for each."""
+        return list(map(passage_text, self.titles, self.bodies))
 
 
 def sample_passages(passages: Path, count: int, seed: int = 0, wanted: Set[str] = frozenset()) -> PassageSample:
@@ -65,13 +73,11 @@ def _read(passages: Path, chosen: npt.NDArray[np.int64], rows: int) -> PassageSa
         if len(here):
             found.append(batch.take(pa.array(here)))
         start += batch.num_rows
-    documents = [document for batch in found for document in batch["document_id"].to_pylist()]
-    texts = [
-        passage_text(title, text)
-        for batch in found
-        for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
-    ]
-    return PassageSample(documents, texts, rows)
+
+    def column(name: str) -> list[str]:
+        return [one for batch in found for one in batch[name].to_pylist()]
+
+    return PassageSample(column("document_id"), column("title"), column("text"), rows)
 
 
 def sampled_texts(passages: Path, of_partitions: int = 16, of_each: int = 32) -> list[str]:

@@ -13,15 +13,7 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import (
-    BRIEF,
-    FUSION_WEIGHTS,
-    Hit,
-    IndexedPassage,
-    IndexQuery,
-    hits,
-    point_id,
-)
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, hits, point_id
 
 _PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
 _BRIEF = edge.PayloadSelector.Include(list(BRIEF))
@@ -141,34 +133,24 @@ class EdgeIndex:
         found = self._shard.query_batch(edge.QueryBatchRequest([self._request(query) for query in queries]))
         return [hits((point.payload, point.score) for point in points) for points in found]
 
+    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What passages were stored with, by their ids; one that is not there is left out."""
+        found = self._shard.retrieve([point_id(id_) for id_ in passage_ids], _PAYLOAD, False)
+        return {point.payload["passage_id"]: point.payload for point in found}
+
     def close(self) -> None:
         """Release the folder."""
         self._shard.close()
 
     def _request(self, query: IndexQuery) -> edge.QueryRequest:
-        condition = _filter(query)
-        lists = query.lists()
-        asked = [edge.Query.Nearest(_side(value), using=name) for name, value in lists]
-        if not query.fused:
-            return edge.QueryRequest(
-                limit=query.limit,
-                query=asked[0],
-                filter=condition,
-                params=self._params,
-                with_payload=_BRIEF if query.brief else _PAYLOAD,
-            )
-        prefetches = [
-            edge.Prefetch(limit=query.prefetch, query=nearest, filter=condition, params=self._params)
-            for nearest in asked
-        ]
-        # Sent as k, the engine adds (rank / weight - 1): one less than in the formula.
-        weights = [FUSION_WEIGHTS[name] for name, _ in lists]
-        fusion = edge.Fusion.Rrf(k=self._config.rrf_k + 1, weights=weights)
-        if query.tokens is not None:
-            fused = edge.Prefetch(limit=query.prefetch, query=fusion, prefetches=prefetches)
-            rescored = edge.Query.Nearest(query.tokens, using="late")
-            return edge.QueryRequest(limit=query.limit, query=rescored, prefetches=[fused], with_payload=_PAYLOAD)
-        return edge.QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=_PAYLOAD)
+        name, value = query.one()
+        return edge.QueryRequest(
+            limit=query.limit,
+            query=edge.Query.Nearest(_side(value), using=name),
+            filter=_filter(query),
+            params=self._params,
+            with_payload=_BRIEF if query.brief else _PAYLOAD,
+        )
 
 
 def _multivector(dim: int) -> edge.EdgeVectorParams:

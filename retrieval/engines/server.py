@@ -14,15 +14,7 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import (
-    BRIEF,
-    FUSION_WEIGHTS,
-    Hit,
-    IndexedPassage,
-    IndexQuery,
-    hits,
-    point_id,
-)
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, hits, point_id
 
 API_KEY = "CATENA_QDRANT_API_KEY"
 
@@ -145,6 +137,12 @@ class ServerIndex:
         answers = self._client.query_batch_points(self._collection, [self._request(query) for query in queries])
         return [hits((point.payload or {}, point.score) for point in answer.points) for answer in answers]
 
+    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What passages were stored with, by their ids; one that is not there is left out."""
+        ids = [str(point_id(id_)) for id_ in passage_ids]
+        found = [point.payload or {} for point in self._client.retrieve(self._collection, ids, _PAYLOAD)]
+        return {payload["passage_id"]: payload for payload in found}
+
     def close(self) -> None:
         """Release the connection."""
         self._client.close()
@@ -153,31 +151,15 @@ class ServerIndex:
         return models.SearchParams(hnsw_ef=self._config.hnsw_ef, exact=self.count() < self._config.exact_below_points)
 
     def _request(self, query: IndexQuery) -> models.QueryRequest:
-        condition = _filter(query)
-        asked = query.lists()
-        if not query.fused:
-            name, value = asked[0]
-            return models.QueryRequest(
-                query=_side(value),
-                using=name,
-                limit=query.limit,
-                filter=condition,
-                params=self._params,
-                with_payload=_BRIEF if query.brief else _PAYLOAD,
-            )
-        prefetches = [
-            models.Prefetch(query=_side(value), using=name, limit=query.prefetch, filter=condition, params=self._params)
-            for name, value in asked
-        ]
-        # Sent as k, the engine adds (rank / weight - 1): one less than in the formula. Its own default of k is 2.
-        weights = [FUSION_WEIGHTS[name] for name, _ in asked]
-        fusion = models.RrfQuery(rrf=models.Rrf(k=self._config.rrf_k + 1, weights=weights))
-        if query.tokens is not None:
-            fused = models.Prefetch(query=fusion, prefetch=prefetches, limit=query.prefetch)
-            return models.QueryRequest(
-                query=query.tokens.tolist(), using="late", prefetch=fused, limit=query.limit, with_payload=_PAYLOAD
-            )
-        return models.QueryRequest(query=fusion, prefetch=prefetches, limit=query.limit, with_payload=_PAYLOAD)
+        name, value = query.one()
+        return models.QueryRequest(
+            query=_side(value),
+            using=name,
+            limit=query.limit,
+            filter=_filter(query),
+            params=self._params,
+            with_payload=_BRIEF if query.brief else _PAYLOAD,
+        )
 
 
 def switch_alias(client: QdrantClient, alias: str, collection: str) -> None:

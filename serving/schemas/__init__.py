@@ -67,7 +67,7 @@ class ListPlace(Answer):
     rank: int = Field(description="among passages, from 1")
     score: float = Field(description="cosine, or BM25")
     weight: float = Field(description="of the list in the fusion")
-    contribution: float = Field(description="to `found_score`: 1 / (rrf_k + rank / weight), or a lone list's score")
+    contribution: float = Field(description="to `found_score`, as of `index.fusion`; or a lone list's score")
 
 
 class Explanation(Answer):

@@ -19,7 +19,6 @@ from data.schema import DOCUMENTS as DOCUMENTS_SCHEMA
 from ray_apps.commands import COMMANDS
 from ray_apps.config import load_run
 from ray_apps.usage import find_command, split_config_flags
-from retrieval.config import IndexConfig
 from serving.api.__main__ import described
 from serving.config import ServeConfig
 from serving.schemas import Explanation, SearchRequest
@@ -140,6 +139,7 @@ def test_make_help_lists_every_target() -> None:
         "demo",
         "test",
         "test-unit",
+        "test-faults",
         "test-wheel",
         "lint",
         "type",
@@ -186,8 +186,8 @@ def test_pipelines_and_reasons_shown_are_ones_the_service_has() -> None:
     explanation = next(text for text in blocks(serving, "json") if "found_rank" in text)
     told = Explanation.model_validate_json(explanation)
     assert sum(place.contribution for place in told.lists) == pytest.approx(told.found_score, abs=1e-4)
-    for place in told.lists:
-        assert 1 / (IndexConfig().rrf_k + place.rank / place.weight) == pytest.approx(place.contribution, abs=1e-4)
+    assert all(0 <= place.contribution <= place.weight for place in told.lists)
+    assert sum(place.weight for place in told.lists) == pytest.approx(1)
 
 
 def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:

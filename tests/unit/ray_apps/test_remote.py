@@ -78,7 +78,7 @@ def test_search_by_a_service(url: str, capsys: pytest.CaptureFixture[str], monke
     assert (told["pipeline"], told["mode"], told["timing_ms"]["total"]) == ("exact", "hybrid", 3)
     assert told["hits"][0]["explanation"] == WHY.model_dump() and told["hits"][0]["metadata"]["top_k"] is None
     assert main(["search", f"--url={url}", "waters", "--explain"]) == 0
-    assert "bm25 rank 3 (7.5000); ranker 0.9000, found at 2; words: waters" in capsys.readouterr().out
+    assert "bm25 rank 3 (7.5000) gives 0.0159; ranker 0.9000, found at 2; words: waters" in capsys.readouterr().out
 
 
 def test_vectors_by_a_service(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

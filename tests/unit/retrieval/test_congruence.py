@@ -24,6 +24,8 @@ from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
 from retrieval.filter_keys import FilterValues, filter_keys
 from retrieval.filters import parse_filter
+from retrieval.fused import FusedIndex
+from retrieval.fusion import Fusion
 from retrieval.index import Hit, IndexedPassage, IndexQuery, VectorIndex
 
 pytestmark = [  # what the in-memory client says of itself
@@ -257,7 +259,7 @@ def test_the_same_passage_twice_is_stored_once(engines: list[VectorIndex]) -> No
 @pytest.mark.parametrize("mode", ["dense", "bm25", "hybrid"])
 def test_engines_agree(engines: list[VectorIndex], mode: str, filters: bool) -> None:
     queries = random_queries(120 if filters else 40, filters)[mode]
-    edge, server = (index.query_batch(queries) for index in engines)
+    edge, server = (FusedIndex(index, Fusion()).query_batch(queries) for index in engines)
     assert any(edge)
     for query, ours, theirs in zip(queries, edge, server, strict=True):
         assert_same(ours, theirs, query.limit)
@@ -290,19 +292,11 @@ def test_integers_are_told_apart_beyond_the_precision_of_floats(engines: list[Ve
             assert bool(hits) is expected
 
 
-def test_fusion_is_reciprocal_rank_with_the_configured_k(engines: list[VectorIndex]) -> None:
-    """Cormack, Clarke and Büttcher, SIGIR 2009: the sum of 1 / (k + rank) over the lists."""
-    queries = random_queries(10, filters=False)
+def test_payloads_are_those_of_hits(engines: list[VectorIndex]) -> None:
+    queries = random_queries(3, filters=False)["dense"]
     for index in engines:
-        lists = [
-            index.query_batch([IndexQuery(400, dense=q.dense, sparse=q.sparse) for q in queries[mode]])
-            for mode in ("dense", "bm25")
-        ]
-        for fused, dense, bm25 in zip(index.query_batch(queries["hybrid"]), *lists, strict=True):
-            ranks = [{h.passage_id: rank for rank, h in enumerate(hits, start=1)} for hits in (dense, bm25)]
-            for hit in fused:
-                expected = sum(1 / (60 + r[hit.passage_id]) for r in ranks if hit.passage_id in r)
-                assert hit.score == pytest.approx(expected, rel=1e-3)
+        stored = {hit.passage_id: hit.payload for hits in index.query_batch(queries) for hit in hits}
+        assert index.payloads([*stored, "nobody"]) == stored
 
 
 def test_a_query_names_what_to_search_by(engines: list[VectorIndex]) -> None:

@@ -1,4 +1,4 @@
-"""Late interaction in both engines: the fused list's best passages, rescored by MaxSim, in one request."""
+"""Late interaction in both engines: the fused list's best passages, rescored by MaxSim."""
 
 import os
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
 from retrieval.filter_keys import FilterKey
+from retrieval.fused import FusedIndex
+from retrieval.fusion import Fusion
 from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.maxsim import maxsim
 
@@ -89,7 +91,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VectorInd
 
 def test_both_engines_score_the_fused_list_by_maxsim(engines: list[VectorIndex]) -> None:
     stored = {passage.id: passage for passage in passages()}
-    for index in engines:
+    for index in (FusedIndex(engine, Fusion()) for engine in engines):
         # Its best 30 passages, in their order without the rescoring.
         fused = index.query_batch([replace(query, tokens=None, limit=30) for query in queries()])
         for query, candidates, hits in zip(queries(), fused, index.query_batch(queries()), strict=True):
@@ -108,9 +110,9 @@ def test_both_engines_score_the_fused_list_by_maxsim(engines: list[VectorIndex])
                 assert {hit.payload["metadata"]["kind"] for hit in hits} == {"k1"}
 
 
-def test_token_vectors_rescore_nothing_but_a_fused_list(engines: list[VectorIndex]) -> None:
-    query = IndexQuery(5, dense=np.ones(DIM, np.float32), tokens=np.ones((1, LATE_DIM), np.float32))
-    with pytest.raises(ValueError, match="rescore a fused list"):
+def test_token_vectors_are_asked_about_passages_that_are_named(engines: list[VectorIndex]) -> None:
+    query = IndexQuery(5, tokens=np.ones((1, LATE_DIM), np.float32))
+    with pytest.raises(ValueError, match="passages that are named"):
         engines[0].query_batch([query])
 
 

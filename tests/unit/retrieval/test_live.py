@@ -19,9 +19,11 @@ from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
 from retrieval.explain import explain
 from retrieval.filter_keys import FilterKey
+from retrieval.fused import FusedIndex
+from retrieval.fusion import Fusion, fuse
 from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex
 from retrieval.live import LiveIndex
-from retrieval.rescoring import RescoredIndex, fused, with_rows
+from retrieval.rescoring import RescoredIndex, with_rows
 from retrieval.search import Retriever, SearchQuery
 from retrieval.terms import TermCounts, TermStatistics
 
@@ -33,6 +35,7 @@ pytestmark = [  # what the in-memory client says of itself
 DIM, LATE_DIM, DOCUMENTS = 16, 8, 100
 KEYS = (FilterKey(path=("kind",), kinds=("text",)),)
 CONFIG = IndexConfig(prefetch=20, batch_points=50)
+FUSION = Fusion(weights={"dense": 0.3, "bm25": 0.7})
 BM25_WEIGHTS = BM25(Tokenizer("none"), 12.0)
 
 
@@ -167,6 +170,13 @@ def same(ours: list[list[Hit]], theirs: list[list[Hit]], rtol: float = 1e-5) -> 
         assert [(hit.passage_id, hit.payload) for hit in a] == [(hit.passage_id, hit.payload) for hit in b]
 
 
+def as_fused(found: list[list[Hit]], expected: list[list[tuple[str, float]]]) -> None:
+    assert any(found)
+    for hits, best in zip(found, expected, strict=True):
+        assert [hit.passage_id for hit in hits] == [id_ for id_, _ in best]
+        np.testing.assert_allclose([hit.score for hit in hits], [score for _, score in best], rtol=1e-5, atol=1e-6)
+
+
 def test_vectors_find_exactly_what_a_new_index_finds(both: Both) -> None:
     change(both)
     queries = dense(questions())
@@ -190,8 +200,10 @@ def test_lists_are_fused_after_they_are_merged(both: Both) -> None:
         whole.query_batch([replace(query, limit=20) for query in queries])
         for queries in (dense(questions()), words(questions(), both.terms))
     ]
-    expected = [fused({"dense": a, "bm25": b}, CONFIG.rrf_k)[:12] for a, b in zip(*lists, strict=True)]
-    same(both.index.query_batch(questions()), expected)
+    found = FusedIndex(both.index, FUSION).query_batch(questions())
+    as_fused(found, [fuse({"dense": a, "bm25": b}, FUSION, 20)[:12] for a, b in zip(*lists, strict=True)])
+    stored = {passage.id: passage.text for passage in flat(both.documents)}
+    assert all(hit.payload["text"] == stored[hit.passage_id] for hits in found for hit in hits)
 
 
 def test_token_vectors_rescore_what_was_fused_of_both(both: Both) -> None:
@@ -200,12 +212,13 @@ def test_token_vectors_rescore_what_was_fused_of_both(both: Both) -> None:
     tokens = [rng.normal(size=(4, LATE_DIM)).astype(np.float32) for _ in questions()]
     queries = [replace(query, tokens=one) for query, one in zip(questions(), tokens, strict=True)]
     whole = both.whole("whole", idf=False)
-    candidates = both.index.query_batch([replace(query, tokens=None, limit=20) for query in queries])
+    index = FusedIndex(both.index, FUSION)
+    candidates = index.query_batch([replace(query, tokens=None, limit=20) for query in queries])
     asked = [
         IndexQuery(12, tokens=one, among=tuple(hit.passage_id for hit in hits))
         for one, hits in zip(tokens, candidates, strict=True)
     ]
-    same(both.index.query_batch(queries), whole.query_batch(asked), rtol=2e-3)
+    same(index.query_batch(queries), whole.query_batch(asked), rtol=2e-3)
 
 
 def test_it_looks_deeper_where_the_best_are_gone(both: Both) -> None:
@@ -220,13 +233,15 @@ def test_it_looks_deeper_where_the_best_are_gone(both: Both) -> None:
 
 
 def test_without_writes_the_index_answers_as_it_is(both: Both) -> None:
-    whole = both.whole("whole", idf=True)
-    same(both.index.query_batch(questions()), whole.query_batch(questions()))
+    indexes = both.index, both.whole("whole", idf=True)
+    same(*(FusedIndex(index, FUSION).query_batch(questions()) for index in indexes))
 
 
 def test_everything_can_be_deleted(both: Both) -> None:
-    both.delete(list(both.documents))
-    assert both.index.query_batch(questions()) == [[] for _ in questions()]
+    corpus = both.documents
+    both.delete(list(corpus))
+    assert FusedIndex(both.index, FUSION).query_batch(questions()) == [[] for _ in questions()]
+    assert both.index.payloads([passage.id for passage in flat(corpus)]) == {}
 
 
 def test_engines_remove_documents_with_all_their_passages(both: Both) -> None:
@@ -294,7 +309,7 @@ def test_full_vectors_order_both_parts(tmp_path: Path) -> None:
     vectors = projection(full)
     small.upsert([replace(p, vector=v) for p, v in zip(with_rows(flat(corpus)), vectors, strict=True)])
     small.finish()
-    both = Both(tmp_path, RescoredIndex(small, full, projection, config), corpus)
+    both = Both(tmp_path, RescoredIndex(small, full, projection, config.rescore), corpus)
     change(both)
     whole = both.whole("whole", idf=False)
     found, expected = both.index.query_batch(dense(questions())), whole.query_batch(dense(questions()))
@@ -305,9 +320,8 @@ def test_full_vectors_order_both_parts(tmp_path: Path) -> None:
         whole.query_batch([replace(query, limit=20) for query in queries])
         for queries in (dense(questions()), words(questions(), both.terms))
     ]
-    fused_lists = [fused({"dense": a, "bm25": b}, CONFIG.rrf_k)[:12] for a, b in zip(*lists, strict=True)]
-    hybrid = both.index.query_batch(questions())
-    assert [[h.passage_id for h in hits] for hits in hybrid] == [[h.passage_id for h in hits] for hits in fused_lists]
+    hybrid = FusedIndex(both.index, FUSION).query_batch(questions())
+    as_fused(hybrid, [fuse({"dense": a, "bm25": b}, FUSION, 20)[:12] for a, b in zip(*lists, strict=True)])
     assert all(hit.payload["text"] for hits in hybrid for hit in hits)
     both.index.close()
 

@@ -32,6 +32,8 @@ from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex
 from retrieval.filter_keys import FilterKey
+from retrieval.fused import FusedIndex
+from retrieval.fusion import Fusion
 from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
 from retrieval.rescoring import FULL_VECTORS, RescoredIndex, with_rows
@@ -99,7 +101,7 @@ def order_of(question: Floats, among: range = range(COUNT)) -> list[str]:
 
 
 def rescored(index: VectorIndex, factor: int, projection: Projection | None = None) -> RescoredIndex:
-    return RescoredIndex(index, FULL, projection, IndexConfig(rescore=factor))
+    return RescoredIndex(index, FULL, projection, factor)
 
 
 def test_bits_find_and_floats_put_in_order(filled: VectorIndex) -> None:
@@ -135,23 +137,25 @@ def test_fused_lists_are_those_of_an_index_of_full_vectors(filled: VectorIndex, 
         for i, question in enumerate(QUESTIONS)
     ]
     queries.append(IndexQuery(LIMIT, QUESTIONS[0], fused=True, prefetch=30))  # no word of it is known
-    for expected, hits in zip(whole.query_batch(queries), rescored(filled, 4).query_batch(queries), strict=True):
+    indexes = (FusedIndex(index, Fusion()) for index in (whole, rescored(filled, 4)))
+    for expected, hits in zip(*(index.query_batch(queries) for index in indexes), strict=True):
         assert [hit.passage_id for hit in hits] == [hit.passage_id for hit in expected]
         np.testing.assert_allclose([hit.score for hit in hits], [hit.score for hit in expected], rtol=1e-5)
     whole.close()
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS, ids=["all dimensions", "fewer"])
-def test_token_vectors_score_the_fused_list_themselves(projection: Projection | None, tmp_path: Path) -> None:
-    def smaller(vectors: Floats) -> Floats:
-        return vectors if projection is None else projection(vectors)
-
-    late = EdgeIndex.create(tmp_path / "late", smaller(FULL).shape[1], (), IndexConfig(), 4)
-    late.upsert(list(with_rows(passages(smaller(FULL), late=True))))
+def test_token_vectors_score_what_full_vectors_and_words_find(projection: Projection | None, tmp_path: Path) -> None:
+    smaller = FULL if projection is None else projection(FULL)
+    late = EdgeIndex.create(tmp_path / "late", smaller.shape[1], (), IndexConfig(), 4)
+    late.upsert(list(with_rows(passages(smaller, late=True))))
     late.finish()
     query = IndexQuery(LIMIT, QUESTIONS[0], TOKENIZED.query("word1"), True, 20, np.ones((2, 4), np.float32))
-    by_hand = replace(query, dense=smaller(QUESTIONS)[0])
-    assert rescored(late, 4, projection).query_batch([query]) == late.query_batch([by_hand])
+    index = FusedIndex(rescored(late, COUNT // 20, projection), Fusion())
+    (candidates,) = index.query_batch([replace(query, tokens=None, limit=20)])
+    (hits,) = index.query_batch([query])
+    among = tuple(hit.passage_id for hit in candidates)
+    assert [hits] == late.query_batch([IndexQuery(LIMIT, tokens=query.tokens, among=among)]) and hits
     late.close()
 
 

@@ -1,6 +1,6 @@
 """Embedding on a cluster whose machines come and go; run as a script, since a process joins one cluster at a time.
 
-``python tests/ray/several_nodes.py PASSAGES FOLDER`` prints one JSON object with what was seen of each job.
+``python tests/faults/several_nodes.py PASSAGES FOLDER`` prints one JSON object with what was seen of each job.
 """
 
 import json

@@ -1,0 +1,89 @@
+"""An index whose lists are fused here.
+
+Engines fuse by ranks, or by scores without weights; and what comes from several indexes, or is rescored, they cannot
+fuse at all. So each list is asked for apart, all of a batch in one request, by ids and scores; then texts
+are handed over for the best.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from retrieval.config import ListName
+from retrieval.fusion import Fusion, fuse
+from retrieval.index import Hit, IndexQuery, VectorIndex
+
+Lists = Mapping[ListName, Sequence[Hit]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an index has for a question.
+
+    Attributes:
+        hits: best first.
+        lists: that were fused, by name; empty where one alone was asked for.
+    """
+
+    hits: list[Hit]
+    lists: Lists = field(default_factory=dict)
+
+
+class FusedIndex:
+    """Answers questions by the lists of an index.
+
+    Args:
+        index: that is asked for single lists.
+        fusion: how they become one.
+    """
+
+    def __init__(self, index: VectorIndex, fusion: Fusion) -> None:
+        self._index, self.fusion = index, fusion
+
+    def count(self) -> int:
+        """Number of passages stored, exactly."""
+        return self._index.count()
+
+    def close(self) -> None:
+        """Release files and connections."""
+        self._index.close()
+
+    def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
+        """Best hits of each query, best first, ties by passage id."""
+        return [found.hits for found in self.found(queries)]
+
+    def found(self, queries: Sequence[IndexQuery]) -> list[Found]:
+        """The same with the lists that were fused."""
+        apart = [query.lists() for query in queries]
+        asked = [
+            one for query, of in zip(queries, apart, strict=True) for one in (of.values() if query.fused else [query])
+        ]
+        answers = iter(self._index.query_batch(asked) if asked else [])
+        found = [
+            Found([], {name: next(answers) for name in of}) if query.fused else Found(next(answers))
+            for query, of in zip(queries, apart, strict=True)
+        ]
+        places = [place for place, query in enumerate(queries) if query.fused]
+        best = [fuse(found[place].lists, self.fusion, queries[place].prefetch) for place in places]
+        for place, hits in zip(places, self._whole([queries[place] for place in places], best), strict=True):
+            found[place] = replace(found[place], hits=hits)
+        return found
+
+    def _whole(self, queries: Sequence[IndexQuery], fused: Sequence[list[tuple[str, float]]]) -> list[list[Hit]]:
+        """The best of each fused list with their payloads; where a query has token vectors, in their order."""
+        by_tokens = [
+            IndexQuery(query.limit, tokens=query.tokens, among=tuple(id_ for id_, _ in best[: query.prefetch]))
+            for query, best in zip(queries, fused, strict=True)
+            if query.tokens is not None and best
+        ]
+        rescored = iter(self._index.query_batch(by_tokens) if by_tokens else [])
+        shown = [
+            [] if query.tokens is not None else best[: query.limit] for query, best in zip(queries, fused, strict=True)
+        ]
+        named = sorted({id_ for best in shown for id_, _ in best})
+        payloads = self._index.payloads(named) if named else {}
+        return [
+            next(rescored)
+            if query.tokens is not None and best
+            else [Hit(id_, score, payloads[id_]) for id_, score in some if id_ in payloads]  # else it was deleted since
+            for query, best, some in zip(queries, fused, shown, strict=True)
+        ]
