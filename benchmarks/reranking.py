@@ -27,6 +27,9 @@ RUNS = Path(__file__).resolve().parents[1] / "runs"
 RECIPE = (
     *("--ranker.depth", "30"),
     *("--ranker.list-documents", "6"),
+    *("--ranker.rank-prior", "2"),
+    *("--ranker.optimizer.learning-rate", "8e-5"),
+    *("--ranker.optimizer.accumulate", "1"),
     *("--ranker.optimizer.epochs", "2"),
     *("--ranker.optimizer.precision", "bf16"),
 )
