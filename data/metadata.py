@@ -161,7 +161,7 @@ def path_text(path: Path) -> str:
 
 
 def _key_text(key: str) -> str:
-    plain = key and key == key.strip() and not key.startswith("!") and not any(sign in key for sign in '."=<>\\')
+    plain = key and key == key.strip() and not any(sign in key for sign in '!."=<>\\')
     return key if plain and key.isprintable() and key != "not" else json.dumps(key, ensure_ascii=False)
 
 

@@ -23,6 +23,7 @@ PAINT = {
 }
 INK, MUTED, RULE, ACCENT, BAR = PAINT
 LINES = {f"#0{n}0{n}10": f"var(--line-{n})" for n in range(1, 7)}
+LOST = next(iter(LINES))
 
 WIDE, NARROW = 6.6, 4.2  # inches: a panel of its own, and one of two beside each other
 
@@ -149,6 +150,34 @@ def groups(
             axes.figure.legend(labelcolor=INK, fontsize=9.5, loc="outside lower center", ncols=2)
 
     return _svg("groups", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
+
+
+def win_loss(differences: Sequence[float], queries: int, y: str, width: float = NARROW) -> str:
+    """Differences of two systems query by query, the largest first: what is won above the axis, what is lost below.
+
+    Args:
+        differences: in falling order; of many queries, some that are evenly spaced.
+        queries: number of them in all.
+        y: what differs.
+        width: in inches.
+    """
+
+    def draw(axes: "Axes") -> None:
+        values = np.asarray(differences)
+        edges = np.linspace(0, queries, len(values) + 1)
+        axes.stairs(np.maximum(values, 0), edges, fill=True, color=ACCENT)
+        axes.stairs(np.minimum(values, 0), edges, fill=True, color=LOST)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.set_xlim(0, queries)
+        end = max(0.1, 1.05 * float(np.abs(values).max()))
+        axes.set_ylim(-end, end)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
+        axes.grid(axis="x", visible=False)
+        axes.set_xlabel("questions, the most won first")
+        axes.set_ylabel(y)
+
+    return _svg("win_loss", draw, (width, 2.6))
 
 
 def parallel_coordinates(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from uuid import UUID
 
 from data.progress import progress
 from evaluation.ranking import RankingFigures, evaluate_ranking
@@ -62,9 +63,9 @@ def ask_lists(retriever: Retriever, questions: Mapping[str, str], batch: int) ->
                 retriever.question(SearchQuery(text, "hybrid", 1), vector, None, 1, depth)
                 for (_, text), vector in zip(some, vectors, strict=True)
             ]
-            found = iter(retriever.index.found([query for query in asked if query is not None]))
+            found = iter(retriever.index.lists([query for query in asked if query is not None]))
             for (question, _), query in zip(some, asked, strict=True):
-                lists[question] = {} if query is None else next(found).lists
+                lists[question] = {} if query is None else next(found)
             counted.advance(len(some))
     return AskedLists(lists, depth)
 
@@ -80,8 +81,8 @@ def ways() -> Iterable[Fusion]:
         yield from (Fusion("rrf", ranked, k) for k in CONSTANTS)
 
 
-def _documents(ranked: Sequence[tuple[str, float]], lists: Lists) -> dict[str, float]:
-    document_of = {hit.passage_id: str(hit.payload["document_id"]) for hits in lists.values() for hit in hits}
+def _documents(ranked: Sequence[tuple[UUID, float]], lists: Lists) -> dict[str, float]:
+    document_of = {hit.key: str(hit.payload["document_id"]) for hits in lists.values() for hit in hits}
     best: dict[str, float] = {}
     for place, (passage, _) in enumerate(ranked):
         best.setdefault(document_of[passage], -float(place))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import NamedTuple
 
 CSS = """
 :root { color-scheme: light dark; --page: #fbfaf8; --card: #ffffff; --ink: #1d2330; --muted: #667085; --rule: #e6e3dd;
@@ -29,8 +30,10 @@ p { max-width: 68ch; margin: .5rem 0 1rem; }
 .panel { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; padding: 1rem 1.2rem;
   margin: 1rem 0; overflow-x: auto; }
 .panel h3 { margin: 0 0 .5rem; font-size: .95rem; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 1rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 1rem; margin: 1rem 0; }
 .columns .panel { margin: 0; }
+.stack { display: flex; flex-direction: column; gap: 1rem; }
+.stack .panel:last-child { flex-grow: 1; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: var(--muted); font-weight: 500; font-size: .82rem; white-space: nowrap; }
 th, td { padding: .42rem .7rem; border-bottom: 1px solid var(--rule); vertical-align: top; }
@@ -39,6 +42,21 @@ th:last-child, td:last-child { padding-right: 0; }
 tr:last-child td { border-bottom: 0; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 tr.ours td:first-child { color: var(--accent); font-weight: 600; }
+td small { display: block; color: var(--muted); font-size: .76rem; }
+.mark { display: inline-block; width: 1em; text-align: left; font-size: .7rem; vertical-align: 1px; }
+.mark.better { color: var(--accent); }
+.mark.worse { color: var(--line-1); }
+details.panel summary { cursor: pointer; font-weight: 600; font-size: .95rem; }
+ol.losses { margin: 0; padding: 0; list-style: none; }
+ol.losses > li { padding: .9rem 0; border-bottom: 1px solid var(--rule); }
+ol.losses > li:last-child { border-bottom: 0; padding-bottom: 0; }
+ol.losses .asked { font-weight: 600; }
+ol.losses .figures, ol.losses .beginning { color: var(--muted); font-size: .86rem; }
+ol.losses .sides { margin-top: .4rem; }
+ol.losses h4 { color: var(--muted); font-weight: 500; font-size: .82rem; }
+ol.losses ul { margin: 0; padding: 0; list-style: none; font-size: .92rem; }
+ol.losses ul li { padding: .2rem 0; overflow-wrap: anywhere; }
+ol.losses .beginning { display: block; line-height: 1.4; }
 ol.links { list-style: none; margin: 0; padding: 0; }
 ol.links li { display: grid; grid-template-columns: 4.2rem 1fr; gap: .9rem; padding: .7rem 0;
   border-bottom: 1px solid var(--rule); }
@@ -99,9 +117,34 @@ def panel(content: str, title: str = "") -> str:
     return f'<div class="panel">{head}{content}</div>'
 
 
+def expandable(title: str, content: str) -> str:
+    """A framed box that shows its title until the reader opens it."""
+    return f'<details class="panel"><summary>{escape(title)}</summary>{content}</details>'
+
+
 def columns(*panels: str) -> str:
     """Panels beside each other where the screen is wide enough."""
     return f'<div class="columns">{"".join(panels)}</div>'
+
+
+def stack(*panels: str) -> str:
+    """Panels below each other, as one of ``columns``."""
+    return f'<div class="stack">{"".join(panels)}</div>'
+
+
+class Note(NamedTuple):
+    """What stands beside a figure of a table.
+
+    Attributes:
+        below: small text below it.
+        mark: ``better`` or ``worse`` than what it is compared with; empty for neither.
+    """
+
+    below: str
+    mark: str = ""
+
+
+MARKS = {"better": "▲", "worse": "▼", "": ""}
 
 
 def table(
@@ -110,6 +153,7 @@ def table(
     forms: Sequence[str],
     best: Sequence[str] = (),
     ours: str = "",
+    notes: Sequence[Sequence[Note]] = (),
 ) -> str:
     """Figures of several methods, right-aligned, the best of each column in bold.
 
@@ -119,6 +163,7 @@ def table(
         forms: format of each column of figures, such as ``{:.3f}``.
         best: per column ``high`` or ``low`` for what is best there, or anything else for neither; may be shorter.
         ours: name of the row that is set off.
+        notes: of each row, one a figure; empty where no figure has any.
     """
     wanted: list[float | None] = []
     for column in range(len(forms)):
@@ -128,13 +173,22 @@ def table(
         wanted.append(rule(known) if rule and len(known) > 1 else None)
     top = "".join(_cell("th", escape(title), number=n > 0) for n, title in enumerate(head))
     lines = []
-    for name, figures in rows:
-        cells = [_cell("td", escape(name))]
-        for value, form, winner in zip(figures, forms, wanted, strict=True):
-            text = "" if value is None else form.format(value)
-            cells.append(_cell("td", f"<strong>{text}</strong>" if text and value == winner else text, number=True))
-        lines.append(f"{'<tr class=ours>' if name == ours else '<tr>'}{''.join(cells)}</tr>")
+    for number, (name, figures) in enumerate(rows):
+        beside = notes[number] if notes else [None] * len(forms)
+        cells = [
+            _figure("" if value is None else form.format(value), value == winner, note)
+            for value, form, winner, note in zip(figures, forms, wanted, beside, strict=True)
+        ]
+        first = _cell("td", escape(name))
+        lines.append(f"{'<tr class=ours>' if name == ours else '<tr>'}{first}{''.join(cells)}</tr>")
     return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _figure(text: str, best: bool, note: Note | None) -> str:
+    shown = f"<strong>{text}</strong>" if text and best else text
+    if note is not None:
+        shown += f'<span class="mark {note.mark}">{MARKS[note.mark]}</span><small>{escape(note.below)}</small>'
+    return _cell("td", shown, number=True)
 
 
 def _cell(tag: str, content: str, number: bool = False) -> str:
@@ -159,3 +213,27 @@ def link_list(proposals: Iterable[tuple[float, str, str, str, str]]) -> str:
         for probability, source, target, relation, why in proposals
     ]
     return f'<ol class="links">{"".join(items)}</ol>'
+
+
+def questions(asked: Iterable[tuple[str, str, Sequence[tuple[str, Sequence[tuple[str, str, str]]]]]]) -> str:
+    """Questions with lists of documents beside each other; texts in any script.
+
+    Args:
+        asked: text and figures of each, and its lists: title, and name, remark and text of each document.
+    """
+    items = []
+    for text, figures, lists in asked:
+        sides = "".join(f"<div><h4>{escape(title)}</h4>{_documents(documents)}</div>" for title, documents in lists)
+        items.append(
+            f'<li><div class="asked"><bdi>{escape(text)}</bdi></div><div class="figures">{escape(figures)}</div>'
+            f'<div class="sides">{sides}</div></li>'
+        )
+    return f'<ol class="losses">{"".join(items)}</ol>'
+
+
+def _documents(documents: Sequence[tuple[str, str, str]]) -> str:
+    listed = "".join(
+        f'<li><bdi>{escape(name)}</bdi><span class="beginning">{escape(remark)} · <bdi>{escape(text)}</bdi></span></li>'
+        for name, remark, text in documents
+    )
+    return f"<ul>{listed or '<li>none</li>'}</ul>"

@@ -1,17 +1,23 @@
 """Figures of a ranked search result against graded relevance judgements, per query first, the mean second.
 
-The definitions and the order of ties are those of trec_eval, so that figures can be compared with published ones.
+Only the ranks of relevant documents matter to a metric, so a result is looked at once, and nothing of it is kept but
+those: any number of queries is judged in the memory of one result at a time.
 """
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from evaluation.metrics import DEFAULT_METRICS, Judged, Numbers, Ranked, Values, parse_metric
+
 Ranking = Mapping[str, float]
 """Document id -> score of one query's result; higher is better."""
+Run = Mapping[str, Ranking] | Iterable[tuple[str, Ranking]]
+"""Result of each query, by its id; or a stream of them, of which one at a time is held."""
+Qrels = Mapping[str, Mapping[str, int]]
+"""Query id -> document id -> grade."""
 
 
 @dataclass(frozen=True)
@@ -34,116 +40,110 @@ class RankingFigures:
         return {name: float(values.mean()) for name, values in self.per_query.items()}
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Relevance as arrays: Q queries, K the longest result, R the most relevant documents of a query."""
-
-    gains_QK: Values  # of what was retrieved, best first; 0 where a result is shorter or a document not relevant
-    ideal_QR: Values  # of all relevant documents, best first, filled up with 0
-    relevant_Q: Values
-
-
-def evaluate_ranking(
-    run: Mapping[str, Ranking], qrels: Mapping[str, Mapping[str, int]], hit_cutoffs: tuple[int, ...] = (1, 5, 10)
-) -> RankingFigures:
-    """nDCG@10, Recall@100, MRR@10, MAP and Hit@k of a run.
-
-    A judged query that the run lacks counts 0; a query of the run without judgements is not counted; a document without
-    a judgement is not relevant. nDCG takes the grade itself as gain and 1 / log2(rank + 1) as discount (Järvelin and
-    Kekäläinen, TOIS 2002), everything else counts grades above 0 as relevant.
+def evaluate_ranking(run: Run, qrels: Qrels, metrics: Sequence[str] = DEFAULT_METRICS) -> RankingFigures:
+    """Metrics of a run, as of ``judge_ranking``.
 
     Args:
-        run: query id -> document id -> score.
-        qrels: query id -> document id -> grade.
-        hit_cutoffs: the k of Hit@k.
+        run: results by query.
+        qrels: judgements.
+        metrics: names as of ``evaluation.metrics``.
 
     Raises:
-        ValueError: if no query has a relevant document.
+        ValueError: if no query has a relevant document, a metric is unknown, a query has two results, or a score is
+            not a number.
     """
-    queries = sorted(query for query, grades in qrels.items() if any(grade > 0 for grade in grades.values()))
+    return figures_of(judge_ranking(run, qrels), metrics)
+
+
+def figures_of(judged: Judged, metrics: Sequence[str] = DEFAULT_METRICS) -> RankingFigures:
+    """Metrics of what was judged.
+
+    Raises:
+        ValueError: if a metric is unknown.
+    """
+    per_query = {name: parse_metric(name)(judged) for name in metrics}
+    return RankingFigures(judged.queries, per_query, judged.without_relevant)
+
+
+def judge_ranking(run: Run, qrels: Qrels) -> Judged:
+    """Where the relevant documents are in the results.
+
+    A judged query that the run lacks has found nothing; a query of the run without judgements is not counted; a
+    document without a judgement is not relevant. Documents are ranked by score as a 32-bit float, equal scores by
+    document id, both descending: the order of trec_eval.
+
+    Args:
+        run: results by query.
+        qrels: judgements.
+
+    Raises:
+        ValueError: if no query has a relevant document, a query has two results, or a score is not a number.
+    """
+    relevant = {query: {document: g for document, g in grades.items() if g > 0} for query, grades in qrels.items()}
+    queries = sorted(query for query, grades in relevant.items() if grades)
     if not queries:
         raise ValueError("no query has a relevant document: there is nothing to judge by")
-    judged = _lay_out(queries, run, qrels)
-    first_Q = _first_relevant(judged.gains_QK)
-    per_query = {
-        "ndcg@10": _ndcg(judged, 10),
-        "recall@100": (judged.gains_QK[:, :100] > 0).sum(axis=1) / judged.relevant_Q,
-        "mrr@10": np.where((first_Q >= 1) & (first_Q <= 10), 1.0 / np.maximum(first_Q, 1), 0.0),
-        "map": _average_precision(judged),
-        **{f"hit@{k}": hit_rate(first_Q, k) for k in hit_cutoffs},
-    }
-    return RankingFigures(queries, per_query, without_relevant=len(qrels) - len(queries))
-
-
-def hit_rate(ranks_Q: npt.NDArray[np.int64], k: int) -> Values:
-    """Whether each query's first relevant document is among the top k.
-
-    Hit@k, also called success@k (Voorhees, TREC-8, 1999).
-
-    Args:
-        ranks_Q: 1-based rank of the first relevant document of each of Q queries; 0 where none was retrieved.
-        k: cut-off, at least 1.
-
-    Returns:
-        float64 (Q,), 1.0 or 0.0. The mean over queries is the reported figure.
-
-    Raises:
-        ValueError: if k is smaller than 1.
-    """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    return ((ranks_Q >= 1) & (ranks_Q <= k)).astype(np.float64)
-
-
-def _lay_out(queries: list[str], run: Mapping[str, Ranking], qrels: Mapping[str, Mapping[str, int]]) -> _Judged:
-    results = [run.get(query, {}) for query in queries]
-    lengths = np.array([len(result) for result in results])
-    row = np.repeat(np.arange(len(queries)), lengths)
-    documents = np.array([document for result in results for document in result], dtype=np.str_)
-    scores = np.array([score for result in results for score in result.values()], dtype=np.float32)
-    gains = np.array(
-        [
-            max(qrels[query].get(document, 0), 0)
-            for query, result in zip(queries, results, strict=True)
-            for document in result
-        ],
-        dtype=np.float64,
-    )
-    # trec_eval: by score as a 32-bit float, ties by document id, both descending
-    _, document_order = np.unique(documents, return_inverse=True)
-    order = np.lexsort((-document_order, -scores, row))
-    column = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    gains_QK = np.zeros((len(queries), int(lengths.max(initial=0))))
-    gains_QK[row[order], column] = gains[order]
-
-    relevant = [sorted((grade for grade in qrels[query].values() if grade > 0), reverse=True) for query in queries]
-    relevant_Q = np.array([len(grades) for grades in relevant], np.float64)
-    ideal_QR = np.zeros((len(queries), int(relevant_Q.max())))
-    for number, grades in enumerate(relevant):
-        ideal_QR[number, : len(grades)] = grades
-    return _Judged(gains_QK, ideal_QR, relevant_Q)
-
-
-def _first_relevant(gains_QK: Values) -> npt.NDArray[np.int64]:
-    """1-based rank of the first relevant document, 0 where there is none."""
-    found = gains_QK > 0
-    return (
-        np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0) if found.shape[1] else np.zeros(len(found), np.int64)
+    rows = {query: row for row, query in enumerate(queries)}
+    answered = np.zeros(len(queries), np.bool_)
+    row_E, rank_E, grade_E = array("q"), array("q"), array("d")
+    for query, result in run.items() if isinstance(run, Mapping) else run:
+        row = rows.get(query)
+        if row is None:
+            continue
+        if answered[row]:
+            raise ValueError(f"query {query!r} has two results")
+        answered[row] = True
+        found = [document for document in relevant[query] if document in result]
+        if found:
+            row_E.extend([row] * len(found))
+            rank_E.extend(_ranks(query, result, found).tolist())
+            grade_E.extend(relevant[query][document] for document in found)
+    return Judged(
+        queries,
+        _in_order(np.array(row_E, np.int64), np.array(rank_E, np.int64), np.array(grade_E)),
+        _ideal([sorted(relevant[query].values(), reverse=True) for query in queries]),
+        without_relevant=len(qrels) - len(queries),
     )
 
 
-def _ndcg(judged: _Judged, k: int) -> Values:
-    return _dcg(judged.gains_QK[:, :k]) / _dcg(judged.ideal_QR[:, :k])
+def recall_curve(judged: Judged, depth: int) -> Values:
+    """Mean recall at each k from 1 to ``depth``: float64 (depth,)."""
+    found = judged.found
+    within = found.rank_E <= depth
+    share_E = 1.0 / judged.relevant_Q[found.query_E[within]]
+    by_rank = np.bincount(found.rank_E[within] - 1, weights=share_E, minlength=depth)
+    curve: Values = by_rank.cumsum() / len(judged.queries)
+    return curve
 
 
-def _dcg(gains: Values) -> Values:
-    discounted: Values = gains @ (1.0 / np.log2(np.arange(gains.shape[1]) + 2.0))
-    return discounted
+def _ranks(query: str, result: Ranking, wanted: Sequence[str]) -> Numbers:
+    """Ranks of some of a result's documents, counted from the sorted scores: the documents need not be sorted."""
+    with np.errstate(over="ignore"):  # a score beyond 32 bits is infinite, as in trec_eval
+        scores = np.array(list(result.values()), np.float64).astype(np.float32)
+        own = np.array([result[document] for document in wanted], np.float64).astype(np.float32)
+    ordered = np.sort(scores)
+    if np.isnan(ordered[-1]):  # sorted last
+        raise ValueError(f"a score in the result of query {query!r} is not a number")
+    below = np.searchsorted(ordered, own, side="left")
+    not_above = np.searchsorted(ordered, own, side="right")
+    ranks: Numbers = len(scores) - not_above + 1
+    tied = np.flatnonzero(not_above - below > 1)
+    if len(tied):
+        names = list(result)
+        for n in tied.tolist():
+            ranks[n] += sum(names[place] > wanted[n] for place in np.flatnonzero(scores == own[n]).tolist())
+    return ranks
 
 
-def _average_precision(judged: _Judged) -> Values:
-    """Mean over all relevant documents of the precision at their rank, 0 for those not retrieved."""
-    found = judged.gains_QK > 0
-    precision = found.cumsum(axis=1) / (np.arange(found.shape[1]) + 1.0)
-    total: Values = (precision * found).sum(axis=1) / judged.relevant_Q
-    return total
+def _in_order(row_E: Numbers, rank_E: Numbers, grade_E: Values) -> Ranked:
+    order = np.lexsort((rank_E, row_E))
+    return Ranked(row_E[order], rank_E[order], grade_E[order])
+
+
+def _ideal(grades: list[list[int]]) -> Ranked:
+    """The best result that there could be; grades of each query, best first."""
+    lengths = np.array([len(of_one) for of_one in grades])
+    ends = lengths.cumsum()
+    rank_E = np.arange(1, ends[-1] + 1) - np.repeat(ends - lengths, lengths)
+    grade_E = np.array([grade for of_one in grades for grade in of_one], np.float64)
+    return Ranked(np.repeat(np.arange(len(grades)), lengths), rank_E, grade_E)

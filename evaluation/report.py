@@ -13,7 +13,9 @@ from typing import Any
 
 from data.files import whole_or_absent
 from evaluation import charts, page
+from evaluation.metrics import parse_metric
 from evaluation.report_links import best_methods, link_parts
+from evaluation.report_search import search_parts
 
 NAMES = {
     "model": "link model",
@@ -39,10 +41,6 @@ METRICS = {
     "auc": "AUC",
     "ap": "AP",
     "heart_mrr": "MRR, hard",
-    "ndcg@10": "nDCG@10",
-    "recall@100": "Recall@100",
-    "mrr@10": "MRR@10",
-    "map": "MAP",
     "mrr": "MRR",
 }
 FURTHER = ("heart_mrr", "mrr_typed", "auc", "ap")
@@ -89,8 +87,10 @@ def render(report: Report) -> str:
 def _headline(report: Report) -> list[tuple[str, str]]:
     figures = []
     if report.get("retrieval"):
-        best = max(report["retrieval"], key=lambda name: report["retrieval"][name]["ndcg@10"])
-        figures.append((f"{report['retrieval'][best]['ndcg@10']:.3f}", f"nDCG@10 of {NAMES.get(best, best)} search"))
+        metric = report["details"]["retrieval"]["metric"]
+        best = max(report["retrieval"], key=lambda name: report["retrieval"][name][metric])
+        title = f"{parse_metric(metric).title} of {NAMES.get(best, best)} search"
+        figures.append((f"{report['retrieval'][best][metric]:.3f}", title))
     comparison = report.get("details", {}).get("links", {}).get("comparison")
     if comparison:
         figures.append((f"{report['links']['model']['mrr']:.3f}", "MRR of the link model"))
@@ -110,26 +110,7 @@ def _search(report: Report) -> list[str]:
     figures = report.get("retrieval")
     if not figures:
         return [page.prose(_missing(report, "retrieval"))]
-    details = report["details"]["retrieval"]
-    sentence = (
-        f"{details['queries']:,} questions with known answers were asked. nDCG@10 measures the order of the first ten "
-        "documents by their grades, Recall@100 how many of the relevant ones are among the first hundred, Hit@k "
-        "whether one is among the first k."
-    )
-    notes = [_compared("Hybrid", NAMES[name], "nDCG@10", row) for name, row in details["comparisons"].items()]
-    if details["without_relevant"]:
-        notes.append(f"{details['without_relevant']:,} questions without a relevant document were left out.")
-    if details.get("seen_questions"):
-        notes.append(
-            f"{details['seen_questions']:,} questions were left out: the encoder was fine-tuned on answers to them."
-        )
-    metrics = list(next(iter(figures.values())))
-    return [
-        page.prose(sentence),
-        page.panel(_table("search by", figures, metrics, "hybrid")),
-        page.panel(_bars(figures, "ndcg@10", "hybrid"), "nDCG@10"),
-        page.prose(" ".join(notes), note=True),
-    ]
+    return search_parts(figures, report["details"]["retrieval"], NAMES)
 
 
 def _links(report: Report) -> list[str]:
@@ -155,8 +136,8 @@ def _links(report: Report) -> list[str]:
     chart = charts.curves(curves, "k", "share found within k", NAMES["model"], True, NARROW)
     parts = [
         page.prose(sentence),
-        page.panel(_table("method", figures, metrics, "model")),
-        page.columns(page.panel(_bars(figures, "mrr", "model", NARROW), "MRR"), page.panel(chart, "Hit@k")),
+        page.panel(_table(figures, metrics)),
+        page.columns(page.panel(_bars(figures), "MRR"), page.panel(chart, "Hit@k")),
     ]
     if "comparison" in details:
         row = details["comparison"]
@@ -235,22 +216,21 @@ def _corpus(report: Report) -> list[str]:
     return [page.prose(sentence), page.columns(*panels)] if panels else [page.prose("No stage has finished yet.")]
 
 
-def _table(head: str, figures: Mapping[str, Mapping[str, float]], metrics: Sequence[str], ours: str) -> str:
+def _table(figures: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:
     titles = [METRICS.get(metric, metric.replace("hit@", "Hit@")) for metric in metrics]
     rows = [
         (NAMES.get(name, name), [row.get(metric) for metric in metrics]) for name, row in _ranked(figures, metrics[0])
     ]
     count = len(metrics)
-    return page.table([head, *titles], rows, ["{:.4f}"] * count, ["high"] * count, NAMES[ours])
+    return page.table(["method", *titles], rows, ["{:.4f}"] * count, ["high"] * count, NAMES["model"])
 
 
-def _bars(figures: Mapping[str, Mapping[str, float]], metric: str, ours: str, width: float = charts.WIDE) -> str:
-    ranked = _ranked(figures, metric)
-    intervals = [
-        (row["mrr_low"], row["mrr_high"]) if metric == "mrr" and "mrr_low" in row else None for _, row in ranked
-    ]
+def _bars(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """MRR of every method with its interval."""
+    ranked = _ranked(figures, "mrr")
+    intervals = [(row["mrr_low"], row["mrr_high"]) if "mrr_low" in row else None for _, row in ranked]
     names = [NAMES.get(name, name) for name, _ in ranked]
-    return charts.bars(names, [row[metric] for _, row in ranked], intervals, NAMES[ours], width=width)
+    return charts.bars(names, [row["mrr"] for _, row in ranked], intervals, NAMES["model"], width=NARROW)
 
 
 def _ranked(figures: Mapping[str, Mapping[str, float]], metric: str) -> list[tuple[str, Mapping[str, float]]]:

@@ -1,28 +1,35 @@
 """Search evaluated on the corpus's own questions: every mode gets the same ones, in batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from data.progress import progress
 from evaluation.config import SearchJudging
-from evaluation.ranking import RankingFigures, evaluate_ranking
-from evaluation.significance import paired_difference
+from evaluation.losses import win_loss, worst_losses
+from evaluation.metrics import Judged
+from evaluation.ranking import Qrels, Ranking, RankingFigures, figures_of, judge_ranking, recall_curve
+from evaluation.significance import compare_systems
 from retrieval.config import Mode
-from retrieval.search import SearchHit
+from retrieval.search import SearchHit, SearchQuery
 
 Search = Callable[[Sequence[str], Any, int], Sequence[Sequence[SearchHit]]]
 """Queries, name of a pipeline (a mode among them) and number of documents -> the hits of each query, best first."""
 
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
+CURVE = 100  # depth of the recall curves
 
 
 def evaluate_retrieval(
     search: Search,
     queries: Mapping[str, str],
-    qrels: Mapping[str, Mapping[str, int]],
+    qrels: Qrels,
     config: SearchJudging,
     modes: Sequence[str] = MODES,
+    default: str = SearchQuery.mode,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """Judge the modes of search.
 
@@ -30,43 +37,79 @@ def evaluate_retrieval(
         search: what is judged.
         queries: query id -> text.
         qrels: query id -> document id -> grade.
-        config: depth, batch size and resamples.
-        modes: pipelines to judge, hybrid among them.
+        config: metrics, depth, batch size and resamples.
+        modes: pipelines to judge.
+        default: the mode that a user gets by default, one of ``modes``; the others are held against it.
 
     Returns:
-        The table, mode -> figures; and the details: judged queries, those left out because nothing is relevant to them,
-        and the comparisons of hybrid with the others on nDCG@10.
+        The table, mode -> metric -> mean; and the details: ``default``; ``metric``, the first one, which decides;
+        ``queries`` judged, those left out (``without_judgements``, ``without_relevant``) and the judged ones that have
+        no text (``without_text``); ``intervals`` of the table and ``comparisons`` (``compare_systems``); by mode
+        ``win_loss`` against the default, the ``recall_curve`` from k = 1 on, ``losses`` (``worst_losses``) and
+        ``milliseconds``, median and 95th percentile of a query's share of its batch.
 
     Raises:
         ValueError: if no query has a relevant document.
     """
     asked = {
-        query: text for query, text in queries.items() if any(grade > 0 for grade in qrels.get(query, {}).values())
+        query: queries[query] for query in sorted(queries) if any(grade > 0 for grade in qrels.get(query, {}).values())
     }
-    judged: dict[str, RankingFigures] = {}
+    of_asked = {query: qrels[query] for query in asked}
+    judged: dict[str, Judged] = {}
+    spent: dict[str, list[float]] = {mode: [] for mode in modes}
     for mode in modes:
-        run: dict[str, dict[str, float]] = {}
-        remaining = iter(asked.items())
-        with progress(f"evaluate {mode}", len(asked), "queries") as counted:
-            while batch := list(islice(remaining, config.batch_queries)):
-                answers = search([text for _, text in batch], mode, config.retrieved)
-                for (query, _), hits in zip(batch, answers, strict=True):
-                    run[query] = _by_place(hits)
-                counted.advance(len(batch))
-        judged[mode] = evaluate_ranking(run, {query: qrels[query] for query in asked})
-    hybrid = judged["hybrid"].per_query["ndcg@10"]
+        judged[mode] = judge_ranking(_answers(search, asked, mode, config, spent[mode]), of_asked)
+    figures: dict[str, RankingFigures] = {mode: figures_of(found, config.metrics) for mode, found in judged.items()}
+    metric = config.metrics[0]
+    values = {mode: figures[mode].per_query[metric] for mode in modes}
+    ordered = [default, *(mode for mode in modes if mode != default)]
+    intervals, comparisons = compare_systems(
+        {mode: figures[mode].per_query for mode in ordered}, config.resamples, config.seed
+    )
+    without_judgements = sum(query not in qrels for query in queries)
     details = {
+        "default": default,
+        "metric": metric,
         "queries": len(asked),
-        "without_relevant": len(queries) - len(asked),
-        "comparisons": {
-            mode: paired_difference(hybrid, judged[mode].per_query["ndcg@10"], config.resamples, config.seed)
-            for mode in modes
-            if mode != "hybrid"
+        "without_judgements": without_judgements,
+        "without_relevant": len(queries) - without_judgements - len(asked),
+        "without_text": sum(query not in queries for query in qrels),
+        "intervals": intervals,
+        "comparisons": comparisons,
+        "win_loss": {mode: win_loss(values[mode], values[default]) for mode in ordered[1:]},
+        "recall_curve": {
+            mode: recall_curve(found, min(CURVE, config.retrieved)).round(6).tolist() for mode, found in judged.items()
         },
+        "losses": worst_losses(search, asked, qrels, values, default, config.retrieved),
+        "milliseconds": {mode: _milliseconds(spent[mode]) for mode in modes},
     }
-    return {mode: figures.means for mode, figures in judged.items()}, details
+    return {mode: figures[mode].means for mode in modes}, details
+
+
+def _answers(
+    search: Search, asked: Mapping[str, str], mode: str, config: SearchJudging, spent: list[float]
+) -> Iterator[tuple[str, Ranking]]:
+    """Each query's result, batch by batch; the seconds of a query go to ``spent``.
+
+    The first query is asked once before, so that nothing is loaded while seconds are counted.
+    """
+    search(list(islice(asked.values(), 1)), mode, config.retrieved)
+    remaining = iter(asked.items())
+    with progress(f"evaluate {mode}", len(asked), "queries") as counted:
+        while batch := list(islice(remaining, config.batch_queries)):
+            started = time.perf_counter()
+            answers = search([text for _, text in batch], mode, config.retrieved)
+            spent += [(time.perf_counter() - started) / len(batch)] * len(batch)
+            for (query, _), hits in zip(batch, answers, strict=True):
+                yield query, _by_place(hits)
+            counted.advance(len(batch))
 
 
 def _by_place(hits: Sequence[SearchHit]) -> dict[str, float]:
     """Scores that keep the order as served: fused scores tie, and a tie is not for the metric to break again."""
     return {hit.document_id: -float(place) for place, hit in enumerate(hits)}
+
+
+def _milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+    median, high = np.percentile(seconds, [50, 95])
+    return {"median": round(1000 * float(median), 3), "p95": round(1000 * float(high), 3)}

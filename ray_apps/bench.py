@@ -24,6 +24,7 @@ BENCHMARKS = (
     "chunking",
     "discovery",
     "embed",
+    "evaluation",
     "reranking",
     "retrieval",
     "links",
@@ -42,6 +43,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "parts": (str, "names of parts, by commas; all of them if left out (embed, links, serve)"),
     "epochs": (positive, "most of a training (ablation)"),
     "documents": (positive, "of the large graph (million)"),
+    "queries": (positive, "of the results (evaluation)"),
     "links": (positive, "of the large graph (million)"),
     "choices": (str, "names of choices, by commas (ablation)"),
 }

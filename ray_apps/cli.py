@@ -53,12 +53,19 @@ class Job:
             assert self.command.unplanned is not None
             return self.command.unplanned(self.arguments), self.command.show
         if self.arguments.dry_run:
-            from ray_apps.run import dry_run
-            from ray_apps.tables import plan_text
-
-            return dry_run(self.plan), plan_text
+            return self._dry_run(self.plan)
         assert self.command.call is not None
         return self.command.call(self.plan, self.arguments), self.command.show
+
+    def _dry_run(self, plan: "Plan") -> tuple[Result, Callable[[Result], str]]:
+        from ray_apps.run import dry_run
+        from ray_apps.tables import plan_text
+
+        further = getattr(self.arguments, "further", [])
+        if not further:
+            return dry_run(plan), plan_text
+        runs = [dry_run(one) for one in (plan, *further)]
+        return {"runs": runs}, lambda result: "\n\n".join(plan_text(one) for one in result["runs"])
 
     @property
     def logs(self) -> Path | None:
@@ -129,6 +136,8 @@ def _prepare(words: list[str], jobs: list[Job]) -> int:
 
         strict = ["--source.strict", "true"] if arguments.strict else []
         plan = Plan(load_run(arguments.run, [*config_flags, *strict]))
+        if command.several:
+            arguments.further = [Plan(load_run(path, [*config_flags, *strict])) for path in arguments.further]
     jobs.append(Job(command, arguments, plan))
     return 0
 

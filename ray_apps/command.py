@@ -38,6 +38,7 @@ class Command:
         sections: sections of the run file that matter to it; its help names them. Empty where it reads no run file.
         unplanned: called in the place of ``call`` by a command that reads no run file.
         remote: the command that is meant where ``--url`` is among its words: it asks a service.
+        several: whether it takes further run files; ``arguments.further`` is the list of their plans.
     """
 
     name: str
@@ -48,12 +49,15 @@ class Command:
     sections: tuple[str, ...] = ()
     unplanned: Callable[[argparse.Namespace], Result] | None = None
     remote: "Command | None" = None
+    several: bool = False
 
     def parser(self) -> Parser:
         """What it takes beside the keys of the run file."""
         parser = Parser(prog=f"catena {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
         if self.unplanned is None:
             parser.add_argument("run", type=Path, metavar="RUN.yaml", help="the run file, such as runs/demo.yaml")
+            if self.several:
+                parser.add_argument("further", nargs="*", type=Path, metavar="RUN.yaml", help="further run files")
             parser.add_argument(
                 "--dry-run", action="store_true", help="print the configuration and which artifacts are there"
             )

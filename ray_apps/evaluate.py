@@ -13,6 +13,7 @@ from data.encoders.files import contents, digest
 from data.errors import StageAbsent
 from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
+from ray_apps.corpora import evaluation_text, over_corpora
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.ingest import INGEST
@@ -20,7 +21,6 @@ from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.ranker import ranker_folder, ranker_needs
 from ray_apps.report import write_run_report
 from ray_apps.summary import summary
-from ray_apps.tables import summary_text
 from training.cross_encoder.config import TRAINED
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _search_needs(plan: Plan) -> Mapping[str, str]:
 
 def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
     from data.partitions import read_qrels, read_table
+    from evaluation.questions import unknown_documents
     from evaluation.retrieval import MODES, evaluate_retrieval
     from retrieval.reranking import RERANKED, Reranker, Search
     from retrieval.search import open_retriever
@@ -110,9 +111,19 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     encoder = ready_encoder(config.encoder, inputs)
+    unknown = unknown_documents(qrels, inputs["documents"].path / "documents")
+    if unknown["documents"]:
+        logger.warning(
+            "evaluate: %d of the judged documents are not in the corpus (%s; judgements of them: %d): "
+            "they count as not found",
+            unknown["documents"],
+            ", ".join(unknown["examples"]),
+            unknown["judgements"],
+        )
     seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels, ranker)
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
+        qrels = {q: grades for q, grades in qrels.items() if q not in seen}
         logger.info("evaluate: %d questions are left out: a model was fine-tuned on answers to them", len(seen))
         if not any(grade > 0 for q in asked for grade in qrels.get(q, {}).values()):
             raise StageAbsent(
@@ -131,11 +142,19 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     finally:
         retriever.index.close()
     if ranker is not None:
-        metric, before = next(iter(figures["hybrid"].items()))
-        after = figures[RERANKED][metric]
-        change = f"{after / before - 1:+.1%}" if before else "from nothing"
-        logger.info("evaluate: %s %.4f reranked, %.4f hybrid: %s", metric, after, before, change)
-    return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen)})
+        logger.info("evaluate: %s", _reranked(details, figures))
+    return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen), "unknown_documents": unknown})
+
+
+def _reranked(details: Mapping[str, Any], figures: Mapping[str, Mapping[str, float]]) -> str:
+    """The cross-encoder beside hybrid search in a sentence, by the metric that decides."""
+    from retrieval.reranking import RERANKED
+
+    metric, both = details["metric"], {"hybrid", RERANKED}
+    before, after = figures["hybrid"][metric], figures[RERANKED][metric]
+    change = f"{after / before - 1:+.1%}" if before else "from nothing"
+    rows = (row for row in details["comparisons"] if row["metric"] == metric and {row["a"], row["b"]} == both)
+    return f"{metric} {after:.4f} reranked, {before:.4f} hybrid: {change}, p = {next(rows)['p_value']:.4f}"
 
 
 def _seen_questions(
@@ -247,26 +266,53 @@ def _judge_links(config: LinkStageConfig, inputs: Inputs, out: Path) -> JudgedRe
 
 
 def judge(plan: Plan) -> dict[str, Artifact]:
-    """Bring both evaluations, each where the corpus gives occasion, and log why one is left out."""
+    """Bring both evaluations, each where the corpus gives occasion, and log why one is left out.
+
+    What is made now also goes to MLflow, where the run tracks its trainings there.
+    """
     judged: dict[str, Artifact] = {}
     plan.bring("ingest")
     for stage in STAGES:
+        known = plan.artifact(stage).done
         try:
             judged[stage] = plan.bring(stage)
         except StageAbsent as reason:
             logger.info("evaluate: %s", reason.problem)
+            continue
+        if not known:
+            _track(plan, stage, judged[stage])
     return judged
+
+
+def _track(plan: Plan, stage: str, made: Artifact) -> None:
+    """Put the figures into MLflow: into the store that the run names, or that its trainings have begun.
+
+    A run without either, such as one that has no links, does not begin a store for a table of figures.
+    """
+    from training.tracking import Tracker
+
+    tracking, store = plan.run.train.tracking, plan.run.workspace.resolve() / "mlflow.db"
+    if tracking.uri is None and not store.exists():
+        return
+    config = plan.run.evaluate.search if stage == "evaluate_search" else plan.run.evaluate.links
+    name, tags = f"{plan.run.name} {stage}", {"artifact": str(made.path)}
+    tracker = Tracker(tracking, store, name, config, tags=tags, what="evaluation")
+    figures = made.result["figures"]
+    tracker.end({f"{method}/{metric}": value for method, of in figures.items() for metric, value in of.items()})
 
 
 def evaluate(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """Figures of search and of links, each where the corpus gives occasion, and the report.
 
     Returns:
-        The run's summary (``ray_apps.summary``).
+        The run's summary (``ray_apps.summary``); of several runs, ``ray_apps.corpora.over_corpora`` of theirs.
     """
-    judge(plan)
-    write_run_report(plan)
-    return summary(plan)
+    summaries = []
+    for one in (plan, *arguments.further):
+        judge(one)
+        write_run_report(one)
+        summaries.append(summary(one))
+    return over_corpora(summaries) if len(summaries) > 1 else summaries[0]
 
 
 def _link_config(plan: Plan) -> LinkStageConfig:
@@ -287,6 +333,7 @@ EVALUATE_SEARCH = Stage(
     absent=no_questions,
     permits=encoder_permits,
     stamps=_search_stamps,
+    version=2,
 )
 EVALUATE_LINKS = Stage(
     name="evaluate_links",
@@ -300,10 +347,11 @@ EVALUATE_LINKS = Stage(
 )
 COMMAND = Command(
     name="evaluate",
-    summary="search and link model against their baselines, with a report",
+    summary="search and link model against their baselines, with a report; of several runs, the mean too",
     call=evaluate,
-    show=summary_text,
+    show=evaluation_text,
     sections=("source", "encoder", "index", "graph", "train", "ranker", "evaluate"),
+    several=True,
 )
 
 if __name__ == "__main__":

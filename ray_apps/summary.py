@@ -20,11 +20,13 @@ def summary(plan: Plan) -> dict[str, Any]:
     Returns:
         ``run``, ``ingest``, ``embed``, ``finetune`` (figures of the encoder as it was and fine-tuned, and which of the
         two is ``kept``; empty where the run asks for none), ``retrieval``, ``links`` (figures of search and of the link
-        model beside their baselines; empty where the corpus gives no occasion), ``seconds`` by stage, and the path of
-        the ``report``.
+        model beside their baselines; empty where the corpus gives no occasion), ``retrieval_default`` (what a search
+        uses by default; None where search was not evaluated), ``retrieval_comparisons`` (of every pair on the first
+        metric, as of ``evaluation.significance.compare_systems``), ``seconds`` by stage, the path of the ``report``.
     """
     results = results_of(plan)
     finetuned = results.get("finetune", {})
+    searched = results.get("evaluate_search", {}).get("details", {})
     page = report_folder(plan.run) / "report.html"
     return {
         "run": plan.run.name,
@@ -32,6 +34,10 @@ def summary(plan: Plan) -> dict[str, Any]:
         "embed": results.get("embed", {}),
         "finetune": {key: finetuned[key] for key in ("frozen", "tuned", "kept") if finetuned},
         **{part: results.get(stage, {}).get("figures", {}) for part, stage in JUDGED.items()},
+        "retrieval_default": searched.get("default"),
+        "retrieval_comparisons": [
+            row for row in searched.get("comparisons", []) if row["metric"] == searched["metric"]
+        ],
         "seconds": {stage: result["seconds"] for stage, result in results.items()},
         "report": str(page) if page.exists() else None,
     }

@@ -77,8 +77,10 @@ def summary_text(result: Mapping[str, Any]) -> str:
     parts = [
         f"{result['run']}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if count is not None)
     ]
-    shown = ("finetune", "retrieval", "links")
-    parts += [_figures_table(title, result[title]) for title in shown if result.get(title)]
+    shown = {"finetune": None, "retrieval": result.get("retrieval_default"), "links": None}
+    parts += [figures_table(title, result[title], default) for title, default in shown.items() if result.get(title)]
+    if result.get("retrieval_comparisons"):
+        parts.append(_comparisons(result["retrieval_comparisons"]))
     seconds = result["seconds"]
     parts.append(table(("stage", "seconds"), [*seconds.items(), ("all", float(sum(seconds.values())))]))
     if result["report"]:
@@ -86,12 +88,20 @@ def summary_text(result: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _figures_table(title: str, by_method: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line a method, one column a metric: only plain numbers are shown."""
+def figures_table(title: str, by_method: Mapping[str, Mapping[str, Any]], default: str | None = None) -> str:
+    """One line a method, one column a metric: only plain numbers are shown; below it, the method used by default."""
     methods = {name: figures for name, figures in by_method.items() if isinstance(figures, Mapping)}
     metrics = [m for m, v in next(iter(methods.values())).items() if isinstance(v, int | float)]
     rows = [[name, *(figures.get(metric, "") for metric in metrics)] for name, figures in methods.items()]
-    return table((title, *metrics), rows)
+    drawn = table((title, *metrics), rows)
+    return f"{drawn}\n{default} is the default" if default else drawn
+
+
+def _comparisons(pairs: Iterable[Mapping[str, Any]]) -> str:
+    """Every pair of pipelines on one metric: how far they differ, and whether that is chance."""
+    keys = ("difference", "difference_low", "difference_high", "p_value", "p_holm")
+    rows = [(f"{pair['metric']}, {pair['a']} - {pair['b']}", *(pair[key] for key in keys)) for pair in pairs]
+    return table(("pair", "difference", "95% from", "to", "p", "p, Holm"), rows)
 
 
 def hits(result: Mapping[str, Any]) -> str:

@@ -82,8 +82,8 @@ def training_questions(
     Raises:
         InputError: if there is no such split.
     """
-    from data.partitions import read_qrels, read_table
     from evaluation.fusion_search import halves
+    from evaluation.questions import answered_questions
 
     beir = plan.run.source.beir
     if beir is not None and (split is not None or (beir.split != "train" and beir.has_split("train"))):
@@ -93,10 +93,7 @@ def training_questions(
         return *beir.questions(name), f"qrels/{name}.tsv", {}
     if split is not None:
         raise InputError("catena tune-search --split: the source has no splits", "Leave it out: half are taken.")
-    tables = plan.bring("ingest").path
-    qrels = read_qrels(tables / "qrels")
-    rows = read_table(tables / "queries", ["id", "text"]).to_pylist()
-    answered = {row["id"]: row["text"] for row in rows if any(g > 0 for g in qrels.get(row["id"], {}).values())}
+    answered, qrels = answered_questions(plan.bring("ingest").path)
     ours, others = halves(sorted(answered), plan.run.evaluate.seed)
     texts = {id_: answered[id_] for id_ in ours}
     return texts, qrels, "half of the run's questions", {id_: answered[id_] for id_ in others}

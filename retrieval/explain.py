@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -90,24 +91,24 @@ def explain(
     return [
         Explained(
             one,
-            tuple(places.get(best[one.document_id].passage_id, ())),
+            tuple(places.get(best[one.document_id].key, ())),
             matched_words(tokenizer, said, best[one.document_id].payload),
         )
         for one in answers
     ]
 
 
-def _places(query: IndexQuery, found: Found, fusion: Fusion) -> dict[str, list[ListPlace]]:
+def _places(query: IndexQuery, found: Found, fusion: Fusion) -> dict[UUID, list[ListPlace]]:
     """Where the lists of a question have each passage."""
-    places: dict[str, list[ListPlace]] = defaultdict(list)
+    places: dict[UUID, list[ListPlace]] = defaultdict(list)
     if not query.fused:
         name: ListName = "dense" if query.dense is not None else "bm25"
         for rank, hit in enumerate(found.hits, 1):
-            places[hit.passage_id].append(ListPlace(name, rank, hit.score, 1.0, hit.score))
+            places[hit.key].append(ListPlace(name, rank, hit.score, 1.0, hit.score))
     for name, hits in found.lists.items():
         weight, gives = fusion.weights.get(name, 0.0), given(name, hits, fusion, query.prefetch).tolist()
         for rank, (hit, gave) in enumerate(zip(hits, gives, strict=True), 1):
-            places[hit.passage_id].append(ListPlace(name, rank, hit.score, weight, gave))
+            places[hit.key].append(ListPlace(name, rank, hit.score, weight, gave))
     return places
 
 

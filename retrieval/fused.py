@@ -1,16 +1,17 @@
 """An index whose lists are fused here.
 
 Engines fuse by ranks, or by scores without weights; and what comes from several indexes, or is rescored, they cannot
-fuse at all. So each list is asked for apart, all of a batch in one request, by ids and scores; then texts
+fuse at all. So each list is asked for apart, all of a batch in one request, by keys and scores; then texts
 are handed over for the best.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from retrieval.config import ListName
 from retrieval.fusion import Fusion, fuse
-from retrieval.index import Hit, IndexQuery, VectorIndex
+from retrieval.index import Hit, IndexQuery, VectorIndex, ranked
 
 Lists = Mapping[ListName, Sequence[Hit]]
 
@@ -52,7 +53,7 @@ class FusedIndex:
         return [found.hits for found in self.found(queries)]
 
     def found(self, queries: Sequence[IndexQuery]) -> list[Found]:
-        """The same with the lists that were fused."""
+        """The same with the lists that were fused, whose hits have keys and scores alone."""
         apart = [query.lists() for query in queries]
         asked = [
             one for query, of in zip(queries, apart, strict=True) for one in (of.values() if query.fused else [query])
@@ -68,10 +69,17 @@ class FusedIndex:
             found[place] = replace(found[place], hits=hits)
         return found
 
-    def _whole(self, queries: Sequence[IndexQuery], fused: Sequence[list[tuple[str, float]]]) -> list[list[Hit]]:
+    def lists(self, queries: Sequence[IndexQuery]) -> list[Lists]:
+        """The lists of fused queries, whose hits say which documents they are of."""
+        apart = [query.lists() for query in queries]
+        asked = [replace(one, payload="brief") for of in apart for one in of.values()]
+        answers = iter(self._index.query_batch(asked) if asked else [])
+        return [{name: next(answers) for name in of} for of in apart]
+
+    def _whole(self, queries: Sequence[IndexQuery], fused: Sequence[list[tuple[UUID, float]]]) -> list[list[Hit]]:
         """The best of each fused list with their payloads; where a query has token vectors, in their order."""
         by_tokens = [
-            IndexQuery(query.limit, tokens=query.tokens, among=tuple(id_ for id_, _ in best[: query.prefetch]))
+            IndexQuery(query.limit, tokens=query.tokens, among=tuple(key for key, _ in best[: query.prefetch]))
             for query, best in zip(queries, fused, strict=True)
             if query.tokens is not None and best
         ]
@@ -79,11 +87,11 @@ class FusedIndex:
         shown = [
             [] if query.tokens is not None else best[: query.limit] for query, best in zip(queries, fused, strict=True)
         ]
-        named = sorted({id_ for best in shown for id_, _ in best})
-        payloads = self._index.payloads(named) if named else {}
+        named = {key for best in shown for key, _ in best}
+        payloads = self._index.payloads(list(named)) if named else {}
         return [
             next(rescored)
             if query.tokens is not None and best
-            else [Hit(id_, score, payloads[id_]) for id_, score in some if id_ in payloads]  # else it was deleted since
+            else ranked(Hit(key, score, payloads[key]) for key, score in some if key in payloads)  # else deleted since
             for query, best, some in zip(queries, fused, shown, strict=True)
         ]

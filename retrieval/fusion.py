@@ -14,6 +14,7 @@ A list is as deep as it was asked for (``depth``); a passage that it lacks gets 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -73,16 +74,16 @@ def given(name: ListName, hits: Sequence[Hit], fusion: Fusion, depth: int) -> Va
     return weight * ((scores - last) / (scores[0] - last) if scores[0] > last else np.ones(len(hits)))
 
 
-def fuse(lists: Mapping[ListName, Sequence[Hit]], fusion: Fusion, depth: int) -> list[tuple[str, float]]:
-    """Ids and scores of all passages, best first; ties by id.
+def fuse(lists: Mapping[ListName, Sequence[Hit]], fusion: Fusion, depth: int) -> list[tuple[UUID, float]]:
+    """Keys and scores of all passages, best first; ties by key.
 
     Args:
         lists: hits by the name of their list, best first.
         fusion: how they count.
         depth: hits that each list was asked for.
     """
-    scores: dict[str, float] = defaultdict(float)
+    scores: dict[UUID, float] = defaultdict(float)
     for name, hits in lists.items():
         for hit, gives in zip(hits, given(name, hits, fusion, depth).tolist(), strict=True):
-            scores[hit.passage_id] += gives
+            scores[hit.key] += gives
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))

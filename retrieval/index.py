@@ -7,8 +7,9 @@ puts what smaller vectors find in order by the embedding's own.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import numpy as np
@@ -22,6 +23,7 @@ from retrieval.clauses import Clause
 from retrieval.config import IndexConfig, ListName
 from retrieval.filter_keys import FilterKey, Stored
 
+Payload = Literal["whole", "brief", "none"]
 BRIEF = ("passage_id", "document_id", "row")  # of a payload, where no more is asked for
 
 _POINTS = uuid5(NAMESPACE_OID, "catena.passage")
@@ -86,8 +88,9 @@ class IndexQuery:
         tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
             list are rescored by MaxSim. Where they are alone, the passages ``among`` are.
         filter: what must hold of a passage's document; everything passes where None.
-        among: ids of the passages that are asked about; all where None.
-        brief: whether hits bring what names them alone; to hand over texts takes longer than to find them.
+        among: keys of the passages that are asked about; all where None.
+        payload: what hits bring: everything, what names them alone, or nothing; to hand it over takes longer than to
+            find them.
     """
 
     limit: int
@@ -97,8 +100,8 @@ class IndexQuery:
     prefetch: int = 100
     tokens: npt.NDArray[np.float32] | None = None
     filter: Clause | None = None
-    among: tuple[str, ...] | None = None
-    brief: bool = False
+    among: tuple[UUID, ...] | None = None
+    payload: Payload = "whole"
 
     def one(self) -> tuple[ListName | Literal["late"], Any]:
         """What a query for a single list asks by: name of the vector, and the query's side of it."""
@@ -110,7 +113,7 @@ class IndexQuery:
 
     def lists(self) -> "dict[ListName, IndexQuery]":
         """The ranked lists of a fused query, each as a query of its own that is as deep as the fusion looks."""
-        alone = replace(self, limit=self.prefetch, fused=False, tokens=None, brief=True)
+        alone = replace(self, limit=self.prefetch, fused=False, tokens=None, payload="none")
         apart: dict[ListName, IndexQuery] = {}
         if self.dense is not None:
             apart["dense"] = replace(alone, sparse=None)
@@ -119,13 +122,23 @@ class IndexQuery:
         return apart
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A passage that was found, with the payload it was stored with."""
+class Hit(NamedTuple):
+    """A passage that was found; there are hundreds for each question.
 
-    passage_id: str
+    Attributes:
+        key: of its point, as of ``point_id``.
+        score: in the list that was asked for.
+        payload: as much as was asked for of what it was stored with.
+    """
+
+    key: UUID
     score: float
     payload: Mapping[str, Any]
+
+    @property
+    def passage_id(self) -> str:
+        """Its id, where it has a payload."""
+        return str(self.payload["passage_id"])
 
 
 class VectorIndex(Protocol):
@@ -146,8 +159,8 @@ class VectorIndex(Protocol):
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Best hits of each query for a single list, best first, ties by passage id."""
 
-    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """What passages were stored with, by their ids; one that is not there is left out."""
+    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+        """What passages were stored with, by their keys; one that is not there is left out."""
 
     def close(self) -> None:
         """Release files and connections."""
@@ -203,11 +216,11 @@ def point_id(passage_id: str) -> UUID:
     return uuid5(_POINTS, passage_id)
 
 
-def hits(points: Iterable[tuple[Mapping[str, Any], float]]) -> list[Hit]:
-    """Payloads and scores as hits, best first; ties, which an engine leaves in any order, by passage id."""
-    return ranked(Hit(payload["passage_id"], score, payload) for payload, score in points)
+def hits(found: list[Hit]) -> list[Hit]:
+    """Hits as they come, best first, but for ties, which an engine leaves in any order."""
+    return found if all(one.score > next_.score for one, next_ in pairwise(found)) else ranked(found)
 
 
 def ranked(found: Iterable[Hit]) -> list[Hit]:
-    """Hits, best first, ties by passage id."""
-    return sorted(found, key=lambda hit: (-hit.score, hit.passage_id))
+    """Hits, best first, ties by passage id; by key where they bring no payload."""
+    return sorted(found, key=lambda hit: (-hit.score, hit.payload.get("passage_id", ""), hit.key))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
+from uuid import UUID
 
 from data.lexical import SparseVector
 from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, ranked
@@ -66,13 +67,13 @@ class LiveIndex:
         self._live.close()
         self._base.close()
 
-    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """What passages were stored with, by their ids; one that is not there is left out."""
+    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+        """What passages were stored with, by their keys; one that is not there is left out."""
         with self._lock:
-            live = self._live.payloads(passage_ids)
-            left = [id_ for id_ in passage_ids if id_ not in live]
+            live = self._live.payloads(keys)
+            left = [key for key in keys if key not in live]
             base = self._base.payloads(left) if left else {}
-            return live | {id_: of for id_, of in base.items() if of["document_id"] not in self._hidden}
+            return live | {key: of for key, of in base.items() if of["document_id"] not in self._hidden}
 
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Best hits of each query, best first, ties by passage id."""
@@ -97,7 +98,7 @@ class LiveIndex:
         answers: list[list[Hit]] = [[] for _ in queries]
         limits = {i: query.limit + query.limit // 8 + 4 for i, query in enumerate(queries)}
         while limits:
-            asked = [replace(queries[i], limit=limit) for i, limit in limits.items()]
+            asked = [_named(replace(queries[i], limit=limit)) for i, limit in limits.items()]
             found = self._base.query_batch(asked)
             limits_before, limits = limits, {}
             for (i, limit), hits in zip(limits_before.items(), found, strict=True):
@@ -112,3 +113,8 @@ class LiveIndex:
             return query
         terms, values = query.sparse
         return replace(query, sparse=SparseVector(terms, values * self._terms.idf(terms)))
+
+
+def _named(query: IndexQuery) -> IndexQuery:
+    """A query whose hits say at least which documents they are of."""
+    return replace(query, payload="brief") if query.payload == "none" else query

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -111,9 +112,9 @@ class RescoredIndex:
         """Release files and connections."""
         self._index.close()
 
-    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """What passages were stored with, by their ids; one that is not there is left out."""
-        return self._index.payloads(passage_ids)
+    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+        """What passages were stored with, by their keys; one that is not there is left out."""
+        return self._index.payloads(keys)
 
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Best hits of each query, best first, ties by passage id; ``dense`` of a query is a full vector."""
@@ -122,11 +123,11 @@ class RescoredIndex:
             hits if query.dense is None else self._rescored(query.dense, hits, query.limit)
             for query, hits in zip(queries, found, strict=True)
         ]
-        whole = [query.dense is not None and not query.brief for query in queries]  # what was found came in brief
-        named = {hit.passage_id for hits, wanted in zip(best, whole, strict=True) if wanted for hit in hits}
-        payloads = self.payloads(sorted(named)) if named else {}
+        whole = [query.dense is not None and query.payload == "whole" for query in queries]  # they came in brief
+        named = {hit.key for hits, wanted in zip(best, whole, strict=True) if wanted for hit in hits}
+        payloads = self.payloads(list(named)) if named else {}
         return [
-            [replace(hit, payload=payloads[hit.passage_id]) for hit in hits] if wanted else hits
+            [hit._replace(payload=payloads[hit.key]) for hit in hits] if wanted else hits
             for hits, wanted in zip(best, whole, strict=True)
         ]
 
@@ -135,7 +136,7 @@ class RescoredIndex:
         if query.dense is None:
             return query
         smaller = query.dense if self._projection is None else self._projection(query.dense[None])[0]
-        return replace(query, dense=smaller, limit=self._factor * query.limit, brief=True)
+        return replace(query, dense=smaller, limit=self._factor * query.limit, payload="brief")
 
     def _rescored(self, question: Floats, found: list[Hit], wanted: int) -> list[Hit]:
         """The best by cosine of the full vectors."""
@@ -144,6 +145,6 @@ class RescoredIndex:
         by_row = {hit.payload["row"]: hit for hit in sorted(found, key=lambda hit: hit.passage_id)}
         cosines, rows = rescore(question[None], np.array([list(by_row)]), self._vectors, wanted)
         return ranked(
-            replace(by_row[row], score=cosine)
+            by_row[row]._replace(score=cosine)
             for row, cosine in zip(rows[0].tolist(), cosines[0].tolist(), strict=True)
         )

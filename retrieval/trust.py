@@ -169,7 +169,7 @@ def _enough(text: str, least: int = FEWEST_WORDS) -> bool:
 def _by_vectors(index: VectorIndex, encoder: Encoder, questions: Sequence[Question]) -> Values:
     asked = encoder.encode_queries([question.text for question in questions])
     rest = encoder.encode([question.rest for question in questions])
-    hits = index.query_batch([IndexQuery(DEPTH, dense=vector, brief=True) for vector in asked])
+    hits = index.query_batch([IndexQuery(DEPTH, dense=vector, payload="brief") for vector in asked])
     return reciprocal_ranks(np.einsum("ij,ij->i", asked, rest).astype(np.float64), hits, questions)
 
 
@@ -177,7 +177,7 @@ def _by_words(index: VectorIndex, meta: IndexMeta, terms: TermStatistics, questi
     bm25 = bm25_of(meta)
     asked = [bm25.query(question.text) for question in questions]
     own = [_score(query, bm25.passage(question.rest), terms) for query, question in zip(asked, questions, strict=True)]
-    known = [IndexQuery(DEPTH, sparse=query, brief=True) for query in asked if len(query.indices)]
+    known = [IndexQuery(DEPTH, sparse=query, payload="brief") for query in asked if len(query.indices)]
     found = iter(index.query_batch(known) if known else [])
     hits = [next(found) if len(query.indices) else [] for query in asked]
     return reciprocal_ranks(np.array(own), hits, questions)

@@ -13,7 +13,7 @@ Priority = Literal["interactive", "bulk"]
 ALWAYS = 4  # full batches that may wait at any rate
 BULK_SHARE = 0.5  # of the longest wait: so much of the queue is kept free of bulk work
 HALF_LIFE_S = 10.0  # of measured time, after which a rate counts half
-EXPECTED_S = 2.0  # of measured time, as much as a rate counts that was measured before anybody asked
+EXPECTED_S = 10.0  # of measured time, that an expected rate counts as: long lists end late, and all at once
 MEASURED_S, MEASURED = 0.5, 8  # seconds and pieces of work of which a rate is believed: the first piece ends late
 LONGEST_RETRY_S = 60
 

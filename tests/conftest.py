@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
 from tests.endpoint_server import Server, serving
+
+settings.register_profile("catena", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("catena")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ class Tracker:
         out: the artifact's folder: a training that is resumed in it continues the same run. None where it is not kept.
         tags: of the run, such as fingerprints of what it was made from.
         parent: MLflow run that this one is a child of.
+        what: is reported, for the warning.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Tracker:
         out: Path | None = None,
         tags: Mapping[str, str] | None = None,
         parent: str = "",
+        what: str = "training",
     ) -> None:
+        self._what = what
         self.store = store_of(config, default_store)
         self._note = out / RUN if out is not None else None
         self.run_id = self._note.read_text() if self._note is not None and self._note.exists() else ""
@@ -70,8 +74,11 @@ class Tracker:
         """
 
         def finish(client: "MlflowClient") -> None:
-            for key, value in figures.items():
-                client.log_metric(self.run_id, _metric(key), value)
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            metrics = [Metric(_metric(key), float(value), now, 0) for key, value in figures.items()]
+            client.log_batch(self.run_id, metrics=metrics)
             for file in files:
                 client.log_artifact(self.run_id, str(file), "model")
             client.set_terminated(self.run_id, status)
@@ -116,7 +123,7 @@ class Tracker:
             self._client = None
             first = str(error).strip().split("\n")[0][:300]
             logger.warning(
-                "the training in MLflow (%s) cannot be reported: %s: %s", self.store, type(error).__name__, first
+                "the %s in MLflow (%s) cannot be reported: %s: %s", self._what, self.store, type(error).__name__, first
             )
             return False
         return True
@@ -149,7 +156,7 @@ def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
 
 def _metric(key: str) -> str:
     """MLflow's metric names have no brackets: ``ndcg@10[48]`` becomes ``ndcg.10.48``."""
-    return key.replace("@", ".").replace("[", ".").replace("]", "")
+    return re.sub(r"[^\w./: -]+", ".", key).strip(".")
 
 
 def _beside(store: str) -> str | None:

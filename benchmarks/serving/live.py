@@ -67,7 +67,7 @@ def _documents(texts: list[str], rng: random.Random) -> Iterator[dict[str, str]]
 
 
 def _turns(port: int, connections: int, questions: list[str], rng: random.Random) -> list[Asked]:
-    asked = [_ask(rng.choice(questions).split(), rng) for _ in range(2000)]  # new orders of words: none is kept
+    asked = [_ask(rng.choice(questions).split(), rng) for _ in range(9000)]  # new orders of words: none is kept
     return [closed_loop(port, connections, asked[turn::REPEATS], SECONDS) for turn in range(REPEATS)]
 
 

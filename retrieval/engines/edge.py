@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+from uuid import UUID
 
 import numpy as np
 import qdrant_edge as edge
@@ -13,10 +14,10 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, hits, point_id
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Payload, hits, point_id
 
 _PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
-_BRIEF = edge.PayloadSelector.Include(list(BRIEF))
+_BRINGS: Mapping[Payload, Any] = {"whole": _PAYLOAD, "brief": edge.PayloadSelector.Include(list(BRIEF)), "none": False}
 
 _PAYLOAD_INDEXES: Mapping[Kind, Any] = {
     "text": edge.PayloadSchemaType.Keyword,
@@ -131,12 +132,16 @@ class EdgeIndex:
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Best hits of each query, best first, ties by passage id."""
         found = self._shard.query_batch(edge.QueryBatchRequest([self._request(query) for query in queries]))
-        return [hits((point.payload, point.score) for point in points) for points in found]
+        return [
+            hits([Hit(point.id, point.score, point.payload or {}) for point in points])
+            if query.payload != "none"
+            else hits([Hit(point.id, point.score, {}) for point in points])
+            for query, points in zip(queries, found, strict=True)
+        ]
 
-    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """What passages were stored with, by their ids; one that is not there is left out."""
-        found = self._shard.retrieve([point_id(id_) for id_ in passage_ids], _PAYLOAD, False)
-        return {point.payload["passage_id"]: point.payload for point in found}
+    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+        """What passages were stored with, by their keys; one that is not there is left out."""
+        return {point.id: point.payload for point in self._shard.retrieve(list(keys), _PAYLOAD, False)}
 
     def close(self) -> None:
         """Release the folder."""
@@ -149,7 +154,7 @@ class EdgeIndex:
             query=edge.Query.Nearest(_side(value), using=name),
             filter=_filter(query),
             params=self._params,
-            with_payload=_BRIEF if query.brief else _PAYLOAD,
+            with_payload=_BRINGS[query.payload],
         )
 
 
@@ -171,7 +176,7 @@ def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the engine
 def _filter(query: IndexQuery) -> edge.Filter | None:
     conditions: list[Any] = [] if query.filter is None else [_condition(query.filter)]
     if query.among is not None:
-        conditions.append(edge.HasIdCondition({point_id(id_) for id_ in query.among}))
+        conditions.append(edge.HasIdCondition(set(query.among)))
     return edge.Filter(must=conditions) if conditions else None
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, Self
+from uuid import UUID
 
 import numpy as np
 from qdrant_client import QdrantClient, models
@@ -14,12 +15,16 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import IndexConfig
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, hits, point_id
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Payload, hits, point_id
 
 API_KEY = "CATENA_QDRANT_API_KEY"
 
 _PAYLOAD = models.PayloadSelectorExclude(exclude=["filters"])  # what hits bring; filters only ask these
-_BRIEF = models.PayloadSelectorInclude(include=list(BRIEF))
+_BRINGS: Mapping[Payload, Any] = {
+    "whole": _PAYLOAD,
+    "brief": models.PayloadSelectorInclude(include=list(BRIEF)),
+    "none": False,
+}
 
 _PAYLOAD_INDEXES: Mapping[Kind, models.PayloadSchemaType] = {
     "text": models.PayloadSchemaType.KEYWORD,
@@ -135,13 +140,15 @@ class ServerIndex:
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Best hits of each query, best first, ties by passage id."""
         answers = self._client.query_batch_points(self._collection, [self._request(query) for query in queries])
-        return [hits((point.payload or {}, point.score) for point in answer.points) for answer in answers]
+        return [
+            hits([Hit(UUID(str(point.id)), point.score, point.payload or {}) for point in answer.points])
+            for answer in answers
+        ]
 
-    def payloads(self, passage_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """What passages were stored with, by their ids; one that is not there is left out."""
-        ids = [str(point_id(id_)) for id_ in passage_ids]
-        found = [point.payload or {} for point in self._client.retrieve(self._collection, ids, _PAYLOAD)]
-        return {payload["passage_id"]: payload for payload in found}
+    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+        """What passages were stored with, by their keys; one that is not there is left out."""
+        found = self._client.retrieve(self._collection, [str(key) for key in keys], _PAYLOAD)
+        return {UUID(str(point.id)): point.payload or {} for point in found}
 
     def close(self) -> None:
         """Release the connection."""
@@ -158,7 +165,7 @@ class ServerIndex:
             limit=query.limit,
             filter=_filter(query),
             params=self._params,
-            with_payload=_BRIEF if query.brief else _PAYLOAD,
+            with_payload=_BRINGS[query.payload],
         )
 
 
@@ -192,7 +199,7 @@ def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the client
 def _filter(query: IndexQuery) -> models.Filter | None:
     conditions = [] if query.filter is None else [_condition(query.filter)]
     if query.among is not None:
-        conditions.append(models.HasIdCondition(has_id=[str(point_id(id_)) for id_ in query.among]))
+        conditions.append(models.HasIdCondition(has_id=[str(key) for key in query.among]))
     return models.Filter(must=conditions) if conditions else None
 
 

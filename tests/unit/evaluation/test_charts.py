@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from evaluation.charts import LINES, PAINT, bars, curves, histogram, reliability_diagram
+from evaluation.charts import LINES, PAINT, bars, curves, histogram, reliability_diagram, win_loss
 
 CHARTS: dict[str, Callable[[], str]] = {
     "bars": lambda: bars(["ours", "theirs"], [0.19, 0.14], [(0.18, 0.2), None], "ours"),
@@ -13,6 +13,8 @@ CHARTS: dict[str, Callable[[], str]] = {
     "curves": lambda: curves({f"m{n}": [(1, 0.1), (10, 0.5), (100, 1.0)] for n in range(9)}, "k", "hit", "m0", True),
     "curve of one point": lambda: curves({"loss": [(1, 5.0)]}, "epoch", "loss", "loss"),
     "reliability": lambda: reliability_diagram([{"promised": 0.1, "observed": 0.0, "cases": 20}]),
+    "win and loss": lambda: win_loss([0.5, 0.0, -1.0], 300, "nDCG@10"),
+    "equal on every question": lambda: win_loss([0.0], 1, "nDCG@10"),
     "histogram": lambda: histogram([1, 2, 4, 8, 16, 32, 64], [9, 8, 7, 6, 5, 4, 3], "links", "documents"),
 }
 

@@ -11,7 +11,9 @@ from data.passages.sampling import PassageSample
 from evaluation.encoder_gate import FormFigures, Questions, describe_machine, markdown, measure_forms, pick
 
 DOCUMENTS = 40
-PASSAGES = PassageSample([f"d{n}" for n in range(DOCUMENTS)], [f"p{n}" for n in range(DOCUMENTS)], 100)
+PASSAGES = PassageSample(
+    [f"d{n}" for n in range(DOCUMENTS)], [""] * DOCUMENTS, [f"p{n}" for n in range(DOCUMENTS)], 100
+)
 QUESTIONS = Questions({f"q{n}": f"p{n}" for n in range(10)}, {f"q{n}": {f"d{n}": 1} for n in range(10)})
 NONE = Questions({}, {})
 

@@ -6,7 +6,7 @@ import pytest
 from evaluation.fusion_search import halves, search_fusion
 from evaluation.fusions import AskedLists, ways
 from retrieval.fusion import Fusion
-from retrieval.index import Hit
+from retrieval.index import Hit, point_id
 
 QUESTIONS, DEPTH = 60, 20
 
@@ -21,7 +21,7 @@ def asked(good_bm25: float, seed: int = 0) -> tuple[AskedLists, dict[str, dict[s
         answer = words[0] if rng.random() < good_bm25 else vectors[0]
         score = np.sort(rng.random(DEPTH))[::-1]
         lists[f"q{question}"] = {
-            name: [Hit(id_, float(s), {"document_id": f"of {id_}"}) for id_, s in zip(of, score, strict=True)]
+            name: [Hit(point_id(id_), float(s), {"document_id": f"of {id_}"}) for id_, s in zip(of, score, strict=True)]
             for name, of in (("bm25", words), ("dense", vectors))
         }
         qrels[f"q{question}"] = {f"of {answer}": 1}
@@ -42,7 +42,7 @@ def test_what_may_be_chance_is_not_proposed() -> None:
 
 def test_documents_are_ranked_by_their_best_passage() -> None:
     hits = [
-        Hit(id_, 1.0 - n / 10, {"document_id": document})
+        Hit(point_id(id_), 1.0 - n / 10, {"document_id": document})
         for n, (id_, document) in enumerate(zip("abc", "xxy", strict=True))
     ]
     run = AskedLists({"q": {"dense": hits}}, 3).run(Fusion())

@@ -25,6 +25,33 @@ MRR = {"model": 0.19, "adamic_adar": 0.14, "cosine": 0.0361}
 CALIBRATED = {"ece": 0.0123, "brier": 0.08, "reliability": [{"promised": 0.2, "observed": 0.3, "cases": 100}] * 2}
 COMPARED = {"difference": 0.04, "difference_low": 0.03, "difference_high": 0.05, "p_value": 0.0001}
 BIN = {"promised": 0.02, "observed": 0.03, "cases": 100}
+METRICS = ("ndcg@10", "recall@100", "mrr@10", "map", "hit@1", "hit@5", "hit@10")
+TESTED = {**COMPARED, "p_bootstrap": 0.0002, "p_holm": 0.0003}
+LOST = {
+    "query": "q1",
+    "text": "who <wrote> it?",
+    "value": 0.0,
+    "against": "hybrid",
+    "against_value": 1.0,
+    "wanted": [{"id": "d1", "name": "בראשית", "text": "In the beginning", "rank": None, "rank_against": 1}],
+    "found": [{"id": "d2", "name": "Exodus", "text": "And these", "relevant": False}],
+}
+SEARCHED = {
+    "default": "hybrid",
+    "metric": "ndcg@10",
+    "queries": 225,
+    "without_judgements": 7,
+    "without_relevant": 3,
+    "without_text": 2,
+    "seen_questions": 0,
+    "unknown_documents": {"documents": 2, "judgements": 3, "examples": ["x1", "x2"]},
+    "intervals": {mode: {metric: [0.25, 0.35] for metric in METRICS} for mode in ("bm25", "hybrid")},
+    "comparisons": [{"metric": metric, "a": "hybrid", "b": "bm25", **TESTED} for metric in METRICS],
+    "win_loss": {"bm25": {"better": 50, "equal": 75, "worse": 100, "differences": [0.5, 0.0, -1.0]}},
+    "recall_curve": {"bm25": [0.1, 0.2, 0.3], "hybrid": [0.2, 0.3, 0.4]},
+    "losses": {"bm25": [LOST], "hybrid": []},
+    "milliseconds": {"bm25": {"median": 1.25, "p95": 2.5}, "hybrid": {"median": 10.0, "p95": 12.0}},
+}
 
 
 @pytest.fixture
@@ -51,7 +78,7 @@ def report() -> dict[str, Any]:
         "retrieval": {"bm25": search, "hybrid": {**search, "ndcg@10": 0.425}},
         "links": {"model": FIGURES, "adamic_adar": {**FIGURES, "mrr": 0.14}, "cosine": {**FIGURES, "mrr": 0.0361}},
         "details": {
-            "retrieval": {"queries": 225, "without_relevant": 3, "comparisons": {"bm25": COMPARED}},
+            "retrieval": SEARCHED,
             "links": {
                 "test_links": 3000,
                 "documents": 31102,
@@ -129,9 +156,9 @@ class Page(HTMLParser):
 
 def test_the_whole_report(report: dict[str, Any]) -> None:
     page = Page(render(report))
-    # two bars, hit curve, by degree, reliability, loss, validation, reliability of discovery, seconds, degrees
-    assert page.tags["svg"] == 10
-    assert page.tags["table"] == 4  # search, links, by relation, calibration
+    # two bars, two curves, win and loss, by degree, reliability, loss, validation, discovery, seconds, degrees
+    assert page.tags["svg"] == 12
+    assert page.tags["table"] == 6  # search, its times, its pairs, links, by relation, calibration
     assert page.tags["script"] == page.tags["img"] == page.tags["link"] == page.tags["b"] - 6 == 0  # six cards
     assert [address for address in page.addresses if not address.startswith("#")] == ["report.json"]
     for expected in (
@@ -139,6 +166,18 @@ def test_the_whole_report(report: dict[str, Any]) -> None:
         "31,102 documents · 31,200 passages · 1 link ·",
         "×1.36",
         "225 questions",
+        "0.250–0.350",
+        "50 better, 75 equal, 100 worse",
+        "hybrid − BM25",
+        "1.25 ms",
+        "7 questions without judgements",
+        "3 questions without a relevant",
+        "2 judged questions are not among",
+        "2 of the judged documents are not in the corpus (x1, x2; judgements of them: 3)",
+        "BM25: the question it loses worst",
+        "who <wrote> it?",
+        "BM25: not found, hybrid: rank 1 · In the beginning",
+        "Exodus",
         "the model of epoch 2 was kept",
         "<b>בראשית</b>",
         "p < 0.001",
@@ -190,14 +229,14 @@ def test_any_part_may_be_absent(report: dict[str, Any], part: str) -> None:
 
 def test_a_calibration_that_could_not_be_learnt_has_no_diagram(report: dict[str, Any]) -> None:
     report["discover"]["calibration"] = {"method": "base rate", "measured_on": 3}
-    assert Page(render(report)).tags["svg"] == 9
+    assert Page(render(report)).tags["svg"] == 11
 
 
 def test_links_that_were_judged_by_ranks_alone_have_no_further_parts(report: dict[str, Any]) -> None:
     for part in ("hard_negatives", "by_degree", "by_relation", "calibration"):
         del report["details"]["links"][part]
     page = Page(render(report))
-    assert page.tags["svg"] == 8 and page.tags["table"] == 2
+    assert page.tags["svg"] == 10 and page.tags["table"] == 4
 
 
 def test_charts_show_the_best_methods_alone(report: dict[str, Any]) -> None:
@@ -208,3 +247,29 @@ def test_charts_show_the_best_methods_alone(report: dict[str, Any]) -> None:
             row["mrr"] = {**row["mrr"], f"method {n}": 0.05}
     text = Page(render(report)).text
     assert text.count("method 8") > text.count("method 2") == 2  # a row and a bar
+
+
+def test_what_is_no_chance_is_marked_on_the_other_pipeline(report: dict[str, Any]) -> None:
+    html = render(report)
+    assert html.count("▼") == len(METRICS) + 1 and html.count("▲") == 1  # the note names both
+    rows = [{**row, "p_holm": 0.2} for row in SEARCHED["comparisons"]]
+    report["details"]["retrieval"] = {**SEARCHED, "comparisons": rows}
+    assert render(report).count("▼") == 1
+    rows = [{**row, "difference": -0.1} for row in SEARCHED["comparisons"]]
+    report["details"]["retrieval"] = {**SEARCHED, "comparisons": rows}
+    assert render(report).count("▲") == len(METRICS) + 1
+
+
+def test_one_pipeline_alone_has_nothing_to_compare(report: dict[str, Any]) -> None:
+    del report["retrieval"]["bm25"]
+    nothing = {"comparisons": [], "win_loss": {}, "losses": {"hybrid": []}}
+    report["details"]["retrieval"] = {**SEARCHED, **nothing}
+    page = Page(render(report))
+    assert page.tags["svg"] == 11 and page.tags["details"] == 0 and "pair by pair" not in page.text
+
+
+def test_of_many_pipelines_the_pairs_with_the_default_one_are_shown(report: dict[str, Any]) -> None:
+    rows = [{"metric": "ndcg@10", "a": a, "b": b, **TESTED} for a in ("hybrid", "m1", "m2", "m3") for b in "wxyz"]
+    report["details"]["retrieval"] = {**SEARCHED, "comparisons": rows}
+    text = Page(render(report)).text
+    assert "hybrid − z" in text and "m1 − z" not in text

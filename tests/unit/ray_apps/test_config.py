@@ -244,3 +244,19 @@ def test_bytes_in_the_environment_that_are_no_unicode_are_named(
 ) -> None:
     monkeypatch.setenv("CATENA_NAME", "a\udcff")
     assert problem(run_file) == "environment variable CATENA_NAME: 'a\\udcff' is not valid Unicode"
+
+
+def test_a_metric_that_is_none_names_the_nearest(run_file: Path) -> None:
+    run_file.write_text(RUN + "evaluate:\n  metrics: [ndcg@10, recal@5]\n")
+    assert problem(run_file).startswith(
+        f"{run_file}, line 8: evaluate.metrics: unknown metric 'recal@5'; did you mean 'recall'?"
+    )
+    assert "metric 'map' is there twice" in problem(run_file, "--evaluate.metrics", '["map", "map"]')
+    deep = problem(run_file, "--evaluate.metrics", '["recall@500"]')
+    assert "metric 'recall@500' needs 500 documents, and retrieved is 100" in deep
+    run = load_run(run_file, ["--evaluate.metrics", '["recall@500"]', "--evaluate.retrieved", "500"])
+    assert run.evaluate.search.metrics == ("recall@500",)
+    assert load_run(run_file, ["--evaluate.metrics", "p@5", "--evaluate.metrics", "map"]).evaluate.metrics == (
+        "p@5",
+        "map",
+    )

@@ -95,3 +95,21 @@ def test_a_result_without_parts_is_one_table() -> None:
     assert ["put", "1,200"] in [line.split() for line in shown.splitlines()]
     assert shown.endswith("workspace/live/demo") and "run" not in shown
     assert "documents" in figures({"run": "demo", "ingest": {"documents": 3}}) != ""
+
+
+def test_a_summary_says_what_is_chance_and_which_is_the_default() -> None:
+    compared = {"metric": "ndcg@10", "a": "hybrid", "b": "bm25", "difference": 0.0341, "difference_low": -0.01}
+    result = {
+        "run": "demo",
+        "ingest": {},
+        "embed": {},
+        "retrieval": {"bm25": {"ndcg@10": 0.5}, "hybrid": {"ndcg@10": 0.5341}},
+        "retrieval_default": "hybrid",
+        "retrieval_comparisons": [{**compared, "difference_high": 0.06, "p_value": 0.25, "p_holm": 0.5}],
+        "links": {},
+        "seconds": {"ingest": 1.5},
+        "report": None,
+    }
+    lines = [line.split() for line in summary_text(result).splitlines()]
+    assert ["ndcg@10,", "hybrid", "-", "bm25", "0.0341", "-0.0100", "0.0600", "0.2500", "0.5000"] in lines
+    assert ["hybrid", "is", "the", "default"] in lines

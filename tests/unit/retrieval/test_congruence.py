@@ -26,7 +26,7 @@ from retrieval.filter_keys import FilterValues, filter_keys
 from retrieval.filters import parse_filter
 from retrieval.fused import FusedIndex
 from retrieval.fusion import Fusion
-from retrieval.index import Hit, IndexedPassage, IndexQuery, VectorIndex
+from retrieval.index import Hit, IndexedPassage, IndexQuery, VectorIndex, point_id
 
 pytestmark = [  # what the in-memory client says of itself
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
@@ -295,8 +295,8 @@ def test_integers_are_told_apart_beyond_the_precision_of_floats(engines: list[Ve
 def test_payloads_are_those_of_hits(engines: list[VectorIndex]) -> None:
     queries = random_queries(3, filters=False)["dense"]
     for index in engines:
-        stored = {hit.passage_id: hit.payload for hits in index.query_batch(queries) for hit in hits}
-        assert index.payloads([*stored, "nobody"]) == stored
+        stored = {hit.key: hit.payload for hits in index.query_batch(queries) for hit in hits}
+        assert index.payloads([*stored, point_id("nobody")]) == stored
 
 
 def test_a_query_names_what_to_search_by(engines: list[VectorIndex]) -> None:

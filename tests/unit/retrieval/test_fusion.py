@@ -1,6 +1,7 @@
 """What lists give to passages: each method by hand and against the engine's own, weights, lists that end early."""
 
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from retrieval.index import Hit, IndexQuery, Trust
 from tests.unit.retrieval.test_congruence import DIM, random_passages, random_queries
 
 DEPTH = 4
-DENSE = [Hit("a", 0.9, {}), Hit("b", 0.8, {}), Hit("c", 0.7, {}), Hit("d", 0.5, {})]
-WORDS = [Hit("c", 8.0, {}), Hit("e", 2.0, {})]
+A, B, C, D, E = (UUID(int=number) for number in range(5))
+DENSE = [Hit(A, 0.9, {}), Hit(B, 0.8, {}), Hit(C, 0.7, {}), Hit(D, 0.5, {})]
+WORDS = [Hit(C, 8.0, {}), Hit(E, 2.0, {})]
 
 
 def test_scores_are_scaled_by_the_best_and_the_last_of_a_list() -> None:
@@ -22,12 +24,12 @@ def test_scores_are_scaled_by_the_best_and_the_last_of_a_list() -> None:
     np.testing.assert_allclose(given("dense", DENSE, fusion, DEPTH), 0.25 * np.array([1, 0.75, 0.5, 0]))
     assert given("bm25", WORDS, fusion, DEPTH).tolist() == [0.75, 0.75 * 0.25], "what it lacks has none of the words"
     assert given("bm25", WORDS, fusion, 2).tolist() == [0.75, 0.0], "it may have gone on"
-    assert fuse({"dense": DENSE, "bm25": WORDS}, fusion, DEPTH)[0] == ("c", pytest.approx(0.75 + 0.125))
+    assert fuse({"dense": DENSE, "bm25": WORDS}, fusion, DEPTH)[0] == (C, pytest.approx(0.75 + 0.125))
 
 
 @pytest.mark.parametrize("method", ["sum", "dbsf"])
 def test_a_list_of_equal_scores_tells_nothing_but_that_they_are_in_it(method: Fusing) -> None:
-    equal = [Hit(name, 0.5, {}) for name in "ab"]
+    equal = [Hit(key, 0.5, {}) for key in (A, B)]
     gives = given("dense", equal, Fusion(method), DEPTH)
     assert gives[0] == gives[1] > 0
     assert given("dense", equal[:1], Fusion(method), DEPTH)[0] > 0
@@ -39,12 +41,12 @@ def test_a_list_without_weight_gives_nothing(method: Fusing) -> None:
     fusion = Fusion(method, {"bm25": 1.0, "dense": 0.0})
     assert not given("dense", DENSE, fusion, DEPTH).any()
     assert not given("dense", DENSE, Fusion(method, {"bm25": 1.0}), DEPTH).any()
-    assert fuse({"dense": DENSE, "bm25": WORDS}, fusion, DEPTH)[0][0] == "c"
+    assert fuse({"dense": DENSE, "bm25": WORDS}, fusion, DEPTH)[0][0] == C
 
 
-def test_ties_are_in_the_order_of_ids() -> None:
-    lists = {"dense": [Hit("b", 1.0, {}), Hit("a", 0.5, {})], "bm25": [Hit("a", 9.0, {}), Hit("b", 4.5, {})]}
-    assert [id_ for id_, _ in fuse(lists, Fusion("rrf", {"dense": 1.0, "bm25": 1.0}), 2)] == ["a", "b"]  # type: ignore[arg-type]
+def test_ties_are_in_the_order_of_keys() -> None:
+    lists = {"dense": [Hit(B, 1.0, {}), Hit(A, 0.5, {})], "bm25": [Hit(A, 9.0, {}), Hit(B, 4.5, {})]}
+    assert [key for key, _ in fuse(lists, Fusion("rrf", {"dense": 1.0, "bm25": 1.0}), 2)] == [A, B]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_it_is_the_engines_formula(method: Fusing, theirs: edge.Fusion, tmp_path
         prefetches = [edge.Prefetch(limit=30, query=one) for one in asked]
         request = edge.QueryRequest(limit=60, query=theirs, prefetches=prefetches, with_payload=True)
         (points,) = index._shard.query_batch(edge.QueryBatchRequest([request]))
-        expected = {point.payload["passage_id"]: point.score for point in points}
+        expected = {point.id: point.score for point in points}
         found = dict(fuse(lists, fusion, 30))  # type: ignore[arg-type]
         assert found.keys() == expected.keys()
         if method == "dbsf":  # equal scores have no one rank

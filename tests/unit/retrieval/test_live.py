@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from retrieval.explain import explain
 from retrieval.filter_keys import FilterKey
 from retrieval.fused import FusedIndex
 from retrieval.fusion import Fusion, fuse
-from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex
+from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, point_id
 from retrieval.live import LiveIndex
 from retrieval.rescoring import RescoredIndex, with_rows
 from retrieval.search import Retriever, SearchQuery
@@ -170,10 +170,10 @@ def same(ours: list[list[Hit]], theirs: list[list[Hit]], rtol: float = 1e-5) -> 
         assert [(hit.passage_id, hit.payload) for hit in a] == [(hit.passage_id, hit.payload) for hit in b]
 
 
-def as_fused(found: list[list[Hit]], expected: list[list[tuple[str, float]]]) -> None:
+def as_fused(found: list[list[Hit]], expected: list[list[tuple[UUID, float]]]) -> None:
     assert any(found)
     for hits, best in zip(found, expected, strict=True):
-        assert [hit.passage_id for hit in hits] == [id_ for id_, _ in best]
+        assert [hit.key for hit in hits] == [key for key, _ in best]
         np.testing.assert_allclose([hit.score for hit in hits], [score for _, score in best], rtol=1e-5, atol=1e-6)
 
 
@@ -215,7 +215,7 @@ def test_token_vectors_rescore_what_was_fused_of_both(both: Both) -> None:
     index = FusedIndex(both.index, FUSION)
     candidates = index.query_batch([replace(query, tokens=None, limit=20) for query in queries])
     asked = [
-        IndexQuery(12, tokens=one, among=tuple(hit.passage_id for hit in hits))
+        IndexQuery(12, tokens=one, among=tuple(hit.key for hit in hits))
         for one, hits in zip(tokens, candidates, strict=True)
     ]
     same(index.query_batch(queries), whole.query_batch(asked), rtol=2e-3)
@@ -241,7 +241,7 @@ def test_everything_can_be_deleted(both: Both) -> None:
     corpus = both.documents
     both.delete(list(corpus))
     assert FusedIndex(both.index, FUSION).query_batch(questions()) == [[] for _ in questions()]
-    assert both.index.payloads([passage.id for passage in flat(corpus)]) == {}
+    assert both.index.payloads([point_id(passage.id) for passage in flat(corpus)]) == {}
 
 
 def test_engines_remove_documents_with_all_their_passages(both: Both) -> None:

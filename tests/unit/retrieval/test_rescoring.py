@@ -154,7 +154,7 @@ def test_token_vectors_score_what_full_vectors_and_words_find(projection: Projec
     index = FusedIndex(rescored(late, COUNT // 20, projection), Fusion())
     (candidates,) = index.query_batch([replace(query, tokens=None, limit=20)])
     (hits,) = index.query_batch([query])
-    among = tuple(hit.passage_id for hit in candidates)
+    among = tuple(hit.key for hit in candidates)
     assert [hits] == late.query_batch([IndexQuery(LIMIT, tokens=query.tokens, among=among)]) and hits
     late.close()
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -132,12 +133,15 @@ def test_a_vector_of_another_size_is_refused(artifact: Path) -> None:
     retriever.index.close()
 
 
+KEY = UUID(int=0)
+
+
 def test_a_passage_with_a_parent_is_answered_with_it() -> None:
     parent = {"id": "p", "text": "all of it", "start": 0, "end": 9}
-    child = {"document_id": "d", "title": "T", "text": "of", "start": 4, "end": 6, "metadata": {}}
-    alone = {**child, "document_id": "e"}
+    child = {"passage_id": "c2", "document_id": "d", "title": "T", "text": "of", "start": 4, "end": 6, "metadata": {}}
+    alone = {**child, "passage_id": "c3", "document_id": "e"}
     first, second = best_passages(
-        [Hit("c1", 0.9, {**child, "parent": parent}), Hit("c2", 0.8, child), Hit("c3", 0.7, alone)]
+        [Hit(KEY, 0.9, {**child, "parent": parent}), Hit(KEY, 0.8, child), Hit(KEY, 0.7, alone)]
     )
     assert (first.document_id, first.passage_id, first.text, first.start, first.end) == ("d", "p", "all of it", 0, 9)
     assert (second.document_id, second.passage_id, second.text, second.start, second.end) == ("e", "c3", "of", 4, 6)

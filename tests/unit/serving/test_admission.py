@@ -176,7 +176,20 @@ def test_a_rush_after_the_start_is_let_in_by_the_rate_that_was_expected(clock: C
 def test_what_is_measured_takes_the_place_of_what_was_expected(clock: Clock) -> None:
     admission = Admission(longest_wait_s=1.0, full=100, clock=clock)
     admission.expect(10_000.0)
-    for _ in range(60):
+    for _ in range(120):
         worked(admission, clock, 1000, 1.0)
     with admission.admitted(1000):
         assert admission.expected_wait_s == pytest.approx(1.0, rel=0.05)
+
+
+def test_long_lists_that_end_late_and_together_do_not_make_the_rate_look_low(clock: Clock) -> None:
+    """Four callers of which each sends its next list of 64 texts when it has its answer."""
+    admission = Admission(longest_wait_s=5.0, full=2048, clock=clock)
+    admission.expect(23_000.0)
+    with contextlib.ExitStack() as others:
+        for _ in range(3):
+            others.enter_context(admission.admitted(14_400))
+        with admission.admitted(14_400):
+            clock.now += 3.5
+        with admission.admitted(14_400):
+            pass

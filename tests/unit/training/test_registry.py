@@ -176,3 +176,10 @@ def test_a_model_is_loaded_where_it_fits(store: str, tmp_path: Path, caplog: pyt
         registry.load("champion", replace(HERE, encoder="e2"), tmp_path)
     check_fits("a model", HERE, replace(HERE, code="other"))
     assert "a model was trained by other code" in caplog.text
+
+
+def test_names_of_metrics_have_no_brackets(store: str) -> None:
+    made = tracker(store)
+    assert made.end({"bm25/recall(rel=2)@100": 0.5, "ndcg@10[48]": 0.25}) == made.run_id
+    metrics = mlflow.MlflowClient(store).get_run(made.run_id).data.metrics
+    assert metrics == {"bm25/recall.rel.2.100": 0.5, "ndcg.10.48": 0.25}
