@@ -11,7 +11,6 @@ import numpy as np
 from data.labels import label
 from evaluation.metrics import Values
 from evaluation.ranking import Qrels
-from retrieval.config import Mode
 from retrieval.search import SearchHit
 
 MOST = 10  # queries shown of each pipeline
@@ -40,13 +39,13 @@ def win_loss(own_Q: Values, other_Q: Values) -> dict[str, Any]:
 
 
 def worst_losses(
-    search: Callable[[Sequence[str], Mode, int], Sequence[Sequence[SearchHit]]],
+    search: Callable[[Sequence[str], Any, int], Sequence[Sequence[SearchHit]]],
     queries: Mapping[str, str],
     qrels: Qrels,
-    values: Mapping[Mode, Values],
-    default: Mode,
+    values: Mapping[str, Values],
+    default: str,
     depth: int,
-) -> dict[Mode, list[dict[str, Any]]]:
+) -> dict[str, list[dict[str, Any]]]:
     """The queries that each pipeline loses worst, with what was wanted and what it found.
 
     A pipeline is held against the default one, and that one against the best of the others on each query. Results are
@@ -66,7 +65,7 @@ def worst_losses(
         this pipeline's ``rank`` or None; ``found``: this pipeline's first documents, each with ``relevant``.
     """
     ids = list(queries)
-    losses: dict[Mode, list[dict[str, Any]]] = {}
+    losses: dict[str, list[dict[str, Any]]] = {}
     for mode, own_Q in values.items():
         rivals = [default] if mode != default else [other for other in values if other != mode]
         losses[mode] = []

@@ -34,6 +34,7 @@ NAMES = {
     "bm25": "BM25",
     "dense": "dense",
     "hybrid": "hybrid",
+    "reranked": "reranked",
 }
 METRICS = {
     "mrr_typed": "MRR, typed",

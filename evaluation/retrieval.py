@@ -16,8 +16,8 @@ from evaluation.significance import compare_systems
 from retrieval.config import Mode
 from retrieval.search import SearchHit, SearchQuery
 
-Search = Callable[[Sequence[str], Mode, int], Sequence[Sequence[SearchHit]]]
-"""Queries, mode and number of documents -> the hits of each query, best first."""
+Search = Callable[[Sequence[str], Any, int], Sequence[Sequence[SearchHit]]]
+"""Queries, name of a pipeline (a mode among them) and number of documents -> the hits of each query, best first."""
 
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 CURVE = 100  # depth of the recall curves
@@ -28,8 +28,8 @@ def evaluate_retrieval(
     queries: Mapping[str, str],
     qrels: Qrels,
     config: SearchJudging,
-    modes: Sequence[Mode] = MODES,
-    default: Mode = SearchQuery.mode,
+    modes: Sequence[str] = MODES,
+    default: str = SearchQuery.mode,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """Judge the modes of search.
 
@@ -38,7 +38,7 @@ def evaluate_retrieval(
         queries: query id -> text.
         qrels: query id -> document id -> grade.
         config: metrics, depth, batch size and resamples.
-        modes: what to judge.
+        modes: pipelines to judge.
         default: the mode that a user gets by default, one of ``modes``; the others are held against it.
 
     Returns:
@@ -55,8 +55,8 @@ def evaluate_retrieval(
         query: queries[query] for query in sorted(queries) if any(grade > 0 for grade in qrels.get(query, {}).values())
     }
     of_asked = {query: qrels[query] for query in asked}
-    judged: dict[Mode, Judged] = {}
-    spent: dict[Mode, list[float]] = {mode: [] for mode in modes}
+    judged: dict[str, Judged] = {}
+    spent: dict[str, list[float]] = {mode: [] for mode in modes}
     for mode in modes:
         judged[mode] = judge_ranking(_answers(search, asked, mode, config, spent[mode]), of_asked)
     figures: dict[str, RankingFigures] = {mode: figures_of(found, config.metrics) for mode, found in judged.items()}
@@ -87,7 +87,7 @@ def evaluate_retrieval(
 
 
 def _answers(
-    search: Search, asked: Mapping[str, str], mode: Mode, config: SearchJudging, spent: list[float]
+    search: Search, asked: Mapping[str, str], mode: str, config: SearchJudging, spent: list[float]
 ) -> Iterator[tuple[str, Ranking]]:
     """Each query's result, batch by batch; the seconds of a query go to ``spent``.
 

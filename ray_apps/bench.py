@@ -29,6 +29,7 @@ BENCHMARKS = (
     "discovery",
     "embed",
     "evaluation",
+    "reranking",
     "retrieval",
     "links",
     "million",
@@ -37,8 +38,8 @@ BENCHMARKS = (
     "typed",
     "workers",
 )
-ON_REQUEST = ("ablation", "million")
-"""Benchmarks that take half an hour and more, measured where they are named."""
+ON_REQUEST = ("ablation", "million", "reranking")
+"""Benchmarks that take a quarter of an hour and more, measured where they are named."""
 
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),

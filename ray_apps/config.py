@@ -36,6 +36,7 @@ from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain, models_of
 from retrieval.config import IndexConfig
 from serving.config import ServeConfig
+from training.cross_encoder.config import RankerConfig
 from training.encoders.config import FineTuneConfig, FuseConfig, MatryoshkaConfig
 from training.links.config import TrainConfig
 from training.tune_config import TuneConfig
@@ -93,6 +94,7 @@ class RunConfig(BaseSettings):
     matryoshka: MatryoshkaConfig | None = Field(
         None, description="fine-tuning of the encoder by `catena encoder matryoshka`"
     )
+    ranker: RankerConfig = RankerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = ServeConfig()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig
-from data.encoders.files import contents
+from data.encoders.files import contents, digest
 from data.errors import StageAbsent
 from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
@@ -18,8 +18,10 @@ from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.ingest import INGEST
 from ray_apps.plan import Inputs, Plan, Stage
+from ray_apps.ranker import ranker_folder, ranker_needs
 from ray_apps.report import write_run_report
 from ray_apps.summary import summary
+from training.cross_encoder.config import TRAINED
 
 if TYPE_CHECKING:
     from data.graph.graph import GraphArtifact
@@ -40,6 +42,13 @@ class SearchStageConfig(StageConfig):
 
     judging: SearchJudging
     encoder: EncoderConfig
+    ranker: str | None = None
+    ranker_depth: int = 0
+
+    def identity(self) -> dict[str, Any]:
+        """Leaves the ranker out where there is none, so that the hash of existing artifacts does not change."""
+        fields = super().identity()
+        return {name: fields[name] for name in fields if self.ranker is not None or not name.startswith("ranker")}
 
 
 class LinkStageConfig(StageConfig):
@@ -72,17 +81,33 @@ def no_questions(plan: Plan) -> StageAbsent | None:
     return StageAbsent(reason, "Give the source queries and qrels that judge documents relevant; search needs none.")
 
 
+def _search_config(plan: Plan) -> SearchStageConfig:
+    judging, ranker = plan.run.evaluate.search, plan.run.ranker
+    return SearchStageConfig(
+        judging=judging, encoder=plan.encoder, ranker=ranker.model, ranker_depth=ranker.depth if ranker.model else 0
+    )
+
+
+def _search_stamps(config: SearchStageConfig) -> Mapping[str, Any]:
+    """Digests of the models: a trained ranker is an input of its own."""
+    files: dict[str, Any] = {"files": contents(config.encoder)}
+    folder = None if config.ranker in (None, TRAINED) else Path(str(config.ranker)).expanduser()
+    return {**files, "ranker": digest(folder)} if folder is not None and folder.is_dir() else files
+
+
 def _search_needs(plan: Plan) -> Mapping[str, str]:
-    return {"documents": plan.documents, "tables": "ingest", "index": "index", **encoder_needs(plan)}
+    needs = {"documents": plan.documents, "tables": "ingest", "index": "index"}
+    return {**needs, **encoder_needs(plan), **ranker_needs(plan)}
 
 
 def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
     from data.partitions import read_qrels, read_table
     from evaluation.questions import unknown_documents
     from evaluation.retrieval import MODES, evaluate_retrieval
+    from retrieval.reranking import RERANKED, Reranker, Search
     from retrieval.search import open_retriever
 
-    tables = inputs["tables"].path
+    tables, ranker = inputs["tables"].path, ranker_folder(config.ranker, inputs)
     queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     encoder = ready_encoder(config.encoder, inputs)
@@ -95,35 +120,59 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
             ", ".join(unknown["examples"]),
             unknown["judgements"],
         )
-    seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels)
+    seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels, ranker)
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
         qrels = {q: grades for q, grades in qrels.items() if q not in seen}
-        logger.info("evaluate: %d questions are left out: the encoder was fine-tuned on answers to them", len(seen))
+        logger.info("evaluate: %d questions are left out: a model was fine-tuned on answers to them", len(seen))
         if not any(grade > 0 for q in asked for grade in qrels.get(q, {}).values()):
             raise StageAbsent(
-                "The encoder was fine-tuned on answers to all of the corpus's questions, so search was not evaluated.",
+                "A model was fine-tuned on answers to all of the corpus's questions, so search was not evaluated.",
                 "Evaluate it by other questions: a source whose qrels it was not fine-tuned on.",
             )
     retriever = open_retriever(inputs["index"].path, encoder)
     try:
         modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")
-        figures, details = evaluate_retrieval(retriever.search, asked, qrels, config.judging, modes)
+        search: Search = retriever.search
+        pipelines: tuple[str, ...] = modes
+        if ranker is not None:
+            reranker = Reranker.open(ranker, config.ranker_depth, "ranker.model")
+            search, pipelines = reranker.beside(retriever.search), (*modes, RERANKED)
+        figures, details = evaluate_retrieval(search, asked, qrels, config.judging, pipelines)
     finally:
         retriever.index.close()
+    if ranker is not None:
+        logger.info("evaluate: %s", _reranked(details, figures))
     return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen), "unknown_documents": unknown})
 
 
+def _reranked(details: Mapping[str, Any], figures: Mapping[str, Mapping[str, float]]) -> str:
+    """The cross-encoder beside hybrid search in a sentence, by the metric that decides."""
+    from retrieval.reranking import RERANKED
+
+    metric, both = details["metric"], {"hybrid", RERANKED}
+    before, after = figures["hybrid"][metric], figures[RERANKED][metric]
+    change = f"{after / before - 1:+.1%}" if before else "from nothing"
+    rows = (row for row in details["comparisons"] if row["metric"] == metric and {row["a"], row["b"]} == both)
+    return f"{metric} {after:.4f} reranked, {before:.4f} hybrid: {change}, p = {next(rows)['p_value']:.4f}"
+
+
 def _seen_questions(
-    encoder: EncoderConfig, documents: Path, asked: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
+    encoder: EncoderConfig,
+    documents: Path,
+    asked: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    ranker: str | None = None,
 ) -> set[str]:
-    """Ids of questions with an answer that the encoder was fine-tuned on: figures on them would mean nothing."""
+    """Ids of questions with an answer that encoder or ranker was trained on: figures on them would mean nothing."""
     import numpy as np
 
     from training.encoders.examples import Corpus
-    from training.encoders.seen import pair_marks, seen_by
+    from training.encoders.seen import marks_in, pair_marks, seen_by
 
     seen = seen_by(encoder)
+    if ranker is not None and len(marks := marks_in(Path(ranker))):
+        seen = {**seen, ranker: marks}
     if not seen:
         return set()
     relevant = [(q, d) for q in asked for d, grade in qrels.get(q, {}).items() if grade > 0]
@@ -278,12 +327,12 @@ def _link_needs(plan: Plan) -> Mapping[str, str]:
 EVALUATE_SEARCH = Stage(
     name="evaluate_search",
     result=JudgedResult,
-    config=lambda plan: SearchStageConfig(judging=plan.run.evaluate.search, encoder=plan.encoder),
+    config=_search_config,
     make=_judge_search,
     needs=_search_needs,
     absent=no_questions,
     permits=encoder_permits,
-    stamps=lambda config: {"files": contents(config.encoder)},
+    stamps=_search_stamps,
     version=2,
 )
 EVALUATE_LINKS = Stage(
@@ -301,7 +350,7 @@ COMMAND = Command(
     summary="search and link model against their baselines, with a report; of several runs, the mean too",
     call=evaluate,
     show=evaluation_text,
-    sections=("source", "encoder", "index", "graph", "train", "evaluate"),
+    sections=("source", "encoder", "index", "graph", "train", "ranker", "evaluate"),
     several=True,
 )
 

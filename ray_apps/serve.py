@@ -22,9 +22,11 @@ from ray_apps.encoder.check import usable_encoder
 from ray_apps.ingest import INGEST
 from ray_apps.live import live_config
 from ray_apps.plan import Plan
+from ray_apps.ranker import served_ranker
 from ray_apps.serve_checks import check_address, check_exposure, check_models, check_port, check_room
 from ray_apps.served_links import link_artifacts
 from serving.config import ServeConfig
+from training.cross_encoder.config import TRAINED
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -87,6 +89,8 @@ def bring_served(plan: Plan) -> None:
     """Make what a service reads, where it is missing; a link model of its own is trained by nobody but its user."""
     for stage in ARTIFACTS if plan.run.serve.link_model is None else (*ARTIFACTS, "graph"):
         plan.bring(stage)
+    if plan.run.serve.ranker == TRAINED:
+        plan.bring("ranker")
 
 
 @contextmanager
@@ -170,7 +174,7 @@ def release_of(plan: Plan) -> "Release":
             raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
     links, live = link_artifacts(plan), live_config(plan, plan.result(INGEST))
-    ranker = run.serve.with_absolute_paths().ranker
+    ranker = served_ranker(plan)
     return Release(
         id=release_id(index, lookup, encoder, links, live, ranker),
         index=index,

@@ -16,7 +16,7 @@ def check_models(run: RunConfig) -> None:
         InputError: if a model of ``serve.models`` has the name of one of the run's, or its encoder is not there.
     """
     from data.encoders import check_model
-    from serving.cross_encoder import ranker_name
+    from retrieval.cross_encoder import ranker_name
     from serving.opening import model_name
 
     taken = {model_name(run.encoder): "encoder"}

@@ -16,6 +16,7 @@ from ray_apps.ingest import INGEST, STEPS
 from ray_apps.late import LATE
 from ray_apps.lookup import LOOKUP
 from ray_apps.plan import Stage
+from ray_apps.ranker import RANKER
 from ray_apps.reduce import REDUCE
 from ray_apps.stats import STATS
 from ray_apps.train import TRAIN
@@ -37,6 +38,7 @@ STAGES: dict[str, Stage[Any, Any]] = {
         LATE,
         REDUCE,
         INDEX,
+        RANKER,
         MATRYOSHKA,
         GRAPH,
         TRAIN,

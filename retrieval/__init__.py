@@ -6,4 +6,7 @@
 ``rescoring``  orders hits by the full vectors               ``filters``      conditions as a user writes them
 ``clauses``    conditions as an engine takes them            ``filter_keys``  keys of metadata with their types
 ``live``       an index with a part that changes             ``terms``        how many passages hold each word
+``pairs``      question and document read together           ``packed``       the same in bf16 without padding
+``cross_encoder``  a model that does, from its folder        ``blend``        scores and probabilities of its logits
+``reranking``  hits in the order of a cross-encoder
 """

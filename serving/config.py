@@ -100,7 +100,9 @@ class ServeConfig(StageConfig):
         description="cores that a replica encodes on, a batch on each; its share of the machine's where null",
     )
     ranker: str | None = Field(
-        None, description="folder of a cross-encoder that reranks; by cosines of the encoder where null"
+        None,
+        description="cross-encoder that reranks: trained, which is the run's own (`catena ranker train`), or a folder; "
+        "by cosines of the encoder where null",
     )
     models: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")], ServedModel] = Field(
         default_factory=dict,

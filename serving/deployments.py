@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from data.cache import CacheConfig
 from data.encoders.protocol import Encoded
+from retrieval.blend import Blend
 from retrieval.explain import Explained
+from retrieval.pairs import Scored
 from retrieval.search import SearchHit, SearchQuery
 from serving.config import ServeConfig
-from serving.cross_encoder import Scored
 from serving.embedder import Embedder, use_threads
 from serving.embedding import Kind, TokenRows
 from serving.index import IndexActor
@@ -166,11 +167,12 @@ class RankerDeployment:
         self._releases = Releases[CrossEncoderRanker | None](traffic, Rankers(config).of)
         self._named = LocalModels(config)
 
-    async def score(self, model: str, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], int]:
-        """As of ``Ranker``, by the model of a release or one that is ``NAMED``; and the most tokens that it reads."""
+    async def score(
+        self, model: str, query: str, texts: list[str], most: int | None
+    ) -> tuple[list[Scored], int, Blend]:
+        """As of ``Ranker``, by the model of a release or one that is ``NAMED``; the tokens that it reads; its blend."""
         async with self._of(model) as ranker:
-            scored, _ = await ranker.score(query, texts, most)
-            return scored, ranker.longest
+            return await ranker.score(query, texts, most), ranker.longest, ranker.blend
 
     async def loaded(self) -> frozenset[str]:
         """As of ``ModelHost``."""

@@ -6,9 +6,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Protocol, TypeVar
 
 from data.errors import EncoderUnavailable, nearest
+from retrieval.cross_encoder import CrossEncoderModel
 from serving.admission import Admission
 from serving.config import ServeConfig, ServedModel
-from serving.cross_encoder import CrossEncoderModel
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, VectorSource, tokens_read
 from serving.errors import ApiError

@@ -14,11 +14,11 @@ from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig, EndpointEncoderConfig, encoders_in
 from data.encoders.model_config import ModelConfig
 from data.errors import EncoderUnavailable
+from retrieval.cross_encoder import ranker_name
 from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.config import ServeConfig
-from serving.cross_encoder import ranker_name
 from serving.documents import DocumentsService, LiveLookup, nothing
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService, tokens_read

@@ -6,9 +6,11 @@ from typing import Protocol
 import numpy as np
 
 from data.errors import EncoderUnavailable, TextRefused
+from retrieval.blend import Blend
+from retrieval.cross_encoder import CrossEncoderModel
+from retrieval.pairs import Pair, Scored
 from serving.admission import Admission
 from serving.batcher import Batcher
-from serving.cross_encoder import CrossEncoderModel, Scored
 from serving.embedding import EmbeddingLimits, TextEncoder, check_texts, estimated_tokens, first_tokens
 from serving.errors import ApiError
 
@@ -19,7 +21,7 @@ class Ranked:
 
     Attributes:
         place: in the request.
-        score: the ranker's own; only its order means anything.
+        score: the ranker's own, with what a first stage said; only its order means anything.
         relevance: from 0 to 1.
         cut: whether the ranker read only its beginning.
     """
@@ -35,11 +37,15 @@ class Ranker(Protocol):
 
     name: str
 
+    @property
+    def blend(self) -> Blend | None:
+        """What makes scores and probabilities of its logits; None where its scores are cosines."""
+
     def work(self, query: str, texts: list[str], most: int | None) -> float:
         """About how many tokens it reads to score them."""
 
-    async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
-        """Of each text its score, whether it was cut and the tokens read; and whether scores are logits.
+    async def score(self, query: str, texts: list[str], most: int | None) -> list[Scored]:
+        """Of each text its score, whether it was cut and the tokens read.
 
         Args:
             query: the question; never cut for a text's sake.
@@ -59,9 +65,9 @@ class CrossEncoderRanker:
     """
 
     def __init__(self, model: CrossEncoderModel, batch_tokens: int, max_age_s: float, timeout_s: float) -> None:
-        self.name, self.longest = model.name, (longest := model.longest)
+        self.name, self.blend, self.longest = model.name, model.blend, (longest := model.longest)
         self._model: CrossEncoderModel | None = model
-        self._batcher = Batcher[tuple[str, str, int | None], Scored](
+        self._batcher = Batcher[Pair, Scored](
             self._score,
             max_items=64,
             length=lambda pair: estimated_tokens(pair[0]) + estimated_tokens(pair[1], pair[2] or longest),
@@ -90,11 +96,11 @@ class CrossEncoderRanker:
         """As of ``Ranker``: the question is read with each text."""
         return work_of_pairs(query, texts, most, self.longest)
 
-    async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
+    async def score(self, query: str, texts: list[str], most: int | None) -> list[Scored]:
         """As of ``Ranker``: logits."""
-        return await self._batcher.many([(query, text, most) for text in texts]), True
+        return await self._batcher.many([(query, text, most) for text in texts])
 
-    def _score(self, pairs: list[tuple[str, str, int | None]]) -> list[Scored]:
+    def _score(self, pairs: list[Pair]) -> list[Scored]:
         assert self._model is not None, "it is not closed"
         return self._model.score(pairs)
 
@@ -113,6 +119,8 @@ class EncoderRanker:
         longest: tokens that it reads of a text.
     """
 
+    blend = None
+
     def __init__(self, name: str, encoder: TextEncoder, longest: int) -> None:
         self.name, self._encoder, self._longest = name, encoder, longest
 
@@ -121,7 +129,7 @@ class EncoderRanker:
         longest = min(most or self._longest, self._longest)
         return estimated_tokens(query, self._longest) + sum(estimated_tokens(text, longest) for text in texts)
 
-    async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
+    async def score(self, query: str, texts: list[str], most: int | None) -> list[Scored]:
         """As of ``Ranker``: cosines. Tokens beyond ``most`` are cut by the bytes that a token has on average."""
         shortened = [text if most is None else first_tokens(text, most) for text in texts]
         question = await self._encoder.embed([query], "query")
@@ -138,7 +146,7 @@ class EncoderRanker:
         cut = [len(short) < len(text) or lost > 0 for short, text, lost in zip(shortened, texts, dropped, strict=True)]
         shared = int(question.tokens[0])  # counted with the first: it was read once
         read = [int(tokens) + (shared if place == 0 else 0) for place, tokens in enumerate(documents.tokens)]
-        return [(float(c), was, n) for c, was, n in zip(cosines, cut, read, strict=True)], False
+        return [(float(c), was, n) for c, was, n in zip(cosines, cut, read, strict=True)]
 
 
 class RankingService:
@@ -162,7 +170,9 @@ class RankingService:
         """As of ``Admission``."""
         return self._admission.refusal
 
-    async def rank(self, query: str, texts: list[str], most: int | None, param: str) -> tuple[list[Ranked], int]:
+    async def rank(
+        self, query: str, texts: list[str], most: int | None, param: str, found: bool = False
+    ) -> tuple[list[Ranked], int]:
         """Texts, best first, equal ones in the order of the request; and the tokens that were read.
 
         Args:
@@ -170,6 +180,7 @@ class RankingService:
             texts: to be put in order.
             most: tokens that are read of a text; as many as the ranker can where None.
             param: name of the texts in the request, for messages.
+            found: whether search has found the texts, and in this order, which counts where the ranker was trained so.
 
         Raises:
             ApiError: if there are too many texts, one is too long, blank or refused, too much waits already, or the
@@ -178,16 +189,21 @@ class RankingService:
         check_texts(texts, self.limits, param)
         try:
             with self._admission.admitted(self.ranker.work(query, texts, most)):
-                scored, logits = await self.ranker.score(query, texts, most)
+                scored = await self.ranker.score(query, texts, most)
         except TextRefused as error:
             about = "query" if error.text == query else param
             raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", about, "text_refused") from None
         except (EncoderUnavailable, TimeoutError) as error:
             message = error.problem if isinstance(error, EncoderUnavailable) else "the ranker did not answer in time"
             raise ApiError("unavailable", message, headers={"Retry-After": "2"}) from None
+        scores = np.array([score for score, _, _ in scored], np.float64)
+        blend = self.ranker.blend
+        if blend is not None:
+            scores = blend.scores(scores, found)
+        relevance = np.clip(scores, 0, 1) if blend is None else blend.relevance(scores, found)
         ranked = [
-            Ranked(place, score, 1 / (1 + np.exp(-score)) if logits else min(1.0, max(0.0, score)), cut)
-            for place, (score, cut, _) in enumerate(scored)
+            Ranked(place, float(scores[place]), float(relevance[place]), cut)
+            for place, (_, cut, _) in enumerate(scored)
         ]
         ranked.sort(key=lambda one: -one.score)
         return ranked, sum(tokens for _, _, tokens in scored)

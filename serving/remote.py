@@ -19,9 +19,10 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from data.encoders.protocol import Encoded
 from data.errors import EncoderUnavailable, TextRefused
+from retrieval.blend import Blend
 from retrieval.explain import Explained
+from retrieval.pairs import Scored
 from retrieval.search import SearchHit, SearchQuery
-from serving.cross_encoder import Scored
 from serving.embedding import EmbeddingLimits, Kind, TokenRows
 from serving.errors import ApiError
 from serving.live_folder import Changed
@@ -134,21 +135,22 @@ class RemoteRanker:
 
     def __init__(self, handle: DeploymentHandle, model: str, name: str) -> None:
         self._handle, self._model, self.name = handle, model, name
-        self._longest = EmbeddingLimits.tokens_read  # until the first answer says
+        self._longest, self.blend = EmbeddingLimits.tokens_read, Blend()  # until the first answer says
 
     def work(self, query: str, texts: list[str], most: int | None) -> float:
         """As of ``Ranker``."""
         return work_of_pairs(query, texts, most, self._longest)
 
-    async def score(self, query: str, texts: list[str], most: int | None) -> tuple[list[Scored], bool]:
+    async def score(self, query: str, texts: list[str], most: int | None) -> list[Scored]:
         """As of ``Ranker``: logits."""
+        scored: list[Scored]
         try:
-            scored, self._longest = await _reached(
+            scored, self._longest, self.blend = await _reached(
                 lambda: self._handle.score.remote(self._model, query, texts, most), "the ranker"
             )
         except TextRefused as error:  # a cross-encoder refuses questions alone
             raise TextRefused(error.problem, error.remedy, query) from None
-        return scored, True
+        return scored
 
 
 class RemoteModels:

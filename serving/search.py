@@ -299,7 +299,7 @@ class SearchService:
         longest = self._ranking.limits.max_chars
         texts = [passage_text(one.title if one.title != one.document_id else "", one.text)[:longest] for one in found]
         with phase("rank"), clock("rank"):
-            ranked, _ = await self._ranking.rank(question, texts, None, "results")
+            ranked, _ = await self._ranking.rank(question, texts, None, "results", found=True)
         results = []
         for one in ranked:
             result = found[one.place]

@@ -10,4 +10,5 @@
 ``typed``       typed links: decoders over tables and texts, as for knowledge graphs
 ``structure``   node2vec
 ``encoders``    fine-tuning of text encoders, and the fusion of several
+``cross_encoder``  training of a cross-encoder on what search finds
 """

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
+from retrieval.cross_encoder import ranker_name
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
-from serving.cross_encoder import ranker_name
 from serving.releases import Releases
 from serving.schemas.releases import ReleasesState, ReleaseState
 from serving.variants import Variant

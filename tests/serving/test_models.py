@@ -21,12 +21,12 @@ from ray_apps.cli import main
 from ray_apps.plan import Plan
 from ray_apps.registry import fingerprints, registry_of
 from ray_apps.serve import service_of
+from retrieval.cross_encoder import CrossEncoderModel
 from serving.client import Client, ServiceError
-from serving.cross_encoder import CrossEncoderModel
 from serving.listener import Listener
 from tests.services import planned, run_of
-from tests.tiny_model import tiny_model
-from tests.unit.serving.test_rerank import QUERY, TEXTS, cross_encoder
+from tests.tiny_model import cross_encoder, tiny_model
+from tests.unit.serving.test_rerank import QUERY, TEXTS
 from tests.unit.serving.whole_application import link_model
 from training.links.scorer import PairScorer
 from training.tracking import Tracker
@@ -143,7 +143,7 @@ def test_the_ranker_of_the_release_and_the_named_one_rank(running: Running, fold
             answer = client.rerank(QUERY, TEXTS, model=model)
             scores = {one.index: one.relevance_score for one in answer.results}
             assert answer.model == name
-            assert [scores[place] for place in range(3)] == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-3)
+            assert [scores[place] for place in range(3)] == pytest.approx(1 / (1 + np.exp(-logits)), abs=0.02)  # bf16
         with pytest.raises(ServiceError) as refused:
             client.rerank("matrix " * 40, TEXTS)
         assert refused.value.detail is not None and refused.value.detail.param == "query"

@@ -4,6 +4,7 @@ Of links only those of the graph's training split are ever taken: what learns fr
 the held-out ones must not have seen them.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,12 @@ class Corpus:
                     if place < others:
                         drawn[place : place + 1] = [(id_, passage_text(title, text))]
         return {**found, **dict(drawn)}
+
+
+def share_of(key: str, seed: int) -> float:
+    """A number from 0 to 1 that follows from the key and the seed alone: what is below a share is held out."""
+    digest = hashlib.blake2b(f"{seed}|{key}".encode(), digest_size=8).digest()
+    return float(int.from_bytes(digest) / 2**64)
 
 
 def draw(pairs: Sequence[Pair], most: int, rng: np.random.Generator) -> list[Pair]:

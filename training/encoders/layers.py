@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 def layers_of(model: "SentenceTransformer") -> list[nn.Module]:
     """The layers of a model's transformer, lowest first; empty where it has none."""
-    stacks = [list(module) for module in model[0].modules() if isinstance(module, nn.ModuleList)]
+    return stack_of(model[0])
+
+
+def stack_of(transformer: nn.Module) -> list[nn.Module]:
+    """The layers of a transformer, lowest first; empty where it has none."""
+    stacks = [list(module) for module in transformer.modules() if isinstance(module, nn.ModuleList)]
     return max(stacks, key=len, default=[])
 
 
@@ -27,13 +32,18 @@ def freeze_lowest(model: "SentenceTransformer", layers: int, section: str) -> No
     Raises:
         InputError: if it has fewer layers.
     """
-    stack = layers_of(model)
+    freeze_below(model[0], layers, section)
+
+
+def freeze_below(transformer: nn.Module, layers: int, section: str) -> None:
+    """Leave all of a transformer but its layers from number ``layers`` on as it is; see ``freeze_lowest``."""
+    stack = stack_of(transformer)
     if layers > len(stack):
         raise InputError(
             f"{section}.frozen_layers: {layers}, and the model has {len(stack)}", f"Give at most {len(stack)}."
         )
     if layers:
-        for weights in model[0].parameters():
+        for weights in transformer.parameters():
             weights.requires_grad_(False)
         for layer in stack[layers:]:
             layer.requires_grad_(True)

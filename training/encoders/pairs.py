@@ -1,6 +1,5 @@
 """Pairs of texts that belong together, from links or from questions and their answers, split for training."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from data.errors import InputError
 from data.partitions import write_partition
 from training.encoders.config import MatryoshkaConfig
-from training.encoders.examples import Corpus
+from training.encoders.examples import Corpus, share_of
 from training.encoders.task import PairBatch
 
 
@@ -139,7 +138,7 @@ def write_pairs(corpus: Corpus, config: MatryoshkaConfig, path: Path) -> dict[st
     documents = corpus.texts({p for _, p in pairs} | ({a for a, _ in pairs} if links else set()))
     queries = documents if links else corpus.questions()
     pairs = [(a, p) for a, p in pairs if queries.get(a, "").strip() and documents.get(p, "").strip()]
-    held = [_share("|".join(sorted(pair)) if links else pair[0], seed) < config.valid_share for pair in pairs]
+    held = [share_of("|".join(sorted(pair)) if links else pair[0], seed) < config.valid_share for pair in pairs]
     counts = {"training_pairs": held.count(False), "valid_pairs": held.count(True)}
     if counts["training_pairs"] < 2 or not counts["valid_pairs"]:
         raise InputError(
@@ -168,9 +167,3 @@ def read_pairs(path: Path) -> Pairs:
     texts |= {("document", id_): text for id_, text in zip(positives, table["positive"].to_pylist(), strict=True)}
     symmetric = table.schema.metadata[b"symmetric"] == b"True"
     return Pairs(anchors, positives, texts, np.array(table["held"].to_pylist()), symmetric)
-
-
-def _share(key: str, seed: int) -> float:
-    """A number from 0 to 1 that follows from the key alone."""
-    digest = hashlib.blake2b(f"{seed}|{key}".encode(), digest_size=8).digest()
-    return float(int.from_bytes(digest) / 2**64)

@@ -52,7 +52,7 @@ def keep_marks(marks: Marks, model: Path, made_from: Path | None = None) -> None
         model: its folder.
         made_from: folder of the model that it was made from, whose marks it inherits.
     """
-    marks = np.union1d(marks, NONE if made_from is None else _kept(made_from))
+    marks = np.union1d(marks, NONE if made_from is None else marks_in(made_from))
     if len(marks):
         with whole_or_absent(model / SEEN) as unfinished, unfinished.open("wb") as file:
             np.save(file, marks)
@@ -63,7 +63,7 @@ def seen_by(config: EncoderConfig) -> dict[str, Marks]:
 
     An encoder that was not fine-tuned by Catena has none, and is left out.
     """
-    kept = {str(path): _kept(path) for encoder in encoders_in(config) for path in encoder.files()}
+    kept = {str(path): marks_in(path) for encoder in encoders_in(config) for path in encoder.files()}
     return {name: marks for name, marks in kept.items() if len(marks)}
 
 
@@ -91,7 +91,7 @@ def refuse_seen(config: EncoderConfig, held: Pairs, trained: Pairs) -> None:
             )
 
 
-def _kept(path: Path) -> Marks:
+def marks_in(path: Path) -> Marks:
     """The marks in the folder of a model, or in a file of a learned attention; empty where there are none."""
     if path.is_file():
         return seen_pairs(path)

@@ -53,10 +53,14 @@ class Layer(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The weights of an encoder; ``places`` are the position embeddings and that of the first type of token."""
+    """The weights of an encoder.
+
+    ``places`` are the position embeddings with that of the first type of token; ``types`` what others have beside it.
+    """
 
     words: Tensor
     places: Tensor
+    types: Tensor
     norm: Norm
     layers: list[Layer]
 
@@ -82,20 +86,22 @@ class PackedBert(torch.nn.Module):
         super().__init__()
         embeddings = model.embeddings
         words = embeddings.word_embeddings.weight.detach()
-        types = embeddings.token_type_embeddings.weight.detach()  # all tokens are of the first type
-        places = (embeddings.position_embeddings.weight.detach().float() + types[0].float()).to(words.dtype)
-        self._weights = Weights(words, places, _norm(embeddings.LayerNorm), list(map(_layer, model.encoder.layer)))
+        types = embeddings.token_type_embeddings.weight.detach().float()
+        places = (embeddings.position_embeddings.weight.detach().float() + types[0]).to(words.dtype)
+        others, layers = (types - types[0]).to(words.dtype), list(map(_layer, model.encoder.layer))
+        self._weights = Weights(words, places, others, _norm(embeddings.LayerNorm), layers)
         self._heads = int(model.config.num_attention_heads)
 
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
         """The features with the vector of each token, bf16 of shape (texts, longest, width); of padding, zeros.
 
         Args:
-            features: ``input_ids`` and ``attention_mask``, int64 of shape (texts, longest).
+            features: ``input_ids`` and ``attention_mask``, int64 of shape (texts, longest); ``token_type_ids`` of the
+                same shape where tokens are of several types.
         """
-        numbers, mask = features["input_ids"], features["attention_mask"]
+        numbers, mask, kinds = features["input_ids"], features["attention_mask"], features.get("token_type_ids")
         room = room_for(len(numbers) * self._heads, numbers.shape[1])
-        return {**features, "token_embeddings": _scripted()(numbers, mask, self._weights, self._heads, room)}
+        return {**features, "token_embeddings": _scripted()(numbers, mask, kinds, self._weights, self._heads, room)}
 
 
 @cache
@@ -104,7 +110,9 @@ def _scripted() -> "Callable[..., Tensor]":
     return made
 
 
-def _token_vectors(numbers: Tensor, attention_mask: Tensor, weights: Weights, heads: int, room: Room) -> Tensor:
+def _token_vectors(
+    numbers: Tensor, attention_mask: Tensor, kinds: Tensor | None, weights: Weights, heads: int, room: Room
+) -> Tensor:
     mask = attention_mask.to(torch.bool)
     texts, longest = numbers.shape
     flat, columns = numbers.flatten(), torch.arange(longest).repeat(texts)
@@ -113,7 +121,13 @@ def _token_vectors(numbers: Tensor, attention_mask: Tensor, weights: Weights, he
     if not bool(mask.all()):
         found = mask.flatten().nonzero().squeeze(1)
         keys, places, flat, columns = mask, found, flat[found], found % longest
-    states = _normed(F.embedding(flat, weights.words) + F.embedding(columns, weights.places), weights.norm)
+    states = F.embedding(flat, weights.words) + F.embedding(columns, weights.places)
+    if kinds is not None:
+        of_tokens = kinds.flatten()
+        if places is not None:
+            of_tokens = of_tokens[places]
+        states = states + F.embedding(of_tokens, weights.types)
+    states = _normed(states, weights.norm)
     for layer in weights.layers:
         products = _spread(_times(states, layer.products), places, texts * longest)
         query, key, value = products.view(texts, longest, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)

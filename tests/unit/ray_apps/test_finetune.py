@@ -17,7 +17,19 @@ from ray_apps.encoder.finetune import FineTuneResult
 from ray_apps.plan import Plan
 
 ON = ["--finetune.pairs", "links"]
-USERS = {"embed", "late", "reduce", "index", "graph", "train", "tune", "evaluate_search", "evaluate_links", "discover"}
+USERS = {
+    "embed",
+    "late",
+    "reduce",
+    "index",
+    "ranker",
+    "graph",
+    "train",
+    "tune",
+    "evaluate_search",
+    "evaluate_links",
+    "discover",
+}
 ONNX = {"onnx", "onnx_int8", "gate"}
 
 

@@ -17,12 +17,12 @@ from data.encoders.config import read_encoder
 from data.errors import InputError
 from ray_apps.config import RunConfig
 from ray_apps.serve_checks import check_models
+from retrieval.cross_encoder import CrossEncoderModel
 from serving import model_cache
 from serving.config import ServeConfig
-from serving.cross_encoder import CrossEncoderModel
 from serving.named import LocalModels, NamedModels
-from tests.tiny_model import tiny_model
-from tests.unit.serving.test_rerank import QUERY, TEXTS, cross_encoder
+from tests.tiny_model import cross_encoder, tiny_model
+from tests.unit.serving.test_rerank import QUERY, TEXTS
 from tests.unit.serving.whole_application import whole_application
 
 
@@ -156,7 +156,9 @@ def test_a_ranker_that_scores_otherwise_than_it_should_is_refused(folders: Path)
     model.check()
     with torch.no_grad():
         model._model.classifier.weight.mul_(float("nan"))
-    with pytest.raises(InputError, match=r"serve\.models\.judge\.ranker: scores of cross are not those of"):
+    with pytest.raises(
+        InputError, match=r"serve\.models\.judge\.ranker: cross gives 8 of 8 sample pairs a score that is no"
+    ):
         model.check()
 
 

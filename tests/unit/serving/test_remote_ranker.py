@@ -9,6 +9,7 @@ import pytest
 from ray.exceptions import RayActorError
 
 from data.errors import EncoderUnavailable, TextRefused
+from retrieval.blend import Blend, Curve
 from serving import remote
 from serving.admission import Admission
 from serving.embedding import EmbeddingLimits
@@ -49,13 +50,14 @@ def rank(ranker: RemoteRanker, query: str) -> object:
 
 
 def test_the_next_replica_is_asked_where_one_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = ([(0.0, False, 5), (2.0, True, 6)], 64)
+    scores = ([(0.0, False, 5), (2.0, True, 6)], 64, Blend(alone=Curve(intercept=-2.0)))
     at, asked = handle("score", RayActorError(), scores)
     ranker = RemoteRanker(at, "r1", "cross")
     long = "x" * 4000
     assert ranker.work("q", [long], None) == 512  # until the model has said what it reads
     ranked, read = rank(ranker, "q")  # type: ignore[misc]  # of a coroutine
     assert [(one.place, one.cut) for one in ranked] == [(1, True), (0, False)] and read == 11
+    assert ranked[0].relevance == pytest.approx(0.5)  # by the curve that came with the scores
     assert asked == [("r1", "q", ["a", "b"], None)] * 2
     assert ranker.work("q", [long], None) == 64
     monkeypatch.setattr(remote, "ASKED_FOR_S", 0.0)

