@@ -17,6 +17,7 @@ from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
 from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Payload, hits, point_id
 
 _PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
+_NOTHING: Mapping[str, Any] = {}
 _BRINGS: Mapping[Payload, Any] = {"whole": _PAYLOAD, "brief": edge.PayloadSelector.Include(list(BRIEF)), "none": False}
 
 _PAYLOAD_INDEXES: Mapping[Kind, Any] = {
@@ -133,7 +134,7 @@ class EdgeIndex:
         return [
             hits([Hit(point.id, point.score, point.payload or {}) for point in points])
             if query.payload != "none"
-            else hits([Hit(point.id, point.score, {}) for point in points])
+            else hits([Hit(point.id, point.score, _NOTHING) for point in points])
             for query, points in zip(queries, found, strict=True)
         ]
 
