@@ -101,8 +101,7 @@ def measure_index(index: VectorIndex, questions: Floats, exact: Sequence[frozens
         k: as there.
     """
     shares, seconds = [], []
-    first = IndexQuery(k, dense=questions[0], payload="brief")
-    index.query_batch([first])  # reads from disk what the others find in memory
+    index.query_batch([IndexQuery(k, dense=questions[0], payload="brief")])  # reads from disk for all
     for question, nearest in zip(questions, exact, strict=True):
         started = time.perf_counter()
         (hits,) = index.query_batch([IndexQuery(k, dense=question, payload="brief")])
