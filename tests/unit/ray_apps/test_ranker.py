@@ -1,6 +1,7 @@
 """The stage ranker: off it changes no key; on, evaluation takes what it has made, and a service its folder."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,14 @@ import yaml
 
 from data.artifacts import materialise
 from data.errors import InputError
+from evaluation.config import SearchJudging
+from evaluation.retrieval import evaluate_retrieval
 from ray_apps.config import RunConfig, load_run
+from ray_apps.evaluate import _reranked
 from ray_apps.plan import Plan
 from ray_apps.ranker import RankerResult, ranker_folder, served_ranker
+from retrieval.reranking import RERANKED
+from retrieval.search import SearchHit
 
 ON = ["--ranker.model", "trained"]
 
@@ -127,3 +133,20 @@ def test_a_base_that_is_not_there_is_refused_before_anything_is_made(run_file: P
         Plan(run).bring("ranker")
     assert not Plan(run).artifact("ingest").done
     assert json.loads(json.dumps(run.model_dump(mode="json")))["ranker"]["base"] == "/no/such/folder"
+
+
+def test_the_ranker_is_told_beside_hybrid_search_with_the_paired_test() -> None:
+    def search(texts: Sequence[str], pipeline: str, top_k: int) -> list[list[SearchHit]]:
+        answers = []
+        for text in texts:
+            n = int(text)
+            ranked = [f"d{n + 1}", f"d{n}"] if pipeline == "hybrid" else [f"d{n}", f"d{n + 1}"]
+            answers.append([SearchHit(id_, id_, id_, "", 0, 0, 1.0, {}) for id_ in ranked])
+        return answers
+
+    queries, qrels = {f"q{n}": str(n) for n in range(30)}, {f"q{n}": {f"d{n}": 1} for n in range(30)}
+    pipelines = ("bm25", "hybrid", RERANKED)
+    figures, details = evaluate_retrieval(search, queries, qrels, SearchJudging(resamples=200), pipelines)
+    told = _reranked(details, figures)
+    assert told.startswith("ndcg@10 1.0000 reranked, 0.6309 hybrid: +58.5%, p = 0.00")
+    assert set(details["losses"]) == set(pipelines) == set(details["milliseconds"])
