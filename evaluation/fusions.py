@@ -8,15 +8,13 @@ from uuid import UUID
 from data.progress import progress
 from evaluation.ranking import RankingFigures, evaluate_ranking
 from retrieval.config import ListName
+from retrieval.fused import Lists
 from retrieval.fusion import Fusion, fuse
-from retrieval.index import Hit
 from retrieval.search import Retriever, SearchQuery
 
 METRIC = "ndcg@10"
 SHARES = tuple(share / 20 for share in range(21))  # of the list of vectors
 CONSTANTS = (10, 60)  # of reciprocal ranks
-
-Lists = Mapping[ListName, Sequence[Hit]]
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,9 @@ def ways() -> Iterable[Fusion]:
     """The ways that are tried: each method with each share of the list of vectors."""
     for share in SHARES:
         weights: Mapping[ListName, float] = {"dense": share, "bm25": 1 - share}
-        yield Fusion("sum", weights)
-        yield Fusion("dbsf", weights)
-        largest = max(weights.values())
-        ranked: Mapping[ListName, float] = {name: weight / largest for name, weight in weights.items()}
-        yield from (Fusion("rrf", ranked, k) for k in CONSTANTS)
+        yield Fusion.scaled("sum", weights)
+        yield Fusion.scaled("dbsf", weights)
+        yield from (Fusion.scaled("rrf", weights, k) for k in CONSTANTS)
 
 
 def _documents(ranked: Sequence[tuple[UUID, float]], lists: Lists) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Weights of hybrid search by questions with known answers that it is not judged by."""
 
-import logging
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,8 +14,6 @@ from ray_apps.tables import table
 if TYPE_CHECKING:
     from retrieval.fusion import Fusion
 
-logger = logging.getLogger("catena")
-
 FEWEST = 20  # questions: fewer say nothing
 
 
@@ -29,7 +26,7 @@ def tune_search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         where it is better by more than chance, else None; ``other_half`` where the questions had no split.
 
     Raises:
-        InputError: if there are too few questions, or a list alone is all that the index has.
+        InputError: if there are too few questions.
     """
     from evaluation.fusion_search import search_fusion
     from evaluation.fusions import METRIC, ask_lists

@@ -30,6 +30,7 @@ from retrieval.config import IndexConfig
 from retrieval.filter_keys import FilterKey, FilterValues, Stored, filter_keys
 from retrieval.index import IndexedPassage, IndexMeta, Parent, VectorIndex
 from retrieval.language import detect_language
+from retrieval.open import write_meta
 from retrieval.rescoring import keep_full_vectors, with_rows
 from retrieval.terms import TermCounts
 
@@ -144,7 +145,7 @@ def _build_edge(rows: Iterable[IndexedPassage], meta: IndexMeta, out: Path) -> N
         index = EdgeIndex.create(unfinished, meta.dim, meta.filter_keys, meta.config, meta.late_dim)
         with closing(index):
             fill(index, rows, meta)
-    _write_meta(meta.model_copy(update={"location": name}), out)
+    write_meta(meta.model_copy(update={"location": name}), out)
     for replaced in out.glob("edge-*"):
         if replaced.name != name:
             shutil.rmtree(replaced)
@@ -166,7 +167,7 @@ def build_collection(client: "QdrantClient", rows: Iterable[IndexedPassage], met
     index = ServerIndex.create(client, collection, meta.dim, meta.filter_keys, meta.config, meta.late_dim)
     fill(index, rows, meta)
     switch_alias(client, alias, collection)
-    _write_meta(meta.model_copy(update={"location": alias}), out)
+    write_meta(meta.model_copy(update={"location": alias}), out)
     for other in client.get_collections().collections:
         if other.name.startswith(f"{alias}-") and other.name != collection:
             client.delete_collection(other.name)
@@ -319,11 +320,6 @@ def _sample(passages: Path) -> Iterator[str]:
         table = pq.read_table(path, columns=["title", "text"])
         for title, text in zip(table["title"].to_pylist(), table["text"].to_pylist(), strict=True):
             yield passage_text(title, text)
-
-
-def _write_meta(meta: IndexMeta, out: Path) -> None:
-    with whole_or_absent(out / "meta.json") as unfinished:
-        unfinished.write_text(meta.model_dump_json(indent=2))
 
 
 def with_tokens(rows: Iterable[IndexedPassage], late: Path) -> Iterator[IndexedPassage]:

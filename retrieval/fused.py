@@ -54,7 +54,7 @@ class FusedIndex:
 
     def found(self, queries: Sequence[IndexQuery]) -> list[Found]:
         """The same with the lists that were fused, whose hits have keys and scores alone."""
-        apart = [query.lists() for query in queries]
+        apart = [query.lists() if query.fused else {} for query in queries]
         asked = [
             one for query, of in zip(queries, apart, strict=True) for one in (of.values() if query.fused else [query])
         ]

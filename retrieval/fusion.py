@@ -14,6 +14,7 @@ A list is as deep as it was asked for (``depth``); a passage that it lacks gets 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 from uuid import UUID
 
 import numpy as np
@@ -41,15 +42,17 @@ class Fusion:
     weights: Mapping[ListName, float] = field(default_factory=lambda: EQUAL)
     k: int = 60
 
+    @classmethod
+    def scaled(cls, method: Fusing, weights: Mapping[ListName, float], k: int = 60) -> Self:
+        """With weights scaled to add up to 1; for ``rrf``, whose ranks they divide, so that the largest is 1."""
+        whole = max(weights.values()) if method == "rrf" else sum(weights.values())
+        return cls(method, {name: weight / whole for name, weight in weights.items()}, k)
+
 
 def fusion_of(config: IndexConfig, trust: Trust | None) -> Fusion:
-    """How an index's lists are fused: by the weights of its configuration, else by how far each is trusted.
-
-    Weights are scaled to add up to 1; for ``rrf``, whose ranks they divide, so that the largest is 1.
-    """
+    """How an index's lists are fused: by the weights of its configuration, else by how far each is trusted."""
     weights: Mapping[ListName, float] = config.weights or (EQUAL if trust is None else trust.weights)
-    whole = max(weights.values()) if config.fusion == "rrf" else sum(weights.values())
-    return Fusion(config.fusion, {name: weight / whole for name, weight in weights.items()}, config.rrf_k)
+    return Fusion.scaled(config.fusion, weights, config.rrf_k)
 
 
 def given(name: ListName, hits: Sequence[Hit], fusion: Fusion, depth: int) -> Values:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from data.errors import InputError
+from data.files import whole_or_absent
 from retrieval.index import IndexMeta, VectorIndex
 
 
@@ -21,6 +22,16 @@ def read_meta(artifact: Path) -> IndexMeta:
         for name, kept in (("projection", meta.projection), ("token_projection", meta.token_projection))
     }
     return meta.model_copy(update=beside)
+
+
+def write_meta(meta: IndexMeta, artifact: Path) -> None:
+    """Write the description of an index artifact in one step; files beside it are named, wherever the folder goes."""
+    names = {
+        name: kept if kept is None else Path(kept.name)
+        for name, kept in (("projection", meta.projection), ("token_projection", meta.token_projection))
+    }
+    with whole_or_absent(artifact / "meta.json") as unfinished:
+        unfinished.write_text(meta.model_copy(update=names).model_dump_json(indent=2))
 
 
 def open_index(artifact: Path) -> VectorIndex:

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from data.encoders.config import EncoderConfig
 from data.encoders.protocol import Encoder
 from data.errors import EncoderUnavailable
-from data.files import whole_or_absent
 from data.lexical import SparseVector
 from data.passages.sampling import PassageSample, sample_passages
 from data.passages.semantic import cut_sentences
@@ -25,7 +24,7 @@ from data.passages.text import passage_text
 from data.words import words
 from retrieval.config import ListName
 from retrieval.index import Hit, IndexMeta, IndexQuery, Trust, VectorIndex
-from retrieval.open import open_index, read_meta
+from retrieval.open import open_index, read_meta, write_meta
 from retrieval.search import bm25_of, query_encoders
 from retrieval.terms import TermStatistics
 
@@ -81,9 +80,7 @@ def weigh(artifact: Path, passages: Path, encoder: EncoderConfig) -> Trust | Non
     if trust is None:
         logger.info("index: both lists of hybrid search weigh the same: no passage can be asked for by a part of it")
         return None
-    described = IndexMeta.model_validate_json((artifact / "meta.json").read_text())
-    with whole_or_absent(artifact / "meta.json") as unfinished:
-        unfinished.write_text(described.model_copy(update={"trust": trust}).model_dump_json(indent=2))
+    write_meta(meta.model_copy(update={"trust": trust}), artifact)
     told = ", ".join(f"{name} {trust.weights[name]:.2f} (MRR {trust.mrr[name]:.2f})" for name in sorted(trust.mrr))
     logger.info("index: weights of hybrid search, by %d questions made of the corpus: %s", trust.questions, told)
     return trust
@@ -129,9 +126,7 @@ def trust_of(reciprocal: dict[ListName, Values]) -> Trust:
     return Trust(
         questions=count,
         mrr={name: round(value, 4) for name, value in mrr.items()},
-        interval={
-            name: (round(max(mrr[name] - by, 0), 4), round(min(mrr[name] + by, 1), 4)) for name, by in error.items()
-        },
+        interval={name: (_share(mrr[name] - by), _share(mrr[name] + by)) for name, by in error.items()},
         weights={name: round(value / whole, 4) if whole > 0 else 1 / len(powers) for name, value in powers.items()},
     )
 

@@ -47,9 +47,10 @@ def _row(name: str) -> Row:
     retriever.index.close()
     ways = {**ALONE, **EQUAL}
     if trust is not None:
-        largest = max(trust.weights.values())
-        ranked = {list_: weight / largest for list_, weight in trust.weights.items()}
-        ways |= {"rrf 60, trusted": Fusion("rrf", ranked), "dbsf, trusted": Fusion("dbsf", trust.weights)}
+        ways |= {
+            "rrf 60, trusted": Fusion.scaled("rrf", trust.weights),
+            "dbsf, trusted": Fusion.scaled("dbsf", trust.weights),
+        }
     found = {way: asked.judged(fusion, qrels).means[METRIC] for way, fusion in ways.items()}
     found["log-odds"] = _log_odds(asked, qrels)
     ours = asked.judged(default, qrels).means[METRIC]
