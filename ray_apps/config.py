@@ -8,10 +8,10 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -35,6 +35,7 @@ from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain, models_of
 from retrieval.config import IndexConfig
+from retrieval.steps import Pipelines, models_in
 from serving.config import ServeConfig
 from training.cross_encoder.config import RankerConfig
 from training.encoders.config import FineTuneConfig, FuseConfig, MatryoshkaConfig
@@ -86,6 +87,11 @@ class RunConfig(BaseSettings):
     reduce: ReduceConfig = ReduceConfig()
     late: LateConfig | None = Field(None, description="token vectors for mode late; none are made where unset")
     index: IndexConfig = IndexConfig()
+    pipelines: Pipelines = Field(
+        default_factory=dict,
+        description="ways to search by name, each a list of steps, such as {best: [{find: hybrid, depth: 100}, "
+        "{rank: cross-encoder, depth: 30}]}; `default` is what users get who name none",
+    )
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
@@ -97,7 +103,28 @@ class RunConfig(BaseSettings):
     ranker: RankerConfig = RankerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
-    serve: ServeConfig = ServeConfig()
+    serve: ServeConfig = Field(ServeConfig(), validate_default=True)
+
+    @field_validator("serve")
+    @classmethod
+    def _serves_what_is_judged(cls, serve: ServeConfig, read: ValidationInfo) -> ServeConfig:
+        model = read.data["ranker"].model if "ranker" in read.data else None
+        return serve if serve.ranker or model is None else serve.model_copy(update={"ranker": model})
+
+    @model_validator(mode="after")
+    def _pipelines_have_a_ranker(self) -> Self:
+        if self.cross_encoder is None and "cross-encoder" in models_in(self.pipelines):
+            name = next(name for name, steps in self.pipelines.items() if "cross-encoder" in models_in({name: steps}))
+            raise ValueError(
+                f"pipelines.{name} ranks by a cross-encoder, and the run names none; "
+                "set ranker.model: trained, or a folder"
+            )
+        return self
+
+    @property
+    def cross_encoder(self) -> str | None:
+        """The cross-encoder of searches: a folder, a name, ``trained`` for the run's own, or None."""
+        return self.ranker.model or self.serve.ranker
 
     @field_validator("index")
     @classmethod

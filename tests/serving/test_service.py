@@ -21,7 +21,7 @@ from ray_apps.search import COMMAND as SEARCH
 from retrieval.filters import parse_filter
 from retrieval.search import SearchQuery
 from serving.client import Client, ServiceError
-from serving.config import PipelineConfig, ServeConfig
+from serving.config import ServeConfig
 from serving.index import IndexActor
 from serving.lookup import write_lookup
 from serving.traffic import Release, change_traffic, with_live
@@ -88,7 +88,7 @@ def client(
     service = Service(
         traffic=traffic,
         journals=run.workspace / "journals" / run.name,
-        serve=ServeConfig(layout=request.param, pipelines={"ranked": PipelineConfig(rerank=True, candidates=3)}),
+        serve=ServeConfig(layout=request.param),
     )
     port = free_port()
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))

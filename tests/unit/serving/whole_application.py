@@ -16,7 +16,8 @@ from retrieval.search import bm25_of
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts, LiveConfig
-from serving.config import PipelineConfig, ServeConfig
+from retrieval.steps import FindStep, RankStep, every_pipeline
+from serving.config import ServeConfig
 from serving.documents import DocumentsService, LiveLookup
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService
@@ -43,11 +44,15 @@ CONFIG = ServeConfig(
     max_body_bytes=2**20,
     max_texts=100,
     max_text_chars=100_000,
-    pipelines={
-        "exact": PipelineConfig(mode="bm25", top_k=3, candidates=7),
-        "ranked": PipelineConfig(rerank=True, candidates=6),
-        "strict": PipelineConfig(mode="dense", min_score=0.1),
+)
+PIPELINES = every_pipeline(
+    {
+        "exact": (FindStep(find="bm25", depth=7),),
+        "ranked": (FindStep(find="hybrid", depth=6), RankStep(rank="cross-encoder", depth=6)),
+        "strict": (FindStep(find="dense", min_score=0.1),),
     },
+    late=False,
+    depth=None,
 )
 
 
@@ -82,7 +87,7 @@ def whole_application(
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, CONFIG.pipelines, ranking),
+        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, PIPELINES, ranking),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=ranking,
         lookup=LiveLookup(LookupFile(folder), index),
