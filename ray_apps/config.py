@@ -8,10 +8,10 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -87,11 +87,6 @@ class RunConfig(BaseSettings):
     reduce: ReduceConfig = ReduceConfig()
     late: LateConfig | None = Field(None, description="token vectors for mode late; none are made where unset")
     index: IndexConfig = IndexConfig()
-    pipelines: Pipelines = Field(
-        default_factory=dict,
-        description="ways to search by name, each a list of steps, such as {best: [{find: hybrid, depth: 100}, "
-        "{rank: cross-encoder, depth: 30}]}; `default` is what users get who name none",
-    )
     graph: GraphConfig = GraphConfig()
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
@@ -104,6 +99,11 @@ class RunConfig(BaseSettings):
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = Field(ServeConfig(), validate_default=True)
+    pipelines: Pipelines = Field(
+        default_factory=dict,
+        description="ways to search by name, each a list of steps, such as {best: [{find: hybrid, depth: 100}, "
+        "{rank: cross-encoder, depth: 30}]}; `default` is what users get who name none",
+    )
 
     @field_validator("serve")
     @classmethod
@@ -111,15 +111,16 @@ class RunConfig(BaseSettings):
         model = read.data["ranker"].model if "ranker" in read.data else None
         return serve if serve.ranker or model is None else serve.model_copy(update={"ranker": model})
 
-    @model_validator(mode="after")
-    def _pipelines_have_a_ranker(self) -> Self:
-        if self.cross_encoder is None and "cross-encoder" in models_in(self.pipelines):
-            name = next(name for name, steps in self.pipelines.items() if "cross-encoder" in models_in({name: steps}))
-            raise ValueError(
-                f"pipelines.{name} ranks by a cross-encoder, and the run names none; "
-                "set ranker.model: trained, or a folder"
-            )
-        return self
+    @field_validator("pipelines")
+    @classmethod
+    def _have_a_ranker(cls, pipelines: Pipelines, read: ValidationInfo) -> Pipelines:
+        named = "ranker" not in read.data or "serve" not in read.data or read.data["serve"].ranker
+        for name, steps in pipelines.items():
+            if not named and "cross-encoder" in models_in({name: steps}):
+                raise ValueError(
+                    f"{name} ranks by a cross-encoder, and the run names none; set ranker.model: trained, or a folder"
+                )
+        return pipelines
 
     @property
     def cross_encoder(self) -> str | None:

@@ -43,7 +43,7 @@ def explain(error: ValidationError, model: type[BaseModel], path: Path, flags: S
 
 def _without_step(location: Location) -> tuple[Location, type[BaseModel]] | None:
     """The same of a key of a pipeline's step, whose kind pydantic puts in between; None for any other key."""
-    if location[0] != "pipelines" or len(location) < 5:
+    if location[:1] != ("pipelines",) or len(location) < 5:
         return None
     return (*location[:3], *location[4:]), KINDS[str(location[3])]
 

@@ -16,6 +16,7 @@ from data.words import words
 from retrieval.fused import Found
 from retrieval.index import Hit, IndexQuery
 from retrieval.search import Retriever, SearchHit, SearchQuery
+from retrieval.trail import Place
 
 Vectors = npt.NDArray[np.float32]
 
@@ -32,6 +33,11 @@ class Explained:
 
     hit: SearchHit
     words: tuple[str, ...]
+
+    @property
+    def lists(self) -> tuple[Place, ...]:
+        """Its places in lists."""
+        return tuple(place for place in self.hit.trail if place.weight is not None)
 
 
 def explain(

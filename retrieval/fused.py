@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from retrieval.config import ListName
-from retrieval.fusion import Fusion, fuse
+from retrieval.fusion import fuse
 from retrieval.index import Hit, IndexQuery, VectorIndex, ranked
+from retrieval.weights import Fusion
 
 Lists = Mapping[ListName, Sequence[Hit]]
 

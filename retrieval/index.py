@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import numpy as np
@@ -22,9 +22,7 @@ from data.metadata import Metadata
 from retrieval.clauses import Clause
 from retrieval.config import IndexConfig, ListName
 from retrieval.filter_keys import FilterKey, Stored
-
-if TYPE_CHECKING:
-    from retrieval.fusion import Fusion
+from retrieval.weights import Fusion
 
 Payload = Literal["whole", "brief", "none"]
 BRIEF = ("passage_id", "document_id", "row")  # of a payload, where no more is asked for
@@ -105,7 +103,7 @@ class IndexQuery:
     prefetch: int = 100
     tokens: npt.NDArray[np.float32] | None = None
     rescored: int | None = None
-    fusion: "Fusion | None" = None
+    fusion: Fusion | None = None
     filter: Clause | None = None
     among: tuple[UUID, ...] | None = None
     payload: Payload = "whole"

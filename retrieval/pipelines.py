@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import InputError, in_one_line
+from data.errors import InputError
 from data.passages.steps import FailedItem, StepConfig
 from data.passages.steps import Step as Called
 from retrieval.config import Mode
@@ -146,9 +146,7 @@ class UserStep:
     def _checked(self, given: Sequence[SearchHit], returned: Any) -> list[SearchHit]:  # noqa: ANN401 - anything at all
         known = {hit.document_id for hit in given}
         if not isinstance(returned, list | tuple) or not all(isinstance(hit, SearchHit) for hit in returned):
-            raise self._refusal(
-                f"it returned {in_one_line(repr(returned))[:200]}, and not a list of the hits it was given"
-            )
+            raise self._refusal(f"it returned {repr(returned)[:200]}, and not a list of the hits it was given")
         ids = [hit.document_id for hit in returned]
         if len(set(ids)) < len(ids) or not known.issuperset(ids):
             wrong = next(id_ for place, id_ in enumerate(ids) if id_ not in known or id_ in ids[:place])
@@ -161,6 +159,16 @@ class UserStep:
         return InputError(
             f"pipelines.{self._pipeline}: the step {self._step.call} failed: {reason}", "Correct the step."
         )
+
+
+def user_steps(pipelines: Mapping[str, tuple[Step, ...]]) -> dict[tuple[str, str], UserStep]:
+    """The users' own steps, each by the name of its pipeline and all that it was given in the run file."""
+    return {
+        (name, str(step)): UserStep(step, name)
+        for name, steps in pipelines.items()
+        for step in steps
+        if isinstance(step, CallStep)
+    }
 
 
 class PipelineSearch:
@@ -184,12 +192,7 @@ class PipelineSearch:
         self.retriever, self.pipelines, self._rankers = retriever, pipelines, rankers or {}
         for name, steps in pipelines.items():
             check_pipeline(name, steps, retriever.meta, tuple(self._rankers), retriever.follows_links)
-        self._own = {
-            (name, step.call): UserStep(step, name)
-            for name, steps in pipelines.items()
-            for step in steps
-            if isinstance(step, CallStep)
-        }
+        self._own = user_steps(pipelines)
 
     def search(
         self,
@@ -236,7 +239,7 @@ class PipelineSearch:
         hits = [list(of_one) for of_one in found]
         for step in later_steps(self.pipelines[pipeline]):
             if isinstance(step, CallStep):
-                hits = self._own[pipeline, step.call](questions, hits)
+                hits = self._own[pipeline, str(step)](questions, hits)
                 continue
             best = [of_one[: step.depth] for of_one in hits]
             scores = self._rankers[step.rank].score(questions, best)

@@ -24,11 +24,12 @@ from retrieval.clauses import clause
 from retrieval.config import Mode
 from retrieval.filters import Filter, parse_filter
 from retrieval.fused import Found, FusedIndex
-from retrieval.fusion import Fusion, fusion_of
+from retrieval.fusion import fusion_of
 from retrieval.index import Hit, IndexMeta, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
 from retrieval.steps import ExpandStep, FindStep
 from retrieval.trail import Place, places_in_lists
+from retrieval.weights import Fusion
 
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
 

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from retrieval.config import ListName
 from retrieval.fused import Found
-from retrieval.fusion import Fusion, given
+from retrieval.fusion import given
 from retrieval.index import IndexQuery
+from retrieval.weights import Fusion
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from retrieval.index import IndexMeta
 from retrieval.pipelines import (
     Ranker,
     Scores,
-    UserStep,
     check_pipeline,
     found_above,
     in_mode,
     later_steps,
     placed,
     query_of,
+    user_steps,
 )
 from retrieval.reranking import hit_text
 from retrieval.search import SearchHit, SearchQuery, check_query
@@ -172,12 +172,7 @@ class SearchService:
         self._rankers = rankers or {}
         for name, steps in self.pipelines.items():
             _check_pipeline(name, steps, meta, ranking, tuple(self._rankers), links)
-        self._own = {
-            (name, step): UserStep(step, name)
-            for name, steps in self.pipelines.items()
-            for step in steps
-            if isinstance(step, CallStep)
-        }
+        self._own = user_steps(self.pipelines)
         self._answers = SharedAnswers[tuple[_Asked, _Found]](
             kept_mb * 2**20,
             lambda answer: _whole(*answer),
@@ -325,7 +320,7 @@ class SearchService:
             if not hits:
                 return hits
             if isinstance(step, CallStep):
-                (hits,) = await asyncio.to_thread(self._own[asked.pipeline, step], [question], [hits])
+                (hits,) = await asyncio.to_thread(self._own[asked.pipeline, str(step)], [question], [hits])
                 continue
             best = hits[: step.depth]
             if step.rank == "cross-encoder":

@@ -20,6 +20,7 @@ from ray_apps.plan import Plan
 from ray_apps.search import COMMAND as SEARCH
 from retrieval.filters import parse_filter
 from retrieval.search import SearchQuery
+from retrieval.steps import FindStep, RankStep, every_pipeline
 from serving.client import Client, ServiceError
 from serving.config import ServeConfig
 from serving.index import IndexActor
@@ -83,7 +84,9 @@ def client(
     write_partition(pa.Table.from_pylist([proposal]), discovered / partition_name(0))
     write_lookup(lookup, tables.path / "documents", tables.path / "links", discovered)
     traffic = tmp_path_factory.mktemp("traffic") / "test.json"
-    release = Release(id="one", index=built.path, lookup=lookup, encoder=run.encoder, passages=5)
+    ranked = (FindStep(find="hybrid"), RankStep(rank="cross-encoder", depth=3))
+    pipelines = every_pipeline({"ranked": ranked}, late=False, depth=None)
+    release = Release(id="one", index=built.path, lookup=lookup, encoder=run.encoder, passages=5, pipelines=pipelines)
     change_traffic(traffic, lambda before: with_live(before, release))
     service = Service(
         traffic=traffic,

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from fastapi.testclient import TestClient
 
+from retrieval.steps import Step
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts

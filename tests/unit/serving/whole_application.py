@@ -2,8 +2,10 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from fastapi import FastAPI
@@ -13,10 +15,10 @@ from data.encoders.config import read_encoder
 from evaluation.calibration import Calibrator
 from retrieval.open import read_meta
 from retrieval.search import bm25_of
+from retrieval.steps import FindStep, RankStep, Step, every_pipeline
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts, LiveConfig
-from retrieval.steps import FindStep, RankStep, every_pipeline
 from serving.config import ServeConfig
 from serving.documents import DocumentsService, LiveLookup
 from serving.embedder import Embedder
@@ -75,6 +77,7 @@ def whole_application(
     kept_mb: int = 1,
     ring: KeyRing | None = None,
     named: NamedModels = NO_MODELS,
+    pipelines: Mapping[str, tuple[Step, ...]] = MappingProxyType({}),
 ) -> FastAPI:
     """Every route over its service. Its ``state.index`` is closed before another one serves the same folder."""
     root = folder / "run"
@@ -87,7 +90,7 @@ def whole_application(
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, PIPELINES, ranking),
+        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, {**PIPELINES, **pipelines}, ranking),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=ranking,
         lookup=LiveLookup(LookupFile(folder), index),
