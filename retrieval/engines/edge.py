@@ -150,8 +150,9 @@ class EdgeIndex:
         coded = None
         if config.quantisation != "none":
             coded = edge.QuantizationSearchParams(rescore=True, oversampling=config.oversampling)
-        exact = self.count() < config.exact_below_points
-        return edge.SearchParams(hnsw_ef=config.hnsw_ef, exact=exact, quantization=coded)
+        points = self.count()
+        exact = points < config.exact_below_points
+        return edge.SearchParams(hnsw_ef=config.candidates(points), exact=exact, quantization=coded)
 
     def _request(self, query: IndexQuery) -> edge.QueryRequest:
         name, value = query.one()

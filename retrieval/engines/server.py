@@ -158,8 +158,9 @@ class ServerIndex:
         coded = None
         if config.quantisation != "none":
             coded = models.QuantizationSearchParams(rescore=True, oversampling=config.oversampling)
-        exact = self.count() < config.exact_below_points
-        return models.SearchParams(hnsw_ef=config.hnsw_ef, exact=exact, quantization=coded)
+        points = self.count()
+        exact = points < config.exact_below_points
+        return models.SearchParams(hnsw_ef=config.candidates(points), exact=exact, quantization=coded)
 
     def _request(self, query: IndexQuery) -> models.QueryRequest:
         name, value = query.one()
