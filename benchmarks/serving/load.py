@@ -68,9 +68,8 @@ class Connection(asyncio.Protocol):
         self.since_s = 0.0  # by the clock, from when the answer's time counts
         self.number = self.retries = 0  # of the request; how often it may be asked again
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As asyncio calls it."""
-        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def ask(self, request: bytes) -> None:

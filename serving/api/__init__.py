@@ -81,7 +81,6 @@ def application(
         listening: a socket that the application takes requests at by itself, beside those that it is called with.
         traces: of the answers; none are made where None.
     """
-
     gates = (
         Gate("/v1/embeddings", "embed", lambda: _refusal(services.embedding, services.named)),
         *(Gate(path, "rerank", lambda: _refusal(services.ranking, services.named)) for path in rerank.PATHS),

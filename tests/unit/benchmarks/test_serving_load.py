@@ -81,7 +81,7 @@ def test_what_breaks_is_asked_again_on_another_connection() -> None:
             port = server.sockets[0].getsockname()[1]
             return await asyncio.to_thread(open_loop, port, 100.0, [request("/", b"{}")], 0.5, retries=1)
 
-    asked = asyncio.run(case())
+    asked = asyncio.run(asyncio.wait_for(case(), 20))
     assert asked.statuses.total() == 50 and asked.statuses[200] == len(asked.seconds)
     assert asked.statuses[200] > 0 and asked.retried >= max(1, asked.statuses[0])
 
