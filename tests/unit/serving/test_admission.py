@@ -248,7 +248,7 @@ def refusals(admission: Admission, clock: Clock, a_second: float, seconds: float
     return refused
 
 
-@pytest.mark.parametrize(("pause_s", "some"), [(0.6, False), (3.0, True)])
+@pytest.mark.parametrize(("pause_s", "some"), [(0.8, False), (3.0, True)])
 def test_pauses_within_the_longest_wait_refuse_nobody_at_a_load_that_is_kept_up_with(
     clock: Clock, pause_s: float, some: bool
 ) -> None:
