@@ -89,9 +89,9 @@ def _findings(log: Log, target_QK: Floats) -> Iterator[tuple[Reason, Mask, str]]
     shown, given = log.shown_QK, log.propensities_QK
     yield "not_shown", ~shown[np.arange(len(log)), log.chosen_Q], "what was chosen had not been shown"
     yield "reward", ~np.isfinite(log.rewards_Q), "the reward is no finite number"
-    yield "missing", (shown & np.isnan(given)).any(axis=1), "a propensity is missing"
-    yield "not_positive", (shown & (given <= 0)).any(axis=1), "a propensity is 0 or less"
-    yield "above_one", (shown & (given > 1)).any(axis=1), "a propensity is above 1"
+    yield "missing", np.logical_or.reduce(shown & np.isnan(given), axis=1), "a propensity is missing"
+    yield "not_positive", np.logical_or.reduce(shown & (given <= 0), axis=1), "a propensity is 0 or less"
+    yield "above_one", np.logical_or.reduce(shown & (given > 1), axis=1), "a propensity is above 1"
     sums = np.where(shown, given, 0.0).sum(axis=1)
     yield "sum", np.abs(sums - 1) > SUM_WITHIN, "the propensities of what was shown do not sum to 1"
     asked = np.where(shown, target_QK, 0.0)
