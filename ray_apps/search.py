@@ -53,7 +53,7 @@ def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
 def _why(reason: "Explained") -> dict[str, Any]:
     lists = [asdict(place) for place in reason.lists]
-    return {"lists": lists, "matched_words": list(reason.words), "ranker_score": None}
+    return {"lists": lists, "matched_words": [asdict(word) for word in reason.words], "ranker_score": None}
 
 
 def _words(parser: Parser) -> None:

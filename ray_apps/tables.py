@@ -141,7 +141,8 @@ def _why(explanation: Mapping[str, Any]) -> str:
     if explanation["ranker_score"] is not None:
         parts.append(f"ranker {explanation['ranker_score']:.4f}, found at {explanation['found_rank']}")
     if explanation["matched_words"]:
-        parts.append(f"words: {', '.join(explanation['matched_words'])}")
+        told = (f"{one['word']} {one['weight']:.2f}" for one in explanation["matched_words"])
+        parts.append(f"words: {', '.join(told)}")
     return "; ".join(parts)
 
 

@@ -4,21 +4,19 @@ Lists are fused here, so that what is explained is the answer itself.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
-from data.lexical import Tokenizer
-from data.passages.text import passage_text
 from data.words import words
 from retrieval.config import ListName
 from retrieval.fused import Found
 from retrieval.fusion import Fusion, given
 from retrieval.index import Hit, IndexQuery
+from retrieval.matched import MatchedWord, matched_words
 from retrieval.search import Retriever, SearchHit, SearchQuery
 
 Vectors = npt.NDArray[np.float32]
@@ -51,12 +49,12 @@ class Explained:
         hit: the document, by its best passage.
         lists: the places of that passage; their contributions add up to the hit's score, but in mode late, where that
             is the score of the tokens.
-        words: words of the question that the passage has, by their stems.
+        words: of the question that the passage has, with what each adds to its BM25 score, in any mode.
     """
 
     hit: SearchHit
     lists: tuple[ListPlace, ...]
-    words: tuple[str, ...]
+    words: tuple[MatchedWord, ...]
 
 
 def explain(
@@ -88,13 +86,11 @@ def explain(
     for hit in found.hits:
         best.setdefault(hit.payload["document_id"], hit)
     tokenizer, said = retriever.meta.config.tokenizer(), words(query.text, turkish=language == "turkish")
+    shown = [best[one.document_id] for one in answers]
+    shared = matched_words(retriever.index.query_batch, tokenizer, said, {hit.key: hit.payload for hit in shown})
     return [
-        Explained(
-            one,
-            tuple(places.get(best[one.document_id].key, ())),
-            matched_words(tokenizer, said, best[one.document_id].payload),
-        )
-        for one in answers
+        Explained(one, tuple(places.get(hit.key, ())), shared[hit.key])
+        for one, hit in zip(answers, shown, strict=True)
     ]
 
 
@@ -110,15 +106,3 @@ def _places(query: IndexQuery, found: Found, fusion: Fusion) -> dict[UUID, list[
         for rank, (hit, gave) in enumerate(zip(hits, gives, strict=True), 1):
             places[hit.key].append(ListPlace(name, rank, hit.score, weight, gave))
     return places
-
-
-def matched_words(tokenizer: Tokenizer, question: Sequence[str], passage: Mapping[str, Any]) -> tuple[str, ...]:
-    """Words of a question, each once and in order, whose terms are in a passage.
-
-    Args:
-        tokenizer: of the index.
-        question: its words.
-        passage: ``title`` and ``text``, as the index stores them.
-    """
-    has = set(tokenizer.numbers(passage_text(passage["title"], passage["text"])))
-    return tuple(word for word in dict.fromkeys(question) if has & set(tokenizer.numbers(word)))

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from data.labels import label
 from retrieval.explain import Explained
 from retrieval.search import SearchHit
-from serving.schemas import Explanation, ListPlace, SearchResult, Timing
+from serving.schemas import Explanation, ListPlace, MatchedWord, SearchResult, Timing
 
 
 def result_of(hit: SearchHit, why: Explained | None = None, rank: int = 0) -> SearchResult:
@@ -26,7 +26,7 @@ def result_of(hit: SearchHit, why: Explained | None = None, rank: int = 0) -> Se
             found_rank=rank,
             found_score=hit.score,
             lists=[ListPlace(**asdict(place)) for place in why.lists],
-            matched_words=list(why.words),
+            matched_words=[MatchedWord(**asdict(one)) for one in why.words],
             ranker_score=None,
         )
     named = {**asdict(hit), "title": label(hit.document_id, hit.title)}

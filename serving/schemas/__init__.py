@@ -70,6 +70,13 @@ class ListPlace(Answer):
     contribution: float = Field(description="to `found_score`, as of `index.fusion`; or a lone list's score")
 
 
+class MatchedWord(Answer):
+    """A word of the question that the passage has, by its stem."""
+
+    word: str
+    weight: float = Field(description="what it adds to the passage's BM25 score, whatever the mode")
+
+
 class Explanation(Answer):
     """Why a document was found."""
 
@@ -78,7 +85,7 @@ class Explanation(Answer):
         description="before the ranker: the sum of the contributions; in mode late the score of the tokens"
     )
     lists: list[ListPlace]
-    matched_words: list[str] = Field(description="words of the question that the passage has, by their stems")
+    matched_words: list[MatchedWord] = Field(description="in the order of the question")
     ranker_score: float | None = Field(description="from 0 to 1; null where nothing was reranked")
 
 

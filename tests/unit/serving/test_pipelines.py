@@ -160,7 +160,9 @@ def test_reasons_add_up_and_have_times(client: TestClient) -> None:
         assert sum(place["contribution"] for place in why["lists"]) == pytest.approx(one["score"])
         assert why["found_score"] == one["score"] and why["ranker_score"] is None
     best = {one["document_id"]: one["explanation"] for one in told["results"]}
-    assert best["d/4"]["matched_words"] in (["word4", "title"], ["word4", "part1", "title"])
+    words = [one["word"] for one in best["d/4"]["matched_words"]]
+    assert words in (["word4", "title"], ["word4", "part1", "title"])
+    assert all(one["weight"] > 0 for one in best["d/4"]["matched_words"])
     spent = told["timing_ms"]
     assert spent["total"] >= spent["encode"] + spent["search"] > 0 == spent["rank"]
 
