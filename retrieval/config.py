@@ -11,6 +11,7 @@ from data.stop_words import stop_words
 
 Mode = Literal["hybrid", "dense", "bm25", "late"]
 ListName = Literal["dense", "bm25"]
+LinkKind = Literal["known", "discovered"]
 Fusing = Literal["sum", "rrf", "dbsf"]
 Quantisation = Literal["none", "scalar", "turbo", "binary"]
 QUANTILE = 0.99  # of the numbers that scalar codes tell apart; what is beyond takes the outermost code
