@@ -7,8 +7,8 @@ that seeds are linked to.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,34 +19,20 @@ from retrieval.config import LinkKind
 from retrieval.filter_keys import DOCUMENT_ID
 from retrieval.index import Hit, IndexMeta, IndexQuery
 from retrieval.search import SearchHit, SearchQuery, best_passages, bm25_of
+from retrieval.steps import ExpandStep
+from retrieval.trail import Place
 
 Vectors = npt.NDArray[np.float32]
 
+KINDS: Mapping[str, tuple[LinkKind, ...]] = {
+    "known": ("known",),
+    "discovered": ("discovered",),
+    "both": ("known", "discovered"),
+}
+"""Links that a step follows, by what it says."""
 LEAST_STRENGTH: Mapping[LinkKind, float] = {"known": 0.0, "discovered": 1.0}
 """What a document's links weigh at least together: a lone link of probability 0.1 is no sure one."""
 _FURTHER = 4  # times as many documents are asked for where a filter may refuse some
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How documents spread over links.
-
-    Attributes:
-        expand: which links.
-        depth: best documents whose links are followed.
-        weight: of what they give, against the documents' own scores.
-        most: documents that are added at most.
-    """
-
-    expand: Literal["known", "discovered", "both"] = "known"
-    depth: int = 10
-    weight: float = 0.3
-    most: int = 20
-
-    @property
-    def kinds(self) -> tuple[LinkKind, ...]:
-        """The kinds of links."""
-        return ("known", "discovered") if self.expand == "both" else (self.expand,)
 
 
 class Links(Protocol):
@@ -59,8 +45,8 @@ class Links(Protocol):
         """All weight of each document's links together; ids without links may be absent."""
 
 
-class Expander:
-    """Spreads over links in the process that holds the index.
+class LinkExpander:
+    """Follows links in the process that holds the index: an ``Expander`` of ``retrieval.search``.
 
     Args:
         ask: the index's ``query_batch``.
@@ -68,9 +54,7 @@ class Expander:
         links: of its documents.
     """
 
-    def __init__(
-        self, ask: Callable[[Sequence[IndexQuery]], list[list[Hit]]], meta: IndexMeta, links: Links
-    ) -> None:
+    def __init__(self, ask: Callable[[Sequence[IndexQuery]], list[list[Hit]]], meta: IndexMeta, links: Links) -> None:
         self._ask, self._meta, self._links, self._bm25 = ask, meta, links, bm25_of(meta)
 
     def expand(
@@ -78,35 +62,45 @@ class Expander:
         queries: Sequence[SearchQuery],
         vectors: Sequence[Vectors | None],
         found: Sequence[Sequence[SearchHit]],
-        step: Spread,
     ) -> list[list[SearchHit]]:
-        """What was found with what it is linked to, best first: all of it, and at most ``step.most`` documents more.
+        """What was found with what it is linked to, best first: all of it, and some documents more.
 
-        A document's score becomes its own, 0 where it was not found, plus ``step.weight`` times the sum over the best
-        ``step.depth`` of their scores times the normalised weights of their links to it. A document that is added
-        passes the question's filter and is shown by its best passage.
+        Each query's ``expand`` says how: a document's score becomes its own, 0 where it was not found, plus ``weight``
+        times the sum over the best ``depth`` of their scores times the normalised weights of their links to it. At most
+        ``most`` documents are added. One that is added passes the query's filter and is shown by its best passage.
 
         Args:
-            queries: the questions.
+            queries: Q of them, each with a step of expansion.
             vectors: of each, float32 (dim,); None where it is asked by words, and so are the passages then.
             found: documents of each, best first.
-            step: how far and how much.
         """
-        seeds = [{hit.document_id: max(hit.score, 0.0) for hit in hits[: step.depth]} for hits in found]
-        gains = [{id_: step.weight * gain for id_, gain in row.items()} for row in spread(self._links, step.kinds, seeds)]
-        wanted = [self._missing(*one, step.most) for one in zip(queries, found, gains, strict=True)]
+        steps = [_step(query) for query in queries]
+        gains = self._gains(steps, found)
+        wanted = [self._missing(*one) for one in zip(queries, steps, found, gains, strict=True)]
         added = self._best_passages(queries, vectors, wanted)
         return [
-            _in_order(hits, more[: step.most], gain) for hits, more, gain in zip(found, added, gains, strict=True)
+            _in_order(hits, more[: step.most], gain, query.traced)
+            for query, step, hits, more, gain in zip(queries, steps, found, added, gains, strict=True)
         ]
 
+    def _gains(self, steps: Sequence[ExpandStep], found: Sequence[Sequence[SearchHit]]) -> list[dict[str, float]]:
+        """What links add to documents' scores, by question."""
+        gains: list[dict[str, float]] = [{} for _ in steps]
+        for links in {step.expand for step in steps}:
+            places = [place for place, step in enumerate(steps) if step.expand == links]
+            best = [found[place][: steps[place].depth] for place in places]
+            seeds = [{hit.document_id: max(hit.score, 0.0) for hit in hits} for hits in best]
+            for place, given in zip(places, spread(self._links, KINDS[links], seeds), strict=True):
+                gains[place] = {id_: steps[place].weight * value for id_, value in given.items()}
+        return gains
+
     def _missing(
-        self, query: SearchQuery, found: Sequence[SearchHit], gains: Mapping[str, float], most: int
+        self, query: SearchQuery, step: ExpandStep, found: Sequence[SearchHit], gains: Mapping[str, float]
     ) -> list[str]:
         """Documents to look for, those first that gain most: more where the filter may refuse some."""
         has = {hit.document_id for hit in found}
         missing = sorted((id_ for id_, gain in gains.items() if id_ not in has and gain > 0), key=_by(gains))
-        return missing[: most if clause(query.filter, self._meta.filter_keys) is None else _FURTHER * most]
+        return missing[: step.most if clause(query.filter, self._meta.filter_keys) is None else _FURTHER * step.most]
 
     def _best_passages(
         self, queries: Sequence[SearchQuery], vectors: Sequence[Vectors | None], wanted: Sequence[Sequence[str]]
@@ -175,10 +169,18 @@ def _by(gains: Mapping[str, float]) -> Callable[[str], tuple[float, str]]:
     return lambda id_: (-gains[id_], id_)
 
 
+def _step(query: SearchQuery) -> ExpandStep:
+    assert query.expand is not None, "only such queries are expanded"
+    return query.expand
+
+
 def _in_order(
-    found: Sequence[SearchHit], added: Sequence[SearchHit], gains: Mapping[str, float]
+    found: Sequence[SearchHit], added: Sequence[SearchHit], gains: Mapping[str, float], traced: bool
 ) -> list[SearchHit]:
     """Both by their new scores; of equal ones, what was found first as it was found."""
     scored = [replace(hit, score=hit.score + gains.get(hit.document_id, 0.0)) for hit in found]
     scored += [replace(hit, score=gains[hit.document_id]) for hit in added]
-    return sorted(scored, key=lambda hit: -hit.score)
+    scored.sort(key=lambda hit: -hit.score)
+    if not traced:
+        return scored
+    return [replace(hit, trail=(*hit.trail, Place("links", rank, hit.score))) for rank, hit in enumerate(scored, 1)]

@@ -1,44 +1,24 @@
-"""Why a document was found: its place in each list, what each list gave, and the words it shares with the question.
+"""Why a document was found: its place in each list and step, and the words it shares with the question.
 
 Lists are fused here, so that what is explained is the answer itself.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
 from data.words import words
-from retrieval.config import ListName
 from retrieval.fused import Found
-from retrieval.fusion import Fusion, given
-from retrieval.index import Hit, IndexQuery
+from retrieval.index import Hit, IndexQuery, point_id
 from retrieval.matched import MatchedWord, matched_words
 from retrieval.search import Retriever, SearchHit, SearchQuery
+from retrieval.trail import Place
 
 Vectors = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ListPlace:
-    """Where a list has a passage.
-
-    Attributes:
-        list: which one.
-        rank: from 1.
-        score: cosine, or BM25.
-        weight: of the list in the fusion.
-        contribution: to the fused score (``retrieval.fusion``); where one list alone is asked, the score itself.
-    """
-
-    list: ListName
-    rank: int
-    score: float
-    weight: float
-    contribution: float
 
 
 @dataclass(frozen=True)
@@ -46,15 +26,18 @@ class Explained:
     """A document that was found, and why.
 
     Attributes:
-        hit: the document, by its best passage.
-        lists: the places of that passage; their contributions add up to the hit's score, but in mode late, where that
-            is the score of the tokens.
+        hit: the document, by its best passage. The contributions of the lists in its trail add up to its score, but in
+            mode late, where that is the score of the tokens.
         words: of the question that the passage has, with what each adds to its BM25 score, in any mode.
     """
 
     hit: SearchHit
-    lists: tuple[ListPlace, ...]
     words: tuple[MatchedWord, ...]
+
+    @property
+    def lists(self) -> tuple[Place, ...]:
+        """Its places in lists."""
+        return tuple(place for place in self.hit.trail if place.weight is not None)
 
 
 def explain(
@@ -71,38 +54,32 @@ def explain(
     Raises:
         InputError: as ``Retriever.answer``.
     """
-    asked: list[tuple[IndexQuery, Found]] = []
-
-    def ask(queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        asked[:] = zip(queries, retriever.index.found(queries), strict=True)
-        return [found.hits for _, found in asked]
-
-    (answers,) = retriever.answer([query], [vector], [tokens], ask=ask)
-    if not asked:
-        return []
-    (question, found), language = asked[0], retriever.meta.config.language
-    places = _places(question, found, retriever.index.fusion)
     best: dict[str, Hit] = {}
-    for hit in found.hits:
-        best.setdefault(hit.payload["document_id"], hit)
-    tokenizer, said = retriever.meta.config.tokenizer(), words(query.text, turkish=language == "turkish")
-    shown = [best[one.document_id] for one in answers]
-    shared = matched_words(retriever.index.query_batch, tokenizer, said, {hit.key: hit.payload for hit in shown})
-    return [
-        Explained(one, tuple(places.get(hit.key, ())), shared[hit.key])
-        for one, hit in zip(answers, shown, strict=True)
+
+    def ask(queries: Sequence[IndexQuery]) -> list[Found]:
+        found = retriever.index.found(queries)
+        best.clear()
+        for hit in found[0].hits:
+            best.setdefault(hit.payload["document_id"], hit)
+        return found
+
+    (answers,) = retriever.answer([replace(query, traced=True)], [vector], [tokens], ask=ask)
+    tokenizer, language = retriever.meta.config.tokenizer(), retriever.meta.config.language
+    said = words(query.text, turkish=language == "turkish")
+    shown: dict[str, tuple[UUID, Mapping[str, Any]]] = {}
+    for one in answers:
+        hit = best.get(one.document_id)  # links bring in others, by the passage that is shown
+        shown[one.document_id] = (point_id(one.passage_id), vars(one)) if hit is None else (hit.key, hit.payload)
+    shared = matched_words(retriever.index.query_batch, tokenizer, said, dict(shown.values()))
+    return [Explained(one, shared[shown[one.document_id][0]]) for one in answers]
+
+
+def reasons(hit: SearchHit, words: Sequence[MatchedWord]) -> dict[str, Any]:
+    """Why a document was found, as JSON values: its places in lists and in steps, and the words that it has."""
+    lists = [
+        {"list": one.step, **{key: getattr(one, key) for key in ("rank", "score", "weight", "contribution")}}
+        for one in hit.trail
+        if one.weight is not None
     ]
-
-
-def _places(query: IndexQuery, found: Found, fusion: Fusion) -> dict[UUID, list[ListPlace]]:
-    """Where the lists of a question have each passage."""
-    places: dict[UUID, list[ListPlace]] = defaultdict(list)
-    if not query.fused:
-        name: ListName = "dense" if query.dense is not None else "bm25"
-        for rank, hit in enumerate(found.hits, 1):
-            places[hit.key].append(ListPlace(name, rank, hit.score, 1.0, hit.score))
-    for name, hits in found.lists.items():
-        weight, gives = fusion.weights.get(name, 0.0), given(name, hits, fusion, query.prefetch).tolist()
-        for rank, (hit, gave) in enumerate(zip(hits, gives, strict=True), 1):
-            places[hit.key].append(ListPlace(name, rank, hit.score, weight, gave))
-    return places
+    steps = [{"step": one.step, "rank": one.rank, "score": one.score} for one in hit.trail if one.weight is None]
+    return {"lists": lists, "steps": steps, "matched_words": [asdict(word) for word in words]}

@@ -184,11 +184,12 @@ class VariantOpener:
             timeout_s,
             loads.searches,
             kept_mb,
-            config.pipelines,
+            release.pipelines,
             ranking,
             self.stored,
             "" if self.stored is None else decided_by(release),
             self.count,
+            links=True,
         )
         embedding = EmbeddingService(name, meta.question_dim, encoder, limits, loads.tokens, bm25_of(meta))
         return Variant(

@@ -6,8 +6,9 @@ has seen. How far to spread is chosen on one half of the questions and judged on
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +25,16 @@ from evaluation.significance import holm, paired_difference
 from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
-from retrieval.expansion import Expander, Spread
-from retrieval.search import Retriever, SearchHit, SearchQuery, open_retriever
+from retrieval.expansion import LinkExpander
+from retrieval.search import Expander, Retriever, SearchHit, SearchQuery, open_retriever
+from retrieval.steps import ExpandStep
 from serving.lookup import LookupFile
 
 RUN = "demo"
 QUESTIONS, SHARE, SEED = 1_000, 0.2, 0
 METRIC, ALSO = "ndcg@10", "recall@10"
 FOUND, BATCH = 100, 64
-KINDS = ("known", "discovered", "both")
+KINDS: tuple[Literal["known", "discovered", "both"], ...] = ("known", "discovered", "both")
 DEPTHS, WEIGHTS = (1, 3, 10), (0.1, 0.3, 1.0, 3.0)
 READINGS: Mapping[str, tuple[int, str]] = {
     "own": (OWN, "the document that a sentence was cut out of"),
@@ -55,7 +57,7 @@ class Judged:
         also: recall@10 without it and with it, means.
     """
 
-    step: Spread
+    step: ExpandStep
     without: Values
     with_: Values
     also: tuple[float, float]
@@ -75,13 +77,14 @@ class Asked:
     vectors: Mapping[str, npt.NDArray[np.float32]]
     found: Results
 
-    def expanded(self, expander: Expander, step: Spread, some: Sequence[str]) -> dict[str, list[SearchHit]]:
+    def expanded(self, expander: Expander, step: ExpandStep, some: Sequence[str]) -> dict[str, list[SearchHit]]:
         """What some questions find with a step of expansion."""
         results: dict[str, list[SearchHit]] = {}
         for start in range(0, len(some), BATCH):
             ids = some[start : start + BATCH]
-            asked = [self.queries[id_] for id_ in ids], [self.vectors[id_] for id_ in ids]
-            results |= zip(ids, expander.expand(*asked, [self.found[id_] for id_ in ids], step), strict=True)
+            asked = [replace(self.queries[id_], expand=step) for id_ in ids]
+            hits = expander.expand(asked, [self.vectors[id_] for id_ in ids], [self.found[id_] for id_ in ids])
+            results |= zip(ids, hits, strict=True)
         return results
 
 
@@ -97,7 +100,7 @@ def measure() -> list[Row]:
     retriever = open_retriever(plan.bring("index").path, usable_encoder(plan))
     try:
         asked = ask(retriever, texts)
-        return rows_of(asked, Expander(retriever.index.query_batch, retriever.meta, links), qrels)
+        return rows_of(asked, LinkExpander(retriever.index.query_batch, retriever.meta, links), qrels)
     finally:
         retriever.index.close()
 
@@ -128,7 +131,7 @@ def rows_of(asked: Asked, expander: Expander, qrels: Qrels) -> list[Row]:
         qrels: with the grades of ``linked_corpus``.
     """
     ours, others = halves(sorted(asked.queries), SEED)
-    ways = [Spread(kind, depth, weight) for kind, depth, weight in product(KINDS, DEPTHS, WEIGHTS)]  # type: ignore[arg-type]
+    ways = [ExpandStep(expand=k, depth=depth, weight=weight) for k, depth, weight in product(KINDS, DEPTHS, WEIGHTS)]
     tried = {way: asked.expanded(expander, way, ours) for way in ways}
     judged: dict[tuple[str, str], Judged] = {}
     for reading, (least, _) in READINGS.items():

@@ -1,6 +1,6 @@
 """The corpus of the figures of expansion: what is asked for is not in it, and a step is chosen and judged apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from benchmarks.retrieval import expansion
 from benchmarks.retrieval.linked_corpus import LINKED, OWN, pair, rows
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS
-from retrieval.expansion import Spread
 from retrieval.search import SearchHit, SearchQuery
 
 DOCUMENTS_MADE = 40
@@ -77,9 +76,14 @@ class Turned:
     """Expands by putting a linked document first where the step is deep."""
 
     def expand(
-        self, queries: list[SearchQuery], vectors: object, found: list[list[SearchHit]], step: Spread
+        self, queries: Sequence[SearchQuery], vectors: object, found: Sequence[Sequence[SearchHit]]
     ) -> list[list[SearchHit]]:
-        return [[hit(f"{query.text}-linked"), *hits] if step.depth == 3 else hits for query, hits in zip(queries, found, strict=True)]
+        pairs = zip(queries, found, strict=True)
+        return [[hit(f"{asked.text}-linked"), *hits] if deep(asked) else list(hits) for asked, hits in pairs]
+
+
+def deep(query: SearchQuery) -> bool:
+    return query.expand is not None and query.expand.depth == 3
 
 
 def hit(id_: str) -> SearchHit:
@@ -94,7 +98,7 @@ def test_a_step_is_chosen_by_one_half_and_judged_by_the_other() -> None:
         {id_: [hit(id_)] for id_ in ids},
     )
     qrels: Mapping[str, Mapping[str, int]] = {id_: {id_: OWN, f"{id_}-linked": LINKED} for id_ in ids}
-    made = {row.id: row for row in expansion.rows_of(asked, Turned(), qrels)}  # type: ignore[arg-type]
+    made = {row.id: row for row in expansion.rows_of(asked, Turned(), qrels)}
     assert len(made) == 6
     own, linked = made["retrieval.expansion.own.known"], made["retrieval.expansion.linked.known"]
     assert own.value == 0 and "depth 1, weight 0.1" in own.peer, "deep steps put another document first"
