@@ -119,7 +119,7 @@ def ask(retriever: Retriever, texts: Mapping[str, str]) -> Asked:
     for start in range(0, len(queries), BATCH):
         found += retriever.answer(queries[start : start + BATCH], vectors[start : start + BATCH])
     by_id = (dict(zip(texts, of, strict=True)) for of in (queries, vectors, found))
-    return Asked(*by_id)  # type: ignore[arg-type] # three kinds of values
+    return Asked(*by_id)
 
 
 def rows_of(asked: Asked, expander: Expander, qrels: Qrels) -> list[Row]:
