@@ -57,8 +57,8 @@ class ExpandStep(StageConfig):
     expand: Literal["known", "discovered", "both"] = Field(
         description="by links of the corpus, by those that `catena discover` has found, or by both"
     )
-    depth: Depth = Field(10, description="best documents whose links are followed")
-    weight: float = Field(0.3, gt=0, le=10, description="of what links give, against a document's own score")
+    depth: Depth = Field(3, description="best documents whose links are followed")
+    weight: float = Field(1.0, gt=0, le=10, description="of what links give, against a document's own score")
     most: int = Field(20, ge=0, le=1000, description="documents added, at most")
 
 
