@@ -4,6 +4,7 @@ from pathlib import Path
 
 from data.artifacts import StageConfig, StageResult
 from ray_apps.plan import Inputs, Plan, Stage
+from retrieval.steps import links_in
 
 
 class LookupConfig(StageConfig):
@@ -19,8 +20,9 @@ class LookupResult(StageResult):
 
 
 def _needs(plan: Plan) -> dict[str, str]:
-    """The tables; proposals where they have been made."""
-    discovered = {"discovered": "discover"} if plan.artifact("discover").done else {}
+    """The tables; proposals where they have been made, or a pipeline follows them."""
+    followed = links_in(plan.run.pipelines) & {"discovered", "both"}
+    discovered = {"discovered": "discover"} if followed or plan.artifact("discover").done else {}
     return {"documents": plan.documents, "links": "ingest", **discovered}
 
 

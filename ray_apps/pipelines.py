@@ -11,7 +11,7 @@ from data.passages.steps import StepConfig, code_stamp
 from ray_apps.config import RunConfig
 from ray_apps.plan import Plan
 from ray_apps.ranker import ranker_folder, ranker_needs
-from retrieval.steps import CallStep, Ranks, Step, every_pipeline, models_in, named
+from retrieval.steps import CallStep, Ranks, Step, every_pipeline, links_in, models_in, named
 from training.cross_encoder.config import TRAINED
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def named_pipeline(run: RunConfig, name: str) -> tuple[Step, ...]:
 
 def pipeline_needs(plan: Plan, pipelines: Mapping[str, tuple[Step, ...]]) -> dict[str, str]:
     """What a stage that searches by some pipelines needs for them."""
-    return ranker_needs(plan) if "cross-encoder" in models_in(pipelines) else {}
+    models = ranker_needs(plan) if "cross-encoder" in models_in(pipelines) else {}
+    return {**models, "links": "lookup"} if links_in(pipelines) else dict(models)
 
 
 def pipeline_stamps(pipelines: Mapping[str, tuple[Step, ...]], ranker: str | None) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def open_pipelines(
     """Searching by pipelines, with the models that these name.
 
     Args:
-        retriever: that they ask.
+        retriever: that they ask; it follows links from now on, where they do.
         pipelines: by name.
         ranker: cross-encoder, as ``RunConfig.cross_encoder`` has it.
         inputs: what ``pipeline_needs`` has named.
@@ -75,6 +76,12 @@ def open_pipelines(
     from retrieval.pipelines import PipelineSearch
     from retrieval.reranking import Reranker
 
+    if links_in(pipelines):
+        from retrieval.expansion import LinkExpander
+        from serving.lookup import LookupFile
+
+        links = LookupFile(inputs["links"].path)
+        retriever.expander = LinkExpander(retriever.index.query_batch, retriever.meta, links)
     named, rankers = models_in(pipelines), dict[Ranks, "Ranker"]()
     folder = ranker_folder(ranker, inputs)
     if "cross-encoder" in named and folder is not None:

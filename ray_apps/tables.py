@@ -145,7 +145,8 @@ def _why(explanation: Mapping[str, Any]) -> str:
         if [place["step"]] != lone
     ]
     if explanation["matched_words"]:
-        parts.append(f"words: {', '.join(explanation['matched_words'])}")
+        told = (f"{one['word']} {one['weight']:.2f}" for one in explanation["matched_words"])
+        parts.append(f"words: {', '.join(told)}")
     return "; ".join(parts)
 
 

@@ -11,6 +11,7 @@ from data.stop_words import stop_words
 
 Mode = Literal["hybrid", "dense", "bm25", "late"]
 ListName = Literal["dense", "bm25"]
+LinkKind = Literal["known", "discovered"]
 Fusing = Literal["sum", "rrf", "dbsf"]
 Quantisation = Literal["none", "scalar", "turbo", "binary"]
 LARGE_GRAPH = 200_000  # passages from which 128 candidates find too few of the nearest

@@ -4,17 +4,17 @@ Lists are fused here, so that what is explained is the answer itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
-from data.lexical import Tokenizer
-from data.passages.text import passage_text
 from data.words import words
 from retrieval.fused import Found
-from retrieval.index import Hit, IndexQuery
+from retrieval.index import Hit, IndexQuery, point_id
+from retrieval.matched import MatchedWord, matched_words
 from retrieval.search import Retriever, SearchHit, SearchQuery
 from retrieval.trail import Place
 
@@ -28,11 +28,11 @@ class Explained:
     Attributes:
         hit: the document, by its best passage. The contributions of the lists in its trail add up to its score, but in
             mode late, where that is the score of the tokens.
-        words: words of the question that the passage has, by their stems.
+        words: of the question that the passage has, with what each adds to its BM25 score, in any mode.
     """
 
     hit: SearchHit
-    words: tuple[str, ...]
+    words: tuple[MatchedWord, ...]
 
     @property
     def lists(self) -> tuple[Place, ...]:
@@ -66,14 +66,15 @@ def explain(
     (answers,) = retriever.answer([replace(query, traced=True)], [vector], [tokens], ask=ask)
     tokenizer, language = retriever.meta.config.tokenizer(), retriever.meta.config.language
     said = words(query.text, turkish=language == "turkish")
-    return [Explained(one, _matched(tokenizer, said, best.get(one.document_id))) for one in answers]
+    shown: dict[str, tuple[UUID, Mapping[str, Any]]] = {}
+    for one in answers:
+        hit = best.get(one.document_id)  # links bring in others, by the passage that is shown
+        shown[one.document_id] = (point_id(one.passage_id), vars(one)) if hit is None else (hit.key, hit.payload)
+    shared = matched_words(retriever.index.query_batch, tokenizer, said, dict(shown.values()))
+    return [Explained(one, shared[shown[one.document_id][0]]) for one in answers]
 
 
-def _matched(tokenizer: Tokenizer, said: Sequence[str], hit: Hit | None) -> tuple[str, ...]:
-    return () if hit is None else matched_words(tokenizer, said, hit.payload)
-
-
-def reasons(hit: SearchHit, words: Sequence[str]) -> dict[str, Any]:
+def reasons(hit: SearchHit, words: Sequence[MatchedWord]) -> dict[str, Any]:
     """Why a document was found, as JSON values: its places in lists and in steps, and the words that it has."""
     lists = [
         {"list": one.step, **{key: getattr(one, key) for key in ("rank", "score", "weight", "contribution")}}
@@ -81,16 +82,4 @@ def reasons(hit: SearchHit, words: Sequence[str]) -> dict[str, Any]:
         if one.weight is not None
     ]
     steps = [{"step": one.step, "rank": one.rank, "score": one.score} for one in hit.trail if one.weight is None]
-    return {"lists": lists, "steps": steps, "matched_words": list(words)}
-
-
-def matched_words(tokenizer: Tokenizer, question: Sequence[str], passage: Mapping[str, Any]) -> tuple[str, ...]:
-    """Words of a question, each once and in order, whose terms are in a passage.
-
-    Args:
-        tokenizer: of the index.
-        question: its words.
-        passage: ``title`` and ``text``, as the index stores them.
-    """
-    has = set(tokenizer.numbers(passage_text(passage["title"], passage["text"])))
-    return tuple(word for word in dict.fromkeys(question) if has & set(tokenizer.numbers(word)))
+    return {"lists": lists, "steps": steps, "matched_words": [asdict(word) for word in words]}

@@ -82,7 +82,7 @@ def query_of(
 
 def in_mode(query: SearchQuery, mode: Mode) -> SearchQuery:
     """The same question found by another mode, as that finds by itself."""
-    return replace(query, mode=mode, find=None, tokens=None, expand=query.expand if mode != "bm25" else None)
+    return replace(query, mode=mode, find=None, tokens=None)
 
 
 def later_steps(steps: Sequence[Step]) -> tuple[RankStep | CallStep, ...]:

@@ -90,7 +90,7 @@ class Expander(Protocol):
         self,
         queries: Sequence[SearchQuery],
         vectors: Sequence[npt.NDArray[np.float32] | None],
-        found: Sequence[list[SearchHit]],
+        found: Sequence[Sequence[SearchHit]],
     ) -> list[list[SearchHit]]:
         """Documents found for queries that say how, and those that they have links to, best first."""
 
@@ -122,13 +122,13 @@ class Retriever:
         self.index = FusedIndex(index, fusion_of(meta.config, meta.trust))
         self.meta = meta
         self.encoder = encoder
-        self._tokens, self._expander = tokens, expander
+        self._tokens, self.expander = tokens, expander
         self._bm25 = bm25_of(meta)
 
     @property
     def follows_links(self) -> bool:
         """Whether queries may ask for documents that others have links to."""
-        return self._expander is not None
+        return self.expander is not None
 
     def search(
         self,
@@ -219,8 +219,8 @@ class Retriever:
     ) -> list[list[SearchHit]]:
         asking = [i for i, query in enumerate(queries) if query.expand is not None]
         if asking:
-            assert self._expander is not None, "checked by check_query"
-            further = self._expander.expand(
+            assert self.expander is not None, "pipelines that follow links are refused without"
+            further = self.expander.expand(
                 [queries[i] for i in asking], [vectors[i] for i in asking], [answers[i] for i in asking]
             )
             for i, hits in zip(asking, further, strict=True):

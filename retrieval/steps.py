@@ -57,8 +57,8 @@ class ExpandStep(StageConfig):
     expand: Literal["known", "discovered", "both"] = Field(
         description="by links of the corpus, by those that `catena discover` has found, or by both"
     )
-    depth: Depth = Field(10, description="best documents whose links are followed")
-    weight: float = Field(0.3, gt=0, le=1, description="the share of a document's score that its links hand on")
+    depth: Depth = Field(3, description="best documents whose links are followed")
+    weight: float = Field(1.0, gt=0, le=10, description="of what links give, against a document's own score")
     most: int = Field(20, ge=0, le=1000, description="documents added, at most")
 
 
@@ -188,6 +188,11 @@ def named(pipelines: Mapping[str, tuple[Step, ...]], name: str) -> tuple[Step, .
 def models_in(pipelines: Mapping[str, tuple[Step, ...]]) -> set[str]:
     """What the pipelines rank by."""
     return {step.rank for steps in pipelines.values() for step in steps if isinstance(step, RankStep | TokensStep)}
+
+
+def links_in(pipelines: Mapping[str, tuple[Step, ...]]) -> set[str]:
+    """The links that the pipelines follow: ``known``, ``discovered``, ``both``."""
+    return {step.expand for steps in pipelines.values() for step in steps if isinstance(step, ExpandStep)}
 
 
 def mode_of(steps: tuple[Step, ...]) -> Mode:

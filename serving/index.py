@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.expansion import LinkExpander
 from retrieval.explain import Explained, explain
 from retrieval.open import open_index, read_meta
 from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
@@ -32,7 +33,7 @@ class IndexActor:
     Args:
         artifact: the index stage's folder.
         live: documents that are put beside the index; it takes none where None.
-        lookup: folder of the corpus's documents; needed where it takes documents.
+        lookup: folder of the corpus's documents and links; needed where it takes documents or follows links.
         max_batch: most searches in a batch.
 
     Raises:
@@ -44,11 +45,13 @@ class IndexActor:
     ) -> None:
         self._meta = read_meta(artifact)
         self._index, self._live = open_index(artifact), None
+        corpus = None if lookup is None else LookupFile(lookup)
         if live is not None:
-            assert lookup is not None, "whoever takes documents knows those of the corpus"
-            self._live = LiveDocuments(self._index, self._meta, artifact, LookupFile(lookup), live)
+            assert corpus is not None, "whoever takes documents knows those of the corpus"
+            self._live = LiveDocuments(self._index, self._meta, artifact, corpus, live)
             self._index = self._live.index
-        self._retriever = Retriever(self._index, self._meta)
+        expander = None if corpus is None else LinkExpander(self._index.query_batch, self._meta, corpus)
+        self._retriever = Retriever(self._index, self._meta, expander=expander)
         self._ask = Batcher[Asked, list[SearchHit]](self._answer, max_batch, phases=False)
         self._ask_why = Batcher[Asked, list[Explained]](self._explain, max_batch, phases=False)
 

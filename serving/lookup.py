@@ -7,13 +7,14 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from data.files import whole_or_absent
 from data.labels import label
 from data.partitions import partitions, read_batches
+from retrieval.config import LinkKind
 from serving.schemas import DiscoveredLink, Document, KnownLink, LinksResponse
 
 FILE = "lookup.sqlite"
@@ -37,6 +38,20 @@ SELECT other, title, relation, probability, reason FROM (
     UNION ALL SELECT source, relation, probability, reason FROM proposed WHERE target = :id
 ) LEFT JOIN documents ON documents.id = other ORDER BY probability DESC, other LIMIT :limit
 """
+
+
+def _weights(table: str, weight: str) -> str:
+    """Other ends and weights of a document's links in a table; of a hub's, some."""
+    return f"""(
+        SELECT target AS other, {weight} AS weight FROM {table} WHERE source = :id AND target != :id AND {weight} > 0
+        UNION ALL SELECT source, {weight} FROM {table} WHERE target = :id AND source != :id AND {weight} > 0 LIMIT 1000
+    )"""
+
+
+_WEIGHTS: Mapping[LinkKind, str] = {
+    "known": _weights("links", "weight"),
+    "discovered": _weights("proposed", "probability"),
+}
 
 
 class Lookup(Protocol):
@@ -110,6 +125,16 @@ class LookupFile:
         """Texts of documents by id, titles where they have no text; blocks while it reads."""
         rows = {id_: self._one("SELECT title, text FROM documents WHERE id = :id", {"id": id_}) for id_ in ids}
         return {id_: row[1] or row[0] for id_, row in rows.items() if row is not None}
+
+    def links_of(self, ids: Collection[str], kind: LinkKind) -> dict[str, list[tuple[str, float]]]:
+        """As of ``retrieval.expansion.Links``; of a document with more than a thousand links, a thousand."""
+        linked = f"SELECT other, SUM(weight) FROM {_WEIGHTS[kind]} GROUP BY other ORDER BY other"
+        return {id_: self._connection.execute(linked, {"id": id_}).fetchall() for id_ in ids}
+
+    def strengths(self, ids: Collection[str], kind: LinkKind) -> dict[str, float]:
+        """As of ``retrieval.expansion.Links``, of the same links."""
+        whole = f"SELECT TOTAL(weight) FROM {_WEIGHTS[kind]}"
+        return {id_: self._connection.execute(whole, {"id": id_}).fetchone()[0] for id_ in ids}
 
     def has(self, id_: str) -> bool:
         """Whether there is such a document, asked in this thread."""

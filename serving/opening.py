@@ -189,6 +189,7 @@ class VariantOpener:
             self.stored,
             "" if self.stored is None else decided_by(release),
             self.count,
+            links=True,
         )
         embedding = EmbeddingService(name, meta.question_dim, encoder, limits, loads.tokens, bm25_of(meta))
         return Variant(

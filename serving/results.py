@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 from data.labels import label
 from retrieval.explain import reasons
+from retrieval.matched import MatchedWord
 from retrieval.search import SearchHit
 from serving.schemas import Explanation, SearchResult, Timing
 
 
-def result_of(hit: SearchHit, words: Sequence[str] | None = None) -> SearchResult:
+def result_of(hit: SearchHit, words: Sequence[MatchedWord] | None = None) -> SearchResult:
     """A document as it is answered.
 
     Args:

@@ -17,6 +17,7 @@ from retrieval.config import Mode
 from retrieval.explain import Explained
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
+from retrieval.matched import MatchedWord
 from retrieval.pipelines import (
     Ranker,
     Scores,
@@ -297,7 +298,7 @@ class SearchService:
 
     async def _find(
         self, query: SearchQuery, explained: bool, clock: Clock
-    ) -> tuple[list[SearchHit], dict[str, tuple[str, ...]]]:
+    ) -> tuple[list[SearchHit], dict[str, tuple[MatchedWord, ...]]]:
         """What the index finds; and by document the words of the question that it has, where they are asked for."""
         vector = tokens = None
         with phase("encode"), clock("encode"):

@@ -83,12 +83,19 @@ class StepPlace(Answer):
     score: float = Field(description="of that step: the sum of the lists' contributions, MaxSim, a probability, …")
 
 
+class MatchedWord(Answer):
+    """A word of the question that the passage has, by its stem."""
+
+    word: str
+    weight: float = Field(description="what it adds to the passage's BM25 score, whatever the pipeline")
+
+
 class Explanation(Answer):
     """Why a document was found."""
 
     lists: list[ListPlace]
     steps: list[StepPlace] = Field(description="in their order; the last one's score is that of the result")
-    matched_words: list[str] = Field(description="words of the question that the passage has, by their stems")
+    matched_words: list[MatchedWord] = Field(description="in the order of the question")
 
 
 class SearchResult(Answer):

@@ -200,7 +200,7 @@ def test_pipelines_and_the_step_shown_are_ones_that_search_takes(
     mine = tmp_path / "mine.yaml"
     mine.write_text(f"name: mine\nsource: {{pydocs: {{}}}}\n{shown}")
     run = load_run(mine)
-    assert set(run.pipelines) == {"best", "funnel", "newest"}
+    assert set(run.pipelines) == {"best", "funnel", "linked", "newest"}
     (code,) = blocks(retrieval, "python")
     (tmp_path / "my_ranking.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)

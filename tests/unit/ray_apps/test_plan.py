@@ -11,6 +11,7 @@ from data.artifacts import Artifact, StageConfig, StageResult
 from data.errors import InputError, StageAbsent
 from data.sources import SourceConfig
 from ray_apps.config import RunConfig
+from ray_apps.pipelines import pipeline_needs, pipelines_of
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.stages import STAGES
 
@@ -197,3 +198,16 @@ def test_corpus_is_fingerprinted_once_for_a_whole_dry_run(run: RunConfig, monkey
     assert {"ingest", "chunk", "embed", "index", "discover"} <= set(plan.names())
     assert all(not plan.artifact(name).done for name in plan.names())
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("expand", "needed"), [("known", False), ("discovered", True), ("both", True)])
+def test_links_that_a_pipeline_follows_are_brought_before_it_is_asked(
+    run: RunConfig, expand: str, needed: bool
+) -> None:
+    """The look-up is needed by such a pipeline alone, and has proposals where they are followed."""
+    keys = {"pipelines": {"linked": [{"find": "hybrid"}, {"expand": expand}]}}
+    plan = Plan(RunConfig(**{"name": "r", "workspace": run.workspace, "source": run.source, **keys}))
+    assert ("discovered" in plan.inputs("lookup")) == needed
+    assert pipeline_needs(plan, plan.run.pipelines) == {"links": "lookup"}
+    assert "links" in plan.inputs("evaluate_search")
+    assert pipeline_needs(Plan(run), pipelines_of(run)) == {} and "discovered" not in Plan(run).inputs("lookup")

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.lexical import Tokenizer
 from retrieval.config import IndexConfig
-from retrieval.explain import Explained, explain, matched_words
+from retrieval.explain import Explained, explain
 from retrieval.open import open_index, read_meta
 from retrieval.search import Retriever, SearchQuery
 from tests.unit.retrieval.test_build import DIM, build, write_run
@@ -67,14 +66,6 @@ def test_each_list_has_a_passage_where_it_says(retriever: Retriever) -> None:
                 assert place.score == pytest.approx(scores[place.step][one.hit.passage_id])
                 seen += 1
     assert seen >= 10
-
-
-def test_words_match_by_their_stems_and_are_told_as_they_were_asked() -> None:
-    english = Tokenizer("english")
-    passage = {"title": "Inverse", "text": "Inverting the matrix of seas"}
-    asked = ["how", "invert", "of", "a", "matrix", "invert", "sea"]
-    assert matched_words(english, asked, passage) == ("invert", "matrix", "sea")
-    assert matched_words(Tokenizer("none"), ["inverting", "invert"], passage) == ("inverting",)
 
 
 def test_a_question_without_words_finds_nothing(retriever: Retriever) -> None:

@@ -83,6 +83,33 @@ def test_discovered_links_from_either_end_most_probable_first(lookup: LookupFile
     assert links_of(lookup, "ç").discovered == []
 
 
+def test_weights_of_links_without_direction(lookup: LookupFile) -> None:
+    assert lookup.links_of(["a", "ç", "nobody"], "known") == {
+        "a": [("b", 5.0), ("z/1", 1.0)],
+        "ç": [("b", 1.0)],
+        "nobody": [],
+    }
+    assert lookup.links_of(["z/1"], "discovered") == {"z/1": [("a", 0.25), ("b", 0.75)]}
+    assert lookup.strengths(["a", "b", "nobody"], "known") == {"a": 6.0, "b": 6.0, "nobody": 0.0}
+    assert lookup.strengths(["z/1"], "discovered") == {"z/1": 1.0}
+
+
+def test_links_without_weight_and_of_a_document_to_itself_lead_nowhere(tmp_path: Path) -> None:
+    rows = [("a", "a", 5.0), ("a", "b", 0.0), ("b", "a", -1.0), ("a", "c", 2.0)]
+    write_lookup(tmp_path, documents(tmp_path / "documents", ["a"]), links(tmp_path / "links", rows), None)
+    found = LookupFile(tmp_path)
+    assert found.links_of(["a", "b"], "known") == {"a": [("c", 2.0)], "b": []}
+    assert found.strengths(["a", "b", "c"], "known") == {"a": 2.0, "b": 0.0, "c": 2.0}
+
+
+def test_of_a_hub_a_thousand_links_are_read(tmp_path: Path) -> None:
+    rows = [("hub", f"d{number}", 1.0) for number in range(1500)]
+    write_lookup(tmp_path, documents(tmp_path / "documents", ["hub"]), links(tmp_path / "links", rows), None)
+    found = LookupFile(tmp_path)
+    assert len(found.links_of(["hub"], "known")["hub"]) == 1000 == found.strengths(["hub"], "known")["hub"]
+    assert found.links_of(["d1499"], "known") == {"d1499": [("hub", 1.0)]}
+
+
 def test_the_limit_counts_for_each_kind(lookup: LookupFile) -> None:
     answer = links_of(lookup, "a", limit=2)
     assert ([link.weight for link in answer.known], len(answer.discovered)) == ([3.0, 2.0], 1)

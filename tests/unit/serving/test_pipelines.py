@@ -10,14 +10,16 @@ from fastapi.testclient import TestClient
 from data.errors import InputError
 from retrieval.config import IndexConfig
 from retrieval.index import IndexMeta
-from retrieval.steps import BUILT_IN, CallStep, FindStep, RankStep, Step
+from retrieval.steps import BUILT_IN, CallStep, ExpandStep, FindStep, RankStep, Step
 from serving.admission import Admission
 from serving.cursor import Cursor
 from serving.embedding import EmbeddingLimits
+from serving.lookup import write_lookup
 from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
 from tests.unit.serving.test_encoder_down import Down
-from tests.unit.serving.whole_application import whole_application
+from tests.unit.serving.test_lookup import documents, links
+from tests.unit.serving.whole_application import whole_application, write_whole_run
 
 QUERY = "word4 part1 word7 title"
 
@@ -161,7 +163,9 @@ def test_reasons_add_up_and_have_times(client: TestClient) -> None:
         assert sum(place["contribution"] for place in why["lists"]) == pytest.approx(one["score"])
         assert [(step["step"], step["score"]) for step in why["steps"]] == [("hybrid", one["score"])]
     best = {one["document_id"]: one["explanation"] for one in told["results"]}
-    assert best["d/4"]["matched_words"] in (["word4", "title"], ["word4", "part1", "title"])
+    words = [one["word"] for one in best["d/4"]["matched_words"]]
+    assert words in (["word4", "title"], ["word4", "part1", "title"])
+    assert all(one["weight"] > 0 for one in best["d/4"]["matched_words"])
     spent = told["timing_ms"]
     assert spent["total"] >= spent["encode"] + spent["search"] > 0 == spent["rank"]
 
@@ -213,3 +217,24 @@ def test_a_users_own_step_orders_documents_and_its_failure_is_the_servers(tmp_pa
         answer = client.post("/v1/search", json={"query": QUERY, "pipeline": "fails"})
         assert (answer.status_code, answer.json()["error"]["type"]) == (500, "internal")
         assert "ZeroDivision" not in answer.text
+
+
+def test_a_pipeline_follows_links_to_documents_that_the_question_does_not_find(tmp_path: Path) -> None:
+    write_whole_run(tmp_path)
+    known = links(tmp_path / "more_links", [("d/4", "d/9", 1.0), ("d/4", "nowhere", 1.0)])
+    write_lookup(tmp_path, documents(tmp_path / "more", ["d/4", "d/9"]), known, None)
+    steps: tuple[Step, ...] = (FindStep(find="bm25", depth=3), ExpandStep(expand="known", weight=1.0))
+    with TestClient(whole_application(tmp_path, pipelines={"linked": steps})) as client:
+        asked = {"query": "word4 title", "top_k": 3}
+        assert "d/9" not in ids(search(client, pipeline="bm25", **asked))
+        found = search(client, pipeline="linked", explain=True, **asked)
+        assert ids(found)[:2] == ["d/4", "d/9"]
+        first, second = (one["explanation"] for one in found["results"][:2])
+        assert [place["step"] for place in first["steps"]] == ["bm25", "links"]
+        assert second["steps"] == [{"step": "links", "rank": 2, "score": found["results"][1]["score"]}]
+        assert second["lists"] == [] and [word["word"] for word in second["matched_words"]] == ["title"]
+        assert ids(search(client, pipeline="linked", filter={"kind": "k1"}, **asked))[0] == "d/4"
+        assert "d/9" not in ids(search(client, pipeline="linked", filter={"kind": "k1"}, **asked))
+        assert ids(search(client, pipeline="linked", query="word4")) == ["d/4"], "d/9 has no word of the question"
+        assert client.delete("/v1/documents/d/9").json()["deleted"] == 1
+        assert "d/9" not in ids(search(client, pipeline="linked", **asked))

@@ -93,7 +93,9 @@ def whole_application(
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, {**PIPELINES, **pipelines}, ranking),
+        search=SearchService(
+            meta, embedder, index, 10.0, searches, kept_mb, {**PIPELINES, **pipelines}, ranking, links=True
+        ),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=ranking,
         lookup=LiveLookup(LookupFile(folder), index),

@@ -58,7 +58,17 @@ def test_neighbours_that_are_not_near_are_not_counted(tmp_path: Path) -> None:
 
 
 def test_parts_are_named() -> None:
-    assert list(suite.PARTS) == ["quality", "fusions", "cold", "hnsw", "quantisation", "batch", "neighbours", "million"]
+    assert list(suite.PARTS) == [
+        "quality",
+        "fusions",
+        "expansion",
+        "cold",
+        "hnsw",
+        "quantisation",
+        "batch",
+        "neighbours",
+        "million",
+    ]
     with pytest.raises(InputError, match="bench retrieval has no part 'hnws'; did you mean 'hnsw'"):
         bench("retrieval", parts="hnws")
 
