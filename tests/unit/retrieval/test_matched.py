@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -32,7 +31,7 @@ class Words:
         self.index = EdgeIndex.create(folder, 2, (), IndexConfig())
         self.index.upsert([self._passage(number, text, titled) for number, text in enumerate(texts)])
         self.keys = [point_id(str(number)) for number in range(len(texts))]
-        self.payloads: dict[UUID, Any] = dict(self.index.payloads(self.keys))
+        self.payloads: dict[int, Any] = dict(self.index.payloads(self.keys))
 
     def _passage(self, number: int, text: str, titled: bool) -> IndexedPassage:
         sparse = self.bm25.passage(f"{TITLE}\n{text}" if titled else text)
