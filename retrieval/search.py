@@ -40,6 +40,21 @@ class SearchQuery:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where one step of a pipeline has a document.
+
+    Attributes:
+        step: its name.
+        rank: from 1.
+        score: as the step gives it.
+    """
+
+    step: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True)
 class SearchHit:
     """A document that was found, by its best passage; where that one has a parent, text and span are the parent's."""
 
@@ -51,6 +66,7 @@ class SearchHit:
     end: int
     score: float
     metadata: Metadata
+    trail: tuple[Place, ...] = ()
 
 
 class Retriever:
