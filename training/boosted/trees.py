@@ -1,0 +1,154 @@
+"""LambdaMART by LightGBM: trees that put candidates in order, and how many of them are best on unseen questions.
+
+Shapes: Q questions, N candidates of all of them, R rounds, of one tree each.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.progress import progress
+from evaluation.significance import paired_difference
+from retrieval.boosted import load_lightgbm
+from retrieval.features import NAMES, RISING
+from training.boosted.candidates import Candidates
+from training.boosted.config import BoostedConfig
+from training.verdict import in_words, is_better
+
+Values = npt.NDArray[np.float64]
+
+NEAR_THE_TOP = 20  # pairs with a document above this rank teach: a little deeper than nDCG@10 looks
+
+
+@dataclass(frozen=True)
+class BoostedVerdict:
+    """Trees beside the order that they were given, on questions that they were not trained on.
+
+    Attributes:
+        trees: how many are best on all questions.
+        first: mean nDCG@10 of the order given.
+        reranked: of the trees', whose number was chosen by other questions.
+        compared: ``reranked`` less ``first``, as of ``paired_difference``.
+    """
+
+    trees: int
+    first: float
+    reranked: float
+    compared: dict[str, float]
+
+    @property
+    def beats(self) -> bool:
+        """Whether they are better, and not by chance."""
+        return is_better(self.compared)
+
+    def __str__(self) -> str:
+        return in_words(self.first, self.reranked, self.compared, "the order it was given")
+
+
+def cross_validate(candidates: Candidates, config: BoostedConfig) -> BoostedVerdict:
+    """Judge each fold of the questions by trees that were trained on the others.
+
+    All folds grow together, a tree each a round, and stop when their mean has not risen for ``patience`` rounds. The
+    number of trees that a fold is judged with is the one that is best on the other folds.
+
+    Args:
+        candidates: of at least ``folds`` questions.
+        config: how trees are grown.
+    """
+    fold_Q = np.random.default_rng(config.seed).permutation(len(candidates.size_Q)) % config.folds
+    value_RQ = _values_by_round(candidates, fold_Q, config)
+    reranked_Q = np.empty(len(fold_Q))
+    for fold in range(config.folds):
+        best = int(value_RQ[:, fold_Q != fold].mean(axis=1).argmax())
+        reranked_Q[fold_Q == fold] = value_RQ[best, fold_Q == fold]
+    first_Q = candidates.ndcg(np.zeros(len(candidates.grade_N)))
+    return BoostedVerdict(
+        trees=1 + int(value_RQ.mean(axis=1).argmax()),
+        first=float(first_Q.mean()),
+        reranked=float(reranked_Q.mean()),
+        compared=paired_difference(reranked_Q, first_Q, seed=config.seed),
+    )
+
+
+def _values_by_round(candidates: Candidates, fold_Q: npt.NDArray[np.int64], config: BoostedConfig) -> Values:
+    """nDCG@10 of each question after each round, by trees of the other folds: float64 (R, Q)."""
+    held = [candidates.of(np.flatnonzero(fold_Q == fold)) for fold in range(config.folds)]
+    boosters = [
+        _booster(candidates.of(np.flatnonzero(fold_Q != fold)), candidates, config) for fold in range(config.folds)
+    ]
+    scores = [np.zeros(len(one.grade_N)) for one in held]
+    rounds, best, since = list[Values](), -np.inf, 0
+    with progress("boosted", config.trees, "trees") as counted:
+        while len(rounds) < config.trees and since < config.patience:
+            value_Q = np.empty(len(fold_Q))
+            for fold, (booster, one) in enumerate(zip(boosters, held, strict=True)):
+                if not booster.update():  # it says whether nothing is left to split
+                    last = booster.current_iteration() - 1
+                    scores[fold] += booster.predict(one.features_NF, start_iteration=last, num_iteration=1)
+                value_Q[fold_Q == fold] = one.ndcg(scores[fold])
+            rounds.append(value_Q)
+            since = 0 if value_Q.mean() > best else since + 1
+            best = max(best, float(value_Q.mean()))
+            counted.advance(1)
+    return np.stack(rounds)
+
+
+def train_trees(candidates: Candidates, config: BoostedConfig, trees: int) -> Any:  # noqa: ANN401 - LightGBM's Booster
+    """So many trees, trained on all questions."""
+    booster = _booster(candidates, candidates, config)
+    for _ in range(trees):
+        if booster.update():
+            break
+    return booster
+
+
+def importances(booster: Any) -> dict[str, dict[str, float]]:  # noqa: ANN401 - LightGBM's Booster
+    """What each feature did for the trees, largest first: ``gain``, its share of what all splits gained, and ``split``.
+
+    The second is the number of splits by it. Features without a split are left out.
+    """
+    gain, split = booster.feature_importance("gain"), booster.feature_importance("split")
+    order = [f for f in np.argsort(-gain, kind="stable").tolist() if split[f]]
+    whole = max(float(gain.sum()), 1e-300)
+    return {
+        "gain": {NAMES[f]: round(float(gain[f]) / whole, 4) for f in order},
+        "split": {NAMES[f]: float(split[f]) for f in order},
+    }
+
+
+def _booster(candidates: Candidates, graded: Candidates, config: BoostedConfig) -> Any:  # noqa: ANN401 - untyped
+    """A booster without trees; the gain of a grade is the grade, as nDCG has it here.
+
+    Args:
+        candidates: that it is to be trained on.
+        graded: all there are, for the largest grade.
+        config: how trees are grown.
+    """
+    lightgbm = load_lightgbm()
+    parameters = {
+        "objective": "lambdarank",
+        "metric": "None",
+        "label_gain": list(range(max(2, int(graded.grade_N.max(initial=0)) + 1))),
+        "lambdarank_truncation_level": NEAR_THE_TOP,
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_data_in_leaf": config.leaf_candidates,
+        "feature_fraction": config.feature_share,
+        "seed": config.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": config.threads,
+        "verbosity": -1,
+    }
+    if config.rising:
+        parameters["monotone_constraints"] = [int(name in RISING) for name in NAMES]
+    data = lightgbm.Dataset(
+        candidates.features_NF,
+        candidates.grade_N,
+        group=candidates.size_Q,
+        feature_name=list(NAMES),
+        params={key: parameters[key] for key in parameters if key != "metric"},
+    )
+    return lightgbm.Booster(parameters, data)
