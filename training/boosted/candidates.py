@@ -45,6 +45,12 @@ class Candidates:
             self.features_NF[kept], self.grade_N[kept], self.size_Q[questions], self.ideal_Q[questions]
         )
 
+    @property
+    def answered(self) -> int:
+        """Number of questions with an answer among their candidates."""
+        question_N = np.repeat(np.arange(len(self.size_Q)), self.size_Q)
+        return len(np.unique(question_N[self.grade_N > 0]))
+
     @cached_property
     def place_QD(self) -> Numbers:
         """Where the candidates of each question are: int64, -1 beyond its last."""

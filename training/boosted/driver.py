@@ -20,7 +20,7 @@ from training.boosted.facts import find_dates, write_link_facts
 from training.boosted.trees import cross_validate, importances, train_trees
 from training.cross_encoder.config import RankerConfig
 from training.cross_encoder.lists import Search
-from training.cross_encoder.questions import Question, answer_marks, gather
+from training.cross_encoder.questions import OF_LINKS, Question, answer_marks, gather
 from training.encoders.examples import Corpus
 from training.encoders.seen import Marks, keep_marks
 
@@ -69,12 +69,12 @@ def train_boosted(
     kept = unseen(corpus, [one for one in asked if one.valid or not held_out], seen)
     with whole_folder_or_absent(out / TRAINED) as folder:
         dates = find_dates(corpus.documents, config.date)
-        # Questions made of links have their answers among the documents with links: a degree would give them away.
-        if corpus.split is not None and source != "training links":
+        # The answers of questions made of links are documents with links: a degree would give them away.
+        if corpus.split is not None and source != OF_LINKS:
             write_link_facts(corpus.split, folder)
         features = CandidateFeatures(index.tokenizer(), DocumentFacts.open(folder), dates)
         candidates = find_candidates(kept, search, features)
-        answered = int((np.add.reduceat(candidates.grade_N > 0, _starts(candidates.size_Q)) > 0).sum()) if kept else 0
+        answered = candidates.answered
         if answered < FEWEST:
             raise InputError(
                 f"boosted: of {len(asked)} questions ({source}) {len(kept)} can be learned from, and {answered} of them "
@@ -115,8 +115,3 @@ def unseen(corpus: Corpus, questions: Sequence[Question], seen: Marks) -> list[Q
     if known:
         logger.info("boosted: %d questions are left out: a model of the pipeline was trained on them", len(known))
     return [one for n, one in enumerate(questions) if n not in known]
-
-
-def _starts(size_Q: np.ndarray) -> np.ndarray:
-    starts: np.ndarray = np.cumsum(size_Q) - size_Q
-    return starts

@@ -23,6 +23,7 @@ from training.encoders.seen import Marks, pair_marks
 
 logger = logging.getLogger("catena")
 
+OF_LINKS = "training links"  # where questions are from that titles ask
 ASKED_CHARS = 200  # of a document's first line, which asks for those that it is linked with
 SENTENCE_CHARS = (40, 300)  # of sentences that ask for their document
 
@@ -66,7 +67,7 @@ def gather(corpus: Corpus, config: RankerConfig, training: BeirSource | None) ->
     elif config.learn_from != "links" and own:
         found, source = _of_own(corpus, config), f"{config.learn_share:.0%} of the run's own questions"
     elif config.learn_from != "qrels" and (linked := corpus.linked()):
-        found, source = _of_links(corpus, config, linked), "training links"
+        found, source = _of_links(corpus, config, linked), OF_LINKS
     else:
         raise InputError(
             f"ranker.learn_from: {config.learn_from}, and the corpus has neither answered questions nor training links"
