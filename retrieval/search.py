@@ -25,6 +25,7 @@ from retrieval.fused import FusedIndex
 from retrieval.fusion import fusion_of
 from retrieval.index import Hit, IndexMeta, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
+from retrieval.trail import Place
 
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
 
@@ -37,21 +38,6 @@ class SearchQuery:
     mode: Mode = "hybrid"
     top_k: int = 10
     filter: Filter = field(default_factory=Filter)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one step of a pipeline has a document.
-
-    Attributes:
-        step: its name.
-        rank: from 1.
-        score: as the step gives it.
-    """
-
-    step: str
-    rank: int
-    score: float
 
 
 @dataclass(frozen=True)

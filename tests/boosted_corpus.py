@@ -9,7 +9,8 @@ import pyarrow as pa
 from data.graph.split import SplitConfig, write_split
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES
-from retrieval.search import Place, SearchHit
+from retrieval.search import SearchHit
+from retrieval.trail import Place
 from training.encoders.examples import Corpus
 
 FOUND = 10  # documents of each question

@@ -8,7 +8,8 @@ import pytest
 from data.lexical import Tokenizer
 from retrieval.facts import Dates, DocumentFacts, day_of, write_facts
 from retrieval.features import NAMES, RISING, CandidateFeatures
-from retrieval.search import Place, SearchHit
+from retrieval.search import SearchHit
+from retrieval.trail import Place
 
 QUESTION = "the inverse of a sparse matrix"  # three terms without the stop-words
 
