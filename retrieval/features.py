@@ -92,7 +92,7 @@ def _of_steps(hits: Sequence[SearchHit]) -> list[Values]:
     relative_SN = np.where(has_SN, (score_SN - base_S[:, None]) / width_S[:, None], 0.0)
     features_SKN = np.stack([score_SN, 1 / rank_SN, relative_SN, has_SN.astype(np.float64)], axis=1)
     features_SKN[~has_SN.any(axis=1)] = np.nan
-    return list(features_SKN.reshape(-1, len(hits)))
+    return list(features_SKN.reshape(len(STEPS) * len(OF_A_STEP), len(hits)))
 
 
 def term_shares(terms_T: npt.NDArray[np.int64], texts: Sequence[Sequence[int]]) -> Values:

@@ -63,7 +63,7 @@ def write_corpus(root: Path, questions: int = 120, links: int = 0) -> Corpus:
         {"query_id": f"q{n}", "document_id": f"d{(n + 11 * answer(n)) % 200}", "score": 1} for n in range(questions)
     ]
     linked = [
-        {"source": f"d{n % 200}", "target": f"d{(n * n + 1) % 50}", "relation": "r", "weight": 1.0}
+        {"source": f"d{n}", "target": f"d{(n + 11 * answer(n)) % 200}", "relation": "r", "weight": 1.0}
         for n in range(links)
     ]
     tables = {

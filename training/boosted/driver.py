@@ -68,6 +68,7 @@ def train_boosted(
     marks, _ = answer_marks(corpus, asked)
     kept = unseen(corpus, [one for one in asked if one.valid or not held_out], seen)
     with whole_folder_or_absent(out / TRAINED) as folder:
+        folder.mkdir()
         dates = find_dates(corpus.documents, config.date)
         # The answers of questions made of links are documents with links: a degree would give them away.
         if corpus.split is not None and source != OF_LINKS:

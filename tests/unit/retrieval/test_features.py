@@ -53,7 +53,7 @@ def test_a_step_that_did_not_run_says_nothing_and_one_that_read_a_few_says_it_of
 
 def test_words_are_counted_by_the_terms_of_the_index() -> None:
     found = [
-        hit("a", "Sparse matrices and more matrices", "Inverses"),
+        hit("a", "Sparse matrix and more matrix", "Inverses"),
         hit("b", "nothing of it"),
         hit("the inverse", "inverse sparse matrix"),  # its title is its id, which says nothing
     ]

@@ -150,7 +150,7 @@ def test_lists_that_lack_documents_and_steps_that_did_not_run_are_no_hindrance(t
 
 
 def test_links_are_facts_but_not_where_they_ask(tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path / "corpus", links=300)
+    corpus = write_corpus(tmp_path / "corpus", links=200)
     config = SMALL.model_copy(update={"trees": 5, "date": "year"})
     told = trained(corpus, tmp_path / "out", config=config)
     about = json.loads((Path(told["model"]) / ABOUT).read_text())
