@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrieval.steps import OneStep, RankStep, Step, models_in
+
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
@@ -20,14 +22,13 @@ from ray_apps.pipelines import BOOSTED, named_pipeline, open_rankers, pipeline_n
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.ranker import ranker_folder, training_judgments
 from ray_apps.tables import figures, table
-from retrieval.steps import OneStep, RankStep, Step, models_in
 from training.boosted.config import BoostedConfig
 from training.cross_encoder.config import TRAINED, RankerConfig
 
 if TYPE_CHECKING:
     import numpy as np
-
     from retrieval.pipelines import PipelineSearch
+
     from retrieval.search import Retriever, SearchHit
 
 SHOWN = 12  # features in the table of importances
@@ -191,9 +192,7 @@ def boost(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 def shown(result: Mapping[str, Any]) -> str:
     """The figures, then the features that did most."""
     importances = result["boosted"]["importances"]
-    rows = [
-        (name, gain, int(importances["split"][name])) for name, gain in list(importances["gain"].items())[:SHOWN]
-    ]
+    rows = [(name, gain, int(importances["split"][name])) for name, gain in list(importances["gain"].items())[:SHOWN]]
     return f"{figures(result)}\n\n{table(('feature', 'share of gain', 'splits'), rows)}"
 
 

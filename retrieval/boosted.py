@@ -39,7 +39,7 @@ class Effect:
 
 
 class BoostedRanker:
-    """Scores the candidates of questions by trees (LambdaMART; Burges, "From RankNet to LambdaRank to LambdaMART", 2010).
+    """Scores the candidates of questions by trees (LambdaMART; Burges, MSR-TR-2010-82).
 
     Args:
         booster: LightGBM's, with the features ``NAMES``.

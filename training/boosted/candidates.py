@@ -41,9 +41,7 @@ class Candidates:
         ends = np.cumsum(self.size_Q)
         rows = [np.arange(end - size, end) for end, size in zip(ends[questions], self.size_Q[questions], strict=True)]
         kept = np.concatenate(rows) if rows else np.empty(0, np.int64)
-        return Candidates(
-            self.features_NF[kept], self.grade_N[kept], self.size_Q[questions], self.ideal_Q[questions]
-        )
+        return Candidates(self.features_NF[kept], self.grade_N[kept], self.size_Q[questions], self.ideal_Q[questions])
 
     @property
     def answered(self) -> int:

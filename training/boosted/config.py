@@ -14,7 +14,9 @@ TRAINED = "trained"  # the folder in the artifact
 class BoostedConfig(StageConfig):
     """How `catena ranker boost` trains; which questions it learns from is said by the section `ranker`."""
 
-    execution: ClassVar[frozenset[str]] = frozenset({"threads", "pipeline", "depth"})  # the steps of the pipeline are hashed
+    execution: ClassVar[frozenset[str]] = frozenset(
+        {"threads", "pipeline", "depth"}
+    )  # the steps of the pipeline are hashed
 
     pipeline: str | None = Field(
         None,

@@ -78,8 +78,8 @@ def train_boosted(
         answered = candidates.answered
         if answered < FEWEST:
             raise InputError(
-                f"boosted: of {len(asked)} questions ({source}) {len(kept)} can be learned from, and {answered} of them "
-                f"have an answer among their candidates; {FEWEST} are needed",
+                f"boosted: of {len(asked)} questions ({source}) {len(kept)} can be learned from, and {answered} "
+                f"of them have an answer among their candidates; {FEWEST} are needed",
                 "Give the source more questions, raise ranker.learn_share or boosted.depth, or leave the ranker out.",
             )
         judged = cross_validate(candidates, config)

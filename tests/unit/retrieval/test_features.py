@@ -123,9 +123,7 @@ def test_features_do_not_depend_on_the_other_questions_or_the_order_of_candidate
     ]
     features = CandidateFeatures(Tokenizer("english"))
     order = [3, 1, 5, 0, 2, 4]
-    np.testing.assert_array_equal(
-        features(QUESTION, found)[order], features(QUESTION, [found[n] for n in order])
-    )
+    np.testing.assert_array_equal(features(QUESTION, found)[order], features(QUESTION, [found[n] for n in order]))
 
 
 def test_what_rises_is_what_speaks_for_a_document() -> None:
