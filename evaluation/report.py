@@ -1,9 +1,9 @@
 """The report of a run: ``report.json`` for programs, ``report.html`` for people.
 
 The report is one mapping, every part of which but ``run`` may be missing: ``run``, ``counts`` (documents, passages,
-links), ``encoder``, ``seconds`` (stage -> seconds), ``embed``, ``boosted``, ``graph``, ``train``, ``discover`` (results of
-the stages), ``retrieval`` and ``links`` (name -> figures), ``details`` (of both), ``proposals`` (rows of the discovery
-table) and ``missing`` (part -> sentence).
+links), ``encoder``, ``seconds`` (stage -> seconds), ``embed``, ``boosted``, ``graph``, ``train``, ``discover`` (results
+of the stages), ``retrieval`` and ``links`` (name -> figures), ``details`` (of both), ``proposals`` (rows of the
+discovery table) and ``missing`` (part -> sentence).
 """
 
 import json
