@@ -9,8 +9,9 @@ from data.progress import progress
 from evaluation.ranking import RankingFigures, evaluate_ranking
 from retrieval.config import ListName
 from retrieval.fused import Lists
-from retrieval.fusion import Fusion, fuse
+from retrieval.fusion import fuse
 from retrieval.search import Retriever, SearchQuery
+from retrieval.weights import Fusion
 
 METRIC = "ndcg@10"
 SHARES = tuple(share / 20 for share in range(21))  # of the list of vectors

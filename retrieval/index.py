@@ -22,6 +22,7 @@ from data.metadata import Metadata
 from retrieval.clauses import Clause
 from retrieval.config import IndexConfig, ListName
 from retrieval.filter_keys import FilterKey, Stored
+from retrieval.weights import Fusion
 
 Payload = Literal["whole", "brief", "none"]
 BRIEF = ("passage_id", "document_id", "row")  # of a payload, where no more is asked for
@@ -85,8 +86,10 @@ class IndexQuery:
         sparse: the query's terms, where BM25 counts; at least one, for an empty query finds nothing.
         fused: whether the lists of ``dense`` and ``sparse`` are fused, by a ``FusedIndex``; else one of them is given.
         prefetch: passages taken from each list before they are fused.
-        tokens: the query's token vectors, float32 of shape (tokens, dim): the ``prefetch`` best passages of the fused
+        tokens: the query's token vectors, float32 of shape (tokens, dim): the ``rescored`` best passages of the fused
             list are rescored by MaxSim. Where they are alone, the passages ``among`` are.
+        rescored: how many those are; ``prefetch`` where None.
+        fusion: how the lists become one; as the ``FusedIndex`` has it where None.
         filter: what must hold of a passage's document; everything passes where None.
         among: keys of the passages that are asked about; all where None.
         payload: what hits bring: everything, what names them alone, or nothing; to hand it over takes longer than to
@@ -99,6 +102,8 @@ class IndexQuery:
     fused: bool = False
     prefetch: int = 100
     tokens: npt.NDArray[np.float32] | None = None
+    rescored: int | None = None
+    fusion: Fusion | None = None
     filter: Clause | None = None
     among: tuple[UUID, ...] | None = None
     payload: Payload = "whole"
@@ -113,7 +118,7 @@ class IndexQuery:
 
     def lists(self) -> "dict[ListName, IndexQuery]":
         """The ranked lists of a fused query, each as a query of its own that is as deep as the fusion looks."""
-        alone = replace(self, limit=self.prefetch, fused=False, tokens=None, payload="none")
+        alone = replace(self, limit=self.prefetch, fused=False, tokens=None, fusion=None, payload="none")
         apart: dict[ListName, IndexQuery] = {}
         if self.dense is not None:
             apart["dense"] = replace(alone, sparse=None)

@@ -16,8 +16,8 @@ from evaluation.ranking import evaluate_ranking
 from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
-from retrieval.fusion import Fusion
 from retrieval.search import open_retriever
+from retrieval.weights import Fusion
 
 SETS = ("scifact", "cranfield", "metatool", "heq")
 BATCH = 64

@@ -9,8 +9,9 @@ import qdrant_edge as edge
 
 from retrieval.config import Fusing, IndexConfig
 from retrieval.engines.edge import EdgeIndex
-from retrieval.fusion import Fusion, fuse, fusion_of, given
+from retrieval.fusion import fuse, fusion_of, given
 from retrieval.index import Hit, IndexQuery, Trust
+from retrieval.weights import Fusion
 from tests.unit.retrieval.test_congruence import DIM, random_passages, random_queries
 
 DEPTH = 4

@@ -20,12 +20,13 @@ from retrieval.engines.server import ServerIndex, connect
 from retrieval.explain import explain
 from retrieval.filter_keys import FilterKey
 from retrieval.fused import FusedIndex
-from retrieval.fusion import Fusion, fuse
+from retrieval.fusion import fuse
 from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, point_id
 from retrieval.live import LiveIndex
 from retrieval.rescoring import RescoredIndex, with_rows
 from retrieval.search import Retriever, SearchQuery
 from retrieval.terms import TermCounts, TermStatistics
+from retrieval.weights import Fusion
 
 pytestmark = [  # what the in-memory client says of itself
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
