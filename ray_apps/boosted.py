@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.steps import OneStep, RankStep, Step, models_in
-
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
@@ -22,13 +20,14 @@ from ray_apps.pipelines import BOOSTED, named_pipeline, open_rankers, pipeline_n
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.ranker import ranker_folder, training_judgments
 from ray_apps.tables import figures, table
+from retrieval.steps import OneStep, RankStep, Step, models_in
 from training.boosted.config import BoostedConfig
 from training.cross_encoder.config import TRAINED, RankerConfig
 
 if TYPE_CHECKING:
     import numpy as np
-    from retrieval.pipelines import PipelineSearch
 
+    from retrieval.pipelines import PipelineSearch
     from retrieval.search import Retriever, SearchHit
 
 SHOWN = 12  # features in the table of importances
@@ -54,6 +53,7 @@ class BoostedResult(StageResult):
     candidates: int
     answered: int
     trees: int
+    rising: bool
     ndcg: dict[str, float]
     compared: dict[str, float]
     beats: bool

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from data.artifacts import Artifact
 from data.encoders.files import digest
@@ -13,6 +13,8 @@ from ray_apps.plan import Plan
 from ray_apps.ranker import ranker_folder, ranker_needs
 from retrieval.steps import CallStep, Ranks, Step, every_pipeline, models_in, named
 from training.cross_encoder.config import TRAINED
+
+BOOSTED: Literal["boosted"] = "boosted"  # the step, the stage, and what its artifact is to stages that read it
 
 if TYPE_CHECKING:
     from retrieval.pipelines import PipelineSearch, Ranker
@@ -40,7 +42,9 @@ def named_pipeline(run: RunConfig, name: str) -> tuple[Step, ...]:
 
 def pipeline_needs(plan: Plan, pipelines: Mapping[str, tuple[Step, ...]]) -> dict[str, str]:
     """What a stage that searches by some pipelines needs for them."""
-    return ranker_needs(plan) if "cross-encoder" in models_in(pipelines) else {}
+    models = models_in(pipelines)
+    cross_encoder = ranker_needs(plan) if "cross-encoder" in models else {}
+    return {**cross_encoder, **({BOOSTED: BOOSTED} if BOOSTED in models else {})}
 
 
 def pipeline_stamps(pipelines: Mapping[str, tuple[Step, ...]], ranker: str | None) -> dict[str, Any]:
@@ -73,10 +77,21 @@ def open_pipelines(
         InputError: if a pipeline needs what is not there, or a model cannot be opened.
     """
     from retrieval.pipelines import PipelineSearch
+
+    return PipelineSearch(retriever, pipelines, open_rankers(pipelines, ranker, inputs))
+
+
+def open_rankers(
+    pipelines: Mapping[str, tuple[Step, ...]], ranker: str | None, inputs: Mapping[str, Artifact]
+) -> "dict[Ranks, Ranker]":
+    """The models that pipelines rank by; otherwise as ``open_pipelines``."""
+    from retrieval.boosted import BoostedRanker
     from retrieval.reranking import Reranker
 
     named, rankers = models_in(pipelines), dict[Ranks, "Ranker"]()
     folder = ranker_folder(ranker, inputs)
     if "cross-encoder" in named and folder is not None:
         rankers["cross-encoder"] = Reranker.open(folder, "ranker.model")
-    return PipelineSearch(retriever, pipelines, rankers)
+    if BOOSTED in named:
+        rankers[BOOSTED] = BoostedRanker.open(inputs[BOOSTED].path / TRAINED)
+    return rankers

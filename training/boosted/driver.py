@@ -57,7 +57,7 @@ def train_boosted(
 
     Returns:
         ``learned_from``, ``questions`` learned from and those ``left_out``, ``candidates``, ``answered`` questions with
-        an answer among them, ``trees``, ``ndcg`` (``first`` and ``reranked``), ``compared``, ``beats``,
+        an answer among them, ``trees``, ``rising``, ``ndcg`` (``first`` and ``reranked``), ``compared``, ``beats``,
         ``importances`` and ``model``, the folder.
 
     Raises:
@@ -84,7 +84,7 @@ def train_boosted(
             )
         judged = cross_validate(candidates, config)
         logger.log(logging.INFO if judged.beats else logging.WARNING, "boosted: %s", judged)
-        booster = train_trees(candidates, config, judged.trees)
+        booster = train_trees(candidates, config, judged)
         result = {
             "learned_from": source,
             "questions": len(candidates.size_Q),
@@ -92,6 +92,7 @@ def train_boosted(
             "candidates": len(candidates.grade_N),
             "answered": answered,
             "trees": judged.trees,
+            "rising": judged.rising,
             "ndcg": {"first": judged.first, "reranked": judged.reranked},
             "compared": judged.compared,
             "beats": judged.beats,

@@ -28,12 +28,14 @@ class BoostedVerdict:
 
     Attributes:
         trees: how many are best on all questions.
+        rising: whether they are better if more of a score may never lower a candidate's.
         first: mean nDCG@10 of the order given.
         reranked: of the trees', whose number was chosen by other questions.
         compared: ``reranked`` less ``first``, as of ``paired_difference``.
     """
 
     trees: int
+    rising: bool
     first: float
     reranked: float
     compared: dict[str, float]
@@ -50,37 +52,51 @@ class BoostedVerdict:
 def cross_validate(candidates: Candidates, config: BoostedConfig) -> BoostedVerdict:
     """Judge each fold of the questions by trees that were trained on the others.
 
-    All folds grow together, a tree each a round, and stop when their mean has not risen for ``patience`` rounds. The
-    number of trees that a fold is judged with is the one that is best on the other folds.
+    The number of trees that a fold is judged with, and whether their features only rise, is what is best on the other
+    folds; so no question chooses what it is judged by.
 
     Args:
         candidates: of at least ``folds`` questions.
         config: how trees are grown.
     """
     fold_Q = np.random.default_rng(config.seed).permutation(len(candidates.size_Q)) % config.folds
-    value_RQ = _values_by_round(candidates, fold_Q, config)
+    tried = {way: _values_by_round(candidates, fold_Q, config, way) for way in _ways(config)}
+    value_TQ = np.concatenate(list(tried.values()))
+    trees = [(way, trees) for way, value_RQ in tried.items() for trees in range(1, len(value_RQ) + 1)]
     reranked_Q = np.empty(len(fold_Q))
     for fold in range(config.folds):
-        best = int(value_RQ[:, fold_Q != fold].mean(axis=1).argmax())
-        reranked_Q[fold_Q == fold] = value_RQ[best, fold_Q == fold]
+        best = int(value_TQ[:, fold_Q != fold].mean(axis=1).argmax())
+        reranked_Q[fold_Q == fold] = value_TQ[best, fold_Q == fold]
     first_Q = candidates.ndcg(np.zeros(len(candidates.grade_N)))
+    rising, number = trees[int(value_TQ.mean(axis=1).argmax())]
     return BoostedVerdict(
-        trees=1 + int(value_RQ.mean(axis=1).argmax()),
+        trees=number,
+        rising=rising,
         first=float(first_Q.mean()),
         reranked=float(reranked_Q.mean()),
         compared=paired_difference(reranked_Q, first_Q, seed=config.seed),
     )
 
 
-def _values_by_round(candidates: Candidates, fold_Q: npt.NDArray[np.int64], config: BoostedConfig) -> Values:
-    """nDCG@10 of each question after each round, by trees of the other folds: float64 (R, Q)."""
+def _ways(config: BoostedConfig) -> tuple[bool, ...]:
+    return (True, False) if config.rising is None else (config.rising,)
+
+
+def _values_by_round(
+    candidates: Candidates, fold_Q: npt.NDArray[np.int64], config: BoostedConfig, rising: bool
+) -> Values:
+    """nDCG@10 of each question after each round, by trees of the other folds: float64 (R, Q).
+
+    All folds grow together, a tree each a round, and stop when their mean has not risen for ``patience`` rounds.
+    """
     held = [candidates.of(np.flatnonzero(fold_Q == fold)) for fold in range(config.folds)]
     boosters = [
-        _booster(candidates.of(np.flatnonzero(fold_Q != fold)), candidates, config) for fold in range(config.folds)
+        _booster(candidates.of(np.flatnonzero(fold_Q != fold)), candidates, config, rising)
+        for fold in range(config.folds)
     ]
     scores = [np.zeros(len(one.grade_N)) for one in held]
     rounds, best, since = list[Values](), -np.inf, 0
-    with progress("boosted", config.trees, "trees") as counted:
+    with progress("boosted, rising" if rising else "boosted", config.trees, "trees") as counted:
         while len(rounds) < config.trees and since < config.patience:
             value_Q = np.empty(len(fold_Q))
             for fold, (booster, one) in enumerate(zip(boosters, held, strict=True)):
@@ -95,10 +111,10 @@ def _values_by_round(candidates: Candidates, fold_Q: npt.NDArray[np.int64], conf
     return np.stack(rounds)
 
 
-def train_trees(candidates: Candidates, config: BoostedConfig, trees: int) -> Any:  # noqa: ANN401 - LightGBM's Booster
-    """So many trees, trained on all questions."""
-    booster = _booster(candidates, candidates, config)
-    for _ in range(trees):
+def train_trees(candidates: Candidates, config: BoostedConfig, judged: BoostedVerdict) -> Any:  # noqa: ANN401 - LightGBM's
+    """As many trees as the verdict says, of the kind that it says, trained on all questions."""
+    booster = _booster(candidates, candidates, config, judged.rising)
+    for _ in range(judged.trees):
         if booster.update():
             break
     return booster
@@ -118,13 +134,14 @@ def importances(booster: Any) -> dict[str, dict[str, float]]:  # noqa: ANN401 - 
     }
 
 
-def _booster(candidates: Candidates, graded: Candidates, config: BoostedConfig) -> Any:  # noqa: ANN401 - untyped
+def _booster(candidates: Candidates, graded: Candidates, config: BoostedConfig, rising: bool) -> Any:  # noqa: ANN401
     """A booster without trees; the gain of a grade is the grade, as nDCG has it here.
 
     Args:
         candidates: that it is to be trained on.
         graded: all there are, for the largest grade.
         config: how trees are grown.
+        rising: whether more of the features ``RISING`` may never lower a score.
     """
     lightgbm = load_lightgbm()
     parameters = {
@@ -142,7 +159,7 @@ def _booster(candidates: Candidates, graded: Candidates, config: BoostedConfig) 
         "num_threads": config.threads,
         "verbosity": -1,
     }
-    if config.rising:
+    if rising:
         parameters["monotone_constraints"] = [int(name in RISING) for name in NAMES]
     data = lightgbm.Dataset(
         candidates.features_NF,
