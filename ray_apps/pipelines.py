@@ -93,5 +93,19 @@ def open_rankers(
     if "cross-encoder" in named and folder is not None:
         rankers["cross-encoder"] = Reranker.open(folder, "ranker.model")
     if BOOSTED in named:
-        rankers[BOOSTED] = BoostedRanker.open(inputs[BOOSTED].path / TRAINED)
+        rankers[BOOSTED] = BoostedRanker.open(boosted_folder(inputs))
     return rankers
+
+
+def boosted_folder(inputs: Mapping[str, Artifact]) -> Path:
+    """The run's boosted trees, as they can be opened."""
+    return inputs[BOOSTED].path / TRAINED
+
+
+def ranker_folders(
+    pipelines: Mapping[str, tuple[Step, ...]], ranker: str | None, inputs: Mapping[str, Artifact]
+) -> list[Path]:
+    """Where the models are that pipelines rank by, which know what they were trained on; as of ``open_pipelines``."""
+    folder, named = ranker_folder(ranker, inputs), models_in(pipelines)
+    cross_encoder = [Path(folder)] if folder is not None and "cross-encoder" in named else []
+    return [*cross_encoder, *([boosted_folder(inputs)] if BOOSTED in named else [])]

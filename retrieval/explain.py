@@ -13,6 +13,7 @@ import numpy.typing as npt
 from data.lexical import Tokenizer
 from data.passages.text import passage_text
 from data.words import words
+from retrieval.boosted import Effect
 from retrieval.fused import Found
 from retrieval.index import Hit, IndexQuery
 from retrieval.search import Retriever, SearchHit, SearchQuery
@@ -29,10 +30,12 @@ class Explained:
         hit: the document, by its best passage. The contributions of the lists in its trail add up to its score, but in
             mode late, where that is the score of the tokens.
         words: words of the question that the passage has, by their stems.
+        effects: of its features on the score that boosted trees gave it, the strongest first.
     """
 
     hit: SearchHit
     words: tuple[str, ...]
+    effects: tuple[Effect, ...] = ()
 
     @property
     def lists(self) -> tuple[Place, ...]:

@@ -78,7 +78,7 @@ def find_candidates(questions: Sequence[Question], search: Search, features: Can
         features: of candidates.
     """
     made, grades, sizes, ideal = list[Features](), list[int](), list[int](), list[float]()
-    for question, hits in zip(questions, searched(questions, search), strict=True):
+    for question, hits in zip(questions, searched(questions, search, "boosted"), strict=True):
         if hits:
             made.append(features(question.text, hits))
             grades += [question.relevant.get(hit.document_id, 0) for hit in hits]
