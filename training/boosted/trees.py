@@ -3,6 +3,7 @@
 Shapes: Q questions, N candidates of all of them, R rounds, of one tree each.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from retrieval.features import NAMES, RISING
 from training.boosted.candidates import Candidates
 from training.boosted.config import BoostedConfig
 from training.verdict import in_words, is_better
+
+logger = logging.getLogger("catena")
 
 Values = npt.NDArray[np.float64]
 
@@ -59,7 +62,7 @@ def cross_validate(candidates: Candidates, config: BoostedConfig) -> BoostedVerd
         candidates: of at least ``folds`` questions.
         config: how trees are grown.
     """
-    fold_Q = np.random.default_rng(config.seed).permutation(len(candidates.size_Q)) % config.folds
+    fold_Q = fold_of(candidates.group_Q, config.folds, config.seed)
     tried = {way: _values_by_round(candidates, fold_Q, config, way) for way in _ways(config)}
     value_TQ = np.concatenate(list(tried.values()))
     trees = [(way, trees) for way, value_RQ in tried.items() for trees in range(1, len(value_RQ) + 1)]
@@ -76,6 +79,37 @@ def cross_validate(candidates: Candidates, config: BoostedConfig) -> BoostedVerd
         reranked=float(reranked_Q.mean()),
         compared=paired_difference(reranked_Q, first_Q, seed=config.seed),
     )
+
+
+def fold_of(group_Q: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Which fold each question is judged in: int64 (Q,); folds are about equally large.
+
+    Questions that share an answer are in one fold: trees can know a document again by its length and its facts, and
+    would be judged by what they remember. A group that is larger than a fold is dealt out question by question.
+
+    Args:
+        group_Q: number of each question's group.
+        folds: how many.
+        seed: of the deal.
+    """
+    _, group_Q, size_G = np.unique(group_Q, return_inverse=True, return_counts=True)
+    large_Q = size_G[group_Q] > len(group_Q) / folds
+    if large_Q.any():
+        logger.info(
+            "boosted: %d of %d questions share answers too widely to be kept apart: trees that are judged by one may "
+            "know its answer from another",
+            large_Q.sum(),
+            len(large_Q),
+        )
+    dealt_Q = np.where(large_Q, len(size_G) + np.arange(len(group_Q)), group_Q)  # each of a large group for itself
+    _, dealt_Q, size_G = np.unique(dealt_Q, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(size_G))
+    order = order[np.argsort(-size_G[order], kind="stable")]
+    fold_G, filled = np.empty(len(size_G), np.int64), np.zeros(folds, np.int64)
+    for group in order:
+        fold_G[group] = filled.argmin()
+        filled[fold_G[group]] += size_G[group]
+    return fold_G[dealt_Q]
 
 
 def _ways(config: BoostedConfig) -> tuple[bool, ...]:

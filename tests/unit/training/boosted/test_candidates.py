@@ -8,7 +8,7 @@ from data.lexical import Tokenizer
 from evaluation.ranking import evaluate_ranking
 from retrieval.features import NAMES, CandidateFeatures
 from retrieval.search import SearchHit
-from training.boosted.candidates import Candidates, find_candidates
+from training.boosted.candidates import Candidates, find_candidates, groups_of
 from training.cross_encoder.questions import Question
 
 
@@ -76,3 +76,9 @@ def test_questions_that_find_nothing_are_left_out() -> None:
     assert candidates.answered == 1
     empty = find_candidates([], search, CandidateFeatures(Tokenizer("none")))
     assert empty.answered == 0 and empty.features_NF.shape == (0, len(NAMES))
+
+
+def test_questions_that_share_answers_are_of_one_group() -> None:
+    group = groups_of([{"a"}, {"b", "c"}, {"d"}, {"c", "e"}, {"e"}, set()])
+    assert group[1] == group[3] == group[4] and len(set(group[[0, 1, 2, 5]].tolist())) == 4
+    assert groups_of([]).tolist() == []
