@@ -109,3 +109,20 @@ def ranker_folders(
     folder, named = ranker_folder(ranker, inputs), models_in(pipelines)
     cross_encoder = [Path(folder)] if folder is not None and "cross-encoder" in named else []
     return [*cross_encoder, *([boosted_folder(inputs)] if BOOSTED in named else [])]
+
+
+def served_boosted(plan: Plan) -> Path | None:
+    """The folder of the boosted trees that the run's pipelines rank by; None where none does.
+
+    Raises:
+        InputError: if they were not trained.
+    """
+    if BOOSTED not in models_in(plan.run.pipelines):
+        return None
+    made = plan.artifact(BOOSTED)
+    if not made.done:
+        raise InputError(
+            f"pipelines: rank: boosted, and there are no trained trees at {made.path}",
+            "`catena ranker boost RUN.yaml` makes them.",
+        )
+    return boosted_folder({BOOSTED: made}).resolve()

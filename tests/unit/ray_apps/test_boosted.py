@@ -11,7 +11,7 @@ from data.errors import InputError
 from ray_apps.boosted import BoostedResult, KeptOrder, boost, shown, steps_to_learn
 from ray_apps.commands import COMMANDS
 from ray_apps.config import RunConfig, load_run
-from ray_apps.pipelines import open_rankers, pipeline_needs, ranker_folders
+from ray_apps.pipelines import open_rankers, pipeline_needs, ranker_folders, served_boosted
 from ray_apps.plan import Plan
 from ray_apps.tables import hits
 from retrieval.boosted import BoostedRanker
@@ -129,6 +129,16 @@ def test_what_a_pipeline_ranks_by_is_opened_and_known_by_its_folder(tmp_path: Pa
         )
     )
     assert ranker_folders(both.pipelines, str(tmp_path), inputs) == [tmp_path, artifact.path / "trained"]
+
+
+def test_a_service_takes_the_trees_and_makes_none_itself(tmp_path: Path) -> None:
+    plan = Plan(load_run(run_file(tmp_path, pipelines={"best": BEST})))
+    with pytest.raises(InputError, match="pipelines: rank: boosted, and there are no trained trees at ") as error:
+        served_boosted(plan)
+    assert "catena ranker boost" in error.value.remedy
+    made = materialise(plan.artifact("boosted"), lambda out: RESULT)
+    assert served_boosted(plan) == (made.path / "trained").resolve()
+    assert served_boosted(Plan(load_run(run_file(tmp_path)))) is None
 
 
 def test_effects_are_told_with_an_answer() -> None:

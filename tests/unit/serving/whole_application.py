@@ -14,8 +14,9 @@ from data.encoders import load_encoder
 from data.encoders.config import read_encoder
 from evaluation.calibration import Calibrator
 from retrieval.open import read_meta
+from retrieval.pipelines import Ranker
 from retrieval.search import bm25_of
-from retrieval.steps import FindStep, RankStep, Step, every_pipeline
+from retrieval.steps import FindStep, Ranks, RankStep, Step, every_pipeline
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts, LiveConfig
@@ -78,6 +79,7 @@ def whole_application(
     ring: KeyRing | None = None,
     named: NamedModels = NO_MODELS,
     pipelines: Mapping[str, tuple[Step, ...]] = MappingProxyType({}),
+    rankers: Mapping[Ranks, Ranker] = MappingProxyType({}),
 ) -> FastAPI:
     """Every route over its service. Its ``state.index`` is closed before another one serves the same folder."""
     root = folder / "run"
@@ -90,7 +92,9 @@ def whole_application(
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, {**PIPELINES, **pipelines}, ranking),
+        search=SearchService(
+            meta, embedder, index, 10.0, searches, kept_mb, {**PIPELINES, **pipelines}, ranking, rankers=rankers
+        ),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=ranking,
         lookup=LiveLookup(LookupFile(folder), index),

@@ -65,9 +65,7 @@ def test_what_is_best_by_chance_is_not_told_as_better() -> None:
 @pytest.mark.parametrize("rising", [True, False])
 def test_a_way_that_is_asked_for_is_taken(rising: bool) -> None:
     made = remembered(questions=40)
-    made.features_NF[:, SCORE] = np.where(
-        made.grade_N > 0, 0.0, 1.0
-    )  # less is better, which rising trees cannot say
+    made.features_NF[:, SCORE] = np.where(made.grade_N > 0, 0.0, 1.0)  # less is better, which rising trees cannot say
     told = cross_validate(made, CONFIG.model_copy(update={"rising": rising}))
     assert told.rising is rising and told.beats is not rising
     assert cross_validate(made, CONFIG).rising is False
