@@ -1,9 +1,9 @@
 """The report of a run: ``report.json`` for programs, ``report.html`` for people.
 
 The report is one mapping, every part of which but ``run`` may be missing: ``run``, ``counts`` (documents, passages,
-links), ``encoder``, ``seconds`` (stage -> seconds), ``embed``, ``graph``, ``train``, ``discover`` (results of the
-stages), ``retrieval`` and ``links`` (name -> figures), ``details`` (of both), ``proposals`` (rows of the discovery
-table) and ``missing`` (part -> sentence).
+links), ``encoder``, ``seconds`` (stage -> seconds), ``embed``, ``boosted``, ``graph``, ``train``, ``discover`` (results
+of the stages), ``retrieval`` and ``links`` (name -> figures), ``details`` (of both), ``proposals`` (rows of the
+discovery table) and ``missing`` (part -> sentence).
 """
 
 import json
@@ -15,6 +15,7 @@ from data.files import whole_or_absent
 from evaluation import charts, page
 from evaluation.metrics import parse_metric
 from evaluation.report_links import best_methods, link_parts
+from evaluation.report_ranker import ranker_parts
 from evaluation.report_search import search_parts
 
 NAMES = {
@@ -110,7 +111,8 @@ def _search(report: Report) -> list[str]:
     figures = report.get("retrieval")
     if not figures:
         return [page.prose(_missing(report, "retrieval"))]
-    return search_parts(figures, report["details"]["retrieval"], NAMES)
+    learned = ranker_parts(report["boosted"]) if "boosted" in report else []
+    return [*search_parts(figures, report["details"]["retrieval"], NAMES), *learned]
 
 
 def _links(report: Report) -> list[str]:

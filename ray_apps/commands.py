@@ -2,6 +2,7 @@
 
 from ray_apps import (
     bench,
+    boosted,
     deploy,
     discover,
     documents,
@@ -59,6 +60,7 @@ COMMANDS: dict[str, Command] = {
         matryoshka.COMMAND,
         finetune.COMMAND,
         ranker.COMMAND,
+        boosted.COMMAND,
         *registry.COMMANDS,
         *keys.COMMANDS,
         *deploy.COMMANDS,

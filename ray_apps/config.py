@@ -37,6 +37,7 @@ from ray_apps.findings import explain, models_of
 from retrieval.config import IndexConfig
 from retrieval.steps import Pipelines, models_in
 from serving.config import ServeConfig
+from training.boosted.config import BoostedConfig
 from training.cross_encoder.config import RankerConfig
 from training.encoders.config import FineTuneConfig, FuseConfig, MatryoshkaConfig
 from training.links.config import TrainConfig
@@ -96,6 +97,7 @@ class RunConfig(BaseSettings):
         None, description="fine-tuning of the encoder by `catena encoder matryoshka`"
     )
     ranker: RankerConfig = RankerConfig()
+    boosted: BoostedConfig = BoostedConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = Field(ServeConfig(), validate_default=True)

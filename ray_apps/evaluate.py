@@ -3,7 +3,7 @@
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,9 +17,8 @@ from ray_apps.corpora import evaluation_text, over_corpora
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.ingest import INGEST
-from ray_apps.pipelines import open_pipelines, pipeline_needs, pipeline_stamps, pipelines_of
+from ray_apps.pipelines import open_pipelines, pipeline_needs, pipeline_stamps, pipelines_of, ranker_folders
 from ray_apps.plan import Inputs, Plan, Stage
-from ray_apps.ranker import ranker_folder
 from ray_apps.report import write_run_report
 from ray_apps.summary import summary
 from retrieval.steps import DEFAULT, RERANKED, OneStep, Step
@@ -112,7 +111,7 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
     from evaluation.retrieval import evaluate_retrieval
     from retrieval.search import open_retriever
 
-    tables, ranker = inputs["tables"].path, ranker_folder(config.ranker, inputs)
+    tables = inputs["tables"].path
     queries, qrels = read_table(tables / "queries", columns=["id", "text"]), read_qrels(tables / "qrels")
     asked = dict(zip(queries["id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     encoder = ready_encoder(config.encoder, inputs)
@@ -125,7 +124,8 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
             ", ".join(unknown["examples"]),
             unknown["judgements"],
         )
-    seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels, ranker)
+    rankers = ranker_folders(config.pipelines, config.ranker, inputs)
+    seen = _seen_questions(encoder, inputs["documents"].path / "documents", asked, qrels, rankers)
     if seen:
         asked = {q: text for q, text in asked.items() if q not in seen}
         qrels = {q: grades for q, grades in qrels.items() if q not in seen}
@@ -161,24 +161,22 @@ def _seen_questions(
     documents: Path,
     asked: Mapping[str, str],
     qrels: Mapping[str, Mapping[str, int]],
-    ranker: str | None = None,
+    rankers: Sequence[Path] = (),
 ) -> set[str]:
-    """Ids of questions with an answer that encoder or ranker was trained on: figures on them would mean nothing."""
+    """Ids of questions with an answer that encoder or a ranker was trained on: figures on them would mean nothing."""
     import numpy as np
 
     from training.encoders.examples import Corpus
-    from training.encoders.seen import marks_in, pair_marks, seen_by
+    from training.encoders.seen import NONE, marks_in, pair_marks, seen_by
 
-    seen = seen_by(encoder)
-    if ranker is not None and len(marks := marks_in(Path(ranker))):
-        seen = {**seen, ranker: marks}
-    if not seen:
+    seen = np.concatenate([NONE, *seen_by(encoder).values(), *map(marks_in, rankers)])
+    if not len(seen):
         return set()
     relevant = [(q, d) for q in asked for d, grade in qrels.get(q, {}).items() if grade > 0]
     texts = Corpus(documents, documents).texts(d for _, d in relevant)
     known = [(q, d) for q, d in relevant if d in texts]
     marks = pair_marks([asked[q] for q, _ in known], [texts[d] for _, d in known])
-    return {known[n][0] for n in np.flatnonzero(np.isin(marks, np.concatenate(list(seen.values()))))}
+    return {known[n][0] for n in np.flatnonzero(np.isin(marks, seen))}
 
 
 def link_methods(graph: "GraphArtifact", folders: Mapping[str, Path], ablation: bool) -> "dict[str, MakeScores]":

@@ -78,12 +78,16 @@ def served_ranker(plan: Plan) -> str | None:
     return str((made.path / TRAINED).resolve())
 
 
-def _config(plan: Plan) -> RankerStageConfig:
+def training_judgments(plan: Plan) -> BeirSource | None:
+    """Judgments that are learned from, apart from those that search is judged by; None where the source has none."""
     beir, split = plan.run.source.beir, plan.run.ranker.split
-    training = None
-    if beir is not None and beir.split != split and beir.has_split(split):
-        training = beir.model_copy(update={"split": split, "links": None})
-    return RankerStageConfig(ranker=plan.run.ranker, training=training, encoder=plan.encoder)
+    if beir is None or beir.split == split or not beir.has_split(split):
+        return None
+    return beir.model_copy(update={"split": split, "links": None})
+
+
+def _config(plan: Plan) -> RankerStageConfig:
+    return RankerStageConfig(ranker=plan.run.ranker, training=training_judgments(plan), encoder=plan.encoder)
 
 
 def _stamps(config: RankerStageConfig) -> Mapping[str, Any]:

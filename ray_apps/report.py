@@ -40,7 +40,7 @@ def write_run_report(plan: Plan, folder: Path | None = None) -> Path:
         "counts": {what: count for what, count in counts.items() if count is not None},
         "encoder": _encoder(plan, embedded),
         "seconds": {stage: result["seconds"] for stage, result in results.items()},
-        **{stage: results[stage] for stage in ("embed", "graph", "train", "discover") if stage in results},
+        **{stage: results[stage] for stage in ("embed", "boosted", "graph", "train", "discover") if stage in results},
         **{part: result.get("figures", {}) for part, result in judged.items()},
         "details": {part: result["details"] for part, result in judged.items() if result},
         "missing": _missing(plan),

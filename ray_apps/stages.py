@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ray_apps.boosted import STAGE as BOOSTED
 from ray_apps.chunk import CHUNK, SENTENCES
 from ray_apps.discover import DISCOVER
 from ray_apps.embed import EMBED
@@ -39,6 +40,7 @@ STAGES: dict[str, Stage[Any, Any]] = {
         REDUCE,
         INDEX,
         RANKER,
+        BOOSTED,
         MATRYOSHKA,
         GRAPH,
         TRAIN,

@@ -144,6 +144,9 @@ def _why(explanation: Mapping[str, Any]) -> str:
         for place in explanation["steps"]
         if [place["step"]] != lone
     ]
+    for one in explanation.get("features", []):
+        value = "not known" if one["value"] is None else f"{one['value']:.4g}"
+        parts.append(f"{one['name']} {value} moves it by {one['effect']:+.3f}")
     if explanation["matched_words"]:
         told = (f"{one['word']} {one['weight']:.2f}" for one in explanation["matched_words"])
         parts.append(f"words: {', '.join(told)}")

@@ -8,5 +8,6 @@
 ``live``       an index with a part that changes             ``terms``        how many passages hold each word
 ``pairs``      question and document read together           ``packed``       the same in bf16 without padding
 ``cross_encoder``  a model that does, from its folder        ``blend``        scores and probabilities of its logits
-``reranking``  hits in the order of a cross-encoder
+``reranking``  documents scored by a cross-encoder           ``boosted``      and by trees over features of all steps
+``features``   of what was found for a question              ``facts``        of documents: links and age
 """

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.words import words
+from retrieval.boosted import Effect
 from retrieval.fused import Found
 from retrieval.index import Hit, IndexQuery, Key, point_id
 from retrieval.matched import MatchedWord, matched_words
@@ -28,10 +29,12 @@ class Explained:
         hit: the document, by its best passage. The contributions of the lists in its trail add up to its score, but in
             mode late, where that is the score of the tokens.
         words: of the question that the passage has, with what each adds to its BM25 score, in any mode.
+        effects: of its features on the score that boosted trees gave it, the strongest first.
     """
 
     hit: SearchHit
     words: tuple[MatchedWord, ...]
+    effects: tuple[Effect, ...] = ()
 
     @property
     def lists(self) -> tuple[Place, ...]:

@@ -4,7 +4,7 @@ What needs the index is done where the index is (``Retriever``): finding, token 
 order what it has found, each by scores of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from data.errors import InputError
 from data.passages.steps import FailedItem, StepConfig
 from data.passages.steps import Step as Called
+from retrieval.boosted import BoostedRanker, Effect
 from retrieval.config import Mode
 from retrieval.explain import Explained, explain
 from retrieval.filters import Filter, parse_filter
@@ -229,19 +230,39 @@ class PipelineSearch:
         vectors, tokens = self.retriever.encoded([question], query.mode)
         found = explain(self.retriever, query, vectors[0], None if tokens is None else tokens[0])
         words = {one.hit.document_id: one.words for one in found}
-        (hits,) = self.ordered(pipeline, [question], [found_above(steps, [one.hit for one in found])])
-        return [Explained(hit, words[hit.document_id]) for hit in hits[:top_k]]
+        effects: dict[str, tuple[Effect, ...]] = {}
+
+        def keep_effects(step: RankStep, best: Sequence[Sequence[SearchHit]]) -> None:
+            ranker = self._rankers[step.rank]
+            if isinstance(ranker, BoostedRanker):
+                of_each = ranker.effects(question, best[0])
+                effects.update({hit.document_id: one for hit, one in zip(best[0], of_each, strict=True)})
+
+        (hits,) = self.ordered(pipeline, [question], [found_above(steps, [one.hit for one in found])], keep_effects)
+        return [Explained(hit, words[hit.document_id], effects.get(hit.document_id, ())) for hit in hits[:top_k]]
 
     def ordered(
-        self, pipeline: str, questions: Sequence[str], found: Sequence[Sequence[SearchHit]]
+        self,
+        pipeline: str,
+        questions: Sequence[str],
+        found: Sequence[Sequence[SearchHit]],
+        watch: Callable[[RankStep, Sequence[Sequence[SearchHit]]], None] = lambda step, best: None,
     ) -> list[list[SearchHit]]:
-        """What the index has found, put in order by the steps behind that."""
+        """What the index has found, put in order by the steps behind that.
+
+        Args:
+            pipeline: its name.
+            questions: Q texts.
+            found: documents of each, best first.
+            watch: is shown what each step that ranks is given.
+        """
         hits = [list(of_one) for of_one in found]
         for step in later_steps(self.pipelines[pipeline]):
             if isinstance(step, CallStep):
                 hits = self._own[pipeline, str(step)](questions, hits)
                 continue
             best = [of_one[: step.depth] for of_one in hits]
+            watch(step, best)
             scores = self._rankers[step.rank].score(questions, best)
             hits = [placed(of_one, step, score) for of_one, score in zip(hits, scores, strict=True)]
         return hits

@@ -14,6 +14,7 @@ from data.cache import CacheConfig
 from data.encoders.config import EncoderConfig, EndpointEncoderConfig, encoders_in
 from data.encoders.model_config import ModelConfig
 from data.errors import EncoderUnavailable
+from retrieval.boosted import BoostedRanker
 from retrieval.cross_encoder import ranker_name
 from retrieval.open import read_meta
 from retrieval.search import bm25_of
@@ -190,6 +191,7 @@ class VariantOpener:
             "" if self.stored is None else decided_by(release),
             self.count,
             links=True,
+            rankers={} if release.boosted is None else {"boosted": BoostedRanker.open(release.boosted)},
         )
         embedding = EmbeddingService(name, meta.question_dim, encoder, limits, loads.tokens, bm25_of(meta))
         return Variant(

@@ -35,6 +35,7 @@ class Release(_Part):
     encoder: EncoderConfig
     ranker: str | None = Field(None, description="folder or name of its cross-encoder; its encoder ranks where None")
     pipelines: dict[str, tuple[OneStep, ...]] = Field(default_factory=dict, description="ways to search, by name")
+    boosted: Path | None = Field(None, description="folder of the boosted trees that pipelines rank by")
     links: LinkArtifacts | None = Field(None, description="the link model; None where none was trained")
     live: LiveConfig | None = Field(None, description="how documents are taken beside the index; none are where None")
     passages: int = Field(description="in the index")
@@ -151,12 +152,14 @@ def release_id(
     live: LiveConfig | None = None,
     ranker: str | None = None,
     pipelines: Mapping[str, tuple[Step, ...]] | None = None,
+    boosted: Path | None = None,
 ) -> str:
     """Eight digits that stand for what is served: artifacts' folders are named by their content."""
     parts = " ".join("" if part is None else part.model_dump_json() for part in (links, live))
     described = f"{index.resolve()} {lookup.resolve()} {encoder.model_dump_json()} {parts}"
     described += "" if ranker is None else f" {ranker}"
     described += f" {pipelines!r}" if pipelines else ""
+    described += "" if boosted is None else f" {boosted}"
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 

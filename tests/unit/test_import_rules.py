@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "benchmarks": {*ORDER, "ray_apps"},
 }
 # Help and the check of a run file import none of these.
-HEAVY = ("torch", "ray", "faiss", "qdrant_edge", "mlflow", "sentence_transformers", "matplotlib", "sklearn")
+HEAVY = ("torch", "ray", "faiss", "qdrant_edge", "mlflow", "sentence_transformers", "matplotlib", "sklearn", "lightgbm")
 
 
 def imported_modules(source: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from data.artifacts import StageConfig
 from training.config import OptimizerConfig, SpreadConfig
 
 TRAINED = "trained"  # what names the run's own cross-encoder in the place of a folder, and its folder in the artifact
+QUESTIONS = {"learn_from", "split", "learn_share", "valid_share", "max_questions"}  # keys that say what is learned from
 
 
 class RankerOptimizerConfig(OptimizerConfig):
@@ -81,6 +82,12 @@ class RankerConfig(StageConfig):
     head_rate: float = Field(10.0, gt=0, description="learning rate of the head, as a multiple of the transformer's")
     optimizer: RankerOptimizerConfig = Field(RankerOptimizerConfig(), description="how it is trained")
     spread: SpreadConfig = Field(SpreadConfig(), description="over how many workers the training is spread")
+
+    @property
+    def questions(self) -> "RankerConfig":
+        """The keys that decide which questions are learned from, and defaults in the place of all others."""
+        kept = self.model_dump(include=QUESTIONS)
+        return RankerConfig(**kept, optimizer=RankerOptimizerConfig(seed=self.optimizer.seed))
 
     @field_validator("spread")
     @classmethod

@@ -17,10 +17,10 @@ from training.cross_encoder.config import TRAINED, RankerConfig
 from training.cross_encoder.judge import verdict
 from training.cross_encoder.lists import Lists, Search, read_lists, write_lists
 from training.cross_encoder.model import new_ranker, readable
-from training.cross_encoder.questions import Question, gather, made_questions
+from training.cross_encoder.questions import answer_marks, gather, made_questions
 from training.cross_encoder.task import RankerTask
 from training.encoders.examples import Corpus
-from training.encoders.seen import Marks, keep_marks, pair_marks
+from training.encoders.seen import keep_marks
 from training.workers import CHECKPOINTS, fit_here, run_workers
 
 logger = logging.getLogger("catena")
@@ -50,7 +50,7 @@ def prepare(
     fits = readable(config.base, config.max_length)
     questions, source = gather(corpus, config, training)
     made = made_questions(corpus, config) if config.made_questions else []
-    np.save(out / MARKS, _marks(corpus, questions))
+    np.save(out / MARKS, answer_marks(corpus, questions)[0])
     asked = [*questions, *made]
     read = [question for question in asked if fits(question.text)]
     if len(read) < len(asked):
@@ -126,10 +126,3 @@ def ranker_worker(settings: dict[str, Any]) -> None:
 
 def _lists(out: Path, config: RankerConfig) -> Lists:
     return read_lists(out, config.max_valid_questions, config.optimizer.seed)
-
-
-def _marks(corpus: Corpus, questions: list[Question]) -> Marks:
-    """Of every question with every answer of it, training and held-out ones: both decided something."""
-    texts = corpus.texts({id_ for question in questions for id_ in question.relevant})
-    pairs = [(one.text, texts[id_]) for one in questions for id_ in one.relevant if id_ in texts]
-    return pair_marks([question for question, _ in pairs], [text for _, text in pairs])

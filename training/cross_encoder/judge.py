@@ -14,6 +14,7 @@ from evaluation.ranking import evaluate_ranking
 from evaluation.significance import paired_difference
 from retrieval.blend import Blend, Curve
 from training.cross_encoder.lists import RankedList
+from training.verdict import in_words, is_better
 
 Logits = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
@@ -21,7 +22,6 @@ Values = npt.NDArray[np.float64]
 # Weights that are tried, as multiples of the spread of a list's logits: of the cross-encoder alone, and more and more
 # of the first stage, up to where its order is hardly changed.
 TRIED = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,10 @@ class Verdict:
     @property
     def beats(self) -> bool:
         """Whether it is better than the first stage, and not by chance."""
-        return self.compared["difference"] > 0 and self.compared["p_value"] < LEVEL
+        return is_better(self.compared)
 
     def __str__(self) -> str:
-        verdict = (
-            "better than the first stage"
-            if self.beats
-            else "better than the first stage, but that may be chance"
-            if self.compared["difference"] > 0
-            else "not better than the first stage"
-        )
-        return (
-            f"nDCG@10 of held-out questions {self.reranked:.4f} reranked, {self.first:.4f} as found: {verdict} "
-            f"({self.compared['difference']:+.4f}, {self.compared['difference_low']:+.4f} to "
-            f"{self.compared['difference_high']:+.4f}, p = {self.compared['p_value']:.4f})"
-        )
+        return in_words(self.first, self.reranked, self.compared, "the first stage")
 
 
 def verdict(lists: Sequence[RankedList], logits_VD: Logits, seed: int) -> Verdict:

@@ -111,7 +111,7 @@ def write_lists(
     """
     known = whole({id_ for question in questions for id_ in question.relevant.keys() - question.instead.keys()})
     texts, rows = _Texts(), []
-    for question, hits in zip(questions, _searched(questions, search), strict=True):
+    for question, hits in zip(questions, searched(questions, search), strict=True):
         row = _row(question, hits, known, texts)
         if any(row["grades"]) and (question.valid or not all(row["grades"])):
             rows.append(row)
@@ -150,9 +150,16 @@ def read_lists(folder: Path, most_valid: int, seed: int) -> Lists:
     return Lists(parts[False], [parts[True][n] for n in chosen], texts)
 
 
-def _searched(questions: Sequence[Question], search: Search) -> Iterator[list[SearchHit]]:
+def searched(questions: Sequence[Question], search: Search, what: str = "ranker") -> Iterator[list[SearchHit]]:
+    """What the first stage finds for each question, without the documents that are to be left out.
+
+    Args:
+        questions: that are asked, in batches.
+        search: the first stage.
+        what: is trained, for the progress.
+    """
     remaining = iter(questions)
-    with progress("ranker", len(questions), "questions") as counted:
+    with progress(what, len(questions), "questions") as counted:
         while batch := list(islice(remaining, AT_ONCE)):
             for question, hits in zip(batch, search([one.text for one in batch]), strict=True):
                 yield [hit for hit in hits if hit.document_id not in question.left_out]

@@ -6,10 +6,11 @@ title of a document, or its first line, asks for the documents that it is linked
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from data.errors import InputError
 from data.partitions import read_batches, read_qrels
@@ -18,9 +19,11 @@ from data.passages.text import passage_text
 from data.sources.beir import BeirSource
 from training.cross_encoder.config import RankerConfig
 from training.encoders.examples import Corpus, share_of
+from training.encoders.seen import Marks, pair_marks
 
 logger = logging.getLogger("catena")
 
+OF_LINKS = "training links"  # where questions are from that titles ask
 ASKED_CHARS = 200  # of a document's first line, which asks for those that it is linked with
 SENTENCE_CHARS = (40, 300)  # of sentences that ask for their document
 
@@ -64,7 +67,7 @@ def gather(corpus: Corpus, config: RankerConfig, training: BeirSource | None) ->
     elif config.learn_from != "links" and own:
         found, source = _of_own(corpus, config), f"{config.learn_share:.0%} of the run's own questions"
     elif config.learn_from != "qrels" and (linked := corpus.linked()):
-        found, source = _of_links(corpus, config, linked), "training links"
+        found, source = _of_links(corpus, config, linked), OF_LINKS
     else:
         raise InputError(
             f"ranker.learn_from: {config.learn_from}, and the corpus has neither answered questions nor training links"
@@ -79,6 +82,18 @@ def gather(corpus: Corpus, config: RankerConfig, training: BeirSource | None) ->
             "Give the source more of them, or raise ranker.valid_share or ranker.learn_share.",
         )
     return found, source
+
+
+def answer_marks(corpus: Corpus, questions: Sequence[Question]) -> tuple[Marks, npt.NDArray[np.int64]]:
+    """Marks of every question with every answer of it, training and held-out ones: both decide something.
+
+    Returns:
+        uint64 (P,), as of ``pair_marks``; and the place of the question that each is of, int64 (P,).
+    """
+    texts = corpus.texts({id_ for question in questions for id_ in question.relevant})
+    pairs = [(n, one.text, texts[id_]) for n, one in enumerate(questions) for id_ in one.relevant if id_ in texts]
+    marks = pair_marks([question for _, question, _ in pairs], [text for _, _, text in pairs])
+    return marks, np.array([n for n, _, _ in pairs], np.int64)
 
 
 def made_questions(corpus: Corpus, config: RankerConfig) -> list[Question]:

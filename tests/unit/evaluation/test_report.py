@@ -273,3 +273,25 @@ def test_of_many_pipelines_the_pairs_with_the_default_one_are_shown(report: dict
     report["details"]["retrieval"] = {**SEARCHED, "comparisons": rows}
     text = Page(render(report)).text
     assert "hybrid − z" in text and "m1 − z" not in text
+
+
+LEARNED = {
+    "learned_from": "judgments of split train",
+    "questions": 807,
+    "trees": 120,
+    "ndcg": {"first": 0.7347, "reranked": 0.7553},
+    "compared": COMPARED,
+    "beats": True,
+    "importances": {"gain": {"bm25_score": 0.8, "text_terms": 0.2}, "split": {"bm25_score": 31.0, "text_terms": 9.0}},
+}
+
+
+def test_what_a_learned_ranker_goes_by_is_told(report: dict[str, Any]) -> None:
+    page = render({**report, "boosted": LEARNED})
+    assert "120 trees trained on 807 questions (judgments of split train)" in page
+    assert "nDCG@10 0.7553" in page and "no sure gain" not in page
+    assert page.count("bm25 score") == 2, "in the chart and in the table"
+    assert "learned ranker" not in render(report)
+    assert "no sure gain" in render({**report, "boosted": {**LEARNED, "beats": False}})
+    nothing = {"gain": {}, "split": {}}
+    assert "have no splits" in render({**report, "boosted": {**LEARNED, "importances": nothing}})

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from data.errors import InputError
+from retrieval.boosted import BoostedRanker
 from retrieval.config import IndexConfig
 from retrieval.index import IndexMeta
 from retrieval.steps import BUILT_IN, CallStep, ExpandStep, FindStep, RankStep, Step
@@ -20,6 +21,7 @@ from serving.search import SearchService
 from tests.unit.serving.test_encoder_down import Down
 from tests.unit.serving.test_lookup import documents, links
 from tests.unit.serving.whole_application import whole_application, write_whole_run
+from tests.unit.training.boosted.test_driver import trained, write_corpus
 
 QUERY = "word4 part1 word7 title"
 
@@ -73,6 +75,19 @@ def test_the_ranker_puts_candidates_in_order_and_gives_its_scores(client: TestCl
         assert (found_at["step"], ranked_at["step"]) == ("hybrid", "cross-encoder")
         assert one["score"] == ranked_at["score"] == pytest.approx(rank["relevance_score"])
         assert found_at["rank"] == rank["index"] + 1
+
+
+def test_boosted_trees_put_candidates_in_order_by_the_places_that_lists_gave_them(tmp_path: Path) -> None:
+    told = trained(write_corpus(tmp_path / "corpus"), tmp_path / "trees")
+    steps = {"trees": (FindStep(find="hybrid", depth=9), RankStep(rank="boosted", depth=9))}
+    ranker = BoostedRanker.open(Path(told["model"]))
+    with TestClient(whole_application(tmp_path / "whole", pipelines=steps, rankers={"boosted": ranker})) as client:
+        answer = search(client, pipeline="trees", top_k=9, explain=True)
+        assert answer["reranked"] and sorted(ids(answer)) == sorted(ids(search(client, top_k=9)))
+        assert ids(answer) == ids(search(client, pipeline="trees", top_k=9)), "explained and not"
+    scores = [one["explanation"]["steps"][-1]["score"] for one in answer["results"]]
+    assert {one["explanation"]["steps"][-1]["step"] for one in answer["results"]} == {"boosted"}
+    assert scores == sorted(scores, reverse=True) and len(set(scores)) > 1
 
 
 def test_documents_below_the_smallest_score_are_left_out(client: TestClient) -> None:

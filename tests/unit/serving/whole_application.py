@@ -15,8 +15,9 @@ from data.encoders import load_encoder
 from data.encoders.config import read_encoder
 from evaluation.calibration import Calibrator
 from retrieval.open import read_meta
+from retrieval.pipelines import Ranker
 from retrieval.search import bm25_of
-from retrieval.steps import FindStep, RankStep, Step, every_pipeline
+from retrieval.steps import FindStep, Ranks, RankStep, Step, every_pipeline
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts, LiveConfig
@@ -79,6 +80,7 @@ def whole_application(
     ring: KeyRing | None = None,
     named: NamedModels = NO_MODELS,
     pipelines: Mapping[str, tuple[Step, ...]] = MappingProxyType({}),
+    rankers: Mapping[Ranks, Ranker] = MappingProxyType({}),
     sinks: Sequence[Sink] = (),
     listening: socket.socket | None = None,
 ) -> FastAPI:
@@ -94,7 +96,16 @@ def whole_application(
     ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
         search=SearchService(
-            meta, embedder, index, 10.0, searches, kept_mb, {**PIPELINES, **pipelines}, ranking, links=True
+            meta,
+            embedder,
+            index,
+            10.0,
+            searches,
+            kept_mb,
+            {**PIPELINES, **pipelines},
+            ranking,
+            rankers=rankers,
+            links=True,
         ),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=ranking,
