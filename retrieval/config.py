@@ -14,6 +14,7 @@ ListName = Literal["dense", "bm25"]
 LinkKind = Literal["known", "discovered"]
 Fusing = Literal["sum", "rrf", "dbsf"]
 Quantisation = Literal["none", "scalar", "turbo", "binary"]
+LARGE_GRAPH = 200_000  # passages from which 128 candidates find too few of the nearest
 QUANTILE = 0.99  # of the numbers that scalar codes tell apart; what is beyond takes the outermost code
 
 
@@ -76,7 +77,12 @@ class IndexConfig(StageConfig):
     )
     hnsw_m: int = Field(16, ge=4, le=128, description="edges per node of the HNSW graph")
     hnsw_ef_construct: int = Field(100, ge=8, le=4096, description="candidates per node while the graph is built")
-    hnsw_ef: int = Field(128, ge=8, le=4096, description="candidates per query; more finds more and takes longer")
+    hnsw_ef: int | None = Field(
+        None,
+        ge=8,
+        le=4096,
+        description="candidates per query; more finds more and takes longer; unset: 128, above 200,000 passages 512",
+    )
     exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
     quantisation: Quantisation = Field(
         "none",
@@ -98,6 +104,12 @@ class IndexConfig(StageConfig):
         if (self.engine == "server") != (self.url is not None):
             raise ValueError("engine 'server' needs `url`, and engine 'edge' takes none")
         return self
+
+    def candidates(self, points: int) -> int:
+        """Candidates per query in the graph of so many passages."""
+        if self.hnsw_ef is not None:
+            return self.hnsw_ef
+        return 512 if points > LARGE_GRAPH else 128
 
     @property
     def measures_trust(self) -> bool:

@@ -7,11 +7,10 @@ are handed over for the best.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from uuid import UUID
 
 from retrieval.config import ListName
 from retrieval.fusion import fuse
-from retrieval.index import Hit, IndexQuery, VectorIndex, ranked
+from retrieval.index import Hit, IndexQuery, Key, VectorIndex, ranked
 from retrieval.weights import Fusion
 
 Lists = Mapping[ListName, Sequence[Hit]]
@@ -79,7 +78,7 @@ class FusedIndex:
         answers = iter(self._index.query_batch(asked) if asked else [])
         return [{name: next(answers) for name in of} for of in apart]
 
-    def _whole(self, queries: Sequence[IndexQuery], fused: Sequence[list[tuple[UUID, float]]]) -> list[list[Hit]]:
+    def _whole(self, queries: Sequence[IndexQuery], fused: Sequence[list[tuple[Key, float]]]) -> list[list[Hit]]:
         """The best of each fused list with their payloads; where a query has token vectors, in their order."""
         by_tokens = [
             IndexQuery(

@@ -13,13 +13,12 @@ A list is as deep as it was asked for (``depth``); a passage that it lacks gets 
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.config import IndexConfig, ListName
-from retrieval.index import Hit, Trust
+from retrieval.index import Hit, Key, Trust
 from retrieval.weights import EQUAL, Fusion
 
 Values = npt.NDArray[np.float64]
@@ -53,7 +52,7 @@ def given(name: ListName, hits: Sequence[Hit], fusion: Fusion, depth: int) -> Va
     return weight * ((scores - last) / (scores[0] - last) if scores[0] > last else np.ones(len(hits)))
 
 
-def fuse(lists: Mapping[ListName, Sequence[Hit]], fusion: Fusion, depth: int) -> list[tuple[UUID, float]]:
+def fuse(lists: Mapping[ListName, Sequence[Hit]], fusion: Fusion, depth: int) -> list[tuple[Key, float]]:
     """Keys and scores of all passages, best first; ties by key.
 
     Args:
@@ -61,7 +60,7 @@ def fuse(lists: Mapping[ListName, Sequence[Hit]], fusion: Fusion, depth: int) ->
         fusion: how they count.
         depth: hits that each list was asked for.
     """
-    scores: dict[UUID, float] = defaultdict(float)
+    scores: dict[Key, float] = defaultdict(float)
     for name, hits in lists.items():
         for hit, gives in zip(hits, given(name, hits, fusion, depth).tolist(), strict=True):
             scores[hit.key] += gives

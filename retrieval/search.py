@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,7 @@ from retrieval.config import Mode
 from retrieval.filters import Filter, parse_filter
 from retrieval.fused import Found, FusedIndex
 from retrieval.fusion import fusion_of
-from retrieval.index import Hit, IndexMeta, IndexQuery, VectorIndex
+from retrieval.index import Hit, IndexMeta, IndexQuery, Key, VectorIndex
 from retrieval.open import open_index, read_meta
 from retrieval.steps import ExpandStep, FindStep
 from retrieval.trail import Place, places_in_lists
@@ -273,9 +272,7 @@ class Retriever:
         return found >= cut and cut < self.index.count()
 
 
-def best_passages(
-    hits: Iterable[Hit], places: Mapping[UUID, Sequence[Place]] = MappingProxyType({})
-) -> list[SearchHit]:
+def best_passages(hits: Iterable[Hit], places: Mapping[Key, Sequence[Place]] = MappingProxyType({})) -> list[SearchHit]:
     """Each document once, by its best passage, in the order of the hits.
 
     Args:

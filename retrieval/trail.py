@@ -3,12 +3,11 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from uuid import UUID
 
 from retrieval.config import ListName
 from retrieval.fused import Found
 from retrieval.fusion import given
-from retrieval.index import IndexQuery
+from retrieval.index import IndexQuery, Key
 from retrieval.weights import Fusion
 
 
@@ -32,7 +31,7 @@ class Place:
     contribution: float | None = None
 
 
-def places_in_lists(query: IndexQuery, found: Found, fusion: Fusion) -> Mapping[UUID, list[Place]]:
+def places_in_lists(query: IndexQuery, found: Found, fusion: Fusion) -> Mapping[Key, list[Place]]:
     """Where the lists of a query have each passage.
 
     Args:
@@ -40,7 +39,7 @@ def places_in_lists(query: IndexQuery, found: Found, fusion: Fusion) -> Mapping[
         found: for it.
         fusion: of its lists.
     """
-    places: dict[UUID, list[Place]] = defaultdict(list)
+    places: dict[Key, list[Place]] = defaultdict(list)
     if not query.fused:
         name: ListName = "dense" if query.dense is not None else "bm25"
         for rank, hit in enumerate(found.hits, 1):

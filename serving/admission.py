@@ -60,7 +60,8 @@ class Admission:
     def __init__(self, longest_wait_s: float, full: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._longest_wait_s, self._clock = longest_wait_s, clock
         self.full = full
-        self._rate, self._waiting, self._at_s = Rate(), 0.0, clock()
+        self._rate, self._waiting = Rate(), 0.0
+        self._at_s, self._full_s = clock(), 0.0  # when time was last counted; that with a full batch, of all time
         self._refusal: ApiError | None = None
 
     @property
@@ -94,23 +95,36 @@ class Admission:
             ApiError: if too much waits; it says when to come again.
         """
         self._check(work, priority)
-        self._measure(0.0)
+        self._let_pass()
         self._waiting += work
-        done = 0.0
+        since_s, full_s, done = self._at_s, self._full_s, 0.0
         try:
             yield
             done = work
         finally:
-            self._measure(done)
+            self._let_pass()
+            self._count(done, since_s, full_s)
             self._waiting = max(0.0, self._waiting - work)
             self._refusal = None
 
-    def _measure(self, done: float) -> None:
-        """Count what was done since the last call, if there was a full batch to do all that time."""
+    def _let_pass(self) -> None:
+        """Count the time since the last call, if there was a full batch to do all that time."""
         now = self._clock()
         if self._waiting >= self.full:
-            self._rate.add(done, now - self._at_s)
+            self._rate.add(0.0, now - self._at_s)
+            self._full_s += now - self._at_s
         self._at_s = now
+
+    def _count(self, done: float, since_s: float, full_s: float) -> None:
+        """Count work that was let in at a time, when there had been a full batch for so long.
+
+        It counts by the share of its stay in which there was one. Of a batch that ends, the first piece would else
+        count and the rest not, as what waits falls below a full batch with each, and the rate would look many times
+        lower than it is where little more than a full batch waits.
+        """
+        stay_s = self._at_s - since_s
+        share = (self._full_s - full_s) / stay_s if stay_s > 0 else 0.0
+        self._rate.add(share * done, 0.0)
 
     def _check(self, work: float, priority: Priority) -> None:
         share = BULK_SHARE if priority == "bulk" else 1.0

@@ -13,13 +13,14 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from serving.protocol import GuardedProtocol
+from serving.protocol import AtOnce, GuardedProtocol
 
 logger = logging.getLogger("catena")
 
@@ -89,17 +90,18 @@ def take_socket(path: Path) -> socket.socket:
 
 
 @asynccontextmanager
-async def answering(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
+async def answering(app: ASGIApp, listening: socket.socket, at_once: AtOnce | None = None) -> AsyncIterator[None]:
     """Answer requests at a socket with an application on this event loop; at the end those in flight are finished.
 
     Args:
         app: whose lifespan is the caller's.
         listening: closed at the end, in this process alone.
+        at_once: what the application need not be asked.
     """
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=GuardedProtocol,
+            http=partial(GuardedProtocol, at_once=at_once),  # type: ignore[arg-type]  # uvicorn only calls it
             ws="none",
             lifespan="off",
             log_config=None,

@@ -1,12 +1,13 @@
 """Every figure of search."""
 
 from benchmarks.parts import Measured, measure_all
-from benchmarks.retrieval import batch, cold, expansion, fusions, graph, neighbours, quality
+from benchmarks.retrieval import batch, cold, expansion, funnel, fusions, graph, neighbours, quality
 
 PARTS = {
     "quality": quality.measure,
     "fusions": fusions.measure,
     "expansion": expansion.measure,
+    "funnel": funnel.measure,
     "cold": cold.measure,
     "hnsw": graph.measure_hnsw,
     "quantisation": graph.measure_quantisation,

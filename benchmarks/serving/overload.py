@@ -2,21 +2,26 @@
 
 import json
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import psutil
 
 from benchmarks.embed.texts import sample
 from benchmarks.rows import Row
-from benchmarks.serving.load import closed_loop, free_port, open_loop, request
+from benchmarks.serving.load import Asked, closed_loop, free_port, open_loop, request
 from benchmarks.serving.search import RUN, leave_ray
 from benchmarks.serving.servers import running
 from ray_apps.config import load_run
 from ray_apps.plan import Plan
 
 SECONDS = 30.0
-CAPACITY_S = 10.0  # right before the overload and right after it: a machine is not equally fast at all times
+CAPACITY_S = 10.0  # right before a load and right after it: a machine is not equally fast at all times
 LIGHT_S = 600.0
+LIGHT, STRETCH_S = 0.7, 60.0  # of the capacity, as it was measured before each stretch
 LONGEST_WAIT_S = 1.0
+CONNECTIONS = 64  # that the capacity is measured with
 
 
 def measure() -> list[Row]:
@@ -28,23 +33,24 @@ def measure() -> list[Row]:
     port = free_port()
     command = [sys.executable, "-m", "ray_apps.serve", str(RUN), "--serve.port", str(port)]
     with running([*command, "--serve.longest-wait-s", str(LONGEST_WAIT_S)], port, asked[0]) as process:
-        at_first = closed_loop(port, 64, asked, CAPACITY_S).rate
-        light = open_loop(port, 0.7 * at_first, asked, LIGHT_S)
-        before, between = memory(process.pid), closed_loop(port, 64, asked, CAPACITY_S).rate
+        rates, light = _light(port, asked)
+        before, between = memory(process.pid), rates[-1]
+        service_s, client_s = processor_s(process.pid), time.process_time()
         heavy = open_loop(port, 3 * between, asked, SECONDS)
+        service_s, client_s = processor_s(process.pid) - service_s, time.process_time() - client_s
         grown = memory(process.pid) - before
-        capacity = (between + closed_loop(port, 64, asked, CAPACITY_S).rate) / 2
+        after = closed_loop(port, CONNECTIONS, asked, CAPACITY_S).rate
     others = sum(count for status, count in heavy.statuses.items() if status not in (200, 429))
-    told = ", ".join(f"{status}: {count}" for status, count in sorted(heavy.statuses.items()))
     return [
         Row(
             id="serve.goodput",
             what="answers a second at three times the capacity over the capacity, /v1/embeddings of short texts",
-            value=round(heavy.rate / capacity, 3),
+            value=round(2 * heavy.rate / (between + after), 3),
             unit="times",
             at_least=0.9,
-            peer=f"capacity {capacity:.1f} requests/s at 64 connections, mean of before and after; {told}; "
-            f"p99 of answers {heavy.ms(99):.0f} ms",
+            peer=f"{heavy.rate:.1f} answers a second; capacity at {CONNECTIONS} connections {between:.1f} before and "
+            f"{after:.1f} after; {_told(heavy)}; p99 of answers {heavy.ms(99):.0f} ms; cores used: "
+            f"{service_s / heavy.took_s:.2f} by the service, {client_s / heavy.took_s:.2f} by the load generator",
         ),
         Row(
             id="serve.overload_others",
@@ -66,7 +72,8 @@ def measure() -> list[Row]:
             value=sum(count for status, count in light.statuses.items() if status != 200),
             unit="answers",
             at_most=0.0,
-            peer=f"{sum(light.statuses.values()):,} requests",
+            peer=f"{sum(light.statuses.values()):,} requests; capacity, measured before each minute and after the "
+            f"last, from {min(rates):.1f} to {max(rates):.1f} requests/s",
         ),
         Row(
             id="serve.light_p99",
@@ -74,18 +81,46 @@ def measure() -> list[Row]:
             value=round(light.ms(99) / light.ms(50), 2),
             unit="times",
             at_most=5.0,
-            peer=f"p50 {light.ms(50):.1f} ms, p99 {light.ms(99):.1f} ms; {dict(light.statuses)}",
+            peer=f"p50 {light.ms(50):.1f} ms, p99 {light.ms(99):.1f} ms; {_told(light)}",
         ),
     ]
 
 
+def _light(port: int, asked: Sequence[bytes]) -> tuple[list[float], Asked]:
+    """The load below the capacity, which is measured before each stretch, and after the last one.
+
+    Returns:
+        The capacities, requests a second, and all stretches as one.
+    """
+    rates, parts = [closed_loop(port, CONNECTIONS, asked, CAPACITY_S).rate], list[Asked]()
+    for stretch in range(max(1, round(LIGHT_S / STRETCH_S))):
+        parts.append(open_loop(port, LIGHT * rates[-1], asked, min(LIGHT_S, STRETCH_S), seed=stretch))
+        rates.append(closed_loop(port, CONNECTIONS, asked, CAPACITY_S).rate)
+    seconds = [one for part in parts for one in part.seconds]
+    statuses = sum((part.statuses for part in parts), Counter[int]())
+    return rates, Asked(seconds, statuses, sum(part.took_s for part in parts))
+
+
+def _told(asked: Asked) -> str:
+    return ", ".join(f"{status}: {count:,}" for status, count in sorted(asked.statuses.items()))
+
+
 def memory(pid: int) -> int:
     """Resident bytes of a process and all that it started."""
-    process = psutil.Process(pid)
-    total = 0
+    return int(_total(pid, lambda process: process.memory_info().rss))
+
+
+def processor_s(pid: int) -> float:
+    """Seconds that the cores worked for a process and all that it started."""
+    return _total(pid, lambda process: sum(process.cpu_times()[:2]))
+
+
+def _total(pid: int, of: Callable[[psutil.Process], float]) -> float:
+    """A figure of a process and all that it started, summed; those that end meanwhile are left out."""
+    process, total = psutil.Process(pid), 0.0
     for one in (process, *process.children(recursive=True)):
         try:
-            total += one.memory_info().rss
+            total += of(one)
         except psutil.NoSuchProcess:
             continue
     return total

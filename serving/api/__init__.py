@@ -17,7 +17,7 @@ from serving.api import documents, embeddings, feedback, health, links, models, 
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
-from serving.api.full import Gate, RefusedWhereFull
+from serving.api.full import Gate, RefusedAtOnce, RefusedWhereFull
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
 from serving.documents import Writing
@@ -81,20 +81,22 @@ def application(
         listening: a socket that the application takes requests at by itself, beside those that it is called with.
         traces: of the answers; none are made where None.
     """
-
-    @asynccontextmanager
-    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
-        async with following(services.releases), nullcontext() if listening is None else answering(api, listening):
-            yield
-        services.feedback.close()
-        if traces is not None:
-            await asyncio.to_thread(traces.close)  # it may wait for the collector
-
     gates = (
         Gate("/v1/embeddings", "embed", lambda: _refusal(services.embedding, services.named)),
         *(Gate(path, "rerank", lambda: _refusal(services.ranking, services.named)) for path in rerank.PATHS),
     )
     sinks = (services.metrics, *sinks, *([traces] if traces is not None else []))
+    at_once = RefusedAtOnce(gates, sinks) if ring is None else None
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        listens = nullcontext() if listening is None else answering(api, listening, at_once)
+        async with following(services.releases), listens:
+            yield
+        services.feedback.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)  # it may wait for the collector
+
     api = FastAPI(
         lifespan=lifespan,
         title="Catena",

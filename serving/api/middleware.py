@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.errors import error_response
-from serving.context import caller, expect_release, new_request_id, request_id, start_phases
+from serving.context import Spent, caller, expect_release, new_request_id, request_id, start_phases
 from serving.sight import Answered, Sink, tell
 
 logger = logging.getLogger("catena")
@@ -85,15 +85,13 @@ class Timed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                phases = {**spent.seconds, "total": time.perf_counter() - started}
-                timing = ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in phases.items())
-                MutableHeaders(scope=message)["server-timing"] = timing
+                MutableHeaders(scope=message)["server-timing"] = server_timing(spent, time.perf_counter() - started)
             await send(message)
 
         try:
             await self._app(scope, receive, timed)
         finally:
-            route, key, headers = scope.get("route"), scope.get("state", {}).get("key"), Headers(scope=scope)
+            route, key = scope.get("route"), scope.get("state", {}).get("key")
             tell(
                 self._sinks,
                 Answered(
@@ -104,7 +102,7 @@ class Timed:
                     seconds=time.perf_counter() - started,
                     began=started,
                     spent=spent,
-                    trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
+                    trace=trace_of(Headers(scope=scope)),
                     key="" if key is None else key.id,
                 ),
             )
@@ -171,6 +169,17 @@ class BodyLimit:
     @property
     def _refusal(self) -> str:
         return f"the body is larger than {self._most:,} bytes; send less at a time"
+
+
+def server_timing(spent: Spent, seconds: float) -> str:
+    """The header ``Server-Timing`` of an answer that begins after so many seconds."""
+    phases = {**spent.seconds, "total": seconds}
+    return ", ".join(f"{name};dur={1000 * phase_s:.2f}" for name, phase_s in phases.items())
+
+
+def trace_of(headers: Headers) -> dict[str, str]:
+    """Those headers that say which trace a request belongs to, by their names."""
+    return {name: headers[name] for name in TRACE_HEADERS if name in headers}
 
 
 def _with_headers(send: Send, headers: Callable[[], Mapping[str, str]]) -> Send:

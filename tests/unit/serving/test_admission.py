@@ -1,7 +1,10 @@
 """Work is let in while it can be done in time; the rest is told when to come again."""
 
 import contextlib
+import math
+from collections import deque
 
+import numpy as np
 import pytest
 
 from serving.admission import Admission, Priority
@@ -193,3 +196,62 @@ def test_long_lists_that_end_late_and_together_do_not_make_the_rate_look_low(clo
             clock.now += 3.5
         with admission.admitted(14_400):
             pass
+
+
+def let_in(admission: Admission, pieces: int) -> list[contextlib.ExitStack]:
+    """So many pieces of work of one, each ended by closing it."""
+    stacks = [contextlib.ExitStack() for _ in range(pieces)]
+    for stack in stacks:
+        stack.enter_context(admission.admitted(1))
+    return stacks
+
+
+def test_the_rate_is_right_where_just_a_full_batch_waits(clock: Clock) -> None:
+    """Sixty-four callers who ask again once they are answered; two batches of half of them are worked on at once."""
+    admission = Admission(longest_wait_s=10.0, full=64, clock=clock)
+    batches = deque([let_in(admission, 32), let_in(admission, 32)])
+    began, rounds = clock.now, 200
+    for _ in range(rounds):
+        clock.now += 0.06
+        for piece in batches.popleft():
+            piece.close()
+            clock.now += 0.0002
+        clock.now += 0.002
+        batches.append(let_in(admission, 32))
+    rate = 32 * rounds / (clock.now - began)
+    assert admission.waiting / admission.expected_wait_s == pytest.approx(rate, rel=0.05)
+
+
+def refusals(admission: Admission, clock: Clock, a_second: float, seconds: float, pause_s: float) -> int:
+    """How many of random arrivals are refused by a service that does 64 pieces in 0.13 s, and pauses twice a minute."""
+    arrivals = clock.now + np.cumsum(np.random.default_rng(0).exponential(1 / a_second, int(a_second * seconds)))
+    waiting, batch = deque[contextlib.ExitStack](), list[contextlib.ExitStack]()
+    ends, pauses_at, refused = math.inf, clock.now + 30.0, 0
+    for at in arrivals:
+        while True:
+            if not batch and waiting:
+                batch = [waiting.popleft() for _ in range(min(64, len(waiting)))]
+                ends = clock.now + 0.02 + 0.0017 * len(batch)
+                if clock.now >= pauses_at:
+                    ends, pauses_at = ends + pause_s, pauses_at + 30.0
+            if not batch or ends > at:
+                break
+            clock.now = ends
+            for piece in batch:
+                piece.close()
+            batch = []
+        clock.now = float(at)
+        try:
+            waiting += let_in(admission, 1)
+        except ApiError:
+            refused += 1
+    return refused
+
+
+@pytest.mark.parametrize(("pause_s", "some"), [(0.8, False), (3.0, True)])
+def test_pauses_within_the_longest_wait_refuse_nobody_at_a_load_that_is_kept_up_with(
+    clock: Clock, pause_s: float, some: bool
+) -> None:
+    admission = Admission(longest_wait_s=1.0, full=64, clock=clock)
+    admission.expect(490.0)
+    assert (refusals(admission, clock, 340.0, 300.0, pause_s) > 0) is some

@@ -10,22 +10,32 @@ from fastapi import FastAPI, Request
 
 from serving import protocol
 from serving.listener import answering
+from serving.protocol import Answer, AtOnce
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-def asked(case: Callable[[Callable[[], Awaitable[Streams]]], Awaitable[None]]) -> None:
-    """Run a case over an application that counts the bytes of bodies; it is given what opens connections."""
+def asked(
+    case: Callable[[Callable[[], Awaitable[Streams]]], Awaitable[None]],
+    at_once: AtOnce | None = None,
+    arrived: list[str] | None = None,
+) -> None:
+    """Run a case over an application that counts the bytes of bodies; it is given what opens connections.
+
+    The names of requests are put into ``arrived`` when the application gets them, whose bodies may be still to come.
+    """
     api = FastAPI()
 
     @api.post("/")
     async def size(request: Request) -> int:
+        if arrived is not None:
+            arrived.append(request.headers["x-name"])
         return len(await request.body())
 
     async def run() -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        async with answering(api, listening):
+        async with answering(api, listening, at_once):
             await asyncio.wait_for(case(lambda: asyncio.open_connection("127.0.0.1", port)), 20)
 
     asyncio.run(run())
@@ -134,3 +144,92 @@ def test_a_request_that_comes_while_the_replica_stops_is_answered_and_is_the_las
         await served
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def refused_while(full: list[bool], seen: list[bytes]) -> AtOnce:
+    """Refuses whatever is asked of ``/`` as long as it is full; it keeps what was refused, by the header x-name."""
+
+    def at_once(url: bytes, headers: list[tuple[bytes, bytes]]) -> Answer | None:
+        if url != b"/" or not full[0]:
+            return None
+        seen.append(dict(headers)[b"x-name"])
+        return 429, b"content-length: 4\r\n\r\nfull"
+
+    return at_once
+
+
+def named(name: bytes, body: bytes = b"", more: bytes = b"") -> bytes:
+    return post(body, b"x-name: %b\r\n%b" % (name, more))
+
+
+def test_what_is_refused_at_once_leaves_its_connection_as_it_was() -> None:
+    full, seen = [True], list[bytes]()
+
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        reader, writer = await connect()
+        writer.write(named(b"a", b"b" * 100)[:-50])  # the answer does not wait for the body
+        assert await answer(reader) == (429, b"full")
+        writer.write(b"b" * 50 + named(b"b", b"b" * 200_000) + named(b"c"))  # and what was not read is no request
+        assert [await answer(reader), await answer(reader)] == [(429, b"full"), (429, b"full")]
+        full[0] = False
+        writer.write(named(b"d", b"body"))
+        assert await answer(reader) == (200, b"4")
+        full[0] = True
+        writer.write(named(b"e"))
+        assert await answer(reader) == (429, b"full")
+        writer.close()
+
+    asked(case, refused_while(full, seen))
+    assert seen == [b"a", b"b", b"c", b"e"]
+
+
+def test_answers_keep_the_order_of_their_requests() -> None:
+    """What comes behind a request that is not answered is not refused before it."""
+    full, seen = [False], list[bytes]()
+
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        reader, writer = await connect()
+        writer.write(named(b"a", b"abc")[:-1])
+        while not full[0]:  # until its head was read
+            await asyncio.sleep(0.01)
+            full[0] = "a" in arrived
+        writer.write(b"c" + named(b"b", b"abcd") + named(b"c"))
+        assert [await answer(reader) for _ in range(3)] == [(200, b"3"), (200, b"4"), (200, b"0")]
+        writer.write(named(b"d"))
+        assert await answer(reader) == (429, b"full")
+        writer.close()
+
+    arrived: list[str] = []
+    asked(case, refused_while(full, seen), arrived)
+    assert seen == [b"d"]
+
+
+@pytest.mark.parametrize(
+    "request_", [named(b"a", b"ab", b"Connection: close\r\n"), named(b"a", b"ab").replace(b"HTTP/1.1", b"HTTP/1.0")]
+)
+def test_a_connection_that_ends_with_its_answer_is_the_applications(request_: bytes) -> None:
+    seen: list[bytes] = []
+
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        reader, writer = await connect()
+        writer.write(request_)
+        assert await answer(reader) == (200, b"2")
+        assert await reader.read() == b""
+        writer.close()
+
+    asked(case, refused_while([True], seen))
+    assert seen == []
+
+
+def test_other_methods_and_addresses_are_the_applications() -> None:
+    seen: list[bytes] = []
+
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        reader, writer = await connect()
+        writer.write(named(b"a").replace(b"POST / ", b"GET / ") + named(b"b", b"abc").replace(b" / ", b" /?c=1 "))
+        assert (await answer(reader))[0] == 405
+        assert await answer(reader) == (200, b"3")
+        writer.close()
+
+    asked(case, refused_while([True], seen))
+    assert seen == []

@@ -1,8 +1,9 @@
 """The whole application over real services, in this process: a small corpus, hashed vectors, no cluster."""
 
 import json
+import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -33,7 +34,7 @@ from serving.named import NO_MODELS, NamedModels
 from serving.prepare import Preparer
 from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
-from serving.sight import Metrics
+from serving.sight import Metrics, Sink
 from serving.traces import Traces
 from tests.unit.discovery.test_unseen import write_corpus
 from tests.unit.retrieval.test_build import build, write_run
@@ -78,6 +79,8 @@ def whole_application(
     ring: KeyRing | None = None,
     named: NamedModels = NO_MODELS,
     pipelines: Mapping[str, tuple[Step, ...]] = MappingProxyType({}),
+    sinks: Sequence[Sink] = (),
+    listening: socket.socket | None = None,
 ) -> FastAPI:
     """Every route over its service. Its ``state.index`` is closed before another one serves the same folder."""
     root = folder / "run"
@@ -102,7 +105,7 @@ def whole_application(
         metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": "r1"}),
         named=named,
     )
-    made = application(services, CONFIG, ring, traces=traces)
+    made = application(services, CONFIG, ring, sinks, listening=listening, traces=traces)
     made.state.index, made.state.services = index, services
     made.state.tokens, made.state.searches = tokens, searches
     return made

@@ -62,6 +62,7 @@ def test_parts_are_named() -> None:
         "quality",
         "fusions",
         "expansion",
+        "funnel",
         "cold",
         "hnsw",
         "quantisation",

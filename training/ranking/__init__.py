@@ -1,0 +1,1 @@
+"""Learning from what became of rankings: replay of experience, and values of sequences."""
