@@ -6,14 +6,13 @@ Lists are fused here, so that what is explained is the answer itself.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
 from data.words import words
 from retrieval.fused import Found
-from retrieval.index import Hit, IndexQuery, point_id
+from retrieval.index import Hit, IndexQuery, Key, point_id
 from retrieval.matched import MatchedWord, matched_words
 from retrieval.search import Retriever, SearchHit, SearchQuery
 from retrieval.trail import Place
@@ -66,7 +65,7 @@ def explain(
     (answers,) = retriever.answer([replace(query, traced=True)], [vector], [tokens], ask=ask)
     tokenizer, language = retriever.meta.config.tokenizer(), retriever.meta.config.language
     said = words(query.text, turkish=language == "turkish")
-    shown: dict[str, tuple[UUID, Mapping[str, Any]]] = {}
+    shown: dict[str, tuple[Key, Mapping[str, Any]]] = {}
     for one in answers:
         hit = best.get(one.document_id)  # links bring in others, by the passage that is shown
         shown[one.document_id] = (point_id(one.passage_id), vars(one)) if hit is None else (hit.key, hit.payload)

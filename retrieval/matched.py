@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 
 from data.lexical import SparseVector, Tokenizer
 from data.passages.text import passage_text
-from retrieval.index import Hit, IndexQuery
+from retrieval.index import Hit, IndexQuery, Key
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ def matched_words(
     ask: Callable[[Sequence[IndexQuery]], list[list[Hit]]],
     tokenizer: Tokenizer,
     question: Sequence[str],
-    passages: Mapping[UUID, Mapping[str, Any]],
-) -> dict[UUID, tuple[MatchedWord, ...]]:
+    passages: Mapping[Key, Mapping[str, Any]],
+) -> dict[Key, tuple[MatchedWord, ...]]:
     """Words of a question, each once and in order, that passages have; their weights add up to the BM25 score.
 
     Args:
@@ -52,7 +51,7 @@ def matched_words(
     asked = [term for term in times if term in held]  # a title may be shown and not indexed: the index decides
     found = ask([_one_term(term, times[term], tuple(passages)) for term in asked]) if asked else []
     scores = {term: {hit.key: hit.score for hit in hits} for term, hits in zip(asked, found, strict=True)}
-    matched: dict[UUID, tuple[MatchedWord, ...]] = {}
+    matched: dict[Key, tuple[MatchedWord, ...]] = {}
     for key in passages:
         weights = {
             word: sum(scores.get(term, {}).get(key, 0.0) * said[word] / times[term] for term in terms)
@@ -62,6 +61,6 @@ def matched_words(
     return matched
 
 
-def _one_term(term: int, times: int, among: tuple[UUID, ...]) -> IndexQuery:
+def _one_term(term: int, times: int, among: tuple[Key, ...]) -> IndexQuery:
     sparse = SparseVector(np.array([term], np.uint32), np.array([times], np.float32))
     return IndexQuery(len(among), sparse=sparse, among=among, payload="none")
