@@ -12,7 +12,7 @@ from data.words import words
 from retrieval.config import IndexConfig
 from retrieval.engines.edge import EdgeIndex
 from retrieval.explain import explain
-from retrieval.index import Hit, IndexedPassage, IndexQuery, point_id
+from retrieval.index import Hit, IndexedPassage, IndexQuery, Key, point_id
 from retrieval.matched import MatchedWord, matched_words
 from retrieval.open import open_index, read_meta
 from retrieval.search import Retriever, SearchQuery
@@ -31,7 +31,7 @@ class Words:
         self.index = EdgeIndex.create(folder, 2, (), IndexConfig())
         self.index.upsert([self._passage(number, text, titled) for number, text in enumerate(texts)])
         self.keys = [point_id(str(number)) for number in range(len(texts))]
-        self.payloads: dict[int, Any] = dict(self.index.payloads(self.keys))
+        self.payloads: dict[Key, Any] = dict(self.index.payloads(self.keys))
 
     def _passage(self, number: int, text: str, titled: bool) -> IndexedPassage:
         sparse = self.bm25.passage(f"{TITLE}\n{text}" if titled else text)

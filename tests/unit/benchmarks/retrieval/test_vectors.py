@@ -63,6 +63,7 @@ def test_parts_are_named() -> None:
         "fusions",
         "funnel",
         "expansion",
+        "funnel",
         "cold",
         "hnsw",
         "quantisation",
