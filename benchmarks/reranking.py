@@ -20,8 +20,10 @@ from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
 from retrieval.cross_encoder import CrossEncoderModel
 from retrieval.pairs import Pair
-from retrieval.reranking import RERANKED, Reranker, hit_text
+from retrieval.pipelines import PipelineSearch
+from retrieval.reranking import Reranker, hit_text
 from retrieval.search import Retriever, SearchHit, open_retriever
+from retrieval.steps import RERANKED, every_pipeline
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
 RECIPE = (
@@ -45,7 +47,10 @@ def measure() -> list[Row]:
     asked = {row["id"]: row["text"] for row in read_table(tables / "queries", ["id", "text"]).to_pylist()}
     retriever = open_retriever(plan.artifact("index").path, usable_encoder(plan))
     try:
-        search = Reranker.open(str(folder), plan.run.ranker.depth, "ranker.model").beside(retriever.search)
+        pipelines = every_pipeline({}, late=False, depth=plan.run.ranker.depth)
+        search = PipelineSearch(
+            retriever, pipelines, {"cross-encoder": Reranker.open(str(folder), "ranker.model")}
+        ).search
         figures = {}
         for pipeline in ("hybrid", RERANKED):
             found = search(list(asked.values()), pipeline, DEPTH)

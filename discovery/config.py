@@ -27,7 +27,7 @@ class DiscoverConfig(StageConfig):
         1000, ge=2, description="two-hop paths through documents of more links than this are not followed"
     )
     exact_below: int = Field(
-        20_000,
+        100_000,
         ge=1,
         description="documents up to which nearest neighbours are exact; above, an inverted file or HNSW finds them",
     )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from evaluation.fusions import METRIC, AskedLists, ways
 from evaluation.significance import paired_difference
-from retrieval.fusion import Fusion
+from retrieval.weights import Fusion
 
 Values = npt.NDArray[np.float64]
 

@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from uuid import UUID
 
 from data.progress import progress
 from evaluation.ranking import RankingFigures, evaluate_ranking
 from retrieval.config import ListName
 from retrieval.fused import Lists
-from retrieval.fusion import Fusion, fuse
+from retrieval.fusion import fuse
+from retrieval.index import Key
 from retrieval.search import Retriever, SearchQuery
+from retrieval.weights import Fusion
 
 METRIC = "ndcg@10"
 SHARES = tuple(share / 20 for share in range(21))  # of the list of vectors
@@ -77,7 +78,7 @@ def ways() -> Iterable[Fusion]:
         yield from (Fusion.scaled("rrf", weights, k) for k in CONSTANTS)
 
 
-def _documents(ranked: Sequence[tuple[UUID, float]], lists: Lists) -> dict[str, float]:
+def _documents(ranked: Sequence[tuple[Key, float]], lists: Lists) -> dict[str, float]:
     document_of = {hit.key: str(hit.payload["document_id"]) for hits in lists.values() for hit in hits}
     best: dict[str, float] = {}
     for place, (passage, _) in enumerate(ranked):

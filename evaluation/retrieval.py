@@ -13,13 +13,11 @@ from evaluation.losses import win_loss, worst_losses
 from evaluation.metrics import Judged
 from evaluation.ranking import Qrels, Ranking, RankingFigures, figures_of, judge_ranking, recall_curve
 from evaluation.significance import compare_systems
-from retrieval.config import Mode
 from retrieval.search import SearchHit, SearchQuery
 
 Search = Callable[[Sequence[str], Any, int], Sequence[Sequence[SearchHit]]]
-"""Queries, name of a pipeline (a mode among them) and number of documents -> the hits of each query, best first."""
+"""Queries, name of a pipeline and number of documents -> the hits of each query, best first."""
 
-MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 CURVE = 100  # depth of the recall curves
 
 
@@ -28,7 +26,7 @@ def evaluate_retrieval(
     queries: Mapping[str, str],
     qrels: Qrels,
     config: SearchJudging,
-    modes: Sequence[str] = MODES,
+    modes: Sequence[str] = ("bm25", "dense", "hybrid"),
     default: str = SearchQuery.mode,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """Judge the modes of search.

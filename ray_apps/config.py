@@ -35,6 +35,7 @@ from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain, models_of
 from retrieval.config import IndexConfig
+from retrieval.steps import Pipelines, models_in
 from serving.config import ServeConfig
 from training.cross_encoder.config import RankerConfig
 from training.encoders.config import FineTuneConfig, FuseConfig, MatryoshkaConfig
@@ -97,7 +98,34 @@ class RunConfig(BaseSettings):
     ranker: RankerConfig = RankerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
-    serve: ServeConfig = ServeConfig()
+    serve: ServeConfig = Field(ServeConfig(), validate_default=True)
+    pipelines: Pipelines = Field(
+        default_factory=dict,
+        description="ways to search by name, each a list of steps, such as {best: [{find: hybrid, depth: 100}, "
+        "{rank: cross-encoder, depth: 30}]}; `default` is what users get who name none",
+    )
+
+    @field_validator("serve")
+    @classmethod
+    def _serves_what_is_judged(cls, serve: ServeConfig, read: ValidationInfo) -> ServeConfig:
+        model = read.data["ranker"].model if "ranker" in read.data else None
+        return serve if serve.ranker or model is None else serve.model_copy(update={"ranker": model})
+
+    @field_validator("pipelines")
+    @classmethod
+    def _have_a_ranker(cls, pipelines: Pipelines, read: ValidationInfo) -> Pipelines:
+        named = "ranker" not in read.data or "serve" not in read.data or read.data["serve"].ranker
+        for name, steps in pipelines.items():
+            if not named and "cross-encoder" in models_in({name: steps}):
+                raise ValueError(
+                    f"{name} ranks by a cross-encoder, and the run names none; set ranker.model: trained, or a folder"
+                )
+        return pipelines
+
+    @property
+    def cross_encoder(self) -> str | None:
+        """The cross-encoder of searches: a folder, a name, ``trained`` for the run's own, or None."""
+        return self.ranker.model or self.serve.ranker
 
     @field_validator("index")
     @classmethod

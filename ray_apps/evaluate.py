@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig
-from data.encoders.files import contents, digest
+from data.encoders.files import contents
 from data.errors import StageAbsent
 from evaluation.config import LinkJudging, SearchJudging
 from ray_apps.command import Command
@@ -17,11 +17,12 @@ from ray_apps.corpora import evaluation_text, over_corpora
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.graph import GRAPH, many_documents, no_links
 from ray_apps.ingest import INGEST
+from ray_apps.pipelines import open_pipelines, pipeline_needs, pipeline_stamps, pipelines_of
 from ray_apps.plan import Inputs, Plan, Stage
-from ray_apps.ranker import ranker_folder, ranker_needs
+from ray_apps.ranker import ranker_folder
 from ray_apps.report import write_run_report
 from ray_apps.summary import summary
-from training.cross_encoder.config import TRAINED
+from retrieval.steps import DEFAULT, RERANKED, OneStep, Step
 
 if TYPE_CHECKING:
     from data.graph.graph import GraphArtifact
@@ -42,13 +43,12 @@ class SearchStageConfig(StageConfig):
 
     judging: SearchJudging
     encoder: EncoderConfig
+    pipelines: dict[str, tuple[OneStep, ...]]
     ranker: str | None = None
-    ranker_depth: int = 0
 
     def identity(self) -> dict[str, Any]:
-        """Leaves the ranker out where there is none, so that the hash of existing artifacts does not change."""
-        fields = super().identity()
-        return {name: fields[name] for name in fields if self.ranker is not None or not name.startswith("ranker")}
+        """Leaves out what there is none of."""
+        return {name: value for name, value in super().identity().items() if value is not None}
 
 
 class LinkStageConfig(StageConfig):
@@ -82,29 +82,34 @@ def no_questions(plan: Plan) -> StageAbsent | None:
 
 
 def _search_config(plan: Plan) -> SearchStageConfig:
-    judging, ranker = plan.run.evaluate.search, plan.run.ranker
     return SearchStageConfig(
-        judging=judging, encoder=plan.encoder, ranker=ranker.model, ranker_depth=ranker.depth if ranker.model else 0
+        judging=plan.run.evaluate.search,
+        encoder=plan.encoder,
+        pipelines=_judged(plan),
+        ranker=plan.run.cross_encoder,
     )
 
 
+def _judged(plan: Plan) -> dict[str, tuple[Step, ...]]:
+    """Pipelines by name, the default one once."""
+    own = plan.run.pipelines
+    return {name: steps for name, steps in pipelines_of(plan.run).items() if name in own or name != DEFAULT}
+
+
 def _search_stamps(config: SearchStageConfig) -> Mapping[str, Any]:
-    """Digests of the models: a trained ranker is an input of its own."""
-    files: dict[str, Any] = {"files": contents(config.encoder)}
-    folder = None if config.ranker in (None, TRAINED) else Path(str(config.ranker)).expanduser()
-    return {**files, "ranker": digest(folder)} if folder is not None and folder.is_dir() else files
+    """Digests of models and of the user's code: what is trained in the run is an input of its own."""
+    return {"files": contents(config.encoder), **pipeline_stamps(config.pipelines, config.ranker)}
 
 
 def _search_needs(plan: Plan) -> Mapping[str, str]:
     needs = {"documents": plan.documents, "tables": "ingest", "index": "index"}
-    return {**needs, **encoder_needs(plan), **ranker_needs(plan)}
+    return {**needs, **encoder_needs(plan), **pipeline_needs(plan, _judged(plan))}
 
 
 def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
     from data.partitions import read_qrels, read_table
     from evaluation.questions import unknown_documents
-    from evaluation.retrieval import MODES, evaluate_retrieval
-    from retrieval.reranking import RERANKED, Reranker, Search
+    from evaluation.retrieval import evaluate_retrieval
     from retrieval.search import open_retriever
 
     tables, ranker = inputs["tables"].path, ranker_folder(config.ranker, inputs)
@@ -132,24 +137,18 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
             )
     retriever = open_retriever(inputs["index"].path, encoder)
     try:
-        modes = MODES if retriever.meta.late_dim is None else (*MODES, "late")
-        search: Search = retriever.search
-        pipelines: tuple[str, ...] = modes
-        if ranker is not None:
-            reranker = Reranker.open(ranker, config.ranker_depth, "ranker.model")
-            search, pipelines = reranker.beside(retriever.search), (*modes, RERANKED)
-        figures, details = evaluate_retrieval(search, asked, qrels, config.judging, pipelines)
+        search = open_pipelines(retriever, config.pipelines, config.ranker, inputs).search
+        default = DEFAULT if DEFAULT in config.pipelines else "hybrid"
+        figures, details = evaluate_retrieval(search, asked, qrels, config.judging, tuple(config.pipelines), default)
     finally:
         retriever.index.close()
-    if ranker is not None:
+    if RERANKED in config.pipelines:
         logger.info("evaluate: %s", _reranked(details, figures))
     return JudgedResult(figures=figures, details={**details, "seen_questions": len(seen), "unknown_documents": unknown})
 
 
 def _reranked(details: Mapping[str, Any], figures: Mapping[str, Mapping[str, float]]) -> str:
     """The cross-encoder beside hybrid search in a sentence, by the metric that decides."""
-    from retrieval.reranking import RERANKED
-
     metric, both = details["metric"], {"hybrid", RERANKED}
     before, after = figures["hybrid"][metric], figures[RERANKED][metric]
     change = f"{after / before - 1:+.1%}" if before else "from nothing"
@@ -333,7 +332,7 @@ EVALUATE_SEARCH = Stage(
     absent=no_questions,
     permits=encoder_permits,
     stamps=_search_stamps,
-    version=2,
+    version=3,
 )
 EVALUATE_LINKS = Stage(
     name="evaluate_links",

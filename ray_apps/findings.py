@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from data.encoders.config import ChainConfig
 from data.errors import nearest
+from retrieval.steps import KINDS
 
 Location = tuple[int | str, ...]
 
@@ -26,7 +27,7 @@ def explain(error: ValidationError, model: type[BaseModel], path: Path, flags: S
     root = yaml.compose(path.read_text(encoding="utf-8"))
     lines = []
     for finding in error.errors():
-        given, variant = _without_kinds(finding["loc"], model)
+        given, variant = _without_step(finding["loc"]) or _without_kinds(finding["loc"], model)
         location, message = _spelt(given, root), finding["msg"].removeprefix("Value error, ")
         key = ".".join(str(part) for part in location)
         place = _place(location, root, path, flags)
@@ -38,6 +39,13 @@ def explain(error: ValidationError, model: type[BaseModel], path: Path, flags: S
         else:
             lines.append(f"{place}: {key}: {message[0].lower()}{message[1:]}, got {finding['input']!r}")
     return "\n".join(lines)
+
+
+def _without_step(location: Location) -> tuple[Location, type[BaseModel]] | None:
+    """The same of a key of a pipeline's step, whose kind pydantic puts in between; None for any other key."""
+    if location[:1] != ("pipelines",) or len(location) < 5:
+        return None
+    return (*location[:3], *location[4:]), KINDS[str(location[3])]
 
 
 def _without_kinds(location: Location, model: type[BaseModel]) -> tuple[Location, type[BaseModel] | None]:

@@ -77,7 +77,7 @@ INDEX = Stage(
     absent=no_texts,
     permits=lambda plan: encoder_permits(plan) if plan.run.index.measures_trust else {},
     stamps=lambda config: {"words": words.VERSION},
-    version=3,  # with trust
+    version=4,  # keys are numbers
 )
 _STAGES = stage_command(
     "index",

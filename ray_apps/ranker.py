@@ -49,7 +49,7 @@ class RankerResult(StageResult):
 
 def ranker_needs(plan: Plan) -> dict[str, str]:
     """What a stage that reranks needs for it: the trained cross-encoder, where the run names it."""
-    return {INPUT: "ranker"} if plan.run.ranker.model == TRAINED else {}
+    return {INPUT: "ranker"} if plan.run.cross_encoder == TRAINED else {}
 
 
 def ranker_folder(model: str | None, inputs: Mapping[str, Artifact]) -> str | None:

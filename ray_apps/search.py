@@ -2,64 +2,76 @@
 
 import sys
 from argparse import Namespace
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
 from data.errors import InputError
 from ray_apps import remote
 from ray_apps.command import Command, Parser, positive
 from ray_apps.encoder.check import usable_encoder
+from ray_apps.pipelines import named_pipeline, open_pipelines, pipeline_needs
 from ray_apps.plan import Plan
 from ray_apps.tables import hits
 from retrieval.config import Mode
 from retrieval.filters import parse_words
+from retrieval.steps import DEFAULT, mode_of
 
 if TYPE_CHECKING:
-    from retrieval.explain import Explained
+    from retrieval.search import SearchHit
 
 
 def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """The best documents for a question; the index is built first where it is missing.
 
     Returns:
-        ``run``, ``query``, ``mode`` and ``hits``: each with ``document_id``, ``passage_id``, ``title``, ``text``,
+        ``run``, ``query``, ``pipeline`` and ``hits``: each with ``document_id``, ``passage_id``, ``title``, ``text``,
         ``start``, ``end``, ``score`` and ``metadata``; with ``--explain`` each has its ``explanation``, and ``trust``
         says why the lists weigh what they do.
 
     Raises:
-        InputError: if the question is blank, another encoder built the index, or the filter names an unknown key.
+        InputError: if the question is blank, there is no such pipeline or it needs what is not there, another encoder
+            built the index, or the filter names an unknown key.
     """
     from retrieval.search import open_retriever
 
-    query, mode = arguments.query, arguments.mode
+    query, name = arguments.query, arguments.pipeline or arguments.mode or DEFAULT
     if not query.strip():
         raise InputError(f"catena search: the query {query!r} is blank", "Give some words to look for.")
+    if arguments.pipeline and arguments.mode:
+        raise InputError(
+            "catena search: --mode and --pipeline are both given", "A mode is a pipeline too: name one of them."
+        )
     filter_ = parse_words(arguments.filter)
-    retriever = open_retriever(plan.bring("index").path, None if mode == "bm25" else usable_encoder(plan))
-    said = {"run": plan.run.name, "query": query, "mode": mode}
+    steps = named_pipeline(plan.run, name)
+    inputs = {what: plan.bring(stage) for what, stage in pipeline_needs(plan, {name: steps}).items()}
+    index = plan.bring("index").path
+    retriever = open_retriever(index, None if mode_of(steps) == "bm25" else usable_encoder(plan))
+    searching = open_pipelines(retriever, {name: steps}, plan.run.cross_encoder, inputs)
+    said = {"run": plan.run.name, "query": query, "pipeline": name}
     if not arguments.explain:
-        (found,) = retriever.search([query], mode, arguments.top_k, filter_)
-        return {**said, "hits": [asdict(hit) for hit in found]}
-    from retrieval.explain import explain
-    from retrieval.search import SearchQuery
+        (found,) = searching.search([query], name, arguments.top_k, filter_)
+        return {**said, "hits": [_hit(hit) for hit in found]}
+    from retrieval.explain import reasons
 
-    vectors, tokens = retriever.encoded([query], mode)
-    asked = SearchQuery(query, mode, arguments.top_k, filter_)
-    reasons = explain(retriever, asked, vectors[0], None if tokens is None else tokens[0])
     trust = retriever.meta.trust
     told = {"trust": None if trust is None else trust.model_dump()}
-    return {**said, **told, "hits": [{**asdict(one.hit), "explanation": _why(one)} for one in reasons]}
+    hits = [
+        {**_hit(one.hit), "explanation": reasons(one.hit, one.words)}
+        for one in searching.explain(query, name, arguments.top_k, filter_)
+    ]
+    return {**said, **told, "hits": hits}
 
 
-def _why(reason: "Explained") -> dict[str, Any]:
-    lists = [asdict(place) for place in reason.lists]
-    return {"lists": lists, "matched_words": list(reason.words), "ranker_score": None}
+def _hit(hit: "SearchHit") -> dict[str, Any]:
+    return {name: value for name, value in vars(hit).items() if name != "trail"}
 
 
 def _words(parser: Parser) -> None:
     parser.add_argument("query", metavar="QUERY", help="what to look for")
     parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="results wanted (default: 10)")
-    parser.add_argument("--mode", choices=get_args(Mode), default="hybrid", help="(default: hybrid)")
+    parser.add_argument("--mode", choices=get_args(Mode), help="the pipeline of that name")
+    parser.add_argument(
+        "--pipeline", metavar="NAME", help="way to search: a mode, or one of `pipelines` (default: default)"
+    )
     parser.add_argument("--explain", action="store_true", help="say of each result why it was found")
     parser.add_argument(
         "--filter",
@@ -77,7 +89,7 @@ COMMAND = Command(
     call=search,
     words=_words,
     show=hits,
-    sections=("source", "encoder", "index", "cache"),
+    sections=("source", "encoder", "index", "pipelines", "ranker", "cache"),
     remote=remote.SEARCH,
 )
 

@@ -21,6 +21,7 @@ from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.ingest import INGEST
 from ray_apps.live import live_config
+from ray_apps.pipelines import pipelines_of
 from ray_apps.plan import Plan
 from ray_apps.ranker import served_ranker
 from ray_apps.serve_checks import check_address, check_exposure, check_models, check_port, check_room
@@ -174,13 +175,14 @@ def release_of(plan: Plan) -> "Release":
             raise InputError(f"{run.name}: there is no {stage} at {artifact.path}", "`catena index RUN.yaml` makes it.")
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
     links, live = link_artifacts(plan), live_config(plan, plan.result(INGEST))
-    ranker = served_ranker(plan)
+    ranker, pipelines = served_ranker(plan), pipelines_of(run)
     return Release(
-        id=release_id(index, lookup, encoder, links, live, ranker),
+        id=release_id(index, lookup, encoder, links, live, ranker, pipelines),
         index=index,
         lookup=lookup,
         encoder=encoder,
         ranker=ranker,
+        pipelines=pipelines,
         links=links,
         live=live,
         passages=read_meta(index).points,

@@ -138,8 +138,12 @@ def _why(explanation: Mapping[str, Any]) -> str:
         f"{place['list']} rank {place['rank']} ({place['score']:.4f}) gives {place['contribution']:.4f}"
         for place in explanation["lists"]
     ]
-    if explanation["ranker_score"] is not None:
-        parts.append(f"ranker {explanation['ranker_score']:.4f}, found at {explanation['found_rank']}")
+    lone = [place["list"] for place in explanation["lists"]]
+    parts += [
+        f"{place['step']} rank {place['rank']} ({place['score']:.4f})"
+        for place in explanation["steps"]
+        if [place["step"]] != lone
+    ]
     if explanation["matched_words"]:
         parts.append(f"words: {', '.join(explanation['matched_words'])}")
     return "; ".join(parts)

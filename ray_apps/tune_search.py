@@ -12,7 +12,7 @@ from ray_apps.plan import Plan
 from ray_apps.tables import table
 
 if TYPE_CHECKING:
-    from retrieval.fusion import Fusion
+    from retrieval.weights import Fusion
 
 FEWEST = 20  # questions: fewer say nothing
 

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from data.artifacts import StageConfig
 from data.lexical import Tokenizer, known_language
@@ -13,7 +13,17 @@ Mode = Literal["hybrid", "dense", "bm25", "late"]
 ListName = Literal["dense", "bm25"]
 Fusing = Literal["sum", "rrf", "dbsf"]
 Quantisation = Literal["none", "scalar", "turbo", "binary"]
+LARGE_GRAPH = 200_000  # passages from which 128 candidates find too few of the nearest
 QUANTILE = 0.99  # of the numbers that scalar codes tell apart; what is beyond takes the outermost code
+
+
+def _some_count(weights: dict[ListName, float]) -> dict[ListName, float]:
+    if min(weights.values(), default=0) < 0 or not 0 < sum(weights.values()) < math.inf:
+        raise ValueError("weights are 0 or more, and one of them is more than 0")
+    return weights
+
+
+ListWeights = Annotated[dict[ListName, float], AfterValidator(_some_count)]
 
 
 def _known_or_open(language: str) -> str:
@@ -47,7 +57,7 @@ class IndexConfig(StageConfig):
         description="how the lists of hybrid search become one: 'sum' adds scores, each list's scaled to 0–1; 'rrf' "
         "adds reciprocal ranks; 'dbsf' adds scores by their distance from the list's mean in standard deviations",
     )
-    weights: dict[ListName, float] | None = Field(
+    weights: ListWeights | None = Field(
         None,
         description="of each list in the fusion, as {dense: 0.7, bm25: 0.3}; unset: by how well each finds "
         "passages of the corpus by a sentence of theirs",
@@ -66,7 +76,12 @@ class IndexConfig(StageConfig):
     )
     hnsw_m: int = Field(16, ge=4, le=128, description="edges per node of the HNSW graph")
     hnsw_ef_construct: int = Field(100, ge=8, le=4096, description="candidates per node while the graph is built")
-    hnsw_ef: int = Field(128, ge=8, le=4096, description="candidates per query; more finds more and takes longer")
+    hnsw_ef: int | None = Field(
+        None,
+        ge=8,
+        le=4096,
+        description="candidates per query; more finds more and takes longer; unset: 128, above 200,000 passages 512",
+    )
     exact_below_points: int = Field(20_000, ge=0, description="smaller indexes are searched exactly, without the graph")
     quantisation: Quantisation = Field(
         "none",
@@ -83,18 +98,17 @@ class IndexConfig(StageConfig):
     batch_points: int = Field(512, ge=1, le=4096, description="points per upload")
     timeout_s: float = Field(60.0, gt=0, description="of one request to the server, in seconds")
 
-    @field_validator("weights")
-    @classmethod
-    def _weights_count(cls, weights: dict[ListName, float] | None) -> dict[ListName, float] | None:
-        if weights is not None and (min(weights.values(), default=0) < 0 or not 0 < sum(weights.values()) < math.inf):
-            raise ValueError("weights are 0 or more, and one of them is more than 0")
-        return weights
-
     @model_validator(mode="after")
     def _server_has_url(self) -> Self:
         if (self.engine == "server") != (self.url is not None):
             raise ValueError("engine 'server' needs `url`, and engine 'edge' takes none")
         return self
+
+    def candidates(self, points: int) -> int:
+        """Candidates per query in the graph of so many passages."""
+        if self.hnsw_ef is not None:
+            return self.hnsw_ef
+        return 512 if points > LARGE_GRAPH else 128
 
     @property
     def measures_trust(self) -> bool:

@@ -1,13 +1,11 @@
-"""Why a document was found: its place in each list, what each list gave, and the words it shares with the question.
+"""Why a document was found: its place in each list and step, and the words it shares with the question.
 
 Lists are fused here, so that what is explained is the answer itself.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -15,32 +13,12 @@ import numpy.typing as npt
 from data.lexical import Tokenizer
 from data.passages.text import passage_text
 from data.words import words
-from retrieval.config import ListName
 from retrieval.fused import Found
-from retrieval.fusion import Fusion, given
 from retrieval.index import Hit, IndexQuery
 from retrieval.search import Retriever, SearchHit, SearchQuery
+from retrieval.trail import Place
 
 Vectors = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ListPlace:
-    """Where a list has a passage.
-
-    Attributes:
-        list: which one.
-        rank: from 1.
-        score: cosine, or BM25.
-        weight: of the list in the fusion.
-        contribution: to the fused score (``retrieval.fusion``); where one list alone is asked, the score itself.
-    """
-
-    list: ListName
-    rank: int
-    score: float
-    weight: float
-    contribution: float
 
 
 @dataclass(frozen=True)
@@ -48,15 +26,18 @@ class Explained:
     """A document that was found, and why.
 
     Attributes:
-        hit: the document, by its best passage.
-        lists: the places of that passage; their contributions add up to the hit's score, but in mode late, where that
-            is the score of the tokens.
+        hit: the document, by its best passage. The contributions of the lists in its trail add up to its score, but in
+            mode late, where that is the score of the tokens.
         words: words of the question that the passage has, by their stems.
     """
 
     hit: SearchHit
-    lists: tuple[ListPlace, ...]
     words: tuple[str, ...]
+
+    @property
+    def lists(self) -> tuple[Place, ...]:
+        """Its places in lists."""
+        return tuple(place for place in self.hit.trail if place.weight is not None)
 
 
 def explain(
@@ -73,43 +54,34 @@ def explain(
     Raises:
         InputError: as ``Retriever.answer``.
     """
-    asked: list[tuple[IndexQuery, Found]] = []
-
-    def ask(queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        asked[:] = zip(queries, retriever.index.found(queries), strict=True)
-        return [found.hits for _, found in asked]
-
-    (answers,) = retriever.answer([query], [vector], [tokens], ask=ask)
-    if not asked:
-        return []
-    (question, found), language = asked[0], retriever.meta.config.language
-    places = _places(question, found, retriever.index.fusion)
     best: dict[str, Hit] = {}
-    for hit in found.hits:
-        best.setdefault(hit.payload["document_id"], hit)
-    tokenizer, said = retriever.meta.config.tokenizer(), words(query.text, turkish=language == "turkish")
-    return [
-        Explained(
-            one,
-            tuple(places.get(best[one.document_id].key, ())),
-            matched_words(tokenizer, said, best[one.document_id].payload),
-        )
-        for one in answers
+
+    def ask(queries: Sequence[IndexQuery]) -> list[Found]:
+        found = retriever.index.found(queries)
+        best.clear()
+        for hit in found[0].hits:
+            best.setdefault(hit.payload["document_id"], hit)
+        return found
+
+    (answers,) = retriever.answer([replace(query, traced=True)], [vector], [tokens], ask=ask)
+    tokenizer, language = retriever.meta.config.tokenizer(), retriever.meta.config.language
+    said = words(query.text, turkish=language == "turkish")
+    return [Explained(one, _matched(tokenizer, said, best.get(one.document_id))) for one in answers]
+
+
+def _matched(tokenizer: Tokenizer, said: Sequence[str], hit: Hit | None) -> tuple[str, ...]:
+    return () if hit is None else matched_words(tokenizer, said, hit.payload)
+
+
+def reasons(hit: SearchHit, words: Sequence[str]) -> dict[str, Any]:
+    """Why a document was found, as JSON values: its places in lists and in steps, and the words that it has."""
+    lists = [
+        {"list": one.step, **{key: getattr(one, key) for key in ("rank", "score", "weight", "contribution")}}
+        for one in hit.trail
+        if one.weight is not None
     ]
-
-
-def _places(query: IndexQuery, found: Found, fusion: Fusion) -> dict[UUID, list[ListPlace]]:
-    """Where the lists of a question have each passage."""
-    places: dict[UUID, list[ListPlace]] = defaultdict(list)
-    if not query.fused:
-        name: ListName = "dense" if query.dense is not None else "bm25"
-        for rank, hit in enumerate(found.hits, 1):
-            places[hit.key].append(ListPlace(name, rank, hit.score, 1.0, hit.score))
-    for name, hits in found.lists.items():
-        weight, gives = fusion.weights.get(name, 0.0), given(name, hits, fusion, query.prefetch).tolist()
-        for rank, (hit, gave) in enumerate(zip(hits, gives, strict=True), 1):
-            places[hit.key].append(ListPlace(name, rank, hit.score, weight, gave))
-    return places
+    steps = [{"step": one.step, "rank": one.rank, "score": one.score} for one in hit.trail if one.weight is None]
+    return {"lists": lists, "steps": steps, "matched_words": list(words)}
 
 
 def matched_words(tokenizer: Tokenizer, question: Sequence[str], passage: Mapping[str, Any]) -> tuple[str, ...]:

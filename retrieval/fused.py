@@ -7,11 +7,11 @@ are handed over for the best.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from uuid import UUID
 
 from retrieval.config import ListName
-from retrieval.fusion import Fusion, fuse
-from retrieval.index import Hit, IndexQuery, VectorIndex, ranked
+from retrieval.fusion import fuse
+from retrieval.index import Hit, IndexQuery, Key, VectorIndex, ranked
+from retrieval.weights import Fusion
 
 Lists = Mapping[ListName, Sequence[Hit]]
 
@@ -64,7 +64,9 @@ class FusedIndex:
             for query, of in zip(queries, apart, strict=True)
         ]
         places = [place for place, query in enumerate(queries) if query.fused]
-        best = [fuse(found[place].lists, self.fusion, queries[place].prefetch) for place in places]
+        best = [
+            fuse(found[place].lists, queries[place].fusion or self.fusion, queries[place].prefetch) for place in places
+        ]
         for place, hits in zip(places, self._whole([queries[place] for place in places], best), strict=True):
             found[place] = replace(found[place], hits=hits)
         return found
@@ -76,10 +78,14 @@ class FusedIndex:
         answers = iter(self._index.query_batch(asked) if asked else [])
         return [{name: next(answers) for name in of} for of in apart]
 
-    def _whole(self, queries: Sequence[IndexQuery], fused: Sequence[list[tuple[UUID, float]]]) -> list[list[Hit]]:
+    def _whole(self, queries: Sequence[IndexQuery], fused: Sequence[list[tuple[Key, float]]]) -> list[list[Hit]]:
         """The best of each fused list with their payloads; where a query has token vectors, in their order."""
         by_tokens = [
-            IndexQuery(query.limit, tokens=query.tokens, among=tuple(key for key, _ in best[: query.prefetch]))
+            IndexQuery(
+                query.limit,
+                tokens=query.tokens,
+                among=tuple(key for key, _ in best[: query.rescored or query.prefetch]),
+            )
             for query, best in zip(queries, fused, strict=True)
             if query.tokens is not None and best
         ]

@@ -13,40 +13,15 @@ A list is as deep as it was asked for (``depth``); a passage that it lacks gets 
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.config import Fusing, IndexConfig, ListName
-from retrieval.index import Hit, Trust
+from retrieval.config import IndexConfig, ListName
+from retrieval.index import Hit, Key, Trust
+from retrieval.weights import EQUAL, Fusion
 
 Values = npt.NDArray[np.float64]
-
-EQUAL: Mapping[ListName, float] = {"dense": 0.5, "bm25": 0.5}
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """How lists are fused.
-
-    Attributes:
-        method: as of ``IndexConfig.fusion``.
-        weights: of the lists by their names, 0 or more; a list without one counts nothing.
-        k: of ``rrf``.
-    """
-
-    method: Fusing = "sum"
-    weights: Mapping[ListName, float] = field(default_factory=lambda: EQUAL)
-    k: int = 60
-
-    @classmethod
-    def scaled(cls, method: Fusing, weights: Mapping[ListName, float], k: int = 60) -> Self:
-        """With weights scaled to add up to 1; for ``rrf``, whose ranks they divide, so that the largest is 1."""
-        whole = max(weights.values()) if method == "rrf" else sum(weights.values())
-        return cls(method, {name: weight / whole for name, weight in weights.items()}, k)
 
 
 def fusion_of(config: IndexConfig, trust: Trust | None) -> Fusion:
@@ -77,7 +52,7 @@ def given(name: ListName, hits: Sequence[Hit], fusion: Fusion, depth: int) -> Va
     return weight * ((scores - last) / (scores[0] - last) if scores[0] > last else np.ones(len(hits)))
 
 
-def fuse(lists: Mapping[ListName, Sequence[Hit]], fusion: Fusion, depth: int) -> list[tuple[UUID, float]]:
+def fuse(lists: Mapping[ListName, Sequence[Hit]], fusion: Fusion, depth: int) -> list[tuple[Key, float]]:
     """Keys and scores of all passages, best first; ties by key.
 
     Args:
@@ -85,7 +60,7 @@ def fuse(lists: Mapping[ListName, Sequence[Hit]], fusion: Fusion, depth: int) ->
         fusion: how they count.
         depth: hits that each list was asked for.
     """
-    scores: dict[UUID, float] = defaultdict(float)
+    scores: dict[Key, float] = defaultdict(float)
     for name, hits in lists.items():
         for hit, gives in zip(hits, given(name, hits, fusion, depth).tolist(), strict=True):
             scores[hit.key] += gives

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
-from uuid import UUID
 
 from data.lexical import SparseVector
-from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, ranked
+from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, Key, VectorIndex, ranked
 from retrieval.terms import TermStatistics
 
 _FURTHER = 4  # how many times deeper to look in the index where the best it has are hidden
@@ -67,7 +66,7 @@ class LiveIndex:
         self._live.close()
         self._base.close()
 
-    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+    def payloads(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         """What passages were stored with, by their keys; one that is not there is left out."""
         with self._lock:
             live = self._live.payloads(keys)

@@ -1,4 +1,4 @@
-"""Nearest vectors through FAISS: an exact index, an inverted file or a graph of neighbours, by the number of vectors.
+"""Nearest vectors: all compared, or through FAISS by an inverted file or a graph of neighbours, by their number.
 
 Shapes: n documents, S rows asked for.
 """
@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from data.files import whole_or_absent
 from data.matrices import unit_rows
+from retrieval.exact import ExactIndex
 
 Nodes = npt.NDArray[np.int64]
 
 GRAPH_ABOVE = (
     500_000  # documents from which an inverted file's cost per search, which grows with their root, is too high
 )
-LISTS_SEARCHED = 16
+LISTS_SEARCHED = 32
 ROWS_AT_ONCE = 4096  # bounds the score matrix of one search
 NEAR = 1e-6  # a cosine of 0 or less is not near; 0 itself may come out a little above
 
@@ -26,7 +27,7 @@ def build_index(vectors: npt.NDArray[np.float32], exact_below: int, path: Path, 
     """Write the index of vectors, where there are enough of them to need one.
 
     Up to ``exact_below`` none is written, and ``open_index`` compares all. Above, an inverted file with about 4 sqrt(n)
-    lists, of which 16 are looked into; above ``GRAPH_ABOVE``, HNSW (Malkov and Yashunin, 2018) over 8-bit vectors.
+    lists, of which 32 are looked into; above ``GRAPH_ABOVE``, HNSW (Malkov and Yashunin, 2018) over 8-bit vectors.
 
     Args:
         vectors: float32 (n, dim) of any length; may be memory-mapped.
@@ -59,14 +60,11 @@ def build_index(vectors: npt.NDArray[np.float32], exact_below: int, path: Path, 
 
 def open_index(vectors: npt.NDArray[np.float32], path: Path) -> Any:  # noqa: ANN401 - faiss is untyped
     """The index that was written, its lists memory-mapped; where none was, an exact one over the vectors."""
+    if not path.exists():
+        return ExactIndex(vectors)
     import faiss
 
-    if path.exists():
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    for start in range(0, len(vectors), ROWS_AT_ONCE):
-        index.add(_unit(vectors[start : start + ROWS_AT_ONCE]))
-    return index
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
 
 
 def nearest(

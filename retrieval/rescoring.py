@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,7 +22,7 @@ from data.vectors.projection import Projection
 from data.vectors.quantise import DTYPES, Floats
 from data.vectors.read import codes
 from data.vectors.table import storage_of
-from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, ranked
+from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, Key, VectorIndex, ranked
 
 FULL_VECTORS = "full_vectors.npy"
 
@@ -112,7 +111,7 @@ class RescoredIndex:
         """Release files and connections."""
         self._index.close()
 
-    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+    def payloads(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         """What passages were stored with, by their keys; one that is not there is left out."""
         return self._index.payloads(keys)
 

@@ -1,9 +1,10 @@
 """Search: a question to passages, by vectors, by words, or by both fused; the same code in batch and online."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,27 +22,55 @@ from data.vectors.projection import Projection, ReducedEncoder
 from retrieval.clauses import clause
 from retrieval.config import Mode
 from retrieval.filters import Filter, parse_filter
-from retrieval.fused import FusedIndex
+from retrieval.fused import Found, FusedIndex
 from retrieval.fusion import fusion_of
-from retrieval.index import Hit, IndexMeta, IndexQuery, VectorIndex
+from retrieval.index import Hit, IndexMeta, IndexQuery, Key, VectorIndex
 from retrieval.open import open_index, read_meta
+from retrieval.steps import ExpandStep, FindStep
+from retrieval.trail import Place, places_in_lists
+from retrieval.weights import Fusion
 
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
 
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """One question: text, how to search, how many documents, and what their metadata must be."""
+    """One question to the index.
+
+    Attributes:
+        text: of it.
+        mode: how documents are found.
+        top_k: documents wanted.
+        filter: what their metadata must be.
+        find: which lists, and how they become one; those of the mode where None.
+        tokens: mode late: passages that are put in order by their tokens; as deep as the lists where None.
+        expand: how links of the best are followed; they are not where None.
+        traced: whether hits bring the ranks and scores of their lists.
+    """
 
     text: str
     mode: Mode = "hybrid"
     top_k: int = 10
     filter: Filter = field(default_factory=Filter)
+    find: FindStep | None = None
+    tokens: int | None = None
+    expand: ExpandStep | None = None
+    traced: bool = False
+
+    @property
+    def lists(self) -> Literal["hybrid", "dense", "bm25"]:
+        """The lists that it is answered by."""
+        if self.find is not None:
+            return self.find.find
+        return "hybrid" if self.mode == "late" else self.mode
 
 
 @dataclass(frozen=True)
 class SearchHit:
-    """A document that was found, by its best passage; where that one has a parent, text and span are the parent's."""
+    """A document that was found, by its best passage; where that one has a parent, text and span are the parent's.
+
+    ``trail`` is where it stood in each step so far, in their order; of the lists where the query is traced.
+    """
 
     document_id: str
     passage_id: str
@@ -51,6 +80,19 @@ class SearchHit:
     end: int
     score: float
     metadata: Metadata
+    trail: tuple[Place, ...] = ()
+
+
+class Expander(Protocol):
+    """What follows links."""
+
+    def expand(
+        self,
+        queries: Sequence[SearchQuery],
+        vectors: Sequence[npt.NDArray[np.float32] | None],
+        found: Sequence[list[SearchHit]],
+    ) -> list[list[SearchHit]]:
+        """Documents found for queries that say how, and those that they have links to, best first."""
 
 
 class Retriever:
@@ -61,21 +103,32 @@ class Retriever:
         meta: its description: weights, fusion, the keys that can be filtered by.
         encoder: turns questions to vectors; None where another process does, and ``answer`` is given vectors.
         tokens: turns questions to token vectors, where the index holds such.
+        expander: follows links; None where no query asks for it.
 
     Raises:
         InputError: if the index holds vectors of another encoder.
     """
 
     def __init__(
-        self, index: VectorIndex, meta: IndexMeta, encoder: Encoder | None = None, tokens: TokenEncoder | None = None
+        self,
+        index: VectorIndex,
+        meta: IndexMeta,
+        encoder: Encoder | None = None,
+        tokens: TokenEncoder | None = None,
+        expander: Expander | None = None,
     ) -> None:
         if encoder is not None:
             check_encoder(meta, encoder.fingerprint)
         self.index = FusedIndex(index, fusion_of(meta.config, meta.trust))
         self.meta = meta
         self.encoder = encoder
-        self._tokens = tokens
+        self._tokens, self._expander = tokens, expander
         self._bm25 = bm25_of(meta)
+
+    @property
+    def follows_links(self) -> bool:
+        """Whether queries may ask for documents that others have links to."""
+        return self._expander is not None
 
     def search(
         self,
@@ -119,7 +172,7 @@ class Retriever:
         queries: Sequence[SearchQuery],
         vectors: Sequence[npt.NDArray[np.float32] | None],
         tokens: Sequence[npt.NDArray[np.float32] | None] | None = None,
-        ask: Callable[[Sequence[IndexQuery]], list[list[Hit]]] | None = None,
+        ask: Callable[[Sequence[IndexQuery]], list[Found]] | None = None,
     ) -> list[list[SearchHit]]:
         """The best documents of each query, in one batch to the index, and another for those that must look deeper.
 
@@ -127,7 +180,7 @@ class Retriever:
             queries: what is asked.
             vectors: each query's vector, float32 of shape (``meta.question_dim``,); None where the mode is bm25.
             tokens: each query's token vectors, float32 of shape (tokens, late_dim); None where the mode is not late.
-            ask: takes the place of the index's ``query_batch``.
+            ask: takes the place of the index's ``found``.
 
         Raises:
             InputError: if a filter names a key that the index cannot filter by, or a mode is late and the index holds
@@ -138,16 +191,40 @@ class Retriever:
         late = [None] * len(queries) if tokens is None else tokens
         answers: list[list[SearchHit]] = [[] for _ in queries]
         limits = {i: query.top_k + query.top_k // 2 + 10 for i, query in enumerate(queries)}
-        depth, ask = self.meta.config.prefetch, ask or self.index.query_batch
+        depth, ask = self.meta.config.prefetch, ask or self.index.found
         while limits:
             drawn = {i: self.question(queries[i], vectors[i], late[i], limit, depth) for i, limit in limits.items()}
             asked = {i: question for i, question in drawn.items() if question is not None}
-            found = ask(list(asked.values())) if asked else []
+            answered = ask(list(asked.values())) if asked else []
             limits, depth = {}, depth * _FURTHER
-            for (i, question), hits in zip(asked.items(), found, strict=True):
-                answers[i] = best_passages(hits)[: queries[i].top_k]
-                if len(answers[i]) < queries[i].top_k and self._more_below(question, len(hits)):
+            for (i, question), found in zip(asked.items(), answered, strict=True):
+                answers[i] = self._documents(queries[i], question, found)
+                if len(answers[i]) < queries[i].top_k and self._more_below(question, len(found.hits)):
                     limits[i] = question.limit * _FURTHER
+        return self._expanded(queries, vectors, answers)
+
+    def _documents(self, query: SearchQuery, question: IndexQuery, found: Found) -> list[SearchHit]:
+        if not query.traced:
+            return best_passages(found.hits)[: query.top_k]
+        of_lists = places_in_lists(question, found, question.fusion or self.index.fusion)
+        step = "tokens" if query.mode == "late" else query.lists
+        documents = best_passages(found.hits, of_lists)[: query.top_k]
+        return [replace(one, trail=(*one.trail, Place(step, rank, one.score))) for rank, one in enumerate(documents, 1)]
+
+    def _expanded(
+        self,
+        queries: Sequence[SearchQuery],
+        vectors: Sequence[npt.NDArray[np.float32] | None],
+        answers: list[list[SearchHit]],
+    ) -> list[list[SearchHit]]:
+        asking = [i for i, query in enumerate(queries) if query.expand is not None]
+        if asking:
+            assert self._expander is not None, "checked by check_query"
+            further = self._expander.expand(
+                [queries[i] for i in asking], [vectors[i] for i in asking], [answers[i] for i in asking]
+            )
+            for i, hits in zip(asking, further, strict=True):
+                answers[i] = hits
         return answers
 
     def question(
@@ -159,13 +236,14 @@ class Retriever:
         depth: int,
     ) -> IndexQuery | None:
         """The query as the index takes it; None where it has nothing to search by."""
-        sparse = None if query.mode == "dense" else self._bm25.query(query.text)
+        lists, late = query.lists, query.mode == "late"
+        sparse = None if lists == "dense" else self._bm25.query(query.text)
         if sparse is not None and len(sparse.indices) == 0:
             sparse = None
-        dense = None if query.mode == "bm25" else vector
-        if query.mode != "bm25" and (dense is None or dense.shape != (self.meta.question_dim,)):
+        dense = None if lists == "bm25" else vector
+        if lists != "bm25" and (dense is None or dense.shape != (self.meta.question_dim,)):
             raise ValueError(f"mode {query.mode} needs a vector of {self.meta.question_dim} dimensions")
-        if query.mode == "late" and (tokens is None or tokens.ndim != 2 or tokens.shape[1] != self.meta.late_dim):
+        if late and (tokens is None or tokens.ndim != 2 or tokens.shape[1] != self.meta.late_dim):
             raise ValueError(f"mode late needs token vectors of {self.meta.late_dim} dimensions")
         if sparse is None and dense is None:
             return None
@@ -173,11 +251,20 @@ class Retriever:
             limit,
             dense,
             sparse,
-            fused=query.mode in ("hybrid", "late"),
+            fused=lists == "hybrid" or late,
             prefetch=max(depth, query.top_k),
-            tokens=tokens if query.mode == "late" else None,
+            tokens=tokens if late else None,
+            rescored=None if query.tokens is None else max(query.tokens, query.top_k),
+            fusion=self._fusion(query.find),
             filter=clause(query.filter, self.meta.filter_keys),
         )
+
+    def _fusion(self, find: FindStep | None) -> Fusion | None:
+        """What a query fuses by; None where it is as the index has it."""
+        if find is None or (find.weights is None and find.fusion is None):
+            return None
+        own = self.index.fusion
+        return Fusion.scaled(find.fusion or own.method, find.weights or own.weights, own.k)
 
     def _more_below(self, question: IndexQuery, found: int) -> bool:
         """Whether the index may hold hits that the question's limits cut off."""
@@ -185,8 +272,13 @@ class Retriever:
         return found >= cut and cut < self.index.count()
 
 
-def best_passages(hits: Iterable[Hit]) -> list[SearchHit]:
-    """Each document once, by its best passage, in the order of the hits."""
+def best_passages(hits: Iterable[Hit], places: Mapping[Key, Sequence[Place]] = MappingProxyType({})) -> list[SearchHit]:
+    """Each document once, by its best passage, in the order of the hits.
+
+    Args:
+        hits: passages.
+        places: of them in lists, by their keys.
+    """
     best: dict[str, SearchHit] = {}
     for hit in hits:
         stored = hit.payload
@@ -202,6 +294,7 @@ def best_passages(hits: Iterable[Hit]) -> list[SearchHit]:
                 end=shown["end"],
                 score=hit.score,
                 metadata=stored["metadata"],
+                trail=tuple(places.get(hit.key, ())),
             ),
         )
     return list(best.values())

@@ -9,26 +9,6 @@ from pydantic import Field, field_validator, model_validator
 from data.artifacts import StageConfig
 from data.encoders.config import EncoderConfig
 from data.encoders.model_config import ModelConfig
-from retrieval.config import Mode
-
-
-class PipelineConfig(StageConfig):
-    """One way to search, which requests ask for by its name."""
-
-    mode: Mode = Field("hybrid", description="where the request does not say")
-    top_k: int = Field(10, ge=1, le=100, description="documents answered where the request does not say")
-    candidates: int = Field(
-        100,
-        ge=1,
-        le=1000,
-        description="documents found for a question, of which pages are cut and which the ranker puts in order",
-    )
-    rerank: bool = Field(
-        False, description="whether serve.ranker puts the candidates in order, or the encoder where there is none"
-    )
-    min_score: float | None = Field(
-        None, allow_inf_nan=False, description="documents with a lower score are left out; the ranker's is from 0 to 1"
-    )
 
 
 class ServedModel(StageConfig):
@@ -102,7 +82,7 @@ class ServeConfig(StageConfig):
     ranker: str | None = Field(
         None,
         description="cross-encoder that reranks: trained, which is the run's own (`catena ranker train`), or a folder; "
-        "by cosines of the encoder where null",
+        "as of `ranker.model` where null, and where that is null too, by cosines of the encoder",
     )
     models: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")], ServedModel] = Field(
         default_factory=dict,
@@ -115,10 +95,6 @@ class ServeConfig(StageConfig):
     link_model: Literal["champion", "challenger"] | int | None = Field(
         None,
         description="of /v1/links:score: a version in the registry, by alias or number; the run's own model where null",
-    )
-    pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], PipelineConfig] = Field(
-        default_factory=dict,
-        description="ways to search by name, such as {exact: {mode: bm25}}; `default` is there without being named",
     )
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
     max_batch_tokens: int = Field(
@@ -204,16 +180,6 @@ class ServeConfig(StageConfig):
         if not str(which).isdecimal() or int(str(which)) < 1:
             raise ValueError("champion, challenger or the number of a version")
         return int(str(which))
-
-    @model_validator(mode="after")
-    def _ranker_takes_candidates(self) -> Self:
-        for name, pipeline in self.pipelines.items():
-            if pipeline.rerank and pipeline.candidates > self.max_texts:
-                raise ValueError(
-                    f"pipelines.{name}: the ranker is given {pipeline.candidates} candidates and takes max_texts, "
-                    f"{self.max_texts}"
-                )
-        return self
 
     def with_absolute_paths(self) -> Self:
         """The same for a process that works in another folder."""

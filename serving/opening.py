@@ -184,7 +184,7 @@ class VariantOpener:
             timeout_s,
             loads.searches,
             kept_mb,
-            config.pipelines,
+            release.pipelines,
             ranking,
             self.stored,
             "" if self.stored is None else decided_by(release),

@@ -4,33 +4,23 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from data.labels import label
-from retrieval.explain import Explained
+from retrieval.explain import reasons
 from retrieval.search import SearchHit
-from serving.schemas import Explanation, ListPlace, SearchResult, Timing
+from serving.schemas import Explanation, SearchResult, Timing
 
 
-def result_of(hit: SearchHit, why: Explained | None = None, rank: int = 0) -> SearchResult:
+def result_of(hit: SearchHit, words: Sequence[str] | None = None) -> SearchResult:
     """A document as it is answered.
 
     Args:
         hit: the document.
-        why: it was found; None where nobody asked.
-        rank: its place among the documents found, from 1.
+        words: of the question, that it has; None where nobody asked why it was found.
     """
-    told = None
-    if why is not None:
-        told = Explanation(
-            found_rank=rank,
-            found_score=hit.score,
-            lists=[ListPlace(**asdict(place)) for place in why.lists],
-            matched_words=list(why.words),
-            ranker_score=None,
-        )
-    named = {**asdict(hit), "title": label(hit.document_id, hit.title)}
-    return SearchResult(**named, explanation=told)
+    told = None if words is None else Explanation.model_validate(reasons(hit, words))
+    named = {**vars(hit), "title": label(hit.document_id, hit.title)}
+    return SearchResult(**{name: named[name] for name in named if name != "trail"}, explanation=told)
 
 
 def size_of(results: Sequence[SearchResult]) -> int:

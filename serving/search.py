@@ -6,22 +6,33 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from data.errors import EncoderUnavailable, InputError, nearest
-from data.passages.text import passage_text
 from retrieval.config import Mode
 from retrieval.explain import Explained
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
+from retrieval.pipelines import (
+    Ranker,
+    Scores,
+    check_pipeline,
+    found_above,
+    in_mode,
+    later_steps,
+    placed,
+    query_of,
+    user_steps,
+)
+from retrieval.reranking import hit_text
 from retrieval.search import SearchHit, SearchQuery, check_query
+from retrieval.steps import CallStep, FindStep, Ranks, RankStep, Step, every_pipeline
 from serving.admission import Admission
 from serving.answers import SharedAnswers
-from serving.config import PipelineConfig
 from serving.context import phase
 from serving.cursor import FIRST, Cursor
 from serving.embedding import TextEncoder
@@ -33,7 +44,7 @@ from serving.stored_answers import AnswerStore, Count, StoredAnswer, answer_key,
 
 logger = logging.getLogger("catena")
 
-DEFAULT = "default"
+TOP_K = 10  # documents answered where a request does not say
 
 Vectors = npt.NDArray[np.float32]
 
@@ -71,14 +82,16 @@ class _Asked:
 
     Attributes:
         query: ``top_k`` of it is how many are found, of which an answer has some.
-        rerank: whether the ranker puts them in order.
-        min_score: of those that are kept.
-        without_models: whether words alone do where the encoder is unavailable, and no ranker where that one is.
+        pipeline: its name.
+        steps: of it.
+        ordered: whether those behind finding put documents in order.
+        without_models: whether words alone do where the encoder is unavailable, and no order where a ranker is.
     """
 
     query: SearchQuery
-    rerank: bool
-    min_score: float | None
+    pipeline: str
+    steps: tuple[Step, ...] = field(repr=False)  # named by the pipeline
+    ordered: bool
     without_models: bool
 
 
@@ -96,7 +109,7 @@ class Searching(Protocol):
     """What answers searches, of one release or of several."""
 
     @property
-    def pipelines(self) -> Mapping[str, PipelineConfig]:
+    def pipelines(self) -> Mapping[str, tuple[Step, ...]]:
         """Ways to search, by name."""
 
     async def search(self, request: SearchRequest) -> SearchResponse:
@@ -124,11 +137,13 @@ class SearchService:
         ready_timeout_s: after which ``ready`` says no, in seconds.
         admission: of searches.
         kept_mb: of answers that are kept to be given again, in MiB, until something is written to the index.
-        pipelines: ways to search by name, beside ``default``.
-        ranking: for pipelines that rerank.
+        pipelines: ways to search by name; those of the modes where None.
+        ranking: for their steps that rank by a cross-encoder.
         stored: answers that other replicas have kept; None where there are none.
         decided_by: names all that decides an answer but the question and what was written, in that store.
         count: told of each look-up of a kept answer.
+        rankers: for their other steps that rank.
+        links: whether the index follows links.
 
     Raises:
         InputError: if a pipeline asks for what the index has not.
@@ -142,18 +157,22 @@ class SearchService:
         ready_timeout_s: float,
         admission: Admission,
         kept_mb: int = 0,
-        pipelines: Mapping[str, PipelineConfig] | None = None,
+        pipelines: Mapping[str, tuple[Step, ...]] | None = None,
         ranking: RankingService | None = None,
         stored: AnswerStore | None = None,
         decided_by: str = "",
         count: Count = not_counted,
+        rankers: Mapping[Ranks, Ranker] | None = None,
+        links: bool = False,
     ) -> None:
         self._meta, self._encoder, self._index, self._ready_timeout_s = meta, encoder, index, ready_timeout_s
         self._admission, self._ranking, self._version = admission, ranking, _version(meta)
         self._stored, self._decided_by = stored, decided_by
-        self.pipelines = {DEFAULT: PipelineConfig(), **(pipelines or {})}
-        for name, pipeline in self.pipelines.items():
-            _check_pipeline(name, pipeline, meta, ranking)
+        self.pipelines = pipelines or every_pipeline({}, meta.late_dim is not None, None)
+        self._rankers = rankers or {}
+        for name, steps in self.pipelines.items():
+            _check_pipeline(name, steps, meta, ranking, tuple(self._rankers), links)
+        self._own = user_steps(self.pipelines)
         self._answers = SharedAnswers[tuple[_Asked, _Found]](
             kept_mb * 2**20,
             lambda answer: _whole(*answer),
@@ -168,19 +187,18 @@ class SearchService:
             ApiError: if there is no such pipeline, the index cannot answer the request, the cursor is not one of this
                 question, too much waits already, or the encoder is down and words alone do not do.
         """
-        pipeline = self._pipeline(request.pipeline)
-        asked = self._asked(request, pipeline)
+        asked = self._asked(request, self._pipeline(request.pipeline))
         begins, sealed = 0, repr((self._version, request.pipeline, asked))
         if request.cursor is not None and request.cursor != FIRST:
             cursor = Cursor.opened(request.cursor, sealed)
-            query = replace(asked.query, mode=cursor.mode)
-            begins, asked = cursor.offset, replace(asked, query=query, rerank=cursor.reranked, without_models=False)
+            query = asked.query if cursor.mode == asked.query.mode else in_mode(asked.query, cursor.mode)
+            begins, asked = cursor.offset, replace(asked, query=query, ordered=cursor.reranked, without_models=False)
         if request.explain:  # anew: its times are those of this request
             found = await self._found(asked, explained=True)
         else:  # 1, 1.0 and True are equal, and other filters: so questions are compared by how they are written
             key = (await self._index.version(), repr(asked))
             _, found = await self._answers.get(key, lambda: self._shared(asked, *key))
-        ends = begins + (request.top_k or pipeline.top_k)
+        ends = begins + (request.top_k or TOP_K)
         more = request.cursor is not None and ends < len(found.results)
         return SearchResponse(
             query=request.query,
@@ -192,18 +210,19 @@ class SearchService:
             timing_ms=found.timing_ms if request.explain else None,
         )
 
-    def _pipeline(self, name: str) -> PipelineConfig:
+    def _pipeline(self, name: str) -> tuple[Step, ...]:
         if name not in self.pipelines:
             message = f"there is no pipeline {name!r}; {nearest(name, self.pipelines)}"
             raise ApiError("not_found", message, "pipeline")
         return self.pipelines[name]
 
-    def _asked(self, request: SearchRequest, pipeline: PipelineConfig) -> _Asked:
-        """What a request asks for, by its own fields and those of its pipeline."""
-        whole = pipeline.rerank or request.cursor is not None
-        wanted = pipeline.candidates if whole else request.top_k or pipeline.top_k
-        query = checked_query(self._meta, request, request.mode or pipeline.mode, wanted)
-        return _Asked(query, pipeline.rerank, pipeline.min_score, request.bm25_if_encoder_down)
+    def _asked(self, request: SearchRequest, steps: tuple[Step, ...]) -> _Asked:
+        """What a request asks for, by its own fields and the steps of its pipeline."""
+        find, later = steps[0], later_steps(steps)
+        assert isinstance(find, FindStep), "checked when it was read"
+        wanted = find.depth if request.cursor is not None else request.top_k or TOP_K
+        query = checked_query(self._meta, request, steps, wanted)
+        return _Asked(query, request.pipeline, steps, bool(later), request.bm25_if_encoder_down)
 
     async def _shared(self, asked: _Asked, written: int, question: str) -> tuple[_Asked, _Found]:
         """An answer that another replica has kept, or else one made now, for it to find."""
@@ -222,22 +241,22 @@ class SearchService:
         query, clock = asked.query, Clock()
         with self._admission.admitted(1):
             try:
-                results = await self._find(query, explained, clock)
+                hits, words = await self._find(query, explained, clock)
             except EncoderUnavailable as error:
                 if not asked.without_models:
                     raise ApiError("unavailable", f"{error.problem}; mode bm25 works without it", "mode") from None
-                query = replace(query, mode="bm25")
-                results = await self._find(query, explained, clock)
-            reranked = False
-            if asked.rerank:
+                query = in_mode(query, "bm25")
+                hits, words = await self._find(query, explained, clock)
+            hits, ordered = found_above(asked.steps, hits), False
+            if asked.ordered:
                 try:
-                    results, reranked = await self._reranked(query.text, results, clock), True
+                    with phase("rank"), clock("rank"):
+                        hits, ordered = await self._in_order(asked, hits), True
                 except ApiError as error:
                     if error.type != "unavailable" or not asked.without_models:
                         raise
-        if asked.min_score is not None:
-            results = [one for one in results if one.score >= asked.min_score]
-        return _Found(results, query.mode, reranked, clock.timing())
+        results = [result_of(hit, words.get(hit.document_id, ()) if explained else None) for hit in hits]
+        return _Found(results, query.mode, ordered, clock.timing())
 
     async def warm_up(self) -> None:
         """Search for two full batches of questions twice before anybody asks: admission gets the second one's rate.
@@ -276,7 +295,10 @@ class SearchService:
             search_ms=round((time.perf_counter() - encoded) * 1000, 2),
         )
 
-    async def _find(self, query: SearchQuery, explained: bool, clock: Clock) -> list[SearchResult]:
+    async def _find(
+        self, query: SearchQuery, explained: bool, clock: Clock
+    ) -> tuple[list[SearchHit], dict[str, tuple[str, ...]]]:
+        """What the index finds; and by document the words of the question that it has, where they are asked for."""
         vector = tokens = None
         with phase("encode"), clock("encode"):
             if query.mode == "late":
@@ -288,30 +310,41 @@ class SearchService:
         with phase("search"), clock("search"):
             if explained:
                 reasons = await self._index.explain(query, vector, tokens)
-                return [result_of(one.hit, one, rank) for rank, one in enumerate(reasons, 1)]
-            return [result_of(hit) for hit in await self._index.search(query, vector, tokens)]
+                return [one.hit for one in reasons], {one.hit.document_id: one.words for one in reasons}
+            return await self._index.search(query, vector, tokens), {}
 
-    async def _reranked(self, question: str, found: list[SearchResult], clock: Clock) -> list[SearchResult]:
-        """The same in the ranker's order, with its scores."""
+    async def _in_order(self, asked: _Asked, hits: list[SearchHit]) -> list[SearchHit]:
+        """Documents as the steps of the pipeline put them in order that come behind finding."""
+        question = asked.query.text
+        for step in later_steps(asked.steps):
+            if not hits:
+                return hits
+            if isinstance(step, CallStep):
+                (hits,) = await asyncio.to_thread(self._own[asked.pipeline, str(step)], [question], [hits])
+                continue
+            best = hits[: step.depth]
+            if step.rank == "cross-encoder":
+                scores: Scores | None = await self._relevance(question, best)
+            else:
+                (scores,) = await asyncio.to_thread(self._rankers[step.rank].score, [question], [best])
+            hits = placed(hits, step, scores)
+        return hits
+
+    async def _relevance(self, question: str, found: list[SearchHit]) -> Scores:
+        """Probabilities by the cross-encoder, in the order of the documents."""
         assert self._ranking is not None, "pipelines without a ranker are refused at start"
-        if not found:
-            return found
         longest = self._ranking.limits.max_chars
-        texts = [passage_text(one.title if one.title != one.document_id else "", one.text)[:longest] for one in found]
-        with phase("rank"), clock("rank"):
-            ranked, _ = await self._ranking.rank(question, texts, None, "results", found=True)
-        results = []
+        texts = [hit_text(one)[:longest] for one in found]
+        ranked, _ = await self._ranking.rank(question, texts, None, "results", found=True)
+        scores = np.empty(len(found))
         for one in ranked:
-            result = found[one.place]
-            why = result.explanation
-            why = None if why is None else why.model_copy(update={"ranker_score": one.relevance})
-            results.append(result.model_copy(update={"score": one.relevance, "explanation": why}))
-        return results
+            scores[one.place] = one.relevance
+        return scores
 
 
 def _whole(asked: _Asked, found: _Found) -> bool:
     """Whether nothing was left out because a model was unavailable, so that the answer may be given again."""
-    return (asked.query.mode, asked.rerank) == (found.mode, found.reranked)
+    return (asked.query.mode, asked.ordered) == (found.mode, found.reranked)
 
 
 def _version(meta: IndexMeta) -> str:
@@ -319,30 +352,41 @@ def _version(meta: IndexMeta) -> str:
     return hashlib.blake2b(meta.model_dump_json().encode(), digest_size=16).hexdigest()
 
 
-def _check_pipeline(name: str, pipeline: PipelineConfig, meta: IndexMeta, ranking: RankingService | None) -> None:
-    if pipeline.mode == "late" and meta.late_dim is None:
-        raise InputError(
-            f"serve.pipelines.{name}: mode late, and the index holds no token vectors",
-            "Add `late: {}` to the run file and index again, or choose another mode.",
-        )
-    if pipeline.rerank and ranking is None:
-        raise ValueError(f"the pipeline {name} reranks: give the service a ranking")
+def _check_pipeline(
+    name: str,
+    steps: tuple[Step, ...],
+    meta: IndexMeta,
+    ranking: RankingService | None,
+    ranks_by: tuple[Ranks, ...],
+    links: bool,
+) -> None:
+    ranks: tuple[Ranks, ...] = ranks_by if ranking is None else ("cross-encoder", *ranks_by)
+    check_pipeline(name, steps, meta, ranks, links)
+    for step in steps:
+        if ranking is not None and isinstance(step, RankStep) and step.depth > ranking.limits.max_texts:
+            raise InputError(
+                f"pipelines.{name}: the ranker is given {step.depth} documents and takes serve.max_texts, "
+                f"{ranking.limits.max_texts}",
+                "Lower `depth`, or raise serve.max_texts.",
+            )
 
 
-def checked_query(meta: IndexMeta, request: SearchRequest, mode: Mode, documents: int) -> SearchQuery:
+def checked_query(meta: IndexMeta, request: SearchRequest, steps: tuple[Step, ...], documents: int) -> SearchQuery:
     """The query of a request.
 
     Args:
         meta: of the index.
-        request: with question and filter.
-        mode: how to search.
+        request: with question, filter and perhaps a mode.
+        steps: of its pipeline.
         documents: how many are wanted.
 
     Raises:
         ApiError: if the index cannot answer it; it names the field.
     """
     try:
-        query = SearchQuery(request.query, mode, documents, parse_filter(request.filter))
+        query = query_of(steps, request.query, documents, parse_filter(request.filter))
+        if request.mode is not None and request.mode != query.mode:
+            query = in_mode(query, request.mode)
         check_query(meta, query)
     except InputError as error:
         about = "mode" if error.problem.startswith("mode") else "filter"

@@ -5,7 +5,7 @@ share of the callers, and a *shadow* is asked what the live one is asked, withou
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,7 @@ from data.encoders.config import EncoderConfig
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.locks import only_one
+from retrieval.steps import OneStep, Step
 from serving.artifacts import LinkArtifacts, LiveConfig
 
 MOST_JUDGED = 2000  # most recent answers of a release that are kept, to judge it by
@@ -33,6 +34,7 @@ class Release(_Part):
     lookup: Path
     encoder: EncoderConfig
     ranker: str | None = Field(None, description="folder or name of its cross-encoder; its encoder ranks where None")
+    pipelines: dict[str, tuple[OneStep, ...]] = Field(default_factory=dict, description="ways to search, by name")
     links: LinkArtifacts | None = Field(None, description="the link model; None where none was trained")
     live: LiveConfig | None = Field(None, description="how documents are taken beside the index; none are where None")
     passages: int = Field(description="in the index")
@@ -148,11 +150,13 @@ def release_id(
     links: LinkArtifacts | None = None,
     live: LiveConfig | None = None,
     ranker: str | None = None,
+    pipelines: Mapping[str, tuple[Step, ...]] | None = None,
 ) -> str:
     """Eight digits that stand for what is served: artifacts' folders are named by their content."""
     parts = " ".join("" if part is None else part.model_dump_json() for part in (links, live))
     described = f"{index.resolve()} {lookup.resolve()} {encoder.model_dump_json()} {parts}"
     described += "" if ranker is None else f" {ranker}"
+    described += f" {pipelines!r}" if pipelines else ""
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 

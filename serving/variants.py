@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from serving.config import PipelineConfig
+from retrieval.steps import Step
 from serving.context import caller, note_release, request_id
 from serving.documents import DocumentsService, nothing
 from serving.embedding import EmbeddingService
@@ -94,7 +94,7 @@ class Variants:
         return await self.releases.live.search.ready()
 
     @property
-    def pipelines(self) -> Mapping[str, PipelineConfig]:
+    def pipelines(self) -> Mapping[str, tuple[Step, ...]]:
         """As of ``Searching``, the same of all releases."""
         return self.releases.live.search.pipelines
 

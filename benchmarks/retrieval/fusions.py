@@ -4,7 +4,6 @@ Every way fuses the same two lists of each question.
 """
 
 from collections.abc import Mapping
-from uuid import UUID
 
 import numpy as np
 
@@ -16,8 +15,9 @@ from evaluation.ranking import evaluate_ranking
 from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
-from retrieval.fusion import Fusion
+from retrieval.index import Key
 from retrieval.search import open_retriever
+from retrieval.weights import Fusion
 
 SETS = ("scifact", "cranfield", "metatool", "heq")
 BATCH = 64
@@ -75,9 +75,9 @@ def _log_odds(asked: AskedLists, qrels: Mapping[str, Mapping[str, int]]) -> floa
     """
     run = {}
     for question, lists in asked.lists.items():
-        total: dict[UUID, float] = {}
-        document_of: dict[UUID, str] = {}
-        odds: dict[str, dict[UUID, float]] = {}
+        total: dict[Key, float] = {}
+        document_of: dict[Key, str] = {}
+        odds: dict[str, dict[Key, float]] = {}
         for name, hits in lists.items():
             scores = np.array([hit.score for hit in hits])
             spread = scores.std() if len(scores) and scores.std() > 0 else 1.0

@@ -1,11 +1,12 @@
 """Every figure of search."""
 
 from benchmarks.parts import Measured, measure_all
-from benchmarks.retrieval import batch, cold, fusions, graph, neighbours, quality
+from benchmarks.retrieval import batch, cold, funnel, fusions, graph, neighbours, quality
 
 PARTS = {
     "quality": quality.measure,
     "fusions": fusions.measure,
+    "funnel": funnel.measure,
     "cold": cold.measure,
     "hnsw": graph.measure_hnsw,
     "quantisation": graph.measure_quantisation,

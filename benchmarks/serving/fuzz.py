@@ -19,7 +19,10 @@ from serving.api.__main__ import described
 RUN = Path(__file__).resolve().parents[2] / "runs" / "demo.yaml"
 SMALL = ("--source.pydocs.max-documents", "600")
 SCHEMATHESIS = "4.32.5"
-PIPELINES = ("--serve.pipelines", json.dumps({"exact": {"mode": "bm25"}, "ranked": {"rerank": True, "candidates": 10}}))
+PIPELINES = (
+    "--pipelines",
+    json.dumps({"exact": [{"find": "bm25"}], "strict": [{"find": "dense", "min_score": 0.3}]}),
+)
 CASES = 10_000
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID
 
 import numpy as np
 import qdrant_edge as edge
@@ -14,7 +13,7 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import QUANTILE, IndexConfig, Quantisation
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Payload, hits, point_id
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Key, Payload, hits, point_id
 
 _PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
 _NOTHING: Mapping[str, Any] = {}
@@ -138,7 +137,7 @@ class EdgeIndex:
             for query, points in zip(queries, found, strict=True)
         ]
 
-    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+    def payloads(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         """What passages were stored with, by their keys; one that is not there is left out."""
         return {point.id: point.payload for point in self._shard.retrieve(list(keys), _PAYLOAD, False)}
 
@@ -151,8 +150,9 @@ class EdgeIndex:
         coded = None
         if config.quantisation != "none":
             coded = edge.QuantizationSearchParams(rescore=True, oversampling=config.oversampling)
-        exact = self.count() < config.exact_below_points
-        return edge.SearchParams(hnsw_ef=config.hnsw_ef, exact=exact, quantization=coded)
+        points = self.count()
+        exact = points < config.exact_below_points
+        return edge.SearchParams(hnsw_ef=config.candidates(points), exact=exact, quantization=coded)
 
     def _request(self, query: IndexQuery) -> edge.QueryRequest:
         name, value = query.one()

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, Self
-from uuid import UUID
 
 import numpy as np
 from qdrant_client import QdrantClient, models
@@ -15,7 +14,7 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import QUANTILE, IndexConfig, Quantisation
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Payload, hits, point_id
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Key, Payload, hits, point_id
 
 API_KEY = "CATENA_QDRANT_API_KEY"
 
@@ -110,7 +109,7 @@ class ServerIndex:
         """Store passages; a passage stored before is replaced. The server may still be at it when this returns."""
         self._last = [
             models.PointStruct(
-                id=str(point_id(p.id)),
+                id=point_id(p.id),
                 vector={"dense": p.vector.tolist(), "bm25": _sparse(p.sparse)}
                 | ({} if p.tokens is None else {"late": p.tokens.tolist()}),
                 payload=p.payload(),
@@ -141,14 +140,14 @@ class ServerIndex:
         """Best hits of each query, best first, ties by passage id."""
         answers = self._client.query_batch_points(self._collection, [self._request(query) for query in queries])
         return [
-            hits([Hit(UUID(str(point.id)), point.score, point.payload or {}) for point in answer.points])
+            hits([Hit(int(point.id), point.score, point.payload or {}) for point in answer.points])
             for answer in answers
         ]
 
-    def payloads(self, keys: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
+    def payloads(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         """What passages were stored with, by their keys; one that is not there is left out."""
-        found = self._client.retrieve(self._collection, [str(key) for key in keys], _PAYLOAD)
-        return {UUID(str(point.id)): point.payload or {} for point in found}
+        found = self._client.retrieve(self._collection, list(keys), _PAYLOAD)
+        return {int(point.id): point.payload or {} for point in found}
 
     def close(self) -> None:
         """Release the connection."""
@@ -159,8 +158,9 @@ class ServerIndex:
         coded = None
         if config.quantisation != "none":
             coded = models.QuantizationSearchParams(rescore=True, oversampling=config.oversampling)
-        exact = self.count() < config.exact_below_points
-        return models.SearchParams(hnsw_ef=config.hnsw_ef, exact=exact, quantization=coded)
+        points = self.count()
+        exact = points < config.exact_below_points
+        return models.SearchParams(hnsw_ef=config.candidates(points), exact=exact, quantization=coded)
 
     def _request(self, query: IndexQuery) -> models.QueryRequest:
         name, value = query.one()
@@ -224,7 +224,7 @@ def _side(value: np.ndarray | SparseVector) -> Any:  # noqa: ANN401 - the client
 def _filter(query: IndexQuery) -> models.Filter | None:
     conditions = [] if query.filter is None else [_condition(query.filter)]
     if query.among is not None:
-        conditions.append(models.HasIdCondition(has_id=[str(key) for key in query.among]))
+        conditions.append(models.HasIdCondition(has_id=list(query.among)))
     return models.Filter(must=conditions) if conditions else None
 
 

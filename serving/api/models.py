@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 
 from data.errors import nearest
+from retrieval.steps import mode_of
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
 from serving.embedding import EmbeddingService
@@ -31,7 +32,10 @@ def router(
     @routes.get("/v1/models")
     async def models() -> Models:
         """The models that are served and what each is for, and the ways to search (`pipeline` of /v1/search)."""
-        ways = [Pipeline(id=name, **pipeline.model_dump()) for name, pipeline in search.pipelines.items()]
+        ways = [
+            Pipeline(id=name, mode=mode_of(steps), steps=[step.model_dump(mode="json") for step in steps])
+            for name, steps in search.pipelines.items()
+        ]
         return Models(data=await served(), pipelines=ways)
 
     @routes.get("/v1/models/{id:path}", responses=documented("not_found"))

@@ -29,7 +29,7 @@ class SearchRequest(BaseModel):
         "default", min_length=1, max_length=64, description="way to search, as GET /v1/models names it"
     )
     top_k: int | None = Field(
-        None, ge=1, le=100, description="documents wanted, of one page where there is a cursor; as the pipeline has it"
+        None, ge=1, le=100, description="documents wanted, of one page where there is a cursor; 10 where absent"
     )
     mode: Mode | None = Field(
         None,
@@ -67,19 +67,28 @@ class ListPlace(Answer):
     rank: int = Field(description="among passages, from 1")
     score: float = Field(description="cosine, or BM25")
     weight: float = Field(description="of the list in the fusion")
-    contribution: float = Field(description="to `found_score`, as of `index.fusion`; or a lone list's score")
+    contribution: float = Field(
+        description="to the score of the step that found it, as of `index.fusion`; or a lone list's score"
+    )
+
+
+class StepPlace(Answer):
+    """Where a step of the pipeline put the document."""
+
+    step: str = Field(
+        description="hybrid, dense or bm25, which found it; tokens, links, cross-encoder, boosted, or the import path "
+        "of a step of the run's own"
+    )
+    rank: int = Field(description="among the documents of that step, from 1")
+    score: float = Field(description="of that step: the sum of the lists' contributions, MaxSim, a probability, …")
 
 
 class Explanation(Answer):
     """Why a document was found."""
 
-    found_rank: int = Field(description="among the documents found, from 1, before the ranker")
-    found_score: float = Field(
-        description="before the ranker: the sum of the contributions; in mode late the score of the tokens"
-    )
     lists: list[ListPlace]
+    steps: list[StepPlace] = Field(description="in their order; the last one's score is that of the result")
     matched_words: list[str] = Field(description="words of the question that the passage has, by their stems")
-    ranker_score: float | None = Field(description="from 0 to 1; null where nothing was reranked")
 
 
 class SearchResult(Answer):
@@ -111,7 +120,9 @@ class SearchResponse(Answer):
     query: str
     mode: Mode = Field(description="how it was searched; bm25 where the request allowed that and the encoder was down")
     pipeline: str = "default"
-    reranked: bool = Field(False, description="whether the ranker put the results in order")
+    reranked: bool = Field(
+        False, description="whether the steps of the pipeline behind finding put the results in order"
+    )
     results: list[SearchResult]
     next_cursor: str | None = Field(None, description="of the next page; null behind the last, and without a cursor")
     timing_ms: Timing | None = Field(None, description="where `explain` was asked for")

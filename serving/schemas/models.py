@@ -1,6 +1,6 @@
 """The answer of ``/v1/models``."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -26,11 +26,8 @@ class Pipeline(Answer):
     """A way to search."""
 
     id: str
-    mode: Mode
-    top_k: int = Field(description="documents answered where a request does not say")
-    candidates: int = Field(description="documents found, of which pages are cut and which the ranker puts in order")
-    rerank: bool
-    min_score: float | None
+    mode: Mode = Field(description="how it finds documents, where a request does not say")
+    steps: list[dict[str, Any]] = Field(description="as the run file has them, with their defaults")
 
 
 class Models(Answer):

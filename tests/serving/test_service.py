@@ -20,8 +20,9 @@ from ray_apps.plan import Plan
 from ray_apps.search import COMMAND as SEARCH
 from retrieval.filters import parse_filter
 from retrieval.search import SearchQuery
+from retrieval.steps import FindStep, RankStep, every_pipeline
 from serving.client import Client, ServiceError
-from serving.config import PipelineConfig, ServeConfig
+from serving.config import ServeConfig
 from serving.index import IndexActor
 from serving.lookup import write_lookup
 from serving.traffic import Release, change_traffic, with_live
@@ -83,12 +84,14 @@ def client(
     write_partition(pa.Table.from_pylist([proposal]), discovered / partition_name(0))
     write_lookup(lookup, tables.path / "documents", tables.path / "links", discovered)
     traffic = tmp_path_factory.mktemp("traffic") / "test.json"
-    release = Release(id="one", index=built.path, lookup=lookup, encoder=run.encoder, passages=5)
+    ranked = (FindStep(find="hybrid"), RankStep(rank="cross-encoder", depth=3))
+    pipelines = every_pipeline({"ranked": ranked}, late=False, depth=None)
+    release = Release(id="one", index=built.path, lookup=lookup, encoder=run.encoder, passages=5, pipelines=pipelines)
     change_traffic(traffic, lambda before: with_live(before, release))
     service = Service(
         traffic=traffic,
         journals=run.workspace / "journals" / run.name,
-        serve=ServeConfig(layout=request.param, pipelines={"ranked": PipelineConfig(rerank=True, candidates=3)}),
+        serve=ServeConfig(layout=request.param),
     )
     port = free_port()
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))

@@ -19,6 +19,9 @@ from data.schema import DOCUMENTS as DOCUMENTS_SCHEMA
 from ray_apps.commands import COMMANDS
 from ray_apps.config import load_run
 from ray_apps.usage import find_command, split_config_flags
+from retrieval.pipelines import UserStep
+from retrieval.search import SearchHit
+from retrieval.steps import CallStep
 from serving.api.__main__ import described
 from serving.config import ServeConfig
 from serving.schemas import Explanation, SearchRequest
@@ -180,14 +183,32 @@ def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
 def test_pipelines_and_reasons_shown_are_ones_the_service_has() -> None:
     serving = REPOSITORY / "docs" / "serving.md"
     shown = [ServeConfig.model_validate(yaml.safe_load(text)["serve"]) for text in blocks(serving, "yaml")]
-    assert [set(config.pipelines) for config in shown if config.pipelines] == [{"exact", "best"}]
     assert [set(config.models) for config in shown if config.models] == [{"small", "judge"}]
     assert [config.link_model for config in shown if config.link_model] == ["champion"]
-    explanation = next(text for text in blocks(serving, "json") if "found_rank" in text)
+    explanation = next(text for text in blocks(serving, "json") if "matched_words" in text)
     told = Explanation.model_validate_json(explanation)
-    assert sum(place.contribution for place in told.lists) == pytest.approx(told.found_score, abs=1e-4)
+    assert sum(place.contribution for place in told.lists) == pytest.approx(told.steps[-1].score, abs=1e-4)
     assert all(0 <= place.contribution <= place.weight for place in told.lists)
     assert sum(place.weight for place in told.lists) == pytest.approx(1)
+
+
+def test_pipelines_and_the_step_shown_are_ones_that_search_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrieval = REPOSITORY / "docs" / "retrieval.md"
+    (shown,) = (text for text in blocks(retrieval, "yaml") if "pipelines:" in text)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"name: mine\nsource: {{pydocs: {{}}}}\n{shown}")
+    run = load_run(mine)
+    assert set(run.pipelines) == {"best", "funnel", "newest"}
+    (code,) = blocks(retrieval, "python")
+    (tmp_path / "my_ranking.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    step = run.pipelines["newest"][1]
+    assert isinstance(step, CallStep)
+    hits = [SearchHit(f"d{year}", "p", "", "", 0, 0, 1.0, {"year": year}) for year in (1990, 2020, 2005)]
+    (found,) = UserStep(step, "newest")(["a question"], [hits])
+    assert [hit.score for hit in found] == [2020, 2005, 1990]
 
 
 def test_run_file_shown_in_the_readme_loads(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from evaluation.fusion_search import halves, search_fusion
 from evaluation.fusions import AskedLists, ways
-from retrieval.fusion import Fusion
 from retrieval.index import Hit, point_id
+from retrieval.weights import Fusion
 
 QUESTIONS, DEPTH = 60, 20
 

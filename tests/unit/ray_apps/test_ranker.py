@@ -16,8 +16,8 @@ from ray_apps.config import RunConfig, load_run
 from ray_apps.evaluate import _reranked
 from ray_apps.plan import Plan
 from ray_apps.ranker import RankerResult, ranker_folder, served_ranker
-from retrieval.reranking import RERANKED
 from retrieval.search import SearchHit
+from retrieval.steps import RERANKED
 
 ON = ["--ranker.model", "trained"]
 

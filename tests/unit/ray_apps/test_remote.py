@@ -16,7 +16,7 @@ from serving.api import embeddings, rerank
 from serving.api.errors import answer_errors
 from serving.embedding import EmbeddingLimits, EmbeddingService
 from serving.ranking import EncoderRanker, RankingService
-from serving.schemas import Explanation, ListPlace, SearchRequest, SearchResponse, SearchResult, Timing
+from serving.schemas import Explanation, ListPlace, SearchRequest, SearchResponse, SearchResult, StepPlace, Timing
 from tests.unit.serving.test_embeddings import embedder_of_minilm
 
 FOUND = SearchResult(
@@ -24,11 +24,12 @@ FOUND = SearchResult(
 )
 
 WHY = Explanation(
-    found_rank=2,
-    found_score=0.5,
     lists=[ListPlace(list="bm25", rank=3, score=7.5, weight=1, contribution=0.0159)],
     matched_words=["waters"],
-    ranker_score=0.9,
+    steps=[
+        StepPlace(step="hybrid", rank=2, score=0.5),
+        StepPlace(step="cross-encoder", rank=1, score=0.9),
+    ],
 )
 
 
@@ -78,7 +79,8 @@ def test_search_by_a_service(url: str, capsys: pytest.CaptureFixture[str], monke
     assert (told["pipeline"], told["mode"], told["timing_ms"]["total"]) == ("exact", "hybrid", 3)
     assert told["hits"][0]["explanation"] == WHY.model_dump() and told["hits"][0]["metadata"]["top_k"] is None
     assert main(["search", f"--url={url}", "waters", "--explain"]) == 0
-    assert "bm25 rank 3 (7.5000) gives 0.0159; ranker 0.9000, found at 2; words: waters" in capsys.readouterr().out
+    why = "gives 0.0159; hybrid rank 2 (0.5000); cross-encoder rank 1 (0.9000); words: waters"
+    assert f"bm25 rank 3 (7.5000) {why}" in capsys.readouterr().out
 
 
 def test_vectors_by_a_service(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ from retrieval.engines.server import ServerIndex, connect
 from retrieval.filter_keys import FilterValues, filter_keys
 from retrieval.filters import parse_filter
 from retrieval.fused import FusedIndex
-from retrieval.fusion import Fusion
 from retrieval.index import Hit, IndexedPassage, IndexQuery, VectorIndex, point_id
+from retrieval.weights import Fusion
 
 pytestmark = [  # what the in-memory client says of itself
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),

@@ -38,9 +38,10 @@ def test_the_parts_add_up_to_the_score(retriever: Retriever, mode: str, top_k: i
     found = explained(retriever, mode, top_k)
     assert len(found) == top_k
     for one in found:
-        assert one.lists and sum(place.contribution for place in one.lists) == pytest.approx(one.hit.score, rel=1e-12)
+        parts = [place.contribution or 0.0 for place in one.lists]
+        assert parts and sum(parts) == pytest.approx(one.hit.score, rel=1e-12)
         if mode == "hybrid":
-            assert all(place.weight == 0.5 and 0 <= place.contribution <= 0.5 for place in one.lists)
+            assert all(place.weight == 0.5 and 0 <= (place.contribution or 0.0) <= 0.5 for place in one.lists)
     assert [one.hit.score for one in found] == sorted((one.hit.score for one in found), reverse=True)
 
 
@@ -62,8 +63,8 @@ def test_each_list_has_a_passage_where_it_says(retriever: Retriever) -> None:
     seen = 0
     for one in explained(retriever, "hybrid"):
         for place in one.lists:
-            if one.hit.passage_id in scores[place.list]:  # else another passage of the document is better there
-                assert place.score == pytest.approx(scores[place.list][one.hit.passage_id])
+            if one.hit.passage_id in scores[place.step]:  # else another passage of the document is better there
+                assert place.score == pytest.approx(scores[place.step][one.hit.passage_id])
                 seen += 1
     assert seen >= 10
 

@@ -1,7 +1,6 @@
 """What lists give to passages: each method by hand and against the engine's own, weights, lists that end early."""
 
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -9,12 +8,13 @@ import qdrant_edge as edge
 
 from retrieval.config import Fusing, IndexConfig
 from retrieval.engines.edge import EdgeIndex
-from retrieval.fusion import Fusion, fuse, fusion_of, given
+from retrieval.fusion import fuse, fusion_of, given
 from retrieval.index import Hit, IndexQuery, Trust
+from retrieval.weights import Fusion
 from tests.unit.retrieval.test_congruence import DIM, random_passages, random_queries
 
 DEPTH = 4
-A, B, C, D, E = (UUID(int=number) for number in range(5))
+A, B, C, D, E = range(5)
 DENSE = [Hit(A, 0.9, {}), Hit(B, 0.8, {}), Hit(C, 0.7, {}), Hit(D, 0.5, {})]
 WORDS = [Hit(C, 8.0, {}), Hit(E, 2.0, {})]
 

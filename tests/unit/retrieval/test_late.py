@@ -17,9 +17,9 @@ from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex, connect
 from retrieval.filter_keys import FilterKey
 from retrieval.fused import FusedIndex
-from retrieval.fusion import Fusion
 from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.maxsim import maxsim
+from retrieval.weights import Fusion
 
 pytestmark = [  # what the in-memory client says of itself
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),

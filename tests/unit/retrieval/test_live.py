@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -20,12 +20,13 @@ from retrieval.engines.server import ServerIndex, connect
 from retrieval.explain import explain
 from retrieval.filter_keys import FilterKey
 from retrieval.fused import FusedIndex
-from retrieval.fusion import Fusion, fuse
+from retrieval.fusion import fuse
 from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, point_id
 from retrieval.live import LiveIndex
 from retrieval.rescoring import RescoredIndex, with_rows
 from retrieval.search import Retriever, SearchQuery
 from retrieval.terms import TermCounts, TermStatistics
+from retrieval.weights import Fusion
 
 pytestmark = [  # what the in-memory client says of itself
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
@@ -170,7 +171,7 @@ def same(ours: list[list[Hit]], theirs: list[list[Hit]], rtol: float = 1e-5) -> 
         assert [(hit.passage_id, hit.payload) for hit in a] == [(hit.passage_id, hit.payload) for hit in b]
 
 
-def as_fused(found: list[list[Hit]], expected: list[list[tuple[UUID, float]]]) -> None:
+def as_fused(found: list[list[Hit]], expected: list[list[tuple[int, float]]]) -> None:
     assert any(found)
     for hits, best in zip(found, expected, strict=True):
         assert [hit.key for hit in hits] == [key for key, _ in best]

@@ -11,14 +11,17 @@ import pytest
 from data.errors import InputError
 from retrieval.blend import FILE, Blend, Curve, read_blend
 from retrieval.cross_encoder import CrossEncoderModel
-from retrieval.reranking import RERANKED, Reranker, hit_text
+from retrieval.pipelines import placed
+from retrieval.reranking import Reranker, hit_text
 from retrieval.search import SearchHit
+from retrieval.steps import RankStep
 from serving.admission import Admission
 from serving.embedding import EmbeddingLimits
 from serving.ranking import CrossEncoderRanker, RankingService
 from tests.tiny_model import cross_encoder
 
 QUESTIONS = ["how do I invert a matrix", "what is a tree"]
+STEP = RankStep(rank="cross-encoder")
 BLEND = Blend(weight=0.3, alone=Curve(1.5, -0.5), after=Curve(2.0, 0.1))
 
 
@@ -57,44 +60,32 @@ def test_a_blend_is_read_from_its_folder_and_there_is_none_in_others(tmp_path: P
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1e6])
-def test_the_best_documents_are_put_in_order_and_the_others_follow(model: CrossEncoderModel, weight: float) -> None:
-    reranker = Reranker(model, Blend(weight, after=Curve(0.5, 0.0)), depth=4)
-    for question, hits in zip(QUESTIONS, reranker.rerank(QUESTIONS, [FOUND, FOUND[::-1]]), strict=True):
-        before = FOUND if question == QUESTIONS[0] else FOUND[::-1]
-        scores = logits(model, question, before[:4]) - weight * np.log([1, 2, 3, 4])
-        order = np.argsort(-scores, kind="stable")
-        assert [one.document_id for one in hits] == [before[n].document_id for n in order] + [before[4].document_id]
-        assert hits[0].score == pytest.approx(1 / (1 + np.exp(-0.5 * scores.max())), abs=1e-4)
+def test_documents_are_scored_by_what_the_model_reads_and_by_their_rank(
+    model: CrossEncoderModel, weight: float
+) -> None:
+    reranker = Reranker(model, Blend(weight, after=Curve(0.5, 0.0)))
+    found = [FOUND[:4], FOUND[:0:-1]]
+    for question, hits, relevance in zip(QUESTIONS, found, reranker.score(QUESTIONS, found), strict=True):
+        scores = logits(model, question, hits) - weight * np.log([1, 2, 3, 4])
+        assert relevance == pytest.approx(Curve(0.5, 0.0)(scores), abs=1e-4)
         if weight > 1000:
-            assert order.tolist() == [0, 1, 2, 3]
-    assert reranker.rerank([], []) == [] and reranker.rerank(["a"], [[]]) == [[]]
+            assert placed(hits, STEP, relevance)[0].document_id == hits[0].document_id
+    (none,) = reranker.score(["a"], [[]])
+    assert reranker.score([], []) == [] and none is not None and len(none) == 0
 
 
-def test_a_question_that_is_too_long_keeps_its_order_and_that_is_told_once(
+def test_a_question_that_is_too_long_gets_no_scores_and_that_is_told_once(
     model: CrossEncoderModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reranker = Reranker(model, BLEND, depth=5)
+    reranker = Reranker(model, BLEND)
     asked = ["matrix " * 50, QUESTIONS[0]]
     with caplog.at_level(logging.WARNING, logger="catena"):
-        kept, ordered = reranker.rerank(asked, [FOUND, FOUND])
-        reranker.rerank(asked, [FOUND, FOUND])
-    assert kept == FOUND and ordered == reranker.rerank(asked[1:], [FOUND])[0] != FOUND
+        kept, scores = reranker.score(asked, [FOUND, FOUND])
+        reranker.score(asked, [FOUND, FOUND])
+    (alone,) = reranker.score(asked[1:], [FOUND])
+    assert kept is None and scores is not None and alone is not None and scores == pytest.approx(alone)
+    assert placed(FOUND, STEP, kept) == FOUND
     assert caplog.text.count("questions of more than 32 tokens keep the order of search") == 1
-
-
-def test_a_pipeline_beside_the_others(model: CrossEncoderModel) -> None:
-    asked: list[tuple[str, int]] = []
-
-    def search(questions: Sequence[str], pipeline: str, top_k: int) -> list[list[SearchHit]]:
-        asked.append((pipeline, top_k))
-        return [FOUND[:top_k] for _ in questions]
-
-    both = Reranker(model, BLEND, depth=3).beside(search)
-    assert both(QUESTIONS, "dense", 2) == [FOUND[:2]] * 2
-    first, _ = both(QUESTIONS, RERANKED, 2)
-    assert asked == [("dense", 2), ("hybrid", 3)] and len(first) == 2
-    expected = Reranker(model, BLEND, depth=3).rerank(QUESTIONS[:1], [FOUND])[0][:2]
-    assert [one.document_id for one in first] == [one.document_id for one in expected]
 
 
 def test_the_service_puts_what_it_has_found_in_the_same_order(model: CrossEncoderModel) -> None:
@@ -102,7 +93,8 @@ def test_the_service_puts_what_it_has_found_in_the_same_order(model: CrossEncode
     ranker = CrossEncoderRanker(model, 512, 0.05, 30.0)
     service = RankingService(ranker, EmbeddingLimits(64, 5000), Admission(5.0, 100_000))
     titled = [*FOUND, hit(9, "of a sparse matrix", title="Inverse")]
-    offline = Reranker(model, BLEND, depth=9).rerank(QUESTIONS[:1], [titled])[0]
+    (scores,) = Reranker(model, BLEND).score(QUESTIONS[:1], [titled])
+    offline = placed(titled, STEP, scores)
     online, _ = asyncio.run(service.rank(QUESTIONS[0], [hit_text(one) for one in titled], None, "results", found=True))
     assert [titled[one.place].document_id for one in online] == [one.document_id for one in offline]
     assert [one.relevance for one in online] == pytest.approx([one.score for one in offline], abs=1e-5)

@@ -33,11 +33,11 @@ from retrieval.engines.edge import EdgeIndex
 from retrieval.engines.server import ServerIndex
 from retrieval.filter_keys import FilterKey
 from retrieval.fused import FusedIndex
-from retrieval.fusion import Fusion
 from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
 from retrieval.rescoring import FULL_VECTORS, RescoredIndex, with_rows
 from retrieval.search import SearchQuery, open_retriever
+from retrieval.weights import Fusion
 from serving.config import ServeConfig
 from serving.embedder import Embedder
 from serving.index import IndexActor

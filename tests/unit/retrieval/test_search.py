@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -133,7 +132,7 @@ def test_a_vector_of_another_size_is_refused(artifact: Path) -> None:
     retriever.index.close()
 
 
-KEY = UUID(int=0)
+KEY = 0
 
 
 def test_a_passage_with_a_parent_is_answered_with_it() -> None:

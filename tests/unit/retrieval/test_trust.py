@@ -1,7 +1,6 @@
 """Questions that a corpus asks of itself: how they are made, and that they find out a list that is blind."""
 
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +51,7 @@ def test_no_more_questions_than_wanted_and_the_same_for_a_seed() -> None:
 
 
 def test_ranks_are_among_other_documents() -> None:
-    hits = [Hit(UUID(int=n), 1.0 - n / 1000, {"document_id": "own" if n == 1 else f"d{n // 2}"}) for n in range(DEPTH)]
+    hits = [Hit(n, 1.0 - n / 1000, {"document_id": "own" if n == 1 else f"d{n // 2}"}) for n in range(DEPTH)]
     question = Question("own", "", "")
     own = np.array([0.9965, 2.0, 0.9, 0.0, 0.5])
     found = [hits, hits, hits, hits[:3], hits[:3]]

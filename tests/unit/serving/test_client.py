@@ -222,7 +222,7 @@ def test_every_new_call_works_on_the_whole_application(kind: str, tmp_path: Path
     assert len(scores.links) == 1100 and scores.calibrated
     assert [one.target for one in scores.links] == [target for _, target in pairs]
     assert len(likely.links) == 3 and likely.links[0].source is None
-    assert [one.id for one in models.pipelines] == ["default", "exact", "ranked", "strict"]
+    assert [one.id for one in models.pipelines] == ["default", "bm25", "dense", "hybrid", "exact", "ranked", "strict"]
 
 
 @BOTH

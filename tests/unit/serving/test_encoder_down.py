@@ -151,7 +151,7 @@ class Down:
         return [SearchHit("d1", "p1", "Title", "text", 0, 4, 1.0, {})]
 
     async def explain(self, query: SearchQuery, vector: object, tokens: object) -> list[Explained]:
-        return [Explained(hit, (), ()) for hit in await self.search(query, vector, tokens)]
+        return [Explained(hit, ()) for hit in await self.search(query, vector, tokens)]
 
     async def version(self) -> int:
         return 0

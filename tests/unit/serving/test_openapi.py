@@ -14,6 +14,7 @@ from starlette.types import Message
 from retrieval.config import IndexConfig
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
+from retrieval.steps import BUILT_IN
 from serving.api.__main__ import described
 from serving.api.errors import answer_errors, documented
 from serving.api.http import HeadAsGet
@@ -39,7 +40,7 @@ def client() -> TestClient:
 
     @broken.post("/search")
     async def search(request: SearchRequest) -> str:
-        return checked_query(EMPTY, request, request.mode or "hybrid", 10).text
+        return checked_query(EMPTY, request, BUILT_IN["hybrid"], 10).text
 
     @broken.get("/text/{id:any}")
     async def text(id: str) -> str:

@@ -1,6 +1,7 @@
 """Ways to search by name, pages by cursor, and reasons, over the whole application."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from fastapi.testclient import TestClient
 from data.errors import InputError
 from retrieval.config import IndexConfig
 from retrieval.index import IndexMeta
+from retrieval.steps import BUILT_IN, CallStep, FindStep, RankStep, Step
 from serving.admission import Admission
-from serving.config import PipelineConfig, ServeConfig
 from serving.cursor import Cursor
+from serving.embedding import EmbeddingLimits
+from serving.ranking import EncoderRanker, RankingService
 from serving.search import SearchService
 from tests.unit.serving.test_encoder_down import Down
 from tests.unit.serving.whole_application import whole_application
@@ -50,22 +53,24 @@ def pages(client: TestClient, size: int, **request: object) -> list[list[str]]:
 def test_a_pipeline_has_defaults_and_a_request_its_own(client: TestClient) -> None:
     assert search(client)["mode"] == "hybrid" and search(client)["pipeline"] == "default"
     exact = search(client, pipeline="exact")
-    assert (exact["mode"], len(exact["results"]), exact["pipeline"]) == ("bm25", 3, "exact")
-    assert ids(exact) == ids(search(client, mode="bm25", top_k=3))
+    assert (exact["mode"], exact["pipeline"]) == ("bm25", "exact")
+    assert ids(exact) == ids(search(client, mode="bm25")) == ids(search(client, pipeline="bm25"))
     assert len(search(client, pipeline="exact", top_k=5, mode="dense")["results"]) == 5
 
 
 def test_the_ranker_puts_candidates_in_order_and_gives_its_scores(client: TestClient) -> None:
     found = search(client, top_k=6)
-    ranked = search(client, pipeline="ranked", explain=True)
+    ranked = search(client, pipeline="ranked", top_k=6, explain=True)
     assert ranked["reranked"] and not found["reranked"]
     assert sorted(ids(ranked)) == sorted(ids(found))
     texts = [f"{one['title']}\n{one['text']}" for one in found["results"]]
     known = client.post("/v1/rerank", json={"query": QUERY, "documents": texts}).json()["results"]
     assert ids(ranked) == [ids(found)[one["index"]] for one in known]
     for one, rank in zip(ranked["results"], known, strict=True):
-        assert one["score"] == one["explanation"]["ranker_score"] == pytest.approx(rank["relevance_score"])
-        assert one["explanation"]["found_rank"] == rank["index"] + 1
+        found_at, ranked_at = one["explanation"]["steps"]
+        assert (found_at["step"], ranked_at["step"]) == ("hybrid", "cross-encoder")
+        assert one["score"] == ranked_at["score"] == pytest.approx(rank["relevance_score"])
+        assert found_at["rank"] == rank["index"] + 1
 
 
 def test_documents_below_the_smallest_score_are_left_out(client: TestClient) -> None:
@@ -77,19 +82,15 @@ def test_documents_below_the_smallest_score_are_left_out(client: TestClient) -> 
 
 def test_models_lists_the_pipelines(client: TestClient) -> None:
     listed = {one["id"]: one for one in client.get("/v1/models").json()["pipelines"]}
-    assert set(listed) == {"default", "exact", "ranked", "strict"}
-    assert listed["ranked"] == {
-        "id": "ranked",
-        "mode": "hybrid",
-        "top_k": 10,
-        "candidates": 6,
-        "rerank": True,
-        "min_score": None,
-    }
+    assert set(listed) == {"default", "bm25", "dense", "hybrid", "exact", "ranked", "strict"}
+    find, rank = listed["ranked"]["steps"]
+    assert listed["ranked"]["mode"] == "hybrid" and (find["find"], find["depth"]) == ("hybrid", 6)
+    assert rank == {"rank": "cross-encoder", "depth": 6, "min_score": None}
 
 
 def test_an_unknown_pipeline_is_named_with_the_nearest(client: TestClient) -> None:
-    for asked, message in (("exct", "did you mean 'exact'?"), ("zzz", "allowed: default, exact, ranked, strict")):
+    allowed = "allowed: bm25, default, dense, exact, hybrid, ranked, strict"
+    for asked, message in (("exct", "did you mean 'exact'?"), ("zzz", allowed)):
         answer = client.post("/v1/search", json={"query": "a", "pipeline": asked})
         error = answer.json()["error"]
         assert (answer.status_code, error["type"], error["param"]) == (404, "not_found", "pipeline")
@@ -158,7 +159,7 @@ def test_reasons_add_up_and_have_times(client: TestClient) -> None:
     for one in told["results"]:
         why = one["explanation"]
         assert sum(place["contribution"] for place in why["lists"]) == pytest.approx(one["score"])
-        assert why["found_score"] == one["score"] and why["ranker_score"] is None
+        assert [(step["step"], step["score"]) for step in why["steps"]] == [("hybrid", one["score"])]
     best = {one["document_id"]: one["explanation"] for one in told["results"]}
     assert best["d/4"]["matched_words"] in (["word4", "title"], ["word4", "part1", "title"])
     spent = told["timing_ms"]
@@ -173,26 +174,42 @@ def test_a_page_goes_on_as_it_began_when_the_encoder_comes_back() -> None:
     assert Cursor.opened(Cursor(3, "hybrid", True).sealed(told), told).reranked
 
 
-def test_a_pipeline_that_the_index_cannot_answer_stops_the_service() -> None:
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (BUILT_IN["late"], "rank: tokens, and the index holds no token vectors"),
+        ((FindStep(find="bm25"), RankStep(rank="cross-encoder")), "rank: cross-encoder, and the run has none"),
+    ],
+)
+def test_a_pipeline_that_cannot_be_answered_stops_the_service(steps: tuple[Step, ...], message: str) -> None:
     meta = IndexMeta(
         config=IndexConfig(), location="", points=1, dim=1, encoder="e", precision="fp32", mean_length=1, filter_keys=()
     )
-    with pytest.raises(InputError, match=r"serve.pipelines.tokens: mode late, and the index holds no token vectors"):
-        SearchService(
-            meta, Down(), Down(), 1.0, Admission(5.0, 1000), pipelines={"tokens": PipelineConfig(mode="late")}
-        )
+    with pytest.raises(InputError, match=rf"pipelines\.own: {message}"):
+        SearchService(meta, Down(), Down(), 1.0, Admission(5.0, 1000), pipelines={"own": steps})
 
 
-@pytest.mark.parametrize(
-    ("pipelines", "message"),
-    [
-        ({"a b": {}}, "should match pattern"),
-        ({"deep": {"candidates": 5000}}, "less than or equal to 1000"),
-        ({"ranked": {"rerank": True, "candidates": 900}}, "pipelines.ranked: the ranker is given 900 candidates"),
-        ({"odd": {"min_score": float("nan")}}, "finite"),
-        ({"odd": {"topk": 5}}, "Extra inputs"),
-    ],
-)
-def test_a_pipeline_that_is_wrong_is_named(pipelines: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ServeConfig.model_validate({"max_texts": 500, "pipelines": pipelines})
+def test_a_ranker_is_not_given_more_than_it_takes() -> None:
+    meta = IndexMeta(
+        config=IndexConfig(), location="", points=1, dim=1, encoder="e", precision="fp32", mean_length=1, filter_keys=()
+    )
+    ranking = RankingService(EncoderRanker("e", Down(), 512), EmbeddingLimits(500, 100), Admission(5.0, 1000))
+    steps = (FindStep(find="bm25"), RankStep(rank="cross-encoder", depth=900))
+    with pytest.raises(InputError, match=r"pipelines\.own: the ranker is given 900 documents .* serve\.max_texts, 500"):
+        SearchService(meta, Down(), Down(), 1.0, Admission(5.0, 1000), pipelines={"own": steps}, ranking=ranking)
+
+
+def test_a_users_own_step_orders_documents_and_its_failure_is_the_servers(tmp_path: Path) -> None:
+    own = {
+        name: (FindStep(find="hybrid"), CallStep(call=f"tests.unit.retrieval.test_pipelines:{name}"))
+        for name in ("fewer", "fails")
+    }
+    with TestClient(whole_application(tmp_path, pipelines=own), raise_server_exceptions=False) as client:
+        found = search(client, pipeline="fewer", explain=True)
+        assert found["reranked"] and [one["score"] for one in found["results"]] == [
+            one["explanation"]["steps"][-1]["score"] for one in found["results"]
+        ]
+        assert ids(found) == ids(search(client, top_k=20))[::-1]
+        answer = client.post("/v1/search", json={"query": QUERY, "pipeline": "fails"})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (500, "internal")
+        assert "ZeroDivision" not in answer.text

@@ -9,10 +9,11 @@ from typing import cast
 import pytest
 from fastapi.testclient import TestClient
 
+from retrieval.steps import Step
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts
-from serving.config import PipelineConfig, ServeConfig
+from serving.config import ServeConfig
 from serving.documents import DocumentsService, LiveIndexOwner
 from serving.embedding import EmbeddingLimits, EmbeddingService, VectorSource
 from serving.errors import ApiError
@@ -37,7 +38,7 @@ RAILS = Guardrails(after=20, errors=0.1, slower=3.0, overlap=0.5)
 class Fixed:
     """A search that finds the same documents always, or fails."""
 
-    pipelines: Mapping[str, PipelineConfig] = {}
+    pipelines: Mapping[str, tuple[Step, ...]] = {}
 
     def __init__(self, found: Sequence[str], fails: bool = False, seconds: float = 0.0) -> None:
         self.found, self.fails, self.seconds = found, fails, seconds

@@ -3,9 +3,10 @@
 import json
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from fastapi import FastAPI
@@ -15,10 +16,11 @@ from data.encoders.config import read_encoder
 from evaluation.calibration import Calibrator
 from retrieval.open import read_meta
 from retrieval.search import bm25_of
+from retrieval.steps import FindStep, RankStep, Step, every_pipeline
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts, LiveConfig
-from serving.config import PipelineConfig, ServeConfig
+from serving.config import ServeConfig
 from serving.documents import DocumentsService, LiveLookup
 from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits, EmbeddingService
@@ -45,11 +47,15 @@ CONFIG = ServeConfig(
     max_body_bytes=2**20,
     max_texts=100,
     max_text_chars=100_000,
-    pipelines={
-        "exact": PipelineConfig(mode="bm25", top_k=3, candidates=7),
-        "ranked": PipelineConfig(rerank=True, candidates=6),
-        "strict": PipelineConfig(mode="dense", min_score=0.1),
+)
+PIPELINES = every_pipeline(
+    {
+        "exact": (FindStep(find="bm25", depth=7),),
+        "ranked": (FindStep(find="hybrid", depth=6), RankStep(rank="cross-encoder", depth=6)),
+        "strict": (FindStep(find="dense", min_score=0.1),),
     },
+    late=False,
+    depth=None,
 )
 
 
@@ -72,6 +78,7 @@ def whole_application(
     kept_mb: int = 1,
     ring: KeyRing | None = None,
     named: NamedModels = NO_MODELS,
+    pipelines: Mapping[str, tuple[Step, ...]] = MappingProxyType({}),
     sinks: Sequence[Sink] = (),
     listening: socket.socket | None = None,
 ) -> FastAPI:
@@ -86,7 +93,7 @@ def whole_application(
     tokens, searches = Admission(5.0, 10_000_000), Admission(5.0, 1000)
     ranking = RankingService(EncoderRanker("hashed", embedder, 512), limits, tokens)
     services = Services(
-        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, CONFIG.pipelines, ranking),
+        search=SearchService(meta, embedder, index, 10.0, searches, kept_mb, {**PIPELINES, **pipelines}, ranking),
         embedding=EmbeddingService("hashed", DIM, embedder, limits, tokens, bm25_of(meta)),
         ranking=ranking,
         lookup=LiveLookup(LookupFile(folder), index),

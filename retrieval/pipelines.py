@@ -1,0 +1,274 @@
+"""Searching by a list of steps: the same one over many questions at once and in the service.
+
+What needs the index is done where the index is (``Retriever``): finding, token vectors, links. The other steps put in
+order what it has found, each by scores of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError
+from data.passages.steps import FailedItem, StepConfig
+from data.passages.steps import Step as Called
+from retrieval.config import Mode
+from retrieval.explain import Explained, explain
+from retrieval.filters import Filter, parse_filter
+from retrieval.index import IndexMeta
+from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
+from retrieval.steps import BUILT_IN, CallStep, ExpandStep, FindStep, Ranks, RankStep, Step, TokensStep, mode_of, named
+from retrieval.trail import Place
+
+Scores = npt.NDArray[np.float64]
+
+
+class Ranker(Protocol):
+    """What a step ``rank`` ranks by."""
+
+    def score(self, questions: Sequence[str], found: Sequence[Sequence[SearchHit]]) -> Sequence[Scores | None]:
+        """A score for each document of each question, float64 (N,); None where the order is to stay.
+
+        Args:
+            questions: Q texts.
+            found: documents of each, best first.
+        """
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a user's own step is given.
+
+    Attributes:
+        question: as it was asked.
+        hits: documents that the steps before have found, best first. It returns some of them in its own order, with
+            other scores (``dataclasses.replace``) if it likes.
+    """
+
+    question: str
+    hits: list[SearchHit]
+
+
+def query_of(
+    steps: Sequence[Step], text: str, wanted: int, filter: Filter | None = None, traced: bool = False
+) -> SearchQuery:
+    """What a pipeline asks the index.
+
+    Args:
+        steps: of the pipeline.
+        text: the question.
+        wanted: documents that are answered.
+        filter: what their metadata must be.
+        traced: whether it is said how they were found; boosted trees and a user's steps are always told.
+    """
+    of = {type(step): step for step in steps}
+    find, tokens, expand = of[FindStep], of.get(TokensStep), of.get(ExpandStep)
+    assert isinstance(find, FindStep), "checked when it was read"
+    further = len(steps) > 1
+    told = any(isinstance(step, CallStep) or (isinstance(step, RankStep) and step.rank == "boosted") for step in steps)
+    return SearchQuery(
+        text,
+        mode_of(tuple(steps)),
+        max(find.depth, wanted) if further else wanted,
+        filter or Filter(),
+        find=find if (find.weights, find.fusion) != (None, None) or tokens is not None else None,
+        tokens=tokens.depth if isinstance(tokens, TokensStep) else None,
+        expand=expand if isinstance(expand, ExpandStep) else None,
+        traced=traced or told,
+    )
+
+
+def in_mode(query: SearchQuery, mode: Mode) -> SearchQuery:
+    """The same question found by another mode, as that finds by itself."""
+    return replace(query, mode=mode, find=None, tokens=None, expand=query.expand if mode != "bm25" else None)
+
+
+def later_steps(steps: Sequence[Step]) -> tuple[RankStep | CallStep, ...]:
+    """The steps that put in order what the index has found."""
+    return tuple(step for step in steps if isinstance(step, RankStep | CallStep))
+
+
+def found_above(steps: Sequence[Step], hits: Sequence[SearchHit]) -> list[SearchHit]:
+    """What the index has found without what ``min_score`` of the first step leaves out."""
+    find = steps[0]
+    least = find.min_score if isinstance(find, FindStep) else None
+    return list(hits) if least is None else [hit for hit in hits if hit.score >= least]
+
+
+def placed(hits: Sequence[SearchHit], step: RankStep, scores: Scores | None) -> list[SearchHit]:
+    """Documents in the order of their scores, equal ones as they were; those that have none stay below.
+
+    Args:
+        hits: best first.
+        step: that ranks.
+        scores: float64 (N,), of the first N of them; None leaves the order as it is.
+    """
+    if scores is None:
+        return list(hits)
+    order = np.argsort(-scores, kind="stable")
+    ranked = [_placed(hits[n], step.rank, rank, float(scores[n])) for rank, n in enumerate(order, 1)]
+    if step.min_score is None:
+        return [*ranked, *hits[len(scores) :]]
+    return [hit for hit in ranked if hit.score >= step.min_score]
+
+
+def _placed(hit: SearchHit, step: str, rank: int, score: float) -> SearchHit:
+    return replace(hit, score=score, trail=(*hit.trail, Place(step, rank, score)))
+
+
+class UserStep:
+    """A step of the user's own code.
+
+    Args:
+        step: which one.
+        pipeline: it belongs to, for messages.
+    """
+
+    def __init__(self, step: CallStep, pipeline: str) -> None:
+        self._step, self._pipeline = step, pipeline
+        self._called = Called(StepConfig(path=step.call, arguments=step.arguments))
+
+    def __call__(self, questions: Sequence[str], found: Sequence[Sequence[SearchHit]]) -> list[list[SearchHit]]:
+        """The documents that it returns of those that it is given, best first.
+
+        Raises:
+            InputError: if there is no such step, it raises, or it returns anything but documents that it was given.
+        """
+        given = [Candidates(text, list(hits[: self._step.depth])) for text, hits in zip(questions, found, strict=True)]
+        try:
+            returned = self._called(given)
+        except FailedItem as error:
+            raise self._refusal(str(error)) from error
+        return [self._checked(one.hits, hits) for one, hits in zip(given, returned, strict=True)]
+
+    def _checked(self, given: Sequence[SearchHit], returned: Any) -> list[SearchHit]:  # noqa: ANN401 - anything at all
+        known = {hit.document_id for hit in given}
+        if not isinstance(returned, list | tuple) or not all(isinstance(hit, SearchHit) for hit in returned):
+            raise self._refusal(f"it returned {repr(returned)[:200]}, and not a list of the hits it was given")
+        ids = [hit.document_id for hit in returned]
+        if len(set(ids)) < len(ids) or not known.issuperset(ids):
+            wrong = next(id_ for place, id_ in enumerate(ids) if id_ not in known or id_ in ids[:place])
+            raise self._refusal(f"it returned document {wrong!r}, which it was not given, or twice")
+        if not all(np.isfinite(hit.score) for hit in returned):
+            raise self._refusal("it returned a score that is no finite number")
+        return [_placed(hit, self._step.call, rank, hit.score) for rank, hit in enumerate(returned, 1)]
+
+    def _refusal(self, reason: str) -> InputError:
+        return InputError(
+            f"pipelines.{self._pipeline}: the step {self._step.call} failed: {reason}", "Correct the step."
+        )
+
+
+def user_steps(pipelines: Mapping[str, tuple[Step, ...]]) -> dict[tuple[str, str], UserStep]:
+    """The users' own steps, each by the name of its pipeline and all that it was given in the run file."""
+    return {
+        (name, str(step)): UserStep(step, name)
+        for name, steps in pipelines.items()
+        for step in steps
+        if isinstance(step, CallStep)
+    }
+
+
+class PipelineSearch:
+    """Searches by pipelines, for many questions at once.
+
+    Args:
+        retriever: asks the index; it has an expander where a pipeline follows links.
+        pipelines: by name.
+        rankers: what their steps rank by.
+
+    Raises:
+        InputError: if a pipeline needs what is not there.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        pipelines: Mapping[str, tuple[Step, ...]] = BUILT_IN,
+        rankers: Mapping[Ranks, Ranker] | None = None,
+    ) -> None:
+        self.retriever, self.pipelines, self._rankers = retriever, pipelines, rankers or {}
+        for name, steps in pipelines.items():
+            check_pipeline(name, steps, retriever.meta, tuple(self._rankers), retriever.follows_links)
+        self._own = user_steps(pipelines)
+
+    def search(
+        self,
+        questions: Sequence[str],
+        pipeline: str,
+        top_k: int = 10,
+        filter: Filter | Mapping[str, Any] | None = None,
+    ) -> list[list[SearchHit]]:
+        """The best documents of each question, best first, at most ``top_k``.
+
+        Args:
+            questions: Q texts.
+            pipeline: its name.
+            top_k: documents wanted of each.
+            filter: what their metadata must be; as a mapping in the form of ``retrieval.filters``.
+
+        Raises:
+            InputError: if there is no such pipeline, a step fails, or the index cannot answer the filter.
+        """
+        steps = named(self.pipelines, pipeline)
+        must_hold = filter if isinstance(filter, Filter) else parse_filter(filter or {})
+        asked = [query_of(steps, text, top_k, must_hold) for text in questions]
+        for query in asked:
+            check_query(self.retriever.meta, query)
+        vectors, tokens = self.retriever.encoded(questions, mode_of(steps))
+        found = [found_above(steps, hits) for hits in self.retriever.answer(asked, vectors, tokens)]
+        return [hits[:top_k] for hits in self.ordered(pipeline, questions, found)]
+
+    def explain(self, question: str, pipeline: str, top_k: int = 10, filter: Filter | None = None) -> list[Explained]:
+        """The best documents of one question, each with its reasons; otherwise as ``search``."""
+        steps = named(self.pipelines, pipeline)
+        query = query_of(steps, question, top_k, filter)
+        check_query(self.retriever.meta, query)
+        vectors, tokens = self.retriever.encoded([question], query.mode)
+        found = explain(self.retriever, query, vectors[0], None if tokens is None else tokens[0])
+        words = {one.hit.document_id: one.words for one in found}
+        (hits,) = self.ordered(pipeline, [question], [found_above(steps, [one.hit for one in found])])
+        return [Explained(hit, words[hit.document_id]) for hit in hits[:top_k]]
+
+    def ordered(
+        self, pipeline: str, questions: Sequence[str], found: Sequence[Sequence[SearchHit]]
+    ) -> list[list[SearchHit]]:
+        """What the index has found, put in order by the steps behind that."""
+        hits = [list(of_one) for of_one in found]
+        for step in later_steps(self.pipelines[pipeline]):
+            if isinstance(step, CallStep):
+                hits = self._own[pipeline, str(step)](questions, hits)
+                continue
+            best = [of_one[: step.depth] for of_one in hits]
+            scores = self._rankers[step.rank].score(questions, best)
+            hits = [placed(of_one, step, score) for of_one, score in zip(hits, scores, strict=True)]
+        return hits
+
+
+def check_pipeline(name: str, steps: Sequence[Step], meta: IndexMeta, ranks_by: Sequence[Ranks], links: bool) -> None:
+    """Refuse a pipeline that needs what is not there.
+
+    Args:
+        name: of it.
+        steps: of it.
+        meta: of the index that is asked.
+        ranks_by: what there is to rank by.
+        links: whether links can be followed.
+
+    Raises:
+        InputError: if the index holds no token vectors, or there is no such model or no links.
+    """
+    where = f"pipelines.{name}"
+    if meta.late_dim is None and mode_of(tuple(steps)) == "late":
+        raise InputError(
+            f"{where}: rank: tokens, and the index holds no token vectors",
+            "Add `late: {}` to the run file and index again, or leave the step out.",
+        )
+    for step in steps:
+        if isinstance(step, RankStep) and step.rank not in ranks_by:
+            section = "ranker.model" if step.rank == "cross-encoder" else "boosted"
+            raise InputError(f"{where}: rank: {step.rank}, and the run has none", f"See `{section}` of the run file.")
+        if isinstance(step, ExpandStep) and not links:
+            raise InputError(f"{where}: expand: {step.expand}, and the corpus has no links", "Leave the step out.")
