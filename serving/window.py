@@ -29,10 +29,11 @@ class TokenWindow(Generic[Item]):
     """Requests of one or many items, handed out in the batches that ``token_batches`` makes of those here now.
 
     Only the first items of each request are looked at, as many of each as of any other: a request of thousands does not
-    crowd out the rest. The batch that ends most requests goes first, and of such the one of most items: many short
-    texts are answered in the time of one long one. A request of which nothing was served for ``max_age_s`` ends that:
-    from then on the batch with the first item of the longest-waiting request is next. So no request waits longer than
-    its age bound and the turns of those that were there before it, and a long list never keeps others from theirs.
+    crowd out the rest. Of very many requests those are looked at that wait longest, so that a batch costs no more to
+    choose where a thousand wait. The batch that ends most requests goes first, and of such the one of most items: many
+    short texts are answered in the time of one long one. A request of which nothing was served for ``max_age_s`` ends
+    that: from then on the batch with the first item of the longest-waiting request is next. So no request waits longer
+    than its age bound and the turns of those that were there before it, and a long list never keeps others from theirs.
 
     The clock is the caller's: seconds that never fall, from any beginning.
 
@@ -81,23 +82,25 @@ class TokenWindow(Generic[Item]):
         if not self._requests:
             return []
         most = min(self.max_tokens, max(SMALL, -(-self._tokens // among)))
-        share = max(1, AHEAD * self._max_items // len(self._requests))
-        counts = [min(share, len(request.waiting)) for request in self._requests]
+        requests = list(islice(self._requests, AHEAD * self._max_items))
+        share = max(1, AHEAD * self._max_items // len(requests))
+        counts = [min(share, len(request.waiting)) for request in requests]
         owner = np.repeat(np.arange(len(counts)), counts)
-        lengths = [length for request in self._requests for _, length in islice(request.waiting, share)]
+        lengths = [length for request in requests for _, length in islice(request.waiting, share)]
         batches = token_batches(np.array(lengths, np.int64), most, self._max_items, self._padded)
         if now_s - self._requests[0].since_s >= self.max_age_s:
             chosen = next(batch for batch in batches if 0 in batch)
         else:
-            waiting = np.array([len(request.waiting) for request in self._requests])
+            waiting = np.array([len(request.waiting) for request in requests])
             chosen = max(batches, key=lambda batch: (_ended(owner[batch], waiting), len(batch)))
         return self._hand_out(np.isin(np.arange(len(owner)), chosen), counts, now_s)
 
     def _hand_out(self, chosen: npt.NDArray[np.bool_], counts: list[int], now_s: float) -> list[Item]:
-        """Take out the chosen ones of the items looked at, of which there are ``counts`` of each request."""
+        """Take out the chosen ones of the items looked at: ``counts`` of them are of each of the first requests."""
         taken: list[Item] = []
-        passed_over, served, start = deque[_Request[Item]](), list[_Request[Item]](), 0
-        for request, count in zip(self._requests, counts, strict=True):
+        passed_over, served, start = list[_Request[Item]](), list[_Request[Item]](), 0
+        for count in counts:
+            request = self._requests.popleft()
             goes, start = chosen[start : start + count], start + count
             if not goes.any():
                 passed_over.append(request)
@@ -111,7 +114,8 @@ class TokenWindow(Generic[Item]):
                 if go:
                     taken.append(item)
                     self._tokens -= length
-        self._requests = passed_over + deque(served)
+        self._requests.extendleft(reversed(passed_over))
+        self._requests.extend(served)
         self._items -= len(taken)
         return taken
 

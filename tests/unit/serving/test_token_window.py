@@ -165,3 +165,14 @@ def test_what_waits_is_shared_among_workers_unless_it_is_little() -> None:
     for item in range(32):
         window.add([item], [32], 0.0)
     assert len(window.take(0.0)) == 32
+
+
+def test_of_very_many_requests_those_are_looked_at_that_wait_longest() -> None:
+    """Short items beyond four full batches would end more requests; they come when those before them are served."""
+    window = TokenWindow[int](max_tokens=64, max_items=4, max_age_s=100.0)
+    for item in range(40):
+        window.add([item], [32 if item < 16 else 1], 0.0)
+    batches = [window.take(1.0) for _ in range(14)]
+    assert {*batches[0]} <= {*range(16)}
+    assert sorted(item for batch in batches for item in batch) == list(range(40))
+    assert len(window) == window.tokens == 0 and window.take(1.0) == []
