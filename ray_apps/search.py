@@ -2,7 +2,6 @@
 
 import sys
 from argparse import Namespace
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
 from data.errors import InputError
@@ -17,7 +16,6 @@ from retrieval.filters import parse_words
 from retrieval.steps import DEFAULT, mode_of
 
 if TYPE_CHECKING:
-    from retrieval.explain import Explained
     from retrieval.search import SearchHit
 
 
@@ -57,7 +55,7 @@ def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     trust = retriever.meta.trust
     told = {"trust": None if trust is None else trust.model_dump()}
     hits = [
-        {**_hit(one.hit), "explanation": {**reasons(one.hit, one.words), **_features(one)}}
+        {**_hit(one.hit), "explanation": reasons(one.hit, one.words, one.effects)}
         for one in searching.explain(query, name, arguments.top_k, filter_)
     ]
     return {**said, **told, "hits": hits}
@@ -65,11 +63,6 @@ def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
 def _hit(hit: "SearchHit") -> dict[str, Any]:
     return {name: value for name, value in vars(hit).items() if name != "trail"}
-
-
-def _features(reason: "Explained") -> dict[str, Any]:
-    """What moved the score of boosted trees; nothing where there are none."""
-    return {"features": [asdict(one) for one in reason.effects]} if reason.effects else {}
 
 
 def _words(parser: Parser) -> None:

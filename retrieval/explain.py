@@ -76,12 +76,13 @@ def explain(
     return [Explained(one, shared[shown[one.document_id][0]]) for one in answers]
 
 
-def reasons(hit: SearchHit, words: Sequence[MatchedWord]) -> dict[str, Any]:
-    """Why a document was found, as JSON values: its places in lists and in steps, and the words that it has."""
+def reasons(hit: SearchHit, words: Sequence[MatchedWord], effects: Sequence[Effect] = ()) -> dict[str, Any]:
+    """Why a document was found, as JSON values: its places in lists and steps, its words, and effects of features."""
     lists = [
         {"list": one.step, **{key: getattr(one, key) for key in ("rank", "score", "weight", "contribution")}}
         for one in hit.trail
         if one.weight is not None
     ]
     steps = [{"step": one.step, "rank": one.rank, "score": one.score} for one in hit.trail if one.weight is None]
-    return {"lists": lists, "steps": steps, "matched_words": [asdict(word) for word in words]}
+    words_, features = [asdict(word) for word in words], [asdict(effect) for effect in effects]
+    return {"lists": lists, "steps": steps, "matched_words": words_, "features": features}

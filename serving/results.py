@@ -6,20 +6,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from data.labels import label
+from retrieval.boosted import Effect
 from retrieval.explain import reasons
 from retrieval.matched import MatchedWord
 from retrieval.search import SearchHit
 from serving.schemas import Explanation, SearchResult, Timing
 
 
-def result_of(hit: SearchHit, words: Sequence[MatchedWord] | None = None) -> SearchResult:
+def result_of(
+    hit: SearchHit, words: Sequence[MatchedWord] | None = None, effects: Sequence[Effect] = ()
+) -> SearchResult:
     """A document as it is answered.
 
     Args:
         hit: the document.
         words: of the question, that it has; None where nobody asked why it was found.
+        effects: of its features on the score of boosted trees.
     """
-    told = None if words is None else Explanation.model_validate(reasons(hit, words))
+    told = None if words is None else Explanation.model_validate(reasons(hit, words, effects))
     named = {**vars(hit), "title": label(hit.document_id, hit.title)}
     return SearchResult(**{name: named[name] for name in named if name != "trail"}, explanation=told)
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import EncoderUnavailable, InputError, nearest
+from retrieval.boosted import BoostedRanker, Effect
 from retrieval.config import Mode
 from retrieval.explain import Explained
 from retrieval.filters import parse_filter
@@ -249,14 +250,20 @@ class SearchService:
                 query = in_mode(query, "bm25")
                 hits, words = await self._find(query, explained, clock)
             hits, ordered = found_above(asked.steps, hits), False
+            effects: dict[str, tuple[Effect, ...]] | None = {} if explained else None
             if asked.ordered:
                 try:
                     with phase("rank"), clock("rank"):
-                        hits, ordered = await self._in_order(asked, hits), True
+                        hits, ordered = await self._in_order(asked, hits, effects), True
                 except ApiError as error:
                     if error.type != "unavailable" or not asked.without_models:
                         raise
-        results = [result_of(hit, words.get(hit.document_id, ()) if explained else None) for hit in hits]
+        results = [
+            result_of(
+                hit, words.get(hit.document_id, ()) if explained else None, (effects or {}).get(hit.document_id, ())
+            )
+            for hit in hits
+        ]
         return _Found(results, query.mode, ordered, clock.timing())
 
     async def warm_up(self) -> None:
@@ -314,8 +321,16 @@ class SearchService:
                 return [one.hit for one in reasons], {one.hit.document_id: one.words for one in reasons}
             return await self._index.search(query, vector, tokens), {}
 
-    async def _in_order(self, asked: _Asked, hits: list[SearchHit]) -> list[SearchHit]:
-        """Documents as the steps of the pipeline put them in order that come behind finding."""
+    async def _in_order(
+        self, asked: _Asked, hits: list[SearchHit], effects: dict[str, tuple[Effect, ...]] | None
+    ) -> list[SearchHit]:
+        """Documents as the steps of the pipeline put them in order that come behind finding.
+
+        Args:
+            asked: with the steps.
+            hits: best first.
+            effects: filled with those of boosted trees, by document; None where nobody asks.
+        """
         question = asked.query.text
         for step in later_steps(asked.steps):
             if not hits:
@@ -327,7 +342,11 @@ class SearchService:
             if step.rank == "cross-encoder":
                 scores: Scores | None = await self._relevance(question, best)
             else:
-                (scores,) = await asyncio.to_thread(self._rankers[step.rank].score, [question], [best])
+                ranker = self._rankers[step.rank]
+                (scores,) = await asyncio.to_thread(ranker.score, [question], [best])
+                if effects is not None and isinstance(ranker, BoostedRanker):
+                    of_each = await asyncio.to_thread(ranker.effects, question, best)
+                    effects.update({hit.document_id: one for hit, one in zip(best, of_each, strict=True)})
             hits = placed(hits, step, scores)
         return hits
 

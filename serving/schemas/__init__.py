@@ -90,12 +90,23 @@ class MatchedWord(Answer):
     weight: float = Field(description="what it adds to the passage's BM25 score, whatever the pipeline")
 
 
+class FeatureEffect(Answer):
+    """What a feature of the document did to its score."""
+
+    name: str
+    value: float | None = Field(description="of this document; null where it has none")
+    effect: float = Field(description="on the score of boosted trees (TreeSHAP)")
+
+
 class Explanation(Answer):
     """Why a document was found."""
 
     lists: list[ListPlace]
     steps: list[StepPlace] = Field(description="in their order; the last one's score is that of the result")
     matched_words: list[MatchedWord] = Field(description="in the order of the question")
+    features: list[FeatureEffect] = Field(
+        default_factory=list, description="that moved its score most where boosted trees gave it, the strongest first"
+    )
 
 
 class SearchResult(Answer):

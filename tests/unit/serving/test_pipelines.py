@@ -88,6 +88,8 @@ def test_boosted_trees_put_candidates_in_order_by_the_places_that_lists_gave_the
     scores = [one["explanation"]["steps"][-1]["score"] for one in answer["results"]]
     assert {one["explanation"]["steps"][-1]["step"] for one in answer["results"]} == {"boosted"}
     assert scores == sorted(scores, reverse=True) and len(set(scores)) > 1
+    features = [one["explanation"]["features"] for one in answer["results"]]
+    assert all(features) and all(abs(some[0]["effect"]) >= abs(some[-1]["effect"]) > 0 for some in features)
 
 
 def test_documents_below_the_smallest_score_are_left_out(client: TestClient) -> None:

@@ -61,7 +61,6 @@ def test_parts_are_named() -> None:
     assert list(suite.PARTS) == [
         "quality",
         "fusions",
-        "funnel",
         "expansion",
         "funnel",
         "cold",
