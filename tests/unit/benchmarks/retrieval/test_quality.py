@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.retrieval.boosted import Judged
+from benchmarks.retrieval.boosted import rows_of as rows_of_trees
 from benchmarks.retrieval.plain import by_vectors, by_words, fused
 from benchmarks.retrieval.quality import PUBLISHED, Figures, rows_of
 from retrieval.search import SearchQuery
@@ -49,3 +51,18 @@ def test_the_plain_way_finds_words_and_vectors() -> None:
 def test_fusion_adds_reciprocal_ranks() -> None:
     assert fused([["a", "b", "c"]], [["c", "a"]]) == [["a", "c", "b"]]
     assert fused([["b", "a"]], [["a", "b"]]) == [["a", "b"]], "equal sums by id"
+
+
+def test_training_questions_choose_between_hybrid_and_boosted_trees() -> None:
+    def judged(learned_p: float, better: float) -> Judged:
+        figures = {"bm25": 0.5, "dense": 0.4, "hybrid": 0.55, "trees": 0.6}
+        return Judged(figures, 100, 0.5, {"first": 0.5, "reranked": better}, learned_p)
+
+    assert [judged(p, better).chosen for p, better in ((0.01, 0.6), (0.2, 0.6), (0.01, 0.4))] == [
+        "trees",
+        "hybrid",
+        "hybrid",
+    ]
+    rows = {row.id: row for row in rows_of_trees({"a": judged(0.01, 0.6), "b": judged(0.2, 0.6)})}
+    assert rows["retrieval.chosen_english"].value == 15.0 and rows["retrieval.chosen_english"].met
+    assert rows["retrieval.boosted.a"].value == 0.6

@@ -61,6 +61,7 @@ def test_parts_are_named() -> None:
     assert list(suite.PARTS) == [
         "quality",
         "fusions",
+        "boosted",
         "expansion",
         "funnel",
         "cold",
