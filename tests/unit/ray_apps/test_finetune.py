@@ -23,6 +23,7 @@ USERS = {
     "reduce",
     "index",
     "ranker",
+    "boosted",
     "graph",
     "train",
     "tune",
