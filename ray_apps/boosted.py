@@ -20,7 +20,7 @@ from ray_apps.pipelines import BOOSTED, named_pipeline, open_rankers, pipeline_n
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.ranker import ranker_folder, training_judgments
 from ray_apps.tables import figures, table
-from retrieval.steps import OneStep, RankStep, Step, models_in
+from retrieval.steps import OneStep, RankStep, Step, links_in, models_in
 from training.boosted.config import BoostedConfig
 from training.cross_encoder.config import TRAINED, RankerConfig
 
@@ -135,6 +135,7 @@ def _train(config: BoostedStageConfig, inputs: Inputs, out: Path) -> BoostedResu
             out,
             seen=_seen(encoder, config.ranker, inputs),
             held_out=config.ranker == TRAINED,
+            follows_links=bool(links_in({"": config.steps})),
         )
     finally:
         retriever.index.close()

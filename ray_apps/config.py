@@ -116,11 +116,20 @@ class RunConfig(BaseSettings):
     @field_validator("pipelines")
     @classmethod
     def _have_a_ranker(cls, pipelines: Pipelines, read: ValidationInfo) -> Pipelines:
-        named = "ranker" not in read.data or "serve" not in read.data or read.data["serve"].ranker
+        if not {"ranker", "serve"} <= set(read.data):
+            return pipelines  # one of them is refused for itself
+        judged, served = read.data["ranker"].model, read.data["serve"].ranker
         for name, steps in pipelines.items():
-            if not named and "cross-encoder" in models_in({name: steps}):
+            if "cross-encoder" not in models_in({name: steps}):
+                continue
+            if served is None:
                 raise ValueError(
                     f"{name} ranks by a cross-encoder, and the run names none; set ranker.model: trained, or a folder"
+                )
+            if judged not in (None, served):
+                raise ValueError(
+                    f"{name} ranks by a cross-encoder, and would be judged by ranker.model {judged!r} and served by "
+                    f"serve.ranker {served!r}; name one"
                 )
         return pipelines
 

@@ -89,7 +89,7 @@ def _model_word(parser: Parser) -> None:
 def _search_words(parser: Parser) -> None:
     url_word(parser)
     parser.add_argument("query", metavar="QUERY", help="what to look for")
-    parser.add_argument("--pipeline", metavar="NAME", help="way to search, of those in serve.pipelines")
+    parser.add_argument("--pipeline", metavar="NAME", help="way to search, as GET /v1/models names it")
     parser.add_argument("--top-k", type=positive, metavar="N", help="results wanted (default: the pipeline's)")
     parser.add_argument("--mode", choices=get_args(Mode), help="(default: the pipeline's)")
     parser.add_argument("--explain", action="store_true", help="say of each result why it was found")

@@ -21,7 +21,7 @@ from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.ingest import INGEST
 from ray_apps.live import live_config
-from ray_apps.pipelines import pipelines_of, served_boosted
+from ray_apps.pipelines import pipeline_stamps, pipelines_of, served_boosted
 from ray_apps.plan import Plan
 from ray_apps.ranker import served_ranker
 from ray_apps.serve_checks import check_address, check_exposure, check_models, check_port, check_room
@@ -176,14 +176,16 @@ def release_of(plan: Plan) -> "Release":
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
     links, live = link_artifacts(plan), live_config(plan, plan.result(INGEST))
     ranker, pipelines, boosted = served_ranker(plan), pipelines_of(run), served_boosted(plan)
+    stamps = {name: str(digest) for name, digest in pipeline_stamps(pipelines, ranker).items()}
     return Release(
-        id=release_id(index, lookup, encoder, links, live, ranker, pipelines, boosted),
+        id=release_id(index, lookup, encoder, links, live, ranker, pipelines, boosted, stamps),
         index=index,
         lookup=lookup,
         encoder=encoder,
         ranker=ranker,
         pipelines=pipelines,
         boosted=boosted,
+        stamps=stamps,
         links=links,
         live=live,
         passages=read_meta(index).points,

@@ -185,6 +185,7 @@ class IndexMeta(StageConfig):
     """What an index artifact holds, so that it can be opened without the run that built it (``meta.json``)."""
 
     config: IndexConfig
+    keys: Literal["number"] = Field("number", description="of passages (``point_id``); indexes had others before")
     location: str = Field(description="folder beside this file, or alias on the server")
     points: int = Field(description="passages stored")
     dim: int = Field(description="dimension of the vectors")

@@ -1,5 +1,6 @@
 """Opening a finished index with the engine that built it."""
 
+import json
 from pathlib import Path
 
 from data.errors import InputError
@@ -16,7 +17,12 @@ def read_meta(artifact: Path) -> IndexMeta:
     path = artifact / "meta.json"
     if not path.is_file():
         raise InputError(f"no index in {artifact}", "Build it with `catena index RUN.yaml`.")
-    meta = IndexMeta.model_validate_json(path.read_text())
+    described = json.loads(path.read_text())
+    if "keys" not in described:
+        raise InputError(
+            f"the index in {artifact} was made by an earlier version", "`catena index RUN.yaml` makes it again."
+        )
+    meta = IndexMeta.model_validate(described)
     beside = {
         name: kept if kept is None else artifact.resolve() / kept.name
         for name, kept in (("projection", meta.projection), ("token_projection", meta.token_projection))

@@ -67,12 +67,12 @@ def query_of(
     of = {type(step): step for step in steps}
     find, tokens, expand = of[FindStep], of.get(TokensStep), of.get(ExpandStep)
     assert isinstance(find, FindStep), "checked when it was read"
-    further = len(steps) > 1
+    handed_on = find.depth if not isinstance(tokens, TokensStep) else tokens.depth
     told = any(isinstance(step, CallStep) or (isinstance(step, RankStep) and step.rank == "boosted") for step in steps)
     return SearchQuery(
         text,
         mode_of(tuple(steps)),
-        max(find.depth, wanted) if further else wanted,
+        max(handed_on, wanted) if len(steps) > 1 else wanted,
         filter or Filter(),
         find=find if (find.weights, find.fusion) != (None, None) or tokens is not None else None,
         tokens=tokens.depth if isinstance(tokens, TokensStep) else None,
@@ -91,10 +91,16 @@ def later_steps(steps: Sequence[Step]) -> tuple[RankStep | CallStep, ...]:
     return tuple(step for step in steps if isinstance(step, RankStep | CallStep))
 
 
-def found_above(steps: Sequence[Step], hits: Sequence[SearchHit]) -> list[SearchHit]:
-    """What the index has found without what ``min_score`` of the first step leaves out."""
+def found_above(steps: Sequence[Step], hits: Sequence[SearchHit], mode: Mode) -> list[SearchHit]:
+    """What the index has found without what ``min_score`` of the first step leaves out.
+
+    Args:
+        steps: of the pipeline.
+        hits: that were found.
+        mode: by which; the scores of another than the pipeline's are not what its bound is of.
+    """
     find = steps[0]
-    least = find.min_score if isinstance(find, FindStep) else None
+    least = find.min_score if isinstance(find, FindStep) and mode == mode_of(tuple(steps)) else None
     return list(hits) if least is None else [hit for hit in hits if hit.score >= least]
 
 
@@ -219,7 +225,7 @@ class PipelineSearch:
         for query in asked:
             check_query(self.retriever.meta, query)
         vectors, tokens = self.retriever.encoded(questions, mode_of(steps))
-        found = [found_above(steps, hits) for hits in self.retriever.answer(asked, vectors, tokens)]
+        found = [found_above(steps, hits, mode_of(steps)) for hits in self.retriever.answer(asked, vectors, tokens)]
         return [hits[:top_k] for hits in self.ordered(pipeline, questions, found)]
 
     def explain(self, question: str, pipeline: str, top_k: int = 10, filter: Filter | None = None) -> list[Explained]:
@@ -238,7 +244,9 @@ class PipelineSearch:
                 of_each = ranker.effects(question, best[0])
                 effects.update({hit.document_id: one for hit, one in zip(best[0], of_each, strict=True)})
 
-        (hits,) = self.ordered(pipeline, [question], [found_above(steps, [one.hit for one in found])], keep_effects)
+        (hits,) = self.ordered(
+            pipeline, [question], [found_above(steps, [one.hit for one in found], query.mode)], keep_effects
+        )
         return [Explained(hit, words[hit.document_id], effects.get(hit.document_id, ())) for hit in hits[:top_k]]
 
     def ordered(

@@ -252,9 +252,9 @@ class Retriever:
             dense,
             sparse,
             fused=lists == "hybrid" or late,
-            prefetch=max(depth, query.top_k),
+            prefetch=max(depth, query.top_k, 0 if query.find is None else query.find.depth),
             tokens=tokens if late else None,
-            rescored=None if query.tokens is None else max(query.tokens, query.top_k),
+            rescored=query.tokens,
             fusion=self._fusion(query.find),
             filter=clause(query.filter, self.meta.filter_keys),
         )
@@ -268,6 +268,8 @@ class Retriever:
 
     def _more_below(self, question: IndexQuery, found: int) -> bool:
         """Whether the index may hold hits that the question's limits cut off."""
+        if question.rescored is not None:  # others are left out
+            return False
         cut = min(question.limit, question.prefetch) if question.fused else question.limit
         return found >= cut and cut < self.index.count()
 

@@ -113,6 +113,8 @@ def _in_order(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """What is done where the index is comes first: finding, then token vectors, then links."""
     if not steps or not isinstance(steps[0], FindStep):
         raise ValueError("the first step finds documents: {find: hybrid}, {find: dense} or {find: bm25}")
+    if steps[0].min_score is not None and any(isinstance(step, TokensStep | ExpandStep) for step in steps):
+        raise ValueError("min_score of `find` does not go with `rank: tokens` or `expand`, whose scores are others")
     places = {FindStep: 0, TokensStep: 1, ExpandStep: 2}
     before = [places.get(type(step), 3) for step in steps]
     for place, (one, next_) in enumerate(pairwise(before), 1):

@@ -112,6 +112,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """As asyncio calls it."""
         super().data_received(data)
+        if self._answered and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )  # uvicorn ends it with each segment; the body of what was answered, or the next request, is still due
         if self._head_bytes is None:
             return
         self._head_bytes += len(data)

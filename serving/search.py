@@ -190,7 +190,9 @@ class SearchService:
                 question, too much waits already, or the encoder is down and words alone do not do.
         """
         asked = self._asked(request, self._pipeline(request.pipeline))
-        begins, sealed = 0, repr((self._version, request.pipeline, asked))
+        begins, sealed = 0, ""
+        if request.cursor is not None:
+            sealed = repr((self._version, self._decided_by, asked.steps, asked))
         if request.cursor is not None and request.cursor != FIRST:
             cursor = Cursor.opened(request.cursor, sealed)
             query = asked.query if cursor.mode == asked.query.mode else in_mode(asked.query, cursor.mode)
@@ -249,7 +251,7 @@ class SearchService:
                     raise ApiError("unavailable", f"{error.problem}; mode bm25 works without it", "mode") from None
                 query = in_mode(query, "bm25")
                 hits, words = await self._find(query, explained, clock)
-            hits, ordered = found_above(asked.steps, hits), False
+            hits, ordered = found_above(asked.steps, hits, query.mode), False
             effects: dict[str, tuple[Effect, ...]] | None = {} if explained else None
             if asked.ordered:
                 try:
@@ -336,7 +338,7 @@ class SearchService:
             if not hits:
                 return hits
             if isinstance(step, CallStep):
-                (hits,) = await asyncio.to_thread(self._own[asked.pipeline, str(step)], [question], [hits])
+                hits = await self._by_own_step(asked.pipeline, step, question, hits)
                 continue
             best = hits[: step.depth]
             if step.rank == "cross-encoder":
@@ -348,6 +350,17 @@ class SearchService:
                     of_each = await asyncio.to_thread(ranker.effects, question, best)
                     effects.update({hit.document_id: one for hit, one in zip(best, of_each, strict=True)})
             hits = placed(hits, step, scores)
+        return hits
+
+    async def _by_own_step(
+        self, pipeline: str, step: CallStep, question: str, hits: list[SearchHit]
+    ) -> list[SearchHit]:
+        try:
+            (hits,) = await asyncio.to_thread(self._own[pipeline, str(step)], [question], [hits])
+        except InputError as error:
+            logger.error("%s", error)
+            message = f"the step {step.call} of this pipeline failed; the reason is in the server's log"
+            raise ApiError("internal", message, "pipeline", "step_failed") from error
         return hits
 
     async def _relevance(self, question: str, found: list[SearchHit]) -> Scores:
@@ -383,7 +396,8 @@ def _check_pipeline(
     ranks: tuple[Ranks, ...] = ranks_by if ranking is None else ("cross-encoder", *ranks_by)
     check_pipeline(name, steps, meta, ranks, links)
     for step in steps:
-        if ranking is not None and isinstance(step, RankStep) and step.depth > ranking.limits.max_texts:
+        reads = isinstance(step, RankStep) and step.rank == "cross-encoder"
+        if ranking is not None and reads and step.depth > ranking.limits.max_texts:
             raise InputError(
                 f"pipelines.{name}: the ranker is given {step.depth} documents and takes serve.max_texts, "
                 f"{ranking.limits.max_texts}",

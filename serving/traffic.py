@@ -35,6 +35,7 @@ class Release(_Part):
     encoder: EncoderConfig
     ranker: str | None = Field(None, description="folder or name of its cross-encoder; its encoder ranks where None")
     pipelines: dict[str, tuple[OneStep, ...]] = Field(default_factory=dict, description="ways to search, by name")
+    stamps: dict[str, str] = Field(default_factory=dict, description="digests of code and models that these use")
     boosted: Path | None = Field(None, description="folder of the boosted trees that pipelines rank by")
     links: LinkArtifacts | None = Field(None, description="the link model; None where none was trained")
     live: LiveConfig | None = Field(None, description="how documents are taken beside the index; none are where None")
@@ -153,6 +154,7 @@ def release_id(
     ranker: str | None = None,
     pipelines: Mapping[str, tuple[Step, ...]] | None = None,
     boosted: Path | None = None,
+    stamps: Mapping[str, str] | None = None,
 ) -> str:
     """Eight digits that stand for what is served: artifacts' folders are named by their content."""
     parts = " ".join("" if part is None else part.model_dump_json() for part in (links, live))
@@ -160,6 +162,7 @@ def release_id(
     described += "" if ranker is None else f" {ranker}"
     described += f" {pipelines!r}" if pipelines else ""
     described += "" if boosted is None else f" {boosted}"
+    described += f" {sorted(stamps.items())}" if stamps else ""
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 

@@ -95,7 +95,7 @@ class Variants:
 
     @property
     def pipelines(self) -> Mapping[str, tuple[Step, ...]]:
-        """As of ``Searching``, the same of all releases."""
+        """As of ``Searching``: those of the live release."""
         return self.releases.live.search.pipelines
 
     async def score(self, request: LinkScoreRequest) -> LinkScores:

@@ -39,6 +39,7 @@ def train_boosted(
     out: Path,
     seen: Marks,
     held_out: bool = False,
+    follows_links: bool = False,
 ) -> dict[str, Any]:
     """Train a ranker and compare it with the order that it is given.
 
@@ -54,6 +55,7 @@ def train_boosted(
             models' scores of their documents are better than those of any others.
         held_out: whether the pipeline has a cross-encoder that was trained on these questions: then only those that
             it was not trained on are taken. They chose its best epoch, no more.
+        follows_links: whether a step of the pipeline does.
 
     Returns:
         ``learned_from``, ``questions`` learned from and those ``left_out``, ``candidates``, ``answered`` questions with
@@ -65,6 +67,11 @@ def train_boosted(
     """
     lightgbm = load_lightgbm()  # what is missing is told before anything is searched for
     asked, source = gather(corpus, questions, training)
+    if source == OF_LINKS and follows_links:
+        raise InputError(
+            "boosted: the questions are made of links, and the pipeline follows links: these would be the answers",
+            "Leave `expand` out of the pipeline, or give the source questions with judgments.",
+        )
     marks, _ = answer_marks(corpus, asked)
     kept = unseen(corpus, [one for one in asked if one.valid or not held_out], seen)
     with whole_folder_or_absent(out / TRAINED) as folder:

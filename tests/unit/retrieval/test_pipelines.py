@@ -9,9 +9,9 @@ import pytest
 from data.errors import InputError
 from retrieval.config import IndexConfig
 from retrieval.open import open_index, read_meta
-from retrieval.pipelines import Candidates, PipelineSearch, Scores, placed, query_of
+from retrieval.pipelines import Candidates, PipelineSearch, Scores, found_above, placed, query_of
 from retrieval.search import Retriever, SearchHit, SearchQuery
-from retrieval.steps import BUILT_IN, CallStep, ExpandStep, FindStep, RankStep, Step
+from retrieval.steps import BUILT_IN, CallStep, ExpandStep, FindStep, RankStep, Step, TokensStep
 from retrieval.weights import Fusion
 from tests.unit.retrieval.test_build import DIM, build, write_run
 
@@ -202,3 +202,21 @@ def test_equal_scores_keep_their_order_and_no_hits_stay_none() -> None:
     assert ids(placed(hits, step, np.zeros(3))) == ids(hits)
     assert ids(placed(hits, step, np.array([0.0, 1.0, 0.0]))) == ["d/1", "d/0", "d/2", "d/3"]
     assert placed([], step, np.zeros(0)) == [] and placed(hits, step, None) == hits
+
+
+def test_token_vectors_order_as_many_passages_as_their_step_says(retriever: Retriever) -> None:
+    steps = (FindStep(find="dense", depth=300), TokensStep(rank="tokens", depth=20))
+    query = query_of(steps, "word4", 10)
+    assert (query.top_k, query.tokens, query.lists, query.mode) == (20, 20, "dense", "late")
+    meta = retriever.meta.model_copy(update={"late_dim": 4})
+    question = Retriever(retriever.index, meta).question(  # type: ignore[arg-type]
+        query, np.eye(DIM, dtype=np.float32)[0], np.zeros((2, 4), np.float32), 40, 20
+    )
+    assert question is not None and (question.prefetch, question.rescored, question.fused) == (300, 20, True)
+
+
+def test_a_smallest_score_is_of_the_pipelines_own_way_to_find(retriever: Retriever) -> None:
+    steps = (FindStep(find="hybrid", min_score=0.5),)
+    hits = [SearchHit(f"d/{n}", f"d/{n}", "", "", 0, 0, n / 4, {}) for n in range(4)]
+    assert ids(found_above(steps, hits, "hybrid")) == ["d/2", "d/3"]
+    assert found_above(steps, hits, "bm25") == hits

@@ -59,6 +59,7 @@ def test_a_funnel_is_read_as_it_is_written() -> None:
         ([{"find": "hybrid", "weights": {"dense": 0.0}}], "one of them is more than 0"),
         ([{"find": "hybrid", "depth": 0}], "greater than or equal to 1"),
         ([{"find": "hybrid", "dept": 5}], "Extra inputs"),
+        ([{"find": "hybrid", "min_score": 0.3}, {"rank": "tokens"}], "min_score of `find` does not go with"),
         ([{"find": "hybrid"}, {"rank": "crossencoder"}], "Input should be 'cross-encoder' or 'boosted'"),
         ([{"find": "hybrid"}, {"rank": "boosted", "min_score": float("nan")}], "finite"),
         ([{"find": "hybrid"}, {"expand": "known", "weight": 0}], "greater than 0"),

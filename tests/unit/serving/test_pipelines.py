@@ -232,7 +232,8 @@ def test_a_users_own_step_orders_documents_and_its_failure_is_the_servers(tmp_pa
         ]
         assert ids(found) == ids(search(client, top_k=20))[::-1]
         answer = client.post("/v1/search", json={"query": QUERY, "pipeline": "fails"})
-        assert (answer.status_code, answer.json()["error"]["type"]) == (500, "internal")
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"], error["code"]) == (500, "internal", "step_failed")
         assert "ZeroDivision" not in answer.text
 
 

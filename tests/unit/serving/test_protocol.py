@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from fastapi import FastAPI, Request
 
-from serving import protocol
+from serving import listener, protocol
 from serving.listener import answering
 from serving.protocol import Answer, AtOnce
 
@@ -233,3 +233,19 @@ def test_other_methods_and_addresses_are_the_applications() -> None:
 
     asked(case, refused_while([True], seen))
     assert seen == []
+
+
+def test_who_was_refused_and_sends_no_more_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the body comes in a segment of its own, and then nothing; or it does not come."""
+
+    async def case(connect: Callable[[], Awaitable[Streams]]) -> None:
+        for rest in (b"b" * 50, b""):
+            reader, writer = await connect()
+            writer.write(named(b"a", b"b" * 100)[:-50])
+            assert await answer(reader) == (429, b"full")
+            writer.write(rest)
+            assert await reader.read() == b""
+            writer.close()
+
+    monkeypatch.setattr(listener, "KEEP_ALIVE_S", 1)
+    asked(case, refused_while([True], []))
