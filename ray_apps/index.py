@@ -77,7 +77,7 @@ INDEX = Stage(
     absent=no_texts,
     permits=lambda plan: encoder_permits(plan) if plan.run.index.measures_trust else {},
     stamps=lambda config: {"words": words.VERSION},
-    version=4,  # keys are numbers
+    version=5,  # keys are numbers, and it says so
 )
 _STAGES = stage_command(
     "index",
