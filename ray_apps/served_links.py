@@ -91,7 +91,8 @@ def with_champion(plan: Plan, traffic: "Traffic") -> "Traffic":
         logger.warning("the live release is over another graph: `catena deploy promote` brings the champion")
         return traffic
     check_links(links)
-    id_ = release_id(live.index, live.lookup, live.encoder, links, live.live, live.ranker, live.pipelines, live.boosted)
+    same = (live.live, live.ranker, live.pipelines, live.boosted, live.stamps)
+    id_ = release_id(live.index, live.lookup, live.encoder, links, *same)
     return with_live(traffic, live.model_copy(update={"id": id_, "links": links}))
 
 
