@@ -10,6 +10,9 @@ SPLITS = ("train", "valid", "test")
 PARTS = (*SPLITS, "brought", "unused")
 """The same, with links that held-out documents bring when they are judged, and links that are for nothing."""
 
+OUTCOMES = {"success": 1.0, "partial": 0.5, "failure": 0.0}
+"""What became of a trace or of one of its steps, and the reward of it."""
+
 FEATURES_FILE = "features.npy"
 """Beside the tables, where a source has features of its documents: float32 (n, dim), rows of unit length or zero."""
 
@@ -48,6 +51,41 @@ QRELS = pa.schema(
         pa.field("query_id", pa.string(), nullable=False),
         pa.field("document_id", pa.string(), nullable=False),
         pa.field("score", pa.int32(), nullable=False),
+    ]
+)
+TOOLS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("description", pa.string(), nullable=False),
+        pa.field("schema", pa.string()),  # of its input, JSON; null where none is given
+    ]
+)
+CAPABILITIES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("description", pa.string(), nullable=False),
+        pa.field("tools", pa.list_(pa.string()), nullable=False),
+        pa.field("parent", pa.string()),  # the group of capabilities that it is one of
+        pa.field("metadata", pa.string()),
+    ]
+)
+TRACES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("time", pa.timestamp("us", tz="UTC")),
+        pa.field("session", pa.string()),
+        pa.field("intent", pa.string(), nullable=False),
+        pa.field("context", pa.list_(pa.string()), nullable=False),  # tools that were at hand or had just run
+        pa.field("shown", pa.list_(pa.string()), nullable=False),  # capabilities, best first
+        pa.field("scores", pa.list_(pa.float32())),  # of what was shown
+        pa.field("propensities", pa.list_(pa.float64())),  # probability of each to be the one that is run
+        pa.field("chosen", pa.string(), nullable=False),
+        pa.field("steps", pa.list_(pa.struct([("tool", pa.string()), ("outcome", pa.string())])), nullable=False),
+        pa.field("outcome", pa.string()),  # of the whole: success, partial or failure
+        pa.field("seconds", pa.float32()),  # that it ran
+        pa.field("rating", pa.float32()),  # from 0 to 1
+        pa.field("model_version", pa.string()),
     ]
 )
 REJECTS = pa.schema(

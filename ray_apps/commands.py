@@ -3,6 +3,7 @@
 from ray_apps import (
     bench,
     boosted,
+    catalogue,
     deploy,
     discover,
     documents,
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Command] = {
         finetune.COMMAND,
         ranker.COMMAND,
         boosted.COMMAND,
+        catalogue.COMMAND,
         *registry.COMMANDS,
         *keys.COMMANDS,
         *deploy.COMMANDS,

@@ -30,6 +30,7 @@ from data.graph.graph import GraphConfig
 from data.passages.config import ChunkConfig
 from data.passages.steps import StepConfig
 from data.sources import SourceConfig
+from data.sources.catalogue_source import CatalogueSource
 from data.surrogates import valid_unicode
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
@@ -76,6 +77,9 @@ class RunConfig(BaseSettings):
     workspace: Path = Field(Path("workspace"), description="folder that holds every artifact")
     ray: RayConfig = RayConfig()
     source: SourceConfig
+    catalogue: CatalogueSource | None = Field(
+        None, description="tools, capabilities and traces, to rank by feedback; nothing is ranked where unset"
+    )
     steps: tuple[StepConfig, ...] = Field(
         (), description="functions and classes of your own, my_package.steps:clean, that change documents, in order"
     )

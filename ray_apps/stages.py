@@ -3,6 +3,7 @@
 from typing import Any
 
 from ray_apps.boosted import STAGE as BOOSTED
+from ray_apps.catalogue import CATALOGUE, INTENTS
 from ray_apps.chunk import CHUNK, SENTENCES
 from ray_apps.discover import DISCOVER
 from ray_apps.embed import EMBED
@@ -48,6 +49,8 @@ STAGES: dict[str, Stage[Any, Any]] = {
         EVALUATE_LINKS,
         DISCOVER,
         LOOKUP,
+        CATALOGUE,
+        INTENTS,
         STATS,
         TUNE,
     )

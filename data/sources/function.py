@@ -14,7 +14,7 @@ from data.sources.cells import shortened
 from data.sources.fields import row_or_reject, shown
 from data.sources.files import DocumentFiles, LinkFiles, QrelFiles, QueryFiles, TableFiles
 from data.sources.lines import Record
-from data.sources.rows import TABLE_OF, Reading, ReadTask, Reject, Row
+from data.sources.rows import CORPUS, CorpusRow, Reading, ReadTask, Reject, Row
 
 KEY = "source.function.path"
 ANY = "-"  # the file mappings below are used for their columns; there is no path
@@ -72,8 +72,8 @@ def called(path: str, arguments: Mapping[str, Any]) -> Reading:
 def _row(item: object) -> Row | Reject:
     """A row of what the function yielded; its values pass the same checks as those of a file."""
     try:
-        if isinstance(item, get_args(Row)):
-            record, table = item._asdict(), TABLE_OF[type(item)]
+        if isinstance(item, get_args(CorpusRow)):
+            record, table = item._asdict(), CORPUS[type(item)]
         elif isinstance(item, Mapping):
             record = dict(item)
             table = str(record.pop("table", None) or _table(record))

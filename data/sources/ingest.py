@@ -95,11 +95,12 @@ def _refuse_empty_mapping(config: SourceConfig, documents: int) -> None:
         )
 
 
-def check_mapping(counts: Sequence[Mapping[str, Any]]) -> None:
+def check_mapping(counts: Sequence[Mapping[str, Any]], section: str = "source") -> None:
     """Check that the columns that the run file names exist.
 
     Args:
         counts: what ``land`` returned for every task of the corpus.
+        section: of the run file that names the columns.
 
     Raises:
         InputError: if every record of a table lacks a column that it needs: the mapping is wrong, not the data.
@@ -109,7 +110,7 @@ def check_mapping(counts: Sequence[Mapping[str, Any]]) -> None:
         if misfits and not sum(of_task[table] for of_task in counts):
             raise InputError(
                 f"no {table}: {sum(count for count, _ in misfits):,} records lack a column, the first: {misfits[0][1]}",
-                "Map the fields in the `source` section of the run file.",
+                f"Map the fields in the `{section}` section of the run file.",
             )
 
 

@@ -6,6 +6,7 @@ written; a file of counts, written last, marks it as done.
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from data.errors import InputError
 from data.files import whole_or_absent
 from data.metadata import write_metadata
 from data.partitions import write_partition
-from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS
+from data.schema import CAPABILITIES, DOCUMENTS, LINKS, QRELS, QUERIES, REJECTS, TOOLS, TRACES
 from data.sources.rows import TABLE_OF, Document, ReadTask, Reject, Row, Skipped
 from data.surrogates import replace_surrogates
 
@@ -23,6 +24,7 @@ ROWS = {"documents": 8192}  # in a partition; rows of the other tables are narro
 NARROW_ROWS = 65_536
 CHARACTERS = 32 * 2**20  # a partition is closed earlier when its texts are this long, so that memory stays flat
 SCHEMAS = {"documents": DOCUMENTS, "links": LINKS, "queries": QUERIES, "qrels": QRELS, "rejects": REJECTS}
+CATALOGUE_SCHEMAS = {"tools": TOOLS, "capabilities": CAPABILITIES, "traces": TRACES, "rejects": REJECTS}
 PLACES = pa.schema([pa.field("position", pa.int64(), nullable=False)])
 
 
@@ -41,7 +43,9 @@ def places_path(partition: Path) -> Path:
     return partition.with_name(f"places-{partition.name}")
 
 
-def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, Any]:
+def land(
+    task: ReadTask, number: int, folder: Path, strict: bool, schemas: Mapping[str, pa.Schema] = SCHEMAS
+) -> dict[str, Any]:
     """Read one task and write its rows under ``folder``.
 
     Args:
@@ -49,6 +53,7 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
         number: its number, part of every file name.
         folder: where partitions go, one folder a table.
         strict: stop at the first reject and return it under ``first_reject``.
+        schemas: of the tables that there are.
 
     Returns:
         The number of rows of each table; ``skipped``, their number by kind; ``without_text``, the number of documents
@@ -62,7 +67,7 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
     if done.exists():
         counts: dict[str, Any] = json.loads(done.read_text())
         return counts
-    spools = {table: _Spool(table, number, folder) for table in SCHEMAS}
+    spools = {table: _Spool(table, schema, number, folder) for table, schema in schemas.items()}
     skipped: Counter[str] = Counter()
     misfits: dict[str, tuple[int, str]] = {}
     without_text = 0
@@ -104,8 +109,8 @@ def land(task: ReadTask, number: int, folder: Path, strict: bool) -> dict[str, A
 class _Spool:
     """Collects rows of one table and writes a partition whenever enough have come."""
 
-    def __init__(self, table: str, task: int, folder: Path) -> None:
-        self.table, self.task, self.folder = table, task, folder
+    def __init__(self, table: str, schema: pa.Schema, task: int, folder: Path) -> None:
+        self.table, self.schema, self.task, self.folder = table, schema, task, folder
         self.total = 0
         self.part = 0
         self.characters = 0
@@ -130,8 +135,8 @@ class _Spool:
         path.parent.mkdir(parents=True, exist_ok=True)
         columns = [list(column) for column in zip(*self.rows, strict=True)]
         write_partition(pa.table([self.positions], schema=PLACES), places_path(path))
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMAS[self.table], strict=True)]
-        write_partition(pa.Table.from_arrays(arrays, schema=SCHEMAS[self.table]), path)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, self.schema, strict=True)]
+        write_partition(pa.Table.from_arrays(arrays, schema=self.schema), path)
         self.total += len(self.rows)
         self.part += 1
         self.characters = 0

@@ -228,11 +228,9 @@ class Resolution:
         write_partition(rows, self.out / table / partition_name(number))
 
 
-def strict_error(reject: str) -> InputError:
-    """The error to raise for a reject in a strict run."""
-    return InputError(
-        f"rejected: {reject}", "Correct it, or run without source.strict: such rows go to the rejects table."
-    )
+def strict_error(reject: str, key: str = "source.strict") -> InputError:
+    """The error to raise for a reject where a key of the run file wants none."""
+    return InputError(f"rejected: {reject}", f"Correct it, or run without {key}: such rows go to the rejects table.")
 
 
 def _column_of(ids: Iterable[str]) -> pa.ChunkedArray:

@@ -1,6 +1,6 @@
-"""What a reader yields: good rows of the five tables, rows it rejects, rows it leaves out, each with its position."""
+"""What a reader yields: good rows of the tables, rows it rejects, rows it leaves out, each with its position."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -42,6 +42,44 @@ class Qrel(NamedTuple):
     score: int
 
 
+class Tool(NamedTuple):
+    """Something that can be called; ``schema`` is the JSON Schema of its input, as JSON."""
+
+    id: str
+    name: str
+    description: str
+    schema: str | None = None
+
+
+class Capability(NamedTuple):
+    """Tools that solve something together; ``parent`` is the group of capabilities that it is one of."""
+
+    id: str
+    description: str
+    tools: Sequence[str]
+    parent: str | None = None
+    metadata: str | None = None  # as of data.metadata.write_metadata
+
+
+class Trace(NamedTuple):
+    """What was asked, what was shown, what was run, and what became of it; columns as of ``data.schema.TRACES``."""
+
+    id: str
+    time: datetime | None
+    session: str | None
+    intent: str
+    context: Sequence[str]
+    shown: Sequence[str]
+    scores: Sequence[float] | None
+    propensities: Sequence[float] | None
+    chosen: str
+    steps: Sequence[Mapping[str, str]]
+    outcome: str | None
+    seconds: float | None
+    rating: float | None
+    model_version: str | None
+
+
 class Reject(NamedTuple):
     """A row that cannot be used: it goes to the ``rejects`` table with its place.
 
@@ -60,10 +98,13 @@ class Skipped(NamedTuple):
     kind: str
 
 
-Row = Document | Link | Query | Qrel
+CorpusRow = Document | Link | Query | Qrel
+Row = CorpusRow | Tool | Capability | Trace
 Reading = Iterator[tuple[int, Row | Reject | Skipped]]  # 1-based position in the source, and what was read there
 
-TABLE_OF: Mapping[type, str] = {Document: "documents", Link: "links", Query: "queries", Qrel: "qrels"}
+CORPUS: Mapping[type, str] = {Document: "documents", Link: "links", Query: "queries", Qrel: "qrels"}
+CATALOGUE: Mapping[type, str] = {Tool: "tools", Capability: "capabilities", Trace: "traces"}
+TABLE_OF: Mapping[type, str] = {**CORPUS, **CATALOGUE}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from data.sources import SourceConfig, read_tasks
 from data.sources.function import _row
-from data.sources.landing import _Spool, land
+from data.sources.landing import SCHEMAS, _Spool, land
 from data.sources.rows import TABLE_OF, Reject
 
 TABLES: dict[str, dict[str, Any]] = {
@@ -191,7 +191,8 @@ def test_a_function_of_the_user(items: list[Any]) -> None:
         rows = [_row(item) for item in items]
         for n, row in enumerate(rows):
             if not isinstance(row, Reject):
-                spool = _Spool(TABLE_OF[type(row)], n, Path(folder))
+                table = TABLE_OF[type(row)]
+                spool = _Spool(table, SCHEMAS[table], n, Path(folder))
                 spool.add(row, n)
                 spool.flush()
         assert len(rows) == len(items)
