@@ -14,10 +14,9 @@ QUESTIONS = {"learn_from", "split", "learn_share", "valid_share", "max_questions
 class RankerOptimizerConfig(OptimizerConfig):
     """The optimiser of a transformer that is trained already, with a head that is not: low rates, few epochs."""
 
-    learning_rate: float = Field(5e-5, gt=0, lt=1, description="peak learning rate of the transformer")
-    epochs: int = Field(3, ge=1, description="most epochs to train, each over all questions")
+    learning_rate: float = Field(8e-5, gt=0, lt=1, description="peak learning rate of the transformer")
+    epochs: int = Field(5, ge=1, description="most epochs to train, each over all questions")
     patience: int = Field(1, ge=1, description="epochs without a better validation nDCG@10 before training stops")
-    accumulate: int = Field(2, ge=1, description="batches whose gradients are averaged for one step of the optimiser")
 
 
 class RankerConfig(StageConfig):
