@@ -21,8 +21,8 @@ MODULES = {
     "serve": "benchmarks.serving.suite",
 }
 """Modules whose name is not ``benchmarks.NAME``."""
-CONTAINED = ("discovery", "sampler", "typed", "workers")
-"""Benchmarks that are parts of ``links``, and not measured a second time where all are."""
+CONTAINED = ("discovery", "evaluation", "reranking", "sampler", "typed", "workers")
+"""Benchmarks that are parts of ``links`` or ``retrieval``, and not measured a second time where all are."""
 BENCHMARKS = (
     "ablation",
     "chunking",
@@ -38,7 +38,7 @@ BENCHMARKS = (
     "typed",
     "workers",
 )
-ON_REQUEST = ("ablation", "million", "reranking")
+ON_REQUEST = ("ablation", "million")
 """Benchmarks that take a quarter of an hour and more, measured where they are named."""
 
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {

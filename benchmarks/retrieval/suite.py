@@ -1,5 +1,6 @@
 """Every figure of search."""
 
+from benchmarks import evaluation, reranking
 from benchmarks.parts import Measured, measure_all
 from benchmarks.retrieval import batch, boosted, cold, expansion, funnel, fusions, graph, neighbours, quality
 
@@ -15,11 +16,13 @@ PARTS = {
     "fusions": fusions.measure,
     "boosted": boosted.measure,
     "expansion": expansion.measure,
+    "evaluation": evaluation.measure,
+    "reranking": reranking.measure,
 }
 
 
 def measure(parts: str = "") -> Measured:
-    """An hour on two cores, a quarter of it each for the parts ``million`` and ``boosted``.
+    """Two hours on two cores: half an hour and more for ``reranking``, a quarter each for ``million`` and ``boosted``.
 
     Args:
         parts: names of those to measure, by commas; all where empty.
