@@ -68,6 +68,14 @@ def _index(config: IndexStageConfig, inputs: Inputs, out: Path) -> IndexResult:
     return IndexResult(**made, trust=None if trust is None else trust.model_dump())
 
 
+def _check(config: IndexStageConfig) -> None:
+    """Ask a server whether it is there, before anything is embedded for it."""
+    if config.index.engine == "server":
+        from retrieval.engines.server import connect
+
+        connect(config.index).close()
+
+
 INDEX = Stage(
     name="index",
     result=IndexResult,
@@ -77,6 +85,7 @@ INDEX = Stage(
     absent=no_texts,
     permits=lambda plan: encoder_permits(plan) if plan.run.index.measures_trust else {},
     stamps=lambda config: {"words": words.VERSION},
+    check=_check,
     version=5,  # keys are numbers, and it says so
 )
 _STAGES = stage_command(

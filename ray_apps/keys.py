@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from data.errors import InputError
 from ray_apps.command import Command, Parser, positive
 from ray_apps.tables import table
 
@@ -26,9 +27,14 @@ def list_keys(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Returns:
         ``keys``: each with ``id``, ``name``, ``scopes`` and ``per_minute``.
+
+    Raises:
+        InputError: if there is no such file.
     """
     from serving.keys import read_keys
 
+    if not arguments.file.is_file():
+        raise InputError(f"there is no file of keys {arguments.file}", "`catena keys create FILE` makes one.")
     known = read_keys(arguments.file).values()
     return {"keys": [key.model_dump(mode="json", exclude={"sha256"}) for key in known]}
 

@@ -69,10 +69,21 @@ def rerank(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def client_of(arguments: argparse.Namespace) -> "Client":
-    """A client of the service at ``--url``, with the key of the environment."""
+    """A client of the service at ``--url``, with the key of the environment.
+
+    Raises:
+        InputError: if that is no address of a service.
+    """
     from serving.client import Client
 
-    return Client(arguments.url, os.environ.get(KEY))
+    url = str(arguments.url)
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"--url {url}: it begins with neither http:// nor https://", f"Write --url http://{url}.")
+    if url.rstrip("/").endswith("/v1"):
+        raise InputError(
+            f"--url {url}: routes are put behind it", f"Write --url {url.rstrip('/').removesuffix('/v1')}."
+        )
+    return Client(url, os.environ.get(KEY))
 
 
 def url_word(parser: Parser) -> None:

@@ -126,7 +126,9 @@ class LinkService:
     def _check(self, request: LinkScoreRequest) -> None:
         """What can be said of a request without the model."""
         if self._artifacts is None:
-            how = "`catena discover RUN.yaml` makes one, then `catena deploy promote RUN.yaml`"
+            how = (
+                "`catena discover RUN.yaml` makes one of a corpus that has links, then `catena deploy promote RUN.yaml`"
+            )
             message = f"this service has no link model: {how} brings it"
             raise ApiError("not_found", message, code="no_link_model")
         if request.pairs is not None:

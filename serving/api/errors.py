@@ -1,6 +1,6 @@
 """Every error is answered as ``{"error": {"type", "message", "param", "code", "request_id"}}`` with its status code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -60,7 +60,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
         return _about_body(request, finding)
     given = finding.get("input")
     shown = f", got {given!r}" if isinstance(given, str | int | float) and len(str(given)) < 100 else ""
-    return error_response("invalid_request", f"{finding['msg']}{shown}", str(finding["loc"][1]), finding["type"])
+    where = f"{_path(finding['loc'][1:])}: " if len(finding["loc"]) > 2 else ""
+    return error_response("invalid_request", f"{where}{finding['msg']}{shown}", str(finding["loc"][1]), finding["type"])
+
+
+def _path(place: Sequence[str | int]) -> str:
+    """Where in the body a value is, such as ``events[0].action``."""
+    first, *others = place
+    return str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in others)
 
 
 def _about_body(request: Request, finding: Mapping[str, Any]) -> JSONResponse:
