@@ -88,7 +88,8 @@ class Traces:
         """Of a resolved table: every choice is in the catalogue."""
         rows = rows.combine_chunks()
         texts, intent = _distinct(rows["intent"])
-        tools, capabilities = pa.chunked_array([catalogue.tools]), pa.chunked_array([catalogue.capabilities])
+        known = (catalogue.tools, catalogue.capabilities)
+        tools, capabilities = (pa.chunked_array([pa.array(ids, pa.string())]) for ids in known)
         outcome, rating = _rewards(rows["outcome"]), _floats(rows["rating"])
         shown = _ragged(rows["shown"], lambda flat: numbers_of(flat, capabilities))
         given = np.repeat(np.asarray(pc.is_valid(rows["propensities"])), np.diff(shown.indptr))

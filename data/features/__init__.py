@@ -1,0 +1,5 @@
+"""Features of entities as they are served: tables that are checked, and stores that answer for them on-line.
+
+``table``   names, values and time of a view
+``check``   what is wrong with one
+"""
