@@ -2,4 +2,5 @@
 
 ``table``   names, values and time of a view
 ``check``   what is wrong with one
+``store``   what keeps them, in versions that end: ``sqlite`` in the workspace, ``redis`` on a server
 """
