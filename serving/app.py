@@ -27,6 +27,7 @@ from data.errors import InputError
 from retrieval.open import read_meta
 from serving.admission import Admission
 from serving.api import Services, application
+from serving.capabilities import BATCH
 from serving.config import ServeConfig
 from serving.deployments import EmbedderDeployment, IndexDeployment, RankerDeployment, check_work
 from serving.embedding import EmbeddingService
@@ -36,6 +37,7 @@ from serving.keys import KeyRing
 from serving.links import TEXT_COSTS
 from serving.listener import take_socket
 from serving.named import LocalModels, NamedModels
+from serving.open_capabilities import FeatureStores
 from serving.opening import Embedders, Loads, Rankers, VariantOpener
 from serving.ranking import RankingService
 from serving.releases import Releases
@@ -63,6 +65,7 @@ class Service(BaseModel):
 
     traffic: Path
     journals: Path
+    features: Path = Path()
     serve: ServeConfig = ServeConfig()
     cache: CacheConfig = CacheConfig()
     listener: Path | None = None  # where replicas get the socket they listen at; Ray Serve's proxy asks them if None
@@ -95,6 +98,7 @@ class Ingress:
             searches=Admission(config.longest_wait_s, config.max_batch * behind),
             pairs=Admission(config.longest_wait_s, TEXT_COSTS),
             ranker=None if ranker is None else Admission(config.longest_wait_s, of_rankers),
+            intents=Admission(config.longest_wait_s, BATCH),
         )
         self._models = LocalModels(config)
         named = NamedModels(config, self._models if embedder is None else RemoteModels(embedder, ranker))
@@ -112,6 +116,7 @@ class Ingress:
             catch_up=lambda: self._releases.catch_up(),
             stored=open_answers(service.cache, config, metrics.answer_looked_up),
             count=metrics.answer_looked_up,
+            features=FeatureStores(config.rank, service.cache, service.features),
         )
         self._releases = Releases[Variant](
             service.traffic,
@@ -132,6 +137,7 @@ class Ingress:
             lookup=variants,
             documents=variants,
             links=variants,
+            capabilities=variants,
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=metrics,
             releases=self._releases,

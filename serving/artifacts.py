@@ -28,6 +28,24 @@ class LinkArtifacts(BaseModel):
     version: int | None = None
 
 
+class CapabilityArtifacts(BaseModel):
+    """Where a run's ranker of capabilities is.
+
+    Attributes:
+        ranker: folder that ``CapabilityRanker.save`` wrote.
+        catalogue: output folder of the catalogue stage, of which features are computed; None without features.
+        intents: output folder of the intents stage; None where no vectors are kept.
+        version: of the model registry; None where it is the run's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ranker: Path
+    catalogue: Path | None = None
+    intents: Path | None = None
+    version: int | None = None
+
+
 class LiveConfig(BaseModel):
     """What a service needs of a run to take documents.
 

@@ -31,6 +31,33 @@ class ServedModel(StageConfig):
         return self.model_copy(update={"encoder": encoder, "ranker": None if ranker is None else absolute(ranker)})
 
 
+class RankConfig(StageConfig):
+    """How /v1/rank explores, and where it finds what is known of capabilities."""
+
+    explore: Literal["none", "epsilon", "thompson"] = Field(
+        "none",
+        description="how the order of what is shown is drawn where a request does not say: as scored, any order with "
+        "probability epsilon, or by draws around the scores",
+    )
+    epsilon: float = Field(0.1, ge=0, le=1, description="probability with which epsilon shows any order")
+    noise: float = Field(
+        0.5,
+        gt=0,
+        le=10,
+        description="standard deviation of thompson's draws on log odds, for a capability that never ran",
+    )
+    store: Literal["sqlite", "redis"] = Field(
+        "sqlite",
+        description="where replicas find features: a file of the workspace, or the Redis that cache.redis names",
+    )
+    features_ttl_s: float = Field(
+        86_400.0, gt=0, description="seconds after which features are no longer used; text alone ranks then"
+    )
+    features_every_s: float = Field(
+        3600.0, gt=0, description="seconds after which features are computed again, since windows move with time"
+    )
+
+
 class ServeConfig(StageConfig):
     """Address and size of the service."""
 
@@ -96,6 +123,11 @@ class ServeConfig(StageConfig):
         None,
         description="of /v1/links:score: a version in the registry, by alias or number; the run's own model where null",
     )
+    capability_model: Literal["champion", "challenger"] | int | None = Field(
+        None,
+        description="of /v1/rank: a version in the registry, by alias or number; what the run learned last where null",
+    )
+    rank: RankConfig = RankConfig()
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
     max_batch_tokens: int = Field(
         2048, ge=1, description="largest padded area of queries encoded together, in tokens estimated from their bytes"
@@ -172,7 +204,7 @@ class ServeConfig(StageConfig):
             raise ValueError("a URL that begins with http:// or https://")
         return traces
 
-    @field_validator("link_model", mode="before")
+    @field_validator("link_model", "capability_model", mode="before")
     @classmethod
     def _is_an_alias_or_a_version(cls, which: object) -> object:
         if which in (None, "champion", "challenger"):

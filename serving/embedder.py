@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from data.cache import CacheConfig
+from data.cache.encoder import CachedEncoder
 from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig, encoders_in
 from data.encoders.protocol import Encoded, Encoder, Vectors
@@ -57,6 +58,7 @@ class Embedder:
         self._breaker = Breaker(serve.breaker_failures, serve.breaker_retry_s)
         self._encoders: QueryEncoders | None = None
         self._uncached: BreakingEncoder | None = None
+        self.cache_degraded = False  # whether a tier did not answer when the last questions were looked for
         with suppress(EncoderUnavailable):  # the service starts, searches by words, and tries again later
             self._breaker.call(self._load)
         gathered = functools.partial(
@@ -183,7 +185,11 @@ class Embedder:
         return encoder.batches.tokenise.texts_of(ids)
 
     def _question_batch(self, asked: list[Asked]) -> list[Vectors]:
-        return list(self._loaded().whole.encode_queries([text for _, text in asked]))
+        encoder = self._loaded().whole
+        vectors = list(encoder.encode_queries([text for _, text in asked]))
+        if isinstance(encoder, CachedEncoder):
+            self.cache_degraded = any(counted.degraded for counted in encoder.take_counts().values())
+        return vectors
 
     def _token_batch(self, asked: list[Asked]) -> list[TokenRows]:
         encoders = self._loaded()

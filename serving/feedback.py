@@ -3,12 +3,15 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from serving.context import noted_release, request_id
 from serving.errors import ApiError
 from serving.journal import Journal
 from serving.schemas import SearchRequest, SearchResponse
 from serving.schemas.feedback import FeedbackRequest, FeedbackResponse
+from serving.schemas.rank import RankRequest, RankResponse
 
 logger = logging.getLogger("catena")
 
@@ -48,21 +51,37 @@ class FeedbackService:
         return FeedbackResponse(accepted=len(records))
 
     def served(self, request: SearchRequest, answer: SearchResponse) -> None:
-        """Note a ranking that was answered; on disk within a second, or with the next feedback."""
-        if self._journal is None:
-            return
-        self._journal.note(
+        """Note documents that were answered; on disk within a second, or with the next feedback."""
+        self._note(
+            "served",
             {
-                "kind": "served",
-                "time": time.time(),
-                "request_id": request_id.get(),
                 "query": request.query,
                 "mode": answer.mode,
-                "release": noted_release(),
                 "items": [one.document_id for one in answer.results],
                 "scores": [one.score for one in answer.results],
-            }
+            },
         )
+
+    def ranked(self, request: RankRequest, answer: RankResponse) -> None:
+        """Note capabilities that were answered, with the propensity of each; on disk as ``served`` is."""
+        self._note(
+            "ranked",
+            {
+                "intent": request.intent,
+                "context": request.context,
+                "items": [one.id for one in answer.results],
+                "scores": [one.score for one in answer.results],
+                "propensities": [one.propensity for one in answer.results],
+                "explore": answer.explore,
+                "model_version": answer.model_version,
+            },
+        )
+
+    def _note(self, kind: str, answered: Mapping[str, Any]) -> None:
+        if self._journal is None:
+            return
+        asked = {"kind": kind, "time": time.time(), "request_id": request_id.get(), "release": noted_release()}
+        self._journal.note({**asked, **answered})
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush_later())
 

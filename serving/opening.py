@@ -16,9 +16,11 @@ from data.encoders.model_config import ModelConfig
 from data.errors import EncoderUnavailable
 from retrieval.boosted import BoostedRanker
 from retrieval.cross_encoder import ranker_name
+from retrieval.index import IndexMeta
 from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
+from serving.capabilities import NO_CAPABILITIES, CapabilityService
 from serving.config import ServeConfig
 from serving.documents import DocumentsService, LiveLookup, nothing
 from serving.embedder import Embedder
@@ -28,6 +30,7 @@ from serving.index import IndexActor
 from serving.links import LinkService
 from serving.lookup import LookupFile
 from serving.named import open_ranker
+from serving.open_capabilities import FeatureStores, open_capabilities
 from serving.prepare import Preparer, Preparers
 from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex, RemoteRanker
@@ -113,17 +116,19 @@ class Loads:
         searches: by themselves.
         pairs: of the link model.
         ranker: tokens of what is ranked by replicas that do nothing else; None where there are none.
+        intents: for which capabilities are ranked, by themselves.
     """
 
     tokens: Admission
     searches: Admission
     pairs: Admission
     ranker: Admission | None = None
+    intents: Admission = field(default_factory=lambda: Admission(5.0, 64))
 
     @property
     def by_unit(self) -> Mapping[str, Admission]:
         """The same by names, for metrics."""
-        units = {"tokens": self.tokens, "searches": self.searches, "pairs": self.pairs}
+        units = {"tokens": self.tokens, "searches": self.searches, "pairs": self.pairs, "intents": self.intents}
         return units if self.ranker is None else {**units, "tokens of the ranker": self.ranker}
 
 
@@ -143,6 +148,7 @@ class VariantOpener:
         preparers: of the releases that are open.
         stored: answers of searches that other replicas have kept; None where there are none.
         count: told of each look-up of a kept answer.
+        features: where features of capabilities are; in the folder that it works in where None.
     """
 
     config: ServeConfig
@@ -156,6 +162,7 @@ class VariantOpener:
     preparers: Preparers = field(default_factory=Preparers)
     stored: AnswerStore | None = None
     count: Count = not_counted
+    features: FeatureStores | None = None
 
     def open(self, release: Release) -> Variant:
         """A release, ready to be asked.
@@ -173,7 +180,8 @@ class VariantOpener:
         ranker = self._ranker(release) or EncoderRanker(name, encoder, limits.tokens_read)
         by_others = loads.ranker if isinstance(ranker, RemoteRanker) else None
         ranking = RankingService(ranker, limits, by_others or loads.tokens)
-        parts = (encoder, here, ranker)
+        capabilities = self._capabilities(release, encoder, meta)
+        parts = (encoder, here, ranker, capabilities)
         timeout_s, kept_mb = config.health_timeout_s, config.kept_answers_mb
         preparer = None if live is None else Preparer(live, release.encoder, meta, encoder)
         if preparer is not None:
@@ -204,8 +212,9 @@ class VariantOpener:
             links=LinkService(
                 release.links, encoder, corpus.texts, config.max_text_chars, loads.pairs, config.embed_timeout_s
             ),
+            capabilities=NO_CAPABILITIES if capabilities is None else capabilities,
             warm_up=nothing if self._asks_elsewhere(release) else partial(_warm_up, embedding, search),
-            close=partial(self._close, release.id, here),
+            close=partial(self._close, release.id, here, capabilities),
             longest_s=lambda: max((one.longest_s for one in parts if isinstance(one, Timed)), default=0.0),
         )
 
@@ -220,8 +229,18 @@ class VariantOpener:
             return self.rankers.of(release)
         return RemoteRanker(self.ranker, release.id, ranker_name(release.ranker))
 
-    def _close(self, release: str, here: IndexActor | None) -> None:
+    def _capabilities(
+        self, release: Release, encoder: Embedder | RemoteEmbedder, meta: IndexMeta
+    ) -> CapabilityService | None:
+        if release.capabilities is None:
+            return None
+        stores = self.features or FeatureStores(self.config.rank)
+        return open_capabilities(release.capabilities, meta, encoder, stores, self.loads.intents)
+
+    def _close(self, release: str, here: IndexActor | None, capabilities: CapabilityService | None) -> None:
         self.preparers.remove(release)
+        if capabilities is not None:
+            capabilities.close()
         if here is not None:
             here.close()
 

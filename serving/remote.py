@@ -71,12 +71,14 @@ async def _reached(ask: Callable[[], DeploymentResponse], what: str) -> Any:  # 
 
 
 class RemoteEmbedder:
-    """An embedder in processes of its own.
+    """An embedder in processes of its own; whether their caches answer is not known here.
 
     Args:
         handle: of its deployment.
         release: whose encoder or index is asked.
     """
+
+    cache_degraded = False
 
     def __init__(self, handle: DeploymentHandle, release: str) -> None:
         self._handle, self._release = handle, release

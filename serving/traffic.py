@@ -17,7 +17,7 @@ from data.errors import InputError
 from data.files import whole_or_absent
 from data.locks import only_one
 from retrieval.steps import OneStep, Step
-from serving.artifacts import LinkArtifacts, LiveConfig
+from serving.artifacts import CapabilityArtifacts, LinkArtifacts, LiveConfig
 
 MOST_JUDGED = 2000  # most recent answers of a release that are kept, to judge it by
 
@@ -38,6 +38,7 @@ class Release(_Part):
     stamps: dict[str, str] = Field(default_factory=dict, description="digests of code and models that these use")
     boosted: Path | None = Field(None, description="folder of the boosted trees that pipelines rank by")
     links: LinkArtifacts | None = Field(None, description="the link model; None where none was trained")
+    capabilities: CapabilityArtifacts | None = Field(None, description="what ranks capabilities; nothing where None")
     live: LiveConfig | None = Field(None, description="how documents are taken beside the index; none are where None")
     passages: int = Field(description="in the index")
     found: float | None = Field(None, description="share of sampled passages that it finds by their own words")
@@ -155,6 +156,7 @@ def release_id(
     pipelines: Mapping[str, tuple[Step, ...]] | None = None,
     boosted: Path | None = None,
     stamps: Mapping[str, str] | None = None,
+    capabilities: CapabilityArtifacts | None = None,
 ) -> str:
     """Eight digits that stand for what is served: artifacts' folders are named by their content."""
     parts = " ".join("" if part is None else part.model_dump_json() for part in (links, live))
@@ -163,6 +165,7 @@ def release_id(
     described += f" {pipelines!r}" if pipelines else ""
     described += "" if boosted is None else f" {boosted}"
     described += f" {sorted(stamps.items())}" if stamps else ""
+    described += "" if capabilities is None else f" {capabilities.model_dump_json()}"
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from retrieval.steps import Step
+from serving.capabilities import NO_CAPABILITIES, CapabilityRanking
 from serving.context import caller, note_release, request_id
 from serving.documents import DocumentsService, nothing
 from serving.embedding import EmbeddingService
@@ -21,6 +22,7 @@ from serving.releases import Releases
 from serving.schemas import Document, LinksResponse, Readiness, SearchRequest, SearchResponse
 from serving.schemas.documents import NewDocument, Written
 from serving.schemas.links import LinkScoreRequest, LinkScores
+from serving.schemas.rank import RankRequest, RankResponse
 from serving.search import Searching
 from serving.shadow import Shadowing
 from serving.sight import Metrics
@@ -42,6 +44,7 @@ class Variant:
         lookup: of its documents and links, with those that were put.
         documents: takes those.
         links: by its link model.
+        capabilities: ranked by its ranker.
         warm_up: called once, before anybody asks the first release of a process.
         close: called when nobody asks any more.
         longest_s: how long the batch of it has been worked on that is worked on longest, in this process, in seconds.
@@ -54,6 +57,7 @@ class Variant:
     lookup: Lookup
     documents: DocumentsService
     links: LinkService
+    capabilities: CapabilityRanking = NO_CAPABILITIES
     warm_up: Callable[[], Awaitable[None]] = nothing
     close: Callable[[], None] = lambda: None
     longest_s: Callable[[], float] = lambda: 0.0
@@ -62,7 +66,7 @@ class Variant:
 class Variants:
     """The search, look-up, documents and links of a service with several releases.
 
-    As ``Searching``, ``Lookup``, ``Writing`` and ``LinkScoring`` have them.
+    As ``Searching``, ``Lookup``, ``Writing``, ``LinkScoring`` and ``CapabilityRanking`` have them.
 
     Args:
         releases: that are open.
@@ -103,6 +107,12 @@ class Variants:
         variant = self._chosen()
         with self._judged(variant, "links"):
             return await variant.links.score(request)
+
+    async def rank(self, request: RankRequest) -> RankResponse:
+        """As of ``CapabilityRanking``, by the caller's release."""
+        variant = self._chosen()
+        with self._judged(variant, "rank"):
+            return await variant.capabilities.rank(request)
 
     async def put(self, documents: Sequence[NewDocument]) -> Written:
         """As of ``Writing``: to the live release, and to all that are open."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from data.cache.embedded import EmbeddedRedis
 from data.cache.redis import Breaker
 from data.features.store import Clock, StoreUnavailable, described, now_us, packed, unpacked
 from data.features.table import Features
@@ -29,10 +30,11 @@ class RedisFeatures:
     Args:
         client: connected by ``data.cache.redis.connect``.
         clock: that says when features have ended.
+        owned: the server, where it lives as long as this does.
     """
 
-    def __init__(self, client: "Redis", clock: Clock = time.time) -> None:
-        self._client, self._clock, self._breaker = client, clock, Breaker()
+    def __init__(self, client: "Redis", clock: Clock = time.time, owned: EmbeddedRedis | None = None) -> None:
+        self._client, self._clock, self._breaker, self._owned = client, clock, Breaker(), owned
 
     def put(self, view: str, features: Features, ttl_s: float) -> str:
         """As of ``FeatureStore``; a version is listed once all of it is there."""
@@ -82,6 +84,8 @@ class RedisFeatures:
     def close(self) -> None:
         """As of ``FeatureStore``."""
         self._client.close()
+        if self._owned is not None:
+            self._owned.close()
 
     def _ask(self, request: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the command answers
         from redis import RedisError

@@ -13,13 +13,14 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import documents, embeddings, feedback, health, links, models, releases, rerank, search
+from serving.api import documents, embeddings, feedback, health, links, models, rank, releases, rerank, search
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.full import Gate, RefusedAtOnce, RefusedWhereFull
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
+from serving.capabilities import NO_CAPABILITIES, CapabilityRanking
 from serving.documents import Writing
 from serving.embedding import EmbeddingService
 from serving.errors import ApiError
@@ -51,6 +52,7 @@ class Services:
     metrics: Metrics
     releases: Releases[Variant] | None = None
     named: NamedModels = NO_MODELS
+    capabilities: CapabilityRanking = NO_CAPABILITIES
 
 
 class Limits(Protocol):
@@ -120,6 +122,7 @@ def application(
         documents.router(services.lookup),
         links.router(services.links),
         documents.writes_router(services.documents),
+        rank.router(services.capabilities, services.feedback),
         feedback.router(services.feedback),
         models.router(services.embedding, services.ranking, services.search, services.named),
         models.metrics_router(services.metrics),

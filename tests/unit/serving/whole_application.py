@@ -21,6 +21,7 @@ from retrieval.steps import FindStep, Ranks, RankStep, Step, every_pipeline
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts, LiveConfig
+from serving.capabilities import NO_CAPABILITIES, CapabilityRanking
 from serving.config import ServeConfig
 from serving.documents import DocumentsService, LiveLookup
 from serving.embedder import Embedder
@@ -83,6 +84,7 @@ def whole_application(
     rankers: Mapping[Ranks, Ranker] = MappingProxyType({}),
     sinks: Sequence[Sink] = (),
     listening: socket.socket | None = None,
+    capabilities: CapabilityRanking = NO_CAPABILITIES,
 ) -> FastAPI:
     """Every route over its service. Its ``state.index`` is closed before another one serves the same folder."""
     root = folder / "run"
@@ -115,6 +117,7 @@ def whole_application(
         feedback=FeedbackService(Journal(folder / "journals")),
         metrics=Metrics({"tokens": tokens, "searches": searches}, {"replica": "r1"}),
         named=named,
+        capabilities=capabilities,
     )
     made = application(services, CONFIG, ring, sinks, listening=listening, traces=traces)
     made.state.index, made.state.services = index, services
