@@ -21,6 +21,7 @@ INTERACTIONS = pa.schema(
     ]
 )
 
+_IDENTITY = ("request_id", "action", "item", "value", "session", "tool", "step", "seconds")
 _CHOICES, _OUTCOMES = ("clicked", "chosen"), ("succeeded", "partly", "failed")
 
 
@@ -37,12 +38,17 @@ def join_interactions(records: Iterable[Mapping[str, Any] | None]) -> Joined:
     An event that was written twice (its caller did not hear of the 202 and asked again) counts once.
 
     Args:
-        records: of journals, ``served`` and ``feedback`` of any order; None for a line that is none.
+        records: of journals, ``served`` and ``feedback`` of any order, and ``ranked``, whose capabilities become
+            traces and no rows of this table; None for a line that is none.
     """
     rows: dict[str, dict[str, Any]] = {}
     events: list[Mapping[str, Any]] = []
+    ranked: set[str] = set()
     rejected = 0
     for record in records:
+        if record is not None and record.get("kind") == "ranked":
+            ranked.add(record["request_id"])
+            continue
         if record is None or record.get("kind") not in ("served", "feedback"):
             rejected += 1
             continue
@@ -53,6 +59,8 @@ def join_interactions(records: Iterable[Mapping[str, Any] | None]) -> Joined:
         else:
             row |= {name: record[name] for name in ("query", "mode", "items", "scores")}
             row["time"] = round(record["time"] * 1e6)
+    rows = {id_: row for id_, row in rows.items() if id_ not in ranked}
+    events = [event for event in events if event["request_id"] in rows]
     _add_events(rows, sorted(events, key=lambda event: float(event["time"])))
     return Joined(pa.Table.from_pylist(list(rows.values()), INTERACTIONS), rejected)
 
@@ -62,12 +70,12 @@ def _add_events(rows: Mapping[str, dict[str, Any]], events: Iterable[Mapping[str
     seen: set[tuple[object, ...]] = set()
     for event in events:
         row = rows[event["request_id"]]
-        if event["action"] in _OUTCOMES:
+        if event["action"] in _OUTCOMES and event.get("tool") is None:
             row["outcome"] = event["action"]
         if event["value"] is not None:
             row["reward"] = event["value"]
         row["session"] = event["session"] or row.get("session")
-        identity = tuple(event[name] for name in ("request_id", "action", "item", "value", "session"))
+        identity = tuple(event.get(name) for name in _IDENTITY)
         if identity in seen:
             continue
         seen.add(identity)

@@ -11,10 +11,26 @@ from data.artifacts import Artifact, StageConfig, StageResult
 from data.encoders.config import EncoderConfig
 from data.encoders.files import contents
 from data.errors import StageAbsent
+from data.journals import sizes_of
 from data.sources.catalogue_source import CatalogueSource
 from ray_apps.command import stage_command
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.plan import Inputs, Plan, Stage
+
+
+class CatalogueConfig(StageConfig):
+    """What decides the tables: files, and how much of the journals of the run's service is read."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"journals"})
+
+    source: CatalogueSource
+    journals: Path
+    kept: dict[str, int]
+
+    def identity(self) -> dict[str, Any]:
+        """Without journals that of the files alone, so that a service that was never asked changes no artifact."""
+        kept = {"kept": self.kept} if self.kept else {}
+        return {**self.source.identity(), **kept}
 
 
 class CatalogueResult(StageResult):
@@ -62,20 +78,24 @@ def no_catalogue(plan: Plan) -> StageAbsent | None:
     )
 
 
-def _source(plan: Plan) -> CatalogueSource:
-    assert plan.run.catalogue is not None, "the stage is absent without"
-    return plan.run.catalogue
+def _config(plan: Plan) -> CatalogueConfig:
+    source = plan.run.catalogue
+    assert source is not None, "the stage is absent without"
+    journals = (plan.run.workspace / "journals" / plan.run.name).resolve()
+    return CatalogueConfig(source=source, journals=journals, kept=sizes_of(journals) if source.kept else {})
 
 
-def _ingest(config: CatalogueSource, inputs: Inputs, out: Path) -> CatalogueResult:
+def _ingest(config: CatalogueConfig, inputs: Inputs, out: Path) -> CatalogueResult:
     from data.capabilities.ingest import ingest_catalogue
+    from data.sources.kept_traces import kept_traces
 
-    return CatalogueResult.model_validate(ingest_catalogue(config, out))
+    further = kept_traces(config.journals, config.kept)
+    return CatalogueResult.model_validate(ingest_catalogue(config.source, out, further=further))
 
 
-def _refuse_rejects(config: CatalogueSource, made: Artifact) -> None:
+def _refuse_rejects(config: CatalogueConfig, made: Artifact) -> None:
     """Refuse tables with rejected rows, made by a run that was not strict, in one that is."""
-    if config.strict and made.result["rejects"]:
+    if config.source.strict and made.result["rejects"]:
         from data.sources.ingest import first_reject
         from data.sources.resolve import strict_error
 
@@ -107,11 +127,11 @@ def _stamps(config: IntentsConfig) -> Mapping[str, Any]:
 CATALOGUE = Stage(
     name="catalogue",
     result=CatalogueResult,
-    config=_source,
+    config=_config,
     make=_ingest,
     wanted=lambda plan: plan.run.catalogue is not None,
     absent=no_catalogue,
-    stamps=lambda config: {"files": config.stamps()},
+    stamps=lambda config: {"files": config.source.stamps()},
     reuse=_refuse_rejects,
     on_ray=True,
 )

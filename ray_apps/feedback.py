@@ -18,8 +18,8 @@ def feedback(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     import pyarrow.compute as pc
 
     from data.interactions import join_interactions
+    from data.journals import SUFFIX, read_journals
     from data.partitions import partition_name, write_partition
-    from serving.journal import SUFFIX, read_journals
 
     journals = plan.run.workspace / "journals" / plan.run.name
     joined = join_interactions(record for _, record in read_journals(journals))

@@ -16,6 +16,7 @@ from serving.schemas.rank import RankRequest, RankResponse
 logger = logging.getLogger("catena")
 
 FLUSH_EVERY_S = 1.0
+STEPS = ("succeeded", "partly", "failed")
 
 
 class FeedbackService:
@@ -33,13 +34,18 @@ class FeedbackService:
         """Keep events; they are on disk when this returns.
 
         Raises:
-            ApiError: if the service keeps none, an event lacks its value, or the disk refuses.
+            ApiError: if the service keeps none, an event lacks its value or is no step, or the disk refuses.
         """
         if self._journal is None:
             raise ApiError("not_found", "this service keeps no feedback: serve.feedback is false")
         for place, event in enumerate(request.events):
             if event.action == "rated" and event.value is None:
                 raise ApiError("invalid_request", f"event {place} is a rating without a value", "events")
+            if (event.tool is not None or event.step is not None) and event.action not in STEPS:
+                message = f"event {place} is of a step, so its action is one of {', '.join(STEPS)}"
+                raise ApiError("invalid_request", message, "events")
+            if event.step is not None and event.tool is None:
+                raise ApiError("invalid_request", f"event {place} is of a step, and names no tool", "events")
         now = time.time()
         records = [{"kind": "feedback", "time": now, **event.model_dump()} for event in request.events]
         try:

@@ -9,15 +9,15 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from data.journals import SUFFIX
 from serving.batcher import Batcher
 
-SUFFIX = ".journal.jsonl"
 NOTES = 10_000  # kept in memory at most; the oldest go where nothing is committed for so long
 
 
@@ -96,21 +96,6 @@ class Journal:
         os.fdatasync(self._file)
         self._torn = False
         return [None] * len(lines)
-
-
-def read_journals(folder: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Places and records of all journals, in the order of their names; None for a line that is no record."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                place = f"{path.name} line {number}"
-                try:
-                    record = orjson.loads(line)
-                except orjson.JSONDecodeError:
-                    record = None
-                yield place, record if isinstance(record, dict) and line.endswith(b"\n") else None
 
 
 def _sync_folder(folder: Path) -> None:

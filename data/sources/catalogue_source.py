@@ -1,5 +1,7 @@
 """The catalogue of a run: where its tools, capabilities and traces are."""
 
+from typing import ClassVar
+
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
@@ -15,12 +17,15 @@ from data.sources.rows import ReadTask
 class CatalogueSource(StageConfig):
     """Tools, the capabilities that use them, and traces; without capabilities each tool is one."""
 
+    execution: ClassVar[frozenset[str]] = frozenset({"kept"})  # what is kept is named by the stage itself
+
     beir: BeirCatalogue | None = Field(None, description="a folder of tool retrieval in BEIR's layout, for all three")
     tools: ToolFiles | None = Field(None, description="JSON Lines, Parquet, CSV and TSV files of tools")
     mcp: list[McpFiles] = Field([], description="files of answers to tools/list of the Model Context Protocol")
     capabilities: CapabilityFiles | None = Field(None, description="files of capabilities")
     traces: TraceFiles | None = Field(None, description="files of traces")
     strict: bool = Field(False, description="stop with an error at the first rejected row")
+    kept: bool = Field(True, description="whether traces that the run's own service has kept are added")
 
     @model_validator(mode="after")
     def _has_tools(self) -> "CatalogueSource":

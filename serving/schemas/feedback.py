@@ -19,6 +19,21 @@ class FeedbackEvent(BaseModel):
     item: str | None = Field(
         None, min_length=1, max_length=1000, description="id of the item; the whole answer where null"
     )
+    tool: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="id of a tool, where the event is of one step of what ran: `succeeded`, `partly` or `failed`",
+    )
+    step: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="number of that step, from 1: steps are in its order, and a later event replaces an earlier one",
+    )
+    seconds: float | None = Field(
+        None, ge=0, le=1e9, allow_inf_nan=False, description="that the item ran, or the tool, where it is known"
+    )
     value: float | None = Field(
         None,
         ge=-1e6,
@@ -38,6 +53,13 @@ class FeedbackRequest(BaseModel):
             "examples": [
                 {"events": [{"request_id": "9e0c1f3f2f8a4d5f", "action": "clicked", "item": "numpy.linalg.lstsq"}]},
                 {"events": [{"request_id": "9e0c1f3f2f8a4d5f", "action": "rated", "value": 0.8, "session": "s1"}]},
+                {
+                    "events": [
+                        {"request_id": "9e0c1f3f2f8a4d5f", "action": "chosen", "item": "travel"},
+                        {"request_id": "9e0c1f3f2f8a4d5f", "action": "succeeded", "tool": "MapTool", "step": 1},
+                        {"request_id": "9e0c1f3f2f8a4d5f", "action": "partly", "seconds": 2.5},
+                    ]
+                },
             ]
         },
     )

@@ -112,6 +112,12 @@ class CapabilityRanker:
 
     def save(self, folder: Path) -> None:
         """Write it; the folder is whole or absent."""
+        with whole_folder_or_absent(folder) as unfinished:
+            unfinished.mkdir()
+            self.write(unfinished)
+
+    def write(self, folder: Path) -> None:
+        """Write its files into a folder that is there, beside what else belongs to it."""
         arrays = {
             "intent_map": self.intent_map,
             "tool_vectors": self.tool_vectors,
@@ -122,11 +128,10 @@ class CapabilityRanker:
         if self.context_map is not None:
             arrays["context_map"] = self.context_map
         told = ("kind", "version", "capabilities", "texts", "metadata", "tools", "fingerprint", "heads", "features")
-        with whole_folder_or_absent(folder) as unfinished:
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, unfinished / ARRAYS)
-            self.calibrator.save(unfinished / CALIBRATOR)
-            described = {name: getattr(self, name) for name in told} | {"about": dict(self.about)}
-            (unfinished / ABOUT).write_text(json.dumps(described, ensure_ascii=False))
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS)
+        self.calibrator.save(folder / CALIBRATOR)
+        described = {name: getattr(self, name) for name in told} | {"about": dict(self.about)}
+        (folder / ABOUT).write_text(json.dumps(described, ensure_ascii=False))
 
     @classmethod
     def open(cls, folder: Path) -> Self:

@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from data.interactions import join_interactions
+from data.journals import SUFFIX, read_journals
 from serving.api import feedback
 from serving.api.errors import answer_errors
 from serving.feedback import FeedbackService
-from serving.journal import SUFFIX, Journal, read_journals
+from serving.journal import Journal
 from serving.schemas import SearchRequest, SearchResponse
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from serving.schemas import ErrorBody
+from tests.unit.serving.capability_rankers import service_of
 from tests.unit.serving.whole_application import whole_application
 
 POSTS = {
@@ -20,6 +21,7 @@ POSTS = {
     "/v2/rerank": {"query": "a", "documents": ["b", "c"]},
     "/rerank": {"query": "a", "texts": ["b", "c"]},
     "/v1/links:score": {"pairs": [["d0_0", "d1_0"]]},
+    "/v1/rank": {"intent": "book a table", "candidates": ["maps", "new"], "boosts": {"maps": 2.0}, "explain": True},
     "/v1/feedback": {"events": [{"request_id": "r", "action": "shown"}]},
 }
 JSON = {"content-type": "application/json"}
@@ -27,7 +29,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return whole_application(tmp_path_factory.mktemp("whole"))
+    return whole_application(tmp_path_factory.mktemp("whole"), capabilities=service_of())
 
 
 @pytest.fixture(scope="module")
