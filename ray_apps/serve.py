@@ -25,6 +25,7 @@ from ray_apps.pipelines import pipeline_stamps, pipelines_of, served_boosted
 from ray_apps.plan import Plan
 from ray_apps.ranker import served_ranker
 from ray_apps.serve_checks import check_address, check_exposure, check_models, check_port, check_room
+from ray_apps.served_capabilities import capability_artifacts, check_capabilities, last_made
 from ray_apps.served_links import link_artifacts
 from serving.config import ServeConfig
 from training.cross_encoder.config import TRAINED
@@ -92,6 +93,8 @@ def bring_served(plan: Plan) -> None:
         plan.bring(stage)
     if plan.run.serve.ranker == TRAINED:
         plan.bring("ranker")
+    if plan.run.catalogue is not None and (plan.run.serve.capability_model is not None or last_made(plan, "learn")):
+        plan.bring("catalogue")  # with the traces that the service has kept: features are computed of them
 
 
 @contextmanager
@@ -150,6 +153,7 @@ def service_of(plan: Plan) -> "Service":
     return Service(
         traffic=path,
         journals=(run.workspace / "journals" / run.name).resolve(),
+        features=(run.workspace / "features" / run.name).resolve(),
         serve=run.serve.with_absolute_paths(),
         cache=run.cache.in_workspace(run.workspace),
     )
@@ -164,7 +168,7 @@ def release_of(plan: Plan) -> "Release":
     """What a run's artifacts are as a release.
 
     Raises:
-        InputError: if one is not there, or the link model that is named.
+        InputError: if one is not there, or the link model or ranker that is named.
     """
     from retrieval.open import read_meta
     from serving.traffic import Release, release_id
@@ -176,9 +180,12 @@ def release_of(plan: Plan) -> "Release":
     index, lookup, encoder = made["index"].path.resolve(), made["lookup"].path.resolve(), usable_encoder(plan)
     links, live = link_artifacts(plan), live_config(plan, plan.result(INGEST))
     ranker, pipelines, boosted = served_ranker(plan), pipelines_of(run), served_boosted(plan)
+    capabilities = capability_artifacts(plan)
+    if capabilities is not None:
+        check_capabilities(capabilities, index)
     stamps = {name: str(digest) for name, digest in pipeline_stamps(pipelines, ranker).items()}
     return Release(
-        id=release_id(index, lookup, encoder, links, live, ranker, pipelines, boosted, stamps),
+        id=release_id(index, lookup, encoder, links, live, ranker, pipelines, boosted, stamps, capabilities),
         index=index,
         lookup=lookup,
         encoder=encoder,
@@ -187,6 +194,7 @@ def release_of(plan: Plan) -> "Release":
         boosted=boosted,
         stamps=stamps,
         links=links,
+        capabilities=capabilities,
         live=live,
         passages=read_meta(index).points,
     )
@@ -253,7 +261,7 @@ def _deploy(application: "Application", name: str) -> None:
 
 COMMAND = Command(
     name="serve",
-    summary="search and links over HTTP, on Ray Serve",
+    summary="search, links and ranked capabilities over HTTP, on Ray Serve",
     call=serve,
     sections=("source", "encoder", "index", "cache", "serve"),
 )

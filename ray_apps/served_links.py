@@ -91,7 +91,7 @@ def with_champion(plan: Plan, traffic: "Traffic") -> "Traffic":
         logger.warning("the live release is over another graph: `catena deploy promote` brings the champion")
         return traffic
     check_links(links)
-    same = (live.live, live.ranker, live.pipelines, live.boosted, live.stamps)
+    same = (live.live, live.ranker, live.pipelines, live.boosted, live.stamps, live.capabilities)
     id_ = release_id(live.index, live.lookup, live.encoder, links, *same)
     return with_live(traffic, live.model_copy(update={"id": id_, "links": links}))
 

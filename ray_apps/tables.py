@@ -153,6 +153,36 @@ def _why(explanation: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
+def capabilities(result: Mapping[str, Any]) -> str:
+    """Capabilities, numbered as they are to be shown, with the probability of each; then by what they were ranked."""
+    blocks = []
+    for one in result["results"]:
+        first = f"  first with {one['propensity']:.3f}" if result["explore"] != "none" else ""
+        blocks.append(f"{one['rank']:>3}. {one['id']}  {_probability(one['score'])}{first}")
+        text = " ".join(one["text"].split())
+        text = text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS].rsplit(" ", 1)[0] + " …"
+        blocks += [_indented(text)] if text else []
+        blocks += [_indented(_parts(one))] if one["parts"] else []
+    blocks += [] if blocks else ["no capability is left to show"]
+    counted = f", features {result['features_version']}" if result["features_version"] else ""
+    blocks.append(f"by {result['model']} {result['model_version']}{counted}")
+    if result["degraded"]:
+        blocks.append(f"without: {', '.join(result['degraded'])}")
+    if result["unknown"]:
+        blocks.append(f"unknown, left out: {', '.join(result['unknown'])}")
+    return "\n".join(blocks)
+
+
+def _parts(one: Mapping[str, Any]) -> str:
+    """What a score is made of, in a line."""
+    parts = one["parts"]
+    told = [f"raw {one['raw_score']:.4f} = text {parts['text']:.4f} {parts['past']:+.4f} past"]
+    told += [f"{f['name']} {f['value']:.4g} moves it by {f['effect']:+.4f}" for f in parts["features"] if f["effect"]]
+    told += [f"boost {parts['boost']:g} from {_probability(parts['probability'])}"] if parts["boost"] != 1 else []
+    told += [f"rank {parts['ranked']} before exploration"] if parts["ranked"] != one["rank"] else []
+    return "; ".join(told)
+
+
 def proposals(result: Mapping[str, Any]) -> str:
     """Proposed links, numbered, with probability and reason."""
     if not result["proposals"]:

@@ -16,8 +16,10 @@ from data.errors import InputError
 from serving.schemas import Document, ErrorBody, ErrorDetail, LinksResponse, SearchResponse
 from serving.schemas.documents import Written
 from serving.schemas.embeddings import Embedding, EmbeddingsResponse, Output
+from serving.schemas.feedback import FeedbackResponse
 from serving.schemas.links import LinkScores
 from serving.schemas.models import Models
+from serving.schemas.rank import RankResponse
 from serving.schemas.rerank import RerankResponse
 
 Answer = TypeVar("Answer")
@@ -29,6 +31,7 @@ Texts = Sequence[str] | Sequence[Sequence[int]]
 RETRIED = frozenset({429, 503})
 BROKEN = frozenset({500, 502, 504})  # asked again where what is in front of the service says so, as for a dead replica
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 60.0  # the service says at most 60
+EVENTS_PART = 1000  # events of one request
 PART, TOKENS_PART, PAIRS_PART = 64, 16, 1000  # texts in one request; of which vectors of tokens are wanted; pairs
 DOCUMENT_CHARS, IDS_PART = 500_000, 1000  # of the documents in one request; ids to be deleted
 COUNTS = ("created", "replaced", "deleted", "unknown")
@@ -90,6 +93,17 @@ def rerank(query: str, documents: Sequence[str], options: Mapping[str, Any]) -> 
     """Documents in order."""
     body = {"query": query, "documents": list(documents), **options}
     return Call("POST", "/v1/rerank", _reads(RerankResponse), body)
+
+
+def rank(intent: str, options: Mapping[str, Any]) -> Call[RankResponse]:
+    """Capabilities in order."""
+    return Call("POST", "/v1/rank", _reads(RankResponse), {"intent": intent, **options})
+
+
+def feedback(events: Iterable[Mapping[str, Any]]) -> Iterator[Call[FeedbackResponse]]:
+    """What became of answers, in parts."""
+    for part in parts(list(events), EVENTS_PART):
+        yield Call("POST", "/v1/feedback", _reads(FeedbackResponse), {"events": part})
 
 
 def document(id_: str) -> Call[Document]:

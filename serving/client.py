@@ -21,6 +21,7 @@ from serving.schemas.documents import Written
 from serving.schemas.embeddings import Embedding, Output
 from serving.schemas.links import LinkScores
 from serving.schemas.models import Models
+from serving.schemas.rank import RankResponse
 from serving.schemas.rerank import RerankResponse
 
 __all__ = ["AsyncClient", "Client", "ServiceError"]
@@ -93,6 +94,17 @@ class Client:
     def rerank(self, query: str, documents: Sequence[str], **options: Any) -> RerankResponse:  # noqa: ANN401 - likewise
         """Documents in the order in which they answer a question."""
         return self._ask(calls.rerank(query, documents, options))
+
+    def rank(self, intent: str, **options: Any) -> RankResponse:  # noqa: ANN401 - the fields of RankRequest
+        """Capabilities that serve an intent, in the order in which they are to be shown."""
+        return self._ask(calls.rank(intent, options))
+
+    def feedback(self, events: Iterable[Mapping[str, Any]]) -> int:
+        """Tell what became of answers: events with the fields of ``FeedbackEvent``; how many are on disk.
+
+        Events that were told before count once, so all may be told again where one part was refused.
+        """
+        return sum(self._ask(call).accepted for call in calls.feedback(events))
 
     def document(self, id_: str) -> Document:
         """A document."""
@@ -203,6 +215,14 @@ class AsyncClient:
     async def rerank(self, query: str, documents: Sequence[str], **options: Any) -> RerankResponse:  # noqa: ANN401
         """As of ``Client``."""
         return await self._ask(calls.rerank(query, documents, options))
+
+    async def rank(self, intent: str, **options: Any) -> RankResponse:  # noqa: ANN401 - likewise
+        """As of ``Client``."""
+        return await self._ask(calls.rank(intent, options))
+
+    async def feedback(self, events: Iterable[Mapping[str, Any]]) -> int:
+        """As of ``Client``."""
+        return sum([(await self._ask(call)).accepted for call in calls.feedback(events)])
 
     async def document(self, id_: str) -> Document:
         """As of ``Client``."""

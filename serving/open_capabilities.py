@@ -1,8 +1,6 @@
 """Opening what ranks capabilities: a ranker that fits the index's encoder, features by its store, stored intents."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from data.cache import CacheConfig
@@ -63,7 +61,7 @@ class FeatureStores:
 
 def open_capabilities(
     artifacts: CapabilityArtifacts,
-    meta: IndexMeta,
+    fingerprint: str,
     encoder: IntentEncoder,
     stores: FeatureStores,
     admission: Admission,
@@ -72,8 +70,8 @@ def open_capabilities(
 
     Args:
         artifacts: where it is.
-        meta: of the index, whose encoder encodes intents too.
-        encoder: that one.
+        fingerprint: of the encoder.
+        encoder: of intents.
         stores: where features are found.
         admission: of intents.
 
@@ -81,40 +79,44 @@ def open_capabilities(
         InputError: if the ranker takes vectors of another encoder, or features that are not computed here.
     """
     ranker = CapabilityRanker.open(artifacts.ranker)
-    check_ranker(ranker, artifacts.ranker, meta)
-    stored = None
-    opened = _opened(artifacts)
-    if artifacts.intents is not None and opened is not None:
-        found = StoredIntents(artifacts.intents, opened()[1].intents)
-        stored = found if found.fingerprint == ranker.fingerprint else None
+    check_ranker(ranker, artifacts.ranker, fingerprint)
     feed = None
-    if ranker.features and opened is not None and artifacts.catalogue is not None:
-        config, view = stores.config, artifacts.catalogue.name
-
-        def make(now: int) -> Features:
-            return features_of(*opened(), now)
-
-        feed = FeatureFeed(stores.open(), view, ranker.features, make, config.features_ttl_s, config.features_every_s)
-        feed.refresh()
-    return CapabilityService(ranker, encoder, feed, stored, stores.config, admission)
+    if ranker.features and artifacts.catalogue is not None:
+        feed = _feed(ranker, artifacts.catalogue, stores)
+    return CapabilityService(ranker, encoder, feed, _stored(artifacts, ranker), stores.config, admission)
 
 
-def check_ranker(ranker: CapabilityRanker, folder: Path, meta: IndexMeta) -> None:
+def intent_encoder(meta: IndexMeta) -> str:
+    """Fingerprint of the encoder of an index, by which a service encodes intents too.
+
+    Raises:
+        InputError: if the service reduces the vectors that it makes of questions.
+    """
+    if meta.projection is None:
+        return meta.encoder
+    if meta.full_dim is None:
+        raise InputError(
+            "/v1/rank: the vectors of questions are reduced as those of the index, and a ranker takes whole ones",
+            "Set index.rescore: true, or leave `reduce` out.",
+        )
+    return Projection.load(meta.projection).encoder
+
+
+def check_ranker(ranker: CapabilityRanker, folder: Path, fingerprint: str) -> None:
     """Refuse a ranker that would read other vectors or other features than it learned from.
+
+    Args:
+        ranker: that was opened.
+        folder: of it.
+        fingerprint: of the encoder whose vectors it would get.
 
     Raises:
         InputError: naming what differs.
     """
-    whole = meta.encoder if meta.projection is None else Projection.load(meta.projection).encoder
-    if ranker.fingerprint != whole:
+    if ranker.fingerprint != fingerprint:
         raise InputError(
-            f"the ranker in {folder} takes vectors of {ranker.fingerprint}, and the index is of {whole}",
+            f"the ranker in {folder} takes vectors of the encoder {ranker.fingerprint}, not of {fingerprint}",
             "Learn with the run's encoder: `catena learn RUN.yaml`.",
-        )
-    if meta.projection is not None and meta.full_dim is None:
-        raise InputError(
-            "/v1/rank: the vectors of questions are reduced as those of the index, and the ranker takes whole ones",
-            "Set index.rescore: true, or leave `reduce` out.",
         )
     for name in ranker.features:
         if name not in NAMES:
@@ -123,15 +125,24 @@ def check_ranker(ranker: CapabilityRanker, folder: Path, meta: IndexMeta) -> Non
             raise InputError(problem, "Learn again: `catena learn RUN.yaml`.")
 
 
-def _opened(artifacts: CapabilityArtifacts) -> Callable[[], tuple[Catalogue, Traces]] | None:
-    """Reads the catalogue and its traces, once, when they are needed."""
-    folder = artifacts.catalogue
-    if folder is None:
-        return None
+def _feed(ranker: CapabilityRanker, folder: Path, stores: FeatureStores) -> FeatureFeed:
+    """Features of a catalogue, which is read when they have to be computed, and taken up once."""
 
-    @cache
-    def read() -> tuple[Catalogue, Traces]:
+    def make(now: int) -> Features:
         catalogue = Catalogue.open(folder)
-        return catalogue, Traces.open(folder, catalogue)
+        return features_of(catalogue, Traces.open(folder, catalogue), now)
 
-    return read
+    config = stores.config
+    ages = (config.features_ttl_s, config.features_every_s)
+    feed = FeatureFeed(stores.open(), folder.name, ranker.features, make, *ages)
+    feed.refresh()
+    return feed
+
+
+def _stored(artifacts: CapabilityArtifacts, ranker: CapabilityRanker) -> StoredIntents | None:
+    """Vectors of intents, where there are some of the ranker's encoder."""
+    if artifacts.intents is None or artifacts.embedded is None:
+        return None
+    catalogue = Catalogue.open(artifacts.embedded)
+    found = StoredIntents(artifacts.intents, Traces.open(artifacts.embedded, catalogue).intents)
+    return found if found.fingerprint == ranker.fingerprint else None

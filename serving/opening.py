@@ -30,7 +30,7 @@ from serving.index import IndexActor
 from serving.links import LinkService
 from serving.lookup import LookupFile
 from serving.named import open_ranker
-from serving.open_capabilities import FeatureStores, open_capabilities
+from serving.open_capabilities import FeatureStores, intent_encoder, open_capabilities
 from serving.prepare import Preparer, Preparers
 from serving.ranking import CrossEncoderRanker, EncoderRanker, Ranker, RankingService
 from serving.remote import RemoteEmbedder, RemoteIndex, RemoteRanker
@@ -235,7 +235,7 @@ class VariantOpener:
         if release.capabilities is None:
             return None
         stores = self.features or FeatureStores(self.config.rank)
-        return open_capabilities(release.capabilities, meta, encoder, stores, self.loads.intents)
+        return open_capabilities(release.capabilities, intent_encoder(meta), encoder, stores, self.loads.intents)
 
     def _close(self, release: str, here: IndexActor | None, capabilities: CapabilityService | None) -> None:
         self.preparers.remove(release)

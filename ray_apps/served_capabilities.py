@@ -1,0 +1,203 @@
+"""Which ranker of capabilities is served with a run: what it learned last, or a version of MLflow's registry."""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.artifacts import Artifact, StageResult, locate, materialise
+from data.errors import InputError
+from ray_apps.plan import Plan
+
+if TYPE_CHECKING:
+    from serving.artifacts import CapabilityArtifacts
+    from serving.traffic import Traffic
+    from training.registry import Registry, Version
+
+logger = logging.getLogger("catena")
+
+LEARN = "learn"
+FOLDERS = ("model", "ranker")  # of an artifact or a version, whichever holds a ranker
+KEPT = "kept"  # what an artifact's config says of a service's journals
+REMEDY = "`catena learn RUN.yaml` makes one."
+
+
+def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
+    """The ranker that ``serve.capability_model`` names; what the run learned last where it names none.
+
+    Returns:
+        Where it is, with the catalogue and the vectors of intents that are there; None where nothing was learned.
+
+    Raises:
+        InputError: if the registry has no such version or cannot be reached, or the version has no ranker.
+    """
+    from serving.artifacts import CapabilityArtifacts
+
+    which = plan.run.serve.capability_model
+    if plan.run.catalogue is None:
+        if which is None:
+            return None
+        raise InputError("serve.capability_model: the run file has no `catalogue`", "Add one, or leave the key out.")
+    version: int | None = None
+    if which is None:
+        learned = last_made(plan, LEARN)
+        if learned is None:
+            return None
+        folder = ranker_in(learned)
+    else:
+        registry = registry_of(plan)
+        found = registry.find(which)
+        folder, version = _files_of(plan, registry, found), found.version
+    catalogue, intents = last_made(plan, "catalogue"), last_made(plan, "intents")
+    return CapabilityArtifacts(
+        ranker=folder.resolve(),
+        catalogue=catalogue,
+        intents=intents,
+        embedded=None if intents is None else _input(intents, "catalogue"),
+        version=version,
+    )
+
+
+def last_made(plan: Plan, stage: str) -> Path | None:
+    """The output of a stage that the run has made last.
+
+    Traces that a service keeps change what the stages behind the catalogue are made of, with each answer. So where the
+    plan's own artifact is not made yet, it is the latest that differs in nothing but those.
+
+    Args:
+        plan: of the run.
+        stage: its name; there need be no such stage.
+    """
+    if stage not in plan.stages:
+        return None
+    own = plan.artifact(stage)
+    if own.done:
+        return own.path
+    made = [done.parent for done in own.path.parent.glob("*/_SUCCESS")]
+    alike = [folder for folder in made if _alike(plan, stage, folder)]
+    return max(alike, key=lambda folder: (folder / "_SUCCESS").stat().st_mtime) if alike else None
+
+
+def ranker_in(folder: Path) -> Path:
+    """The folder of a ranker in an artifact.
+
+    Raises:
+        InputError: if there is none.
+    """
+    from training.ranking.served import ABOUT
+
+    for name in FOLDERS:
+        if (folder / name / ABOUT).exists():
+            return folder / name
+    raise InputError(f"{folder} has no ranker of capabilities", REMEDY)
+
+
+def registry_of(plan: Plan) -> "Registry":
+    """The registry of a run's rankers of capabilities."""
+    from training.registry import Registry
+    from training.tracking import store_of
+
+    learn = getattr(plan.run, LEARN, None)  # a section of those runs that can learn
+    tracking = plan.run.train.tracking if learn is None else learn.tracking
+    named = None if learn is None else tracking.register_as
+    store = store_of(tracking, plan.run.workspace.resolve() / "mlflow.db")
+    return Registry(store, named or f"{plan.run.name}-capabilities")
+
+
+def follow_capabilities(plan: Plan) -> str | None:
+    """Have a run's service take up the ranker that the run names; all else of its live release stays.
+
+    Returns:
+        The release that is live with it now; None where the run is not served, or nothing was learned.
+
+    Raises:
+        InputError: if the ranker does not fit the live release: it takes other vectors or other features.
+    """
+    from ray_apps.serve import traffic_of
+    from serving.traffic import change_traffic, read_traffic
+
+    path, artifacts = traffic_of(plan), capability_artifacts(plan)
+    if artifacts is None or read_traffic(path) is None:
+        return None
+    after = change_traffic(path, lambda traffic: traffic and with_capabilities(traffic, artifacts))
+    return None if after is None else after.live
+
+
+def with_capabilities(traffic: "Traffic", artifacts: "CapabilityArtifacts") -> "Traffic":
+    """The traffic with another ranker in the place of the live release's.
+
+    Raises:
+        InputError: as of ``follow_capabilities``.
+    """
+    from serving.traffic import release_id, with_live
+
+    live = traffic.releases[traffic.live]
+    check_capabilities(artifacts, live.index)
+    same = (live.links, live.live, live.ranker, live.pipelines, live.boosted, live.stamps)
+    id_ = release_id(live.index, live.lookup, live.encoder, *same, artifacts)
+    return with_live(traffic, live.model_copy(update={"id": id_, "capabilities": artifacts}))
+
+
+def check_capabilities(artifacts: "CapabilityArtifacts", index: Path) -> None:
+    """Open a ranker before any service does.
+
+    Raises:
+        InputError: if it takes vectors of another encoder than the index, or features that are not computed here.
+    """
+    from retrieval.open import read_meta
+    from serving.open_capabilities import check_ranker, intent_encoder
+    from training.ranking.served import CapabilityRanker
+
+    ranker = CapabilityRanker.open(artifacts.ranker)
+    check_ranker(ranker, artifacts.ranker, intent_encoder(read_meta(index)))
+
+
+def _files_of(plan: Plan, registry: "Registry", version: "Version") -> Path:
+    """A version's ranker: the workspace's own where that is what was registered, else fetched."""
+    own = plan.run.workspace / LEARN / version.train
+    if version.train and (own / "_SUCCESS").exists():
+        return ranker_in(own)
+
+    def fetch(out: Path) -> StageResult:
+        registry.load(version.version, version.fingerprints, out)  # whether it fits is seen when it is opened
+        ranker_in(out)
+        return StageResult()
+
+    identity = {"store": registry.store, "name": registry.name, "version": version.version, "run_id": version.run_id}
+    return ranker_in(materialise(locate(plan.run.workspace, "registered", identity), fetch).path)
+
+
+def _alike(plan: Plan, stage: str, folder: Path) -> bool:
+    """Whether a made artifact differs from the plan's own only in how much of the journals it has read."""
+    own, inputs = plan.artifact(stage), plan.inputs(stage)
+    if folder.name == own.key:
+        return True
+    made = _described(folder)
+    if made is None or _without_kept(made) != _without_kept(dict(own.identity)):
+        return False
+    return all(_alike(plan, inputs[name].stage, _sibling(inputs[name], key)) for name, key in made["inputs"].items())
+
+
+def _without_kept(described: dict[str, Any]) -> dict[str, Any]:
+    config = {name: value for name, value in described["config"].items() if name != KEPT}
+    return {**described, "config": config, "inputs": sorted(described["inputs"])}
+
+
+def _sibling(artifact: Artifact, key: str) -> Path:
+    return artifact.path.parent / key
+
+
+def _input(folder: Path, name: str) -> Path | None:
+    """The folder of what an artifact was made from, where it is still there."""
+    made = _described(folder)
+    found = None if made is None else folder.parent.parent / name / made["inputs"][name]
+    return found if found is not None and found.is_dir() else None
+
+
+def _described(folder: Path) -> dict[str, Any] | None:
+    """What decided an artifact."""
+    try:
+        described: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return described
