@@ -1,0 +1,271 @@
+"""``catena rank`` and which ranker a run serves: the last that was learned, whatever a service has kept since."""
+
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from data.artifacts import Artifact, StageConfig, StageResult, materialise
+from data.capabilities.catalogue import Catalogue
+from data.capabilities.ingest import ingest_catalogue
+from data.capabilities.traces import Traces
+from data.capabilities.vectors import embed_catalogue, manifest_of, vectors_of
+from data.errors import InputError
+from data.journals import SUFFIX
+from data.sources.kept_traces import kept_traces
+from data.spread import here
+from evaluation.calibration import Calibrator
+from ray_apps import rank
+from ray_apps.catalogue import CatalogueResult, IntentsResult
+from ray_apps.config import RunConfig
+from ray_apps.plan import Inputs, Plan, Stage
+from ray_apps.serve import traffic_of
+from ray_apps.served_capabilities import (
+    capability_artifacts,
+    follow_capabilities,
+    last_made,
+    registry_of,
+    with_capabilities,
+)
+from ray_apps.stages import STAGES
+from ray_apps.tables import capabilities
+from serving.traffic import change_traffic, read_traffic, with_live
+from tests.unit.retrieval.test_build import build, write_run
+from tests.unit.serving.test_traffic import release
+from training.fingerprints import Fingerprints
+from training.ranking.served import CapabilityRanker
+from training.tracking import Tracker
+
+TOOLS = {"rain": "forecast of rain and sun", "route": "distance between two places", "table": "book a table to eat"}
+
+
+class LearnConfig(StageConfig):
+    """Of the stand-in."""
+
+    width: int = 1
+
+
+def learn(config: LearnConfig, inputs: Inputs, out: Path) -> StageResult:
+    """A ranker by cosines, in the place of one that is learned."""
+    catalogue, intents = Catalogue.open(inputs["catalogue"].path), inputs["intents"].path
+    manifest = manifest_of(intents)
+    CapabilityRanker(
+        kind="cosine",
+        version=out.name,
+        capabilities=catalogue.capabilities,
+        texts=catalogue.texts,
+        metadata=catalogue.metadata,
+        can_run=catalogue.can_run,
+        tools=catalogue.tools,
+        fingerprint=manifest["fingerprint"],
+        intent_map=np.eye(manifest["dim"], dtype=np.float32),
+        context_map=None,
+        tool_vectors=np.array(vectors_of(intents, "tools")),
+        keys=np.array(vectors_of(intents, "capabilities")),
+        heads=1,
+        features=("success_all",),
+        feature_weights=np.array([0.3], np.float32),
+        calibrator=Calibrator("platt", np.empty(0), np.empty(0), 4.0, -1.0),
+    ).save(out / "model")
+    return StageResult()
+
+
+def planned(folder: Path, width: int = 1, **serve: Any) -> Plan:  # noqa: ANN401 - of ServeConfig
+    stage = Stage[LearnConfig, StageResult](
+        name="learn",
+        result=StageResult,
+        config=lambda plan: LearnConfig(width=width),
+        make=learn,
+        needs=lambda plan: {"catalogue": "catalogue", "intents": "intents"},
+    )
+    run = {
+        "name": "r",
+        "workspace": folder / "workspace",
+        "source": {"files": {"documents": {"path": str(folder / "documents.jsonl")}}},
+        "catalogue": {"tools": {"path": str(folder / "tools.jsonl")}},
+        "encoder": {"hashed": {"dim": 16}},
+        "serve": serve,
+    }
+    return Plan(RunConfig.model_validate(run), {**STAGES, "learn": stage})
+
+
+def made(plan: Plan) -> Artifact:
+    """The stages of a ranker, made in this process."""
+
+    def ingest(out: Path) -> StageResult:
+        config = plan._step("catalogue").config
+        further = kept_traces(config.journals, config.kept)  # type: ignore[attr-defined]
+        assert plan.run.catalogue is not None
+        return CatalogueResult.model_validate(ingest_catalogue(plan.run.catalogue, out, here, further))
+
+    def embed(out: Path) -> StageResult:
+        folder = plan.artifact("catalogue").path
+        catalogue = Catalogue.open(folder)
+        intents = Traces.open(folder, catalogue).intents
+        texts = {"tools": catalogue.tool_texts, "capabilities": catalogue.texts, "intents": intents}
+        told = embed_catalogue(texts, plan.encoder, out, here)
+        return IntentsResult(**{kind: len(of_kind) for kind, of_kind in texts.items()}, **told, encoder="hashed")
+
+    work: dict[str, Callable[[Path], StageResult]] = {"catalogue": ingest, "intents": embed}
+    work["learn"] = lambda out: learn(LearnConfig(), plan.inputs("learn"), out)
+    return [materialise(plan.artifact(stage), make) for stage, make in work.items()][-1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lines = [{"id": id_, "name": id_, "description": text} for id_, text in TOOLS.items()]
+    (tmp_path / "tools.jsonl").write_bytes(b"\n".join(orjson.dumps(line) for line in lines))
+    (tmp_path / "documents.jsonl").touch()
+    return tmp_path
+
+
+def keep(plan: Plan, name: str = "one") -> None:
+    """What a service has kept: ``table`` was run for an intent, and succeeded."""
+    folder = plan.run.workspace / "journals" / plan.run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {"item": None, "value": None, "session": None, "time": 2.0, "request_id": "r1"}
+    ranked = {"kind": "ranked", "intent": "eat", "context": [], "items": ["table"], "scores": [0.5], "time": 1.0}
+    ranked |= {"propensities": [1.0], "model_version": "v", "request_id": "r1"}
+    rows = [ranked, {"kind": "feedback", "action": "succeeded", **told}]
+    (folder / f"{name}{SUFFIX}").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+
+
+def asked(plan: Plan, *words: str) -> dict[str, Any]:
+    assert rank.COMMAND.call is not None
+    return dict(rank.COMMAND.call(plan, rank.COMMAND.parser().parse_args(["run.yaml", *words])))
+
+
+def test_capabilities_are_ranked_and_shown(folder: Path) -> None:
+    plan = planned(folder)
+    made(plan)
+    result = asked(plan, "book a table", "--top-k", "2", "--context", "rain,gone", "--explain", "--boost", "rain=3")
+    assert result["results"][0]["id"] == "table" and len(result["results"]) == 2
+    assert result["unknown"] == ["gone"] and result["degraded"] == [] and json.dumps(result)
+    text = capabilities(result)
+    assert text.splitlines()[0].startswith("  1. table  0.") and "book a table to eat" in text
+    assert "raw " in text and "success_all 0.5 moves it by +0.1500" in text and "unknown, left out: gone" in text
+    only = asked(plan, "book a table", "--filter", "document_id=route", "--candidates", "route,table")
+    assert [one["id"] for one in only["results"]] == ["route"]
+    assert "no capability is left" in capabilities(asked(plan, "book a table", "--min-score", "1"))
+    assert "first with" in capabilities(asked(plan, "book a table", "--explore", "thompson"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["eat", "--filter", "team=x"], "no filter by 'team'"),
+        (["eat", "--boost", "table"], "--boost table"),
+        (["eat", "--boost", "table=0"], "boosts"),
+        (["  "], "intent"),
+        (["eat", "--min-score", "2"], "from 0 to 1"),
+    ],
+)
+def test_what_is_wrong_is_told(folder: Path, words: list[str], said: str) -> None:
+    plan = planned(folder)
+    made(plan)
+    with pytest.raises(InputError, match=said):
+        asked(plan, *words)
+
+
+def test_before_anything_was_learned_the_command_is_named(folder: Path) -> None:
+    assert capability_artifacts(planned(folder)) is None
+    with pytest.raises(InputError) as error:
+        asked(planned(folder), "eat")
+    assert "catena learn" in error.value.remedy
+
+
+def test_what_a_service_keeps_is_learned_from_and_the_ranker_before_serves_until_then(folder: Path) -> None:
+    first = made(planned(folder))
+    keep(planned(folder))
+    plan = planned(folder)
+    assert plan.artifact("learn").key != first.key and not plan.artifact("learn").done
+    found = capability_artifacts(plan)
+    assert found is not None and found.ranker == first.path / "model"
+    assert last_made(planned(folder, width=2), "learn") is None  # it would be learned otherwise
+    second = made(plan)
+    assert last_made(planned(folder), "learn") == second.path
+    catalogue = second.identity["inputs"]["catalogue"]
+    opened = Catalogue.open(plan.artifact("catalogue").path)
+    assert plan.artifact("catalogue").key == catalogue
+    assert Traces.open(plan.artifact("catalogue").path, opened).intents == ["eat"]
+    keep(planned(folder), "two")  # the same again, by another replica: another artifact, and no other trace
+    made(again := planned(folder))
+    assert len(Traces.open(again.artifact("catalogue").path, opened)) == 1
+
+
+def test_a_run_that_reads_no_journals_stays_as_it_is(folder: Path) -> None:
+    without = planned(folder)
+    before = without.artifact("catalogue").key
+    keep(without)
+    assert planned(folder).artifact("catalogue").key != before
+    assert without.run.catalogue is not None
+    catalogue = without.run.catalogue.model_copy(update={"kept": False})
+    run = without.run.model_copy(update={"catalogue": catalogue})
+    assert Plan(run, without.stages).artifact("catalogue").key == before
+
+
+def test_a_service_takes_up_what_was_learned_and_refuses_what_does_not_fit(folder: Path) -> None:
+    plan = planned(folder)
+    assert follow_capabilities(plan) is None  # nothing is served, and nothing learned
+    made(plan)
+    root = write_run(folder / "made", dim=16)
+    manifest = json.loads((root / "manifest.json").read_text())
+    fingerprint = manifest_of(plan.artifact("intents").path)["fingerprint"]
+    (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": fingerprint}))
+    build(root)
+    live = release("old").model_copy(update={"index": root / "out"})
+    change_traffic(traffic_of(plan), lambda traffic: with_live(traffic, live))
+    id_ = follow_capabilities(plan)
+    traffic = read_traffic(traffic_of(plan))
+    assert traffic is not None and traffic.live == id_ != "old" and traffic.previous == "old"
+    assert traffic.releases[traffic.live].capabilities == capability_artifacts(plan)
+    assert follow_capabilities(plan) == id_ and read_traffic(traffic_of(plan)) == traffic
+    other = write_run(folder / "other", dim=16)
+    build(other)
+    wrong = with_live(None, release("x").model_copy(update={"index": other / "out"}))
+    artifacts = capability_artifacts(plan)
+    assert artifacts is not None
+    with pytest.raises(InputError, match="takes vectors of the encoder"):
+        with_capabilities(wrong, artifacts)
+
+
+def test_a_version_of_the_registry_is_served_from_the_workspace_or_fetched(folder: Path) -> None:
+    plan = planned(folder)
+    learned = made(plan)
+    registry, ranks = registry_of(plan), folder / "ranks.npz"
+    np.savez(ranks, sources=np.arange(9), targets=np.arange(9), **{"ranks/model": np.ones(18)})
+    for key in (learned.key, "elsewhere"):
+        files = {f"model/{one.name}": one for one in (learned.path / "model").iterdir()}
+        run = Tracker(plan.run.train.tracking, plan.run.workspace / "mlflow.db", "r", plan.run.train).end({})
+        made_of = Fingerprints(data="d", split="s", encoder="e", code="c")
+        registry.register(run, {**files, "evaluation/ranks.npz": ranks}, made_of, 1.0, {"train": key})
+    champion = capability_artifacts(planned(folder, capability_model="champion"))
+    fetched = capability_artifacts(planned(folder, capability_model="challenger"))
+    assert champion is not None and fetched is not None
+    assert (champion.version, champion.ranker) == (1, learned.path / "model")
+    assert fetched.version == 2 and "registered" in str(fetched.ranker)
+    assert CapabilityRanker.open(fetched.ranker).version == learned.key
+    with pytest.raises(InputError, match="no version 7"):
+        capability_artifacts(planned(folder, capability_model=7))
+
+
+def test_a_run_without_a_catalogue_has_no_ranker(folder: Path) -> None:
+    plan = planned(folder)
+    run = plan.run.model_copy(update={"catalogue": None})
+    assert capability_artifacts(Plan(run, plan.stages)) is None
+    named = run.model_copy(update={"serve": run.serve.model_copy(update={"capability_model": "champion"})})
+    with pytest.raises(InputError, match="no `catalogue`"):
+        capability_artifacts(Plan(named, plan.stages))
+
+
+def test_the_words_of_a_service_are_those_of_a_run() -> None:
+    assert rank.COMMAND.remote is not None
+    words = rank.COMMAND.remote.parser().parse_args(["--url", "http://x", "eat", "--context", "a,b", "--top-k", "3"])
+    assert isinstance(words, Namespace)
+    request = rank._request(words)
+    assert (request.intent, request.context, request.top_k, request.candidates) == ("eat", ["a", "b"], 3, None)
