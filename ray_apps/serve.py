@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,29 +62,44 @@ def serve(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     bring_served(plan)
     connect(run.ray)
     check_room(run)
+    url = stay(lambda: service_of(plan), run.serve, run.name)
+    return {"run": run.name, "serve": {"url": url}}
+
+
+def stay(service: "Callable[[], Service]", config: ServeConfig, name: str) -> str:
+    """Answer at the address of a config until Ctrl-C or SIGTERM, on the cluster that is connected.
+
+    Args:
+        service: what is served, made once the address is taken.
+        config: of it.
+        name: of it, for messages.
+
+    Returns:
+        Its URL.
+    """
     import ray.serve
 
     from serving.app import build
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    name, stopped = f"catena-{run.name}", threading.Event()
+    application, stopped = f"catena-{name}", threading.Event()
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with _way_in(run.serve) as listener:
+        with _way_in(config) as listener:
             try:
-                _deploy(build(service_of(plan).model_copy(update={"listener": listener})), name)
-                url = f"http://{run.serve.host}:{run.serve.port}"
-                logger.info("serving %s at %s (OpenAPI at %s/docs)", run.name, url, url)
-                if run.serve.blocking:
+                _deploy(build(service().model_copy(update={"listener": listener})), application)
+                url = f"http://{config.host}:{config.port}"
+                logger.info("serving %s at %s (OpenAPI at %s/docs)", name, url, url)
+                if config.blocking:
                     stopped.wait()
             finally:
-                if run.serve.blocking:
-                    ray.serve.delete(name)  # waits until requests in flight are answered
+                if config.blocking:
+                    ray.serve.delete(application)  # waits until requests in flight are answered
                     logger.info("stopped")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return {"run": run.name, "serve": {"url": url}}
+    return url
 
 
 def bring_served(plan: Plan) -> None:

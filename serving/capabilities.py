@@ -21,6 +21,7 @@ from serving.config import RankConfig
 from serving.context import phase, request_id
 from serving.errors import ApiError
 from serving.feature_feed import FeatureFeed
+from serving.recent_intents import RecentIntents
 from serving.results import Clock
 from serving.schemas import FeatureEffect
 from serving.schemas.rank import Explore, Missing, RankedCapability, RankParts, RankRequest, RankResponse, RankTiming
@@ -123,6 +124,7 @@ class CapabilityService:
     ) -> None:
         self.ranker, self._encoder, self._feed, self._stored = ranker, encoder, features, stored
         self._config, self._admission, self._rng = config, admission, np.random.default_rng(seed)
+        self._recent = RecentIntents()
         self._metadata = [read_metadata(cell) for cell in ranker.metadata]
         self._rows = FilteredRows(ranker.capabilities, self._metadata)
         self._number = {id_: number for number, id_ in enumerate(ranker.capabilities)}
@@ -202,16 +204,19 @@ class CapabilityService:
         return self._passing[asked]
 
     async def _vector(self, intent: str) -> tuple[Floats, list[Missing]]:
-        """The vector of an intent: one that is stored, else through the caches of the encoder."""
-        stored = None if self._stored is None else self._stored(intent)
-        if stored is not None:
-            return stored, []
+        """The vector of an intent: one that was asked lately or is stored, else through the caches of the encoder."""
+        known = self._recent.get(intent)
+        if known is None and self._stored is not None:
+            known = self._stored(intent)
+        if known is not None:
+            return known, []
         try:
             vector = await self._encoder.encode(intent)
         except TextRefused as error:
             raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", "intent", "text_refused") from None
         except EncoderUnavailable as error:
             raise ApiError("unavailable", error.problem, headers={"Retry-After": "2"}) from None
+        self._recent.put(intent, vector)
         return vector, ["cache"] if self._encoder.cache_degraded else []
 
     def _score(self, asked: list[Asked]) -> Sequence[Floats]:

@@ -81,6 +81,8 @@ class TokenWindow(Generic[Item]):
         """
         if not self._requests:
             return []
+        if self._items == 1:
+            return self._hand_out(np.ones(1, np.bool_), [1], now_s)
         most = min(self.max_tokens, max(SMALL, -(-self._tokens // among)))
         requests = list(islice(self._requests, AHEAD * self._max_items))
         share = max(1, AHEAD * self._max_items // len(requests))
@@ -93,7 +95,9 @@ class TokenWindow(Generic[Item]):
         else:
             waiting = np.array([len(request.waiting) for request in requests])
             chosen = max(batches, key=lambda batch: (_ended(owner[batch], waiting), len(batch)))
-        return self._hand_out(np.isin(np.arange(len(owner)), chosen), counts, now_s)
+        goes = np.zeros(len(owner), np.bool_)
+        goes[chosen] = True
+        return self._hand_out(goes, counts, now_s)
 
     def _hand_out(self, chosen: npt.NDArray[np.bool_], counts: list[int], now_s: float) -> list[Item]:
         """Take out the chosen ones of the items looked at: ``counts`` of them are of each of the first requests."""
