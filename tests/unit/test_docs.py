@@ -29,6 +29,7 @@ from serving.schemas.documents import DeleteRequest, PutRequest
 from serving.schemas.embeddings import EmbeddingsRequest
 from serving.schemas.feedback import FeedbackRequest
 from serving.schemas.links import LinkScoreRequest
+from serving.schemas.rank import RankRequest
 from serving.schemas.rerank import RerankRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -162,11 +163,12 @@ TAKES: dict[str, type[BaseModel]] = {
     "/v1/rerank": RerankRequest,
     "/v1/links:score": LinkScoreRequest,
     "/v1/feedback": FeedbackRequest,
+    "/v1/rank": RankRequest,
     "/v1/documents": PutRequest,
 }
 
 
-@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 10)])
+@pytest.mark.parametrize(("file", "count"), [("README.md", 4), ("docs/serving.md", 10), ("docs/ranking-serving.md", 3)])
 def test_requests_shown_are_ones_the_api_takes(file: str, count: int) -> None:
     asked = [line for line in commands(REPOSITORY / file) if line.startswith("curl ")]
     assert len(asked) == count
