@@ -179,12 +179,14 @@ class CapabilityService:
     def _candidates(self, request: RankRequest) -> tuple[Numbers, list[str]]:
         """Numbers of the capabilities that may be shown, and the ids of the request that are unknown."""
         passing_C = self._passed(request)
-        named = [*(request.candidates or ()), *request.boosts]
-        unknown = [id_ for id_ in named if id_ not in self._number]
+        unknown = [id_ for id_ in request.boosts if id_ not in self._number]
         unknown += [id_ for id_ in request.context if id_ not in self._tool]
         if request.candidates is not None:
+            number = self._number.get
+            numbers = np.array([number(id_, -1) for id_ in request.candidates], np.int64)
+            unknown = [request.candidates[place] for place in np.flatnonzero(numbers < 0)] + unknown
             among_C = np.zeros(len(passing_C), bool)
-            among_C[[self._number[id_] for id_ in request.candidates if id_ in self._number]] = True
+            among_C[numbers[numbers >= 0]] = True
             passing_C = passing_C & among_C
         return np.flatnonzero(passing_C), list(dict.fromkeys(unknown))
 
