@@ -158,11 +158,12 @@ def _show(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
             f"{release['passages']:,}",
             _share(release["found"]),
             _link_model(release["links"]),
+            _link_model(release["capabilities"]),
             release["made"],
         ]
         for id_, release in traffic["releases"].items()
     ]
-    lines = [table(["release", "role", "passages", "found", "link model", "made"], rows)]
+    lines = [table(["release", "role", "passages", "found", "link model", "capabilities", "made"], rows)]
     if traffic["stopped"]:
         lines.append(f"stopped by itself: {traffic['stopped']}")
     return "\n".join(lines)
@@ -173,6 +174,7 @@ def _share(value: float | None) -> str:
 
 
 def _link_model(links: Mapping[str, Any] | None) -> str:
+    """Which version a link model, or a ranker of capabilities, is."""
     if links is None:
         return ""
     return "the run's own" if links["version"] is None else f"version {links['version']}"

@@ -47,6 +47,11 @@ class CapabilityArtifacts(BaseModel):
     embedded: Path | None = None
     version: int | None = None
 
+    @property
+    def name(self) -> str:
+        """What people call it: its version in the registry, or the artifact that it is part of."""
+        return f"version {self.version}" if self.version is not None else self.ranker.parent.name
+
 
 class LiveConfig(BaseModel):
     """What a service needs of a run to take documents.

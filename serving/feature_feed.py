@@ -67,6 +67,9 @@ class FeatureFeed:
         except StoreUnavailable as error:
             logger.warning("features: the store does not answer, going on without it: %s", error)
             return
+        except Exception as error:  # whatever keeps them from being computed: answers go on, with those before
+            logger.error("features: they cannot be computed: %s: %s", type(error).__name__, error)
+            return
         problems = validate(features, self._names, now_us(self._clock), self._ttl_s)
         for problem in problems:
             logger.warning("features: %s: %s", problem.kind, problem.reason)

@@ -34,6 +34,7 @@ def router(releases: Releases[Variant]) -> APIRouter:
                     made=release.made,
                     passages=release.passages,
                     link_model=None if release.links is None else release.links.version,
+                    capabilities=None if release.capabilities is None else release.capabilities.name,
                     ranker=None if release.ranker is None else ranker_name(release.ranker),
                     open=id_ in releases,
                 )

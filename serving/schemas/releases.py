@@ -12,6 +12,9 @@ class ReleaseState(Answer):
     made: str = Field(description="when it was first served, ISO 8601")
     passages: int = Field(description="in its index")
     link_model: int | None = Field(description="version in the model registry; null for the run's own, or none")
+    capabilities: str | None = Field(
+        description="what ranks capabilities: a version in the model registry, or the artifact of a run; null for none"
+    )
     ranker: str | None = Field(description="its cross-encoder; null where its encoder ranks")
     open: bool = Field(description="whether this replica has it open")
 

@@ -123,6 +123,15 @@ def test_bad_features_are_not_taken_up(
     assert "features: n" in caplog.text
 
 
+def test_where_features_cannot_be_computed_those_before_count(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock, made = Time(), Made()
+    feed = feed_of(SqliteFeatures(tmp_path / "f", clock), made, clock)
+    feed.refresh()
+    made.values = [[1.0], [2.0, 3.0]]  # no matrix
+    clock.seconds += EVERY_S + LOOK_EVERY_S
+    assert current(feed) is not None and "cannot be computed" in caplog.text
+
+
 def test_features_of_other_names_are_not_taken_up(tmp_path: Path) -> None:
     clock, made = Time(), Made()
     store = SqliteFeatures(tmp_path / "f", clock)
