@@ -96,7 +96,7 @@ def test_a_full_disk_is_told_and_the_next_event_is_kept_whole(tmp_path: Path, mo
     client, real = client_of(journal), os.write
 
     def full(file: int, data: bytes) -> int:
-        if len(data) > 20:
+        if len(data) > 100:
             return real(file, data[:20])  # part of it fits
         raise OSError(errno.ENOSPC, "No space left on device")
 
