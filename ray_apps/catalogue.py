@@ -1,5 +1,6 @@
 """The catalogue of a run: its tools, capabilities and traces as tables, and vectors of what they say."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,9 +116,21 @@ def _embed(config: IntentsConfig, inputs: Inputs, out: Path) -> IntentsResult:
     catalogue = Catalogue.open(folder)
     intents = Traces.open(folder, catalogue).intents
     texts = {"tools": catalogue.tool_texts, "capabilities": catalogue.texts, "intents": intents}
-    made = embed_catalogue(texts, ready_encoder(config.encoder, inputs), out, workers=config.workers)
+    encoder, known = ready_encoder(config.encoder, inputs), _embedded_before(out)
+    made = embed_catalogue(texts, encoder, out, workers=config.workers, known=known)
     counts = {kind: len(of_kind) for kind, of_kind in texts.items()}
     return IntentsResult(**counts, **made, encoder=config.encoder.label)
+
+
+def _embedded_before(out: Path) -> Path | None:
+    """The latest output by the same encoder, of any catalogue: new traces cost the vectors of new intents alone."""
+
+    def by_same(folder: Path) -> bool:
+        described = [json.loads((one / "config.json").read_text())["config"] for one in (folder, out)]
+        return bool(described[0] == described[1])
+
+    made = [done.parent for done in out.parent.glob("*/_SUCCESS") if done.parent != out and by_same(done.parent)]
+    return max(made, key=lambda folder: (folder / "_SUCCESS").stat().st_mtime) if made else None
 
 
 def _stamps(config: IntentsConfig) -> Mapping[str, Any]:

@@ -49,13 +49,7 @@ def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
         found = registry.find(which)
         folder, version = _files_of(plan, registry, found), found.version
     catalogue, intents = last_made(plan, "catalogue"), last_made(plan, "intents")
-    return CapabilityArtifacts(
-        ranker=folder.resolve(),
-        catalogue=catalogue,
-        intents=intents,
-        embedded=None if intents is None else _input(intents, "catalogue"),
-        version=version,
-    )
+    return CapabilityArtifacts(ranker=folder.resolve(), catalogue=catalogue, intents=intents, version=version)
 
 
 def last_made(plan: Plan, stage: str) -> Path | None:
@@ -185,13 +179,6 @@ def _without_kept(described: dict[str, Any]) -> dict[str, Any]:
 
 def _sibling(artifact: Artifact, key: str) -> Path:
     return artifact.path.parent / key
-
-
-def _input(folder: Path, name: str) -> Path | None:
-    """The folder of what an artifact was made from, where it is still there."""
-    made = _described(folder)
-    found = None if made is None else folder.parent.parent / name / made["inputs"][name]
-    return found if found is not None and found.is_dir() else None
 
 
 def _described(folder: Path) -> dict[str, Any] | None:

@@ -35,7 +35,6 @@ class CapabilityArtifacts(BaseModel):
         ranker: folder that ``CapabilityRanker.save`` wrote.
         catalogue: output folder of the catalogue stage, of which features are computed; None without features.
         intents: output folder of the intents stage; None where no vectors are kept.
-        embedded: output folder of the catalogue stage whose intents those are the vectors of.
         version: of the model registry; None where it is the run's own.
     """
 
@@ -44,7 +43,6 @@ class CapabilityArtifacts(BaseModel):
     ranker: Path
     catalogue: Path | None = None
     intents: Path | None = None
-    embedded: Path | None = None
     version: int | None = None
 
     @property

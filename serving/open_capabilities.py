@@ -141,8 +141,7 @@ def _feed(ranker: CapabilityRanker, folder: Path, stores: FeatureStores) -> Feat
 
 def _stored(artifacts: CapabilityArtifacts, ranker: CapabilityRanker) -> StoredIntents | None:
     """Vectors of intents, where there are some of the ranker's encoder."""
-    if artifacts.intents is None or artifacts.embedded is None:
+    if artifacts.intents is None:
         return None
-    catalogue = Catalogue.open(artifacts.embedded)
-    found = StoredIntents(artifacts.intents, Traces.open(artifacts.embedded, catalogue).intents)
+    found = StoredIntents(artifacts.intents)
     return found if found.fingerprint == ranker.fingerprint else None

@@ -3,6 +3,7 @@
 Shapes: D dimensions of the encoder.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data.cache.keys import Hashes, text_hashes
 from data.encoders import load_encoder
 from data.encoders.config import EncoderConfig
 from data.files import whole_or_absent
@@ -25,11 +27,16 @@ Part = tuple[str, int, list[str]]  # kind, number, texts
 
 
 def embed_catalogue(
-    texts: Mapping[str, Sequence[str]], encoder: EncoderConfig, out: Path, runner: Runner = on_ray, workers: int = 1
+    texts: Mapping[str, Sequence[str]],
+    encoder: EncoderConfig,
+    out: Path,
+    runner: Runner = on_ray,
+    workers: int = 1,
+    known: Path | None = None,
 ) -> dict[str, Any]:
     """Write ``tools.npy``, ``capabilities.npy`` and ``intents.npy``: float32 (n, D), unit length; and a manifest.
 
-    Intents are encoded as questions, the others as documents.
+    Intents are encoded as questions, the others as documents. A hash of each text is kept beside its vector.
 
     Args:
         texts: of each of ``KINDS``.
@@ -37,6 +44,8 @@ def embed_catalogue(
         out: the artifact's folder.
         runner: spreads the work.
         workers: that each hold an encoder.
+        known: an earlier output by the same encoder, whose vectors of the same texts are copied; the last bits of one
+            that was computed in another batch may differ from those of computing it again.
 
     Returns:
         ``dim``, and ``fingerprint`` of the encoder; the manifest says the same.
@@ -44,10 +53,13 @@ def embed_catalogue(
     Raises:
         InputError: if there is no such encoder, or the disk is full.
     """
+    hashes = {kind: text_hashes(texts[kind]) for kind in KINDS}
+    rows = {kind: _rows_of(known, kind, hashes[kind]) for kind in KINDS}
+    new = {kind: [texts[kind][place] for place in np.flatnonzero(rows[kind] < 0).tolist()] for kind in KINDS}
     parts = [
-        (kind, number, list(texts[kind][start : start + PART_TEXTS]))
+        (kind, number, new[kind][start : start + PART_TEXTS])
         for kind in KINDS
-        for number, start in enumerate(range(0, len(texts[kind]), PART_TEXTS))
+        for number, start in enumerate(range(0, len(new[kind]), PART_TEXTS))
     ]
     folder = out / "parts"
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,12 +82,27 @@ def embed_catalogue(
     made = runner.run(left, make, "embed", Pool(1, max(1, min(workers, len(left)))))
     for _ in tracked(made, "embed", len(left), "parts"):
         pass
+    if known is not None and not parts:
+        with whole_or_absent(out / MANIFEST) as unfinished:
+            unfinished.write_text(json.dumps(manifest_of(known)))
     told = manifest_of(out)
+    if known is not None and told != manifest_of(known):  # another encoder after all
+        return embed_catalogue(texts, encoder, out, runner, workers)
     for kind in KINDS:
         of_kind = [np.load(_path(folder, part)) for part in parts if part[0] == kind]
-        with whole_or_absent(out / f"{kind}.npy") as unfinished, unfinished.open("wb") as file:
-            np.save(file, np.concatenate([np.zeros((0, told["dim"]), np.float32), *of_kind]))
+        vectors = np.empty((len(rows[kind]), told["dim"]), np.float32)
+        vectors[rows[kind] < 0] = np.concatenate([np.zeros((0, told["dim"]), np.float32), *of_kind])
+        if known is not None:
+            vectors[rows[kind] >= 0] = vectors_of(known, kind)[rows[kind][rows[kind] >= 0]]
+        _save(out / f"{kind}.npy", vectors)
+        _save(out / f"{kind}.hashes.npy", hashes[kind])
     return told
+
+
+def hashes_of(folder: Path, kind: str) -> Hashes | None:
+    """Hash of each text of one of ``KINDS``, as of ``text_hashes``, uint8 (n, 16); None where none was kept."""
+    file = folder / f"{kind}.hashes.npy"
+    return np.load(file) if file.exists() else None
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -90,5 +117,23 @@ def vectors_of(folder: Path, kind: str) -> npt.NDArray[np.float32]:
     return mapped
 
 
+def _rows_of(known: Path | None, kind: str, hashes: Hashes) -> npt.NDArray[np.int64]:
+    """Row of each text in an earlier output, int64 (n,); -1 where it is not there."""
+    there = None if known is None else hashes_of(known, kind)
+    if there is None or not len(there) or not len(hashes):
+        return np.full(len(hashes), -1, np.int64)
+    keys, wanted = (np.ascontiguousarray(of[:, :8]).view("<u8").ravel() for of in (there, hashes))
+    order = np.argsort(keys, kind="stable")
+    rows = order[np.minimum(np.searchsorted(keys[order], wanted), len(order) - 1)]
+    return np.where((there[rows] == hashes).all(axis=1), rows, -1)
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    with whole_or_absent(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, array)
+
+
 def _path(folder: Path, part: Part) -> Path:
-    return folder / f"{part[0]}-{part[1]:05d}.npy"
+    """The file of a part, named by its texts: which of them are new depends on what was there before."""
+    digest = hashlib.blake2b(text_hashes(part[2]).tobytes(), digest_size=4).hexdigest()
+    return folder / f"{part[0]}-{part[1]:05d}-{digest}.npy"

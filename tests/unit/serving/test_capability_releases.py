@@ -90,8 +90,7 @@ def ranker_of(folder: Path, weights: Mapping[str, float] = {}, version: str = "v
 
 def saved(folder: Path, out: Path, **given: Any) -> CapabilityArtifacts:  # noqa: ANN401 - of ranker_of
     ranker_of(folder, **given).save(out)
-    made = {"catalogue": folder / "catalogue", "intents": folder / "intents", "embedded": folder / "catalogue"}
-    return CapabilityArtifacts(ranker=out, **made)
+    return CapabilityArtifacts(ranker=out, catalogue=folder / "catalogue", intents=folder / "intents")
 
 
 class Service:

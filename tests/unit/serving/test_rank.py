@@ -216,13 +216,13 @@ def test_too_much_at_once_is_refused() -> None:
 def stored(tmp_path: Path) -> Iterator[StoredIntents]:
     texts = {"tools": ["t"], "capabilities": ["c"], "intents": [BOOK, "Other  words"]}
     embed_catalogue(texts, ENCODER, tmp_path, here)
-    yield StoredIntents(tmp_path, texts["intents"])
+    yield StoredIntents(tmp_path)
 
 
 def test_an_intent_that_was_embedded_before_asks_no_encoder(stored: StoredIntents) -> None:
     encoder = CountedEncoder()
     service = service_of(encoder=encoder, stored=stored)
-    answer = ranked(service, f"  {BOOK.replace(' ', '   ')} ")
+    answer = ranked(service, BOOK)
     assert encoder.asked == [] and ids_of(answer) == ids_of(ranked(service_of()))
     for _ in range(2):
         ranked(service, "other words")  # in another case it is another text, and is encoded once
