@@ -21,7 +21,7 @@ from data.sources.kept_traces import kept_traces
 from data.spread import here
 from evaluation.calibration import Calibrator
 from ray_apps import rank
-from ray_apps.catalogue import CatalogueResult, IntentsResult
+from ray_apps.catalogue import CatalogueResult, IntentsResult, _embedded_before
 from ray_apps.config import RunConfig
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.serve import traffic_of
@@ -188,6 +188,9 @@ def test_what_a_service_keeps_is_learned_from_and_the_ranker_before_serves_until
     assert found is not None and found.ranker == first.path / "model"
     assert last_made(planned(folder, width=2), "learn") is None  # it would be learned otherwise
     second = made(plan)
+    of_before = folder / "workspace" / "intents" / first.identity["inputs"]["intents"]
+    assert _embedded_before(plan.artifact("intents").path) == of_before.resolve()  # its vectors are copied
+    assert _embedded_before(of_before) != of_before
     assert last_made(planned(folder), "learn") == second.path
     catalogue = second.identity["inputs"]["catalogue"]
     opened = Catalogue.open(plan.artifact("catalogue").path)
