@@ -46,7 +46,7 @@ class CapabilitySplit(StageConfig):
 
 
 def places(intents: Sequence[str], seed: int) -> npt.NDArray[np.float64]:
-    """Where the hash of each intent falls, float64 (Q,) from 0 to below 1; intents that are normalised alike fall alike.
+    """Where the hash of each intent falls, float64 (Q,) from 0 to below 1; normalised alike, they fall alike.
 
     Args:
         intents: texts.
@@ -117,7 +117,7 @@ def windows(time_N: Numbers, train_days: float = 30, test_days: float = 7, embar
     if not found:
         days = (last - begin) / DAY_US
         raise InputError(
-            f"temporal windows: the traces span {days:.1f} days; a window takes more than {train_days + embargo_days:g}",
+            f"temporal windows: the traces span {days:.1f} days; a window takes over {train_days + embargo_days:g}",
             "Take shorter windows, or split by intent.",
         )
     return found

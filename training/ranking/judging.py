@@ -1,0 +1,149 @@
+"""Rankers beside each other: figures of held-out intents, calibrated probabilities, estimates from logged choices.
+
+Shapes: Q intents, C capabilities, P pairs of an intent and a capability, R rounds, K capabilities shown in a round.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from evaluation.calibration import Calibrator, brier, expected_calibration_error, fit
+from evaluation.capability_metrics import Answered, Score, answer, rounded
+from evaluation.capability_split import Part
+from evaluation.counterfactual import KINDS, Estimate, estimate
+from evaluation.logged import Log, Refused
+from training.ranking.experience import Experience, Floats, Mask, Numbers, Values
+from training.ranking.served import CapabilityRanker
+
+AT_ONCE = 4096
+
+
+def figures_of(score: Score, experience: Experience, calibrator: Calibrator | None) -> dict[str, Any]:
+    """Every metric of a ranker on the test intents, with ``ece`` and ``brier`` where it is calibrated."""
+    answered = answer(score, experience.successes("test"), experience.catalogue.can_run)
+    found = rounded(answered.means)
+    if calibrator is not None:
+        scores_P, labels_P = outcomes(score, experience, ("test",), answered)
+        promised = calibrator(scores_P)
+        found |= rounded({"ece": expected_calibration_error(promised, labels_P), "brier": brier(promised, labels_P)})
+    return found
+
+
+def calibrated(score: Score, experience: Experience, parts: tuple[Part, ...] = ("valid", "judge")) -> Calibrator | None:
+    """From scores to the probability of success, by held-out intents; None where all of them came out alike."""
+    scores_P, labels_P = outcomes(score, experience, parts)
+    if not len(labels_P) or labels_P.all() or not labels_P.any():
+        return None
+    return fit(scores_P, labels_P)
+
+
+def outcomes(
+    score: Score, experience: Experience, parts: tuple[Part, ...], answered: Answered | None = None
+) -> tuple[Values, Mask]:
+    """Scores and what became of them: float64 (P,) and bool (P,).
+
+    Where failures are known, of what was run. Where only successes are, of the first places of each intent: what was
+    never run for it counts as a failure.
+
+    Args:
+        score: of the ranker.
+        experience: traces and their parts.
+        parts: whose intents count.
+        answered: of the same intents, where it was computed before.
+    """
+    if experience.known_failures:
+        numbers = experience.traces_in(*parts)
+        scores = at_chosen(score, experience.traces.intent[numbers], experience.traces.chosen[numbers])
+        there = np.isfinite(scores)
+        return scores[there], (experience.reward[numbers] >= 0.5)[there]
+    successes = experience.successes(*parts)
+    if not len(successes):
+        return np.empty(0), np.empty(0, bool)
+    found = answered or answer(score, successes, experience.catalogue.can_run)
+    there = np.isfinite(found.top_scores)
+    return found.top_scores[there], found.top_hits[there]
+
+
+def at_chosen(score: Score, intents_P: Numbers, chosen_P: Numbers) -> Values:
+    """Scores of pairs, float64 (P,), block by block."""
+    found = np.empty(len(intents_P))
+    for start in range(0, len(intents_P), AT_ONCE):
+        here = slice(start, start + AT_ONCE)
+        found[here] = np.take_along_axis(np.asarray(score(intents_P[here])), chosen_P[here, None], axis=1)[:, 0]
+    return found
+
+
+def score_of(ranker: CapabilityRanker, experience: Experience) -> Score:
+    """A ranker that may be of an older catalogue: what it does not know has minus infinity."""
+    row_of = {id_: row for row, id_ in enumerate(ranker.capabilities)}
+    rows = np.array([row_of.get(id_, -1) for id_ in experience.catalogue.capabilities], np.int64)
+    known = (rows >= 0) & experience.catalogue.can_run
+    keys = ranker.keys[rows]
+    prior = ranker.prior(experience.feature_values)
+
+    def score(intents: Numbers) -> Floats:
+        scores: Floats = np.asarray(ranker.queries(experience.intents[intents]) @ keys.T + prior, np.float32)
+        scores[:, ~known] = -np.inf
+        return scores
+
+    return score
+
+
+def logged_rounds(experience: Experience, part: Part = "test") -> tuple[Log, Numbers, Numbers]:
+    """Rounds of a part as they were served, with the capabilities shown, int64 (R, K), and the intents, int64 (R,)."""
+    numbers = experience.traces_in(part)
+    shown, propensities = experience.traces.shown.take(numbers), experience.traces.propensities.take(numbers)
+    lengths = np.diff(shown.indptr)
+    width = int(lengths.max(initial=1))
+    there = np.arange(width) < lengths[:, None]
+    shown_RK = np.full(there.shape, -1, np.int64)
+    given_RK = np.full(there.shape, np.nan)
+    shown_RK[there], given_RK[there] = shown.values, propensities.values
+    chosen_R = experience.traces.chosen[numbers]
+    place_R = (shown_RK == chosen_R[:, None]).argmax(axis=1)
+    return Log(given_RK, there, place_R, experience.reward[numbers]), shown_RK, experience.traces.intent[numbers]
+
+
+def greedy(score: Score, shown_RK: Numbers, intents_R: Numbers) -> Values:
+    """The policy that runs the best of what was shown, as probabilities, float64 (R, K)."""
+    scores_RK = shown_scores(score, shown_RK, intents_R)
+    policy = np.zeros(shown_RK.shape)
+    policy[np.arange(len(policy)), scores_RK.argmax(axis=1)] = 1.0
+    return policy
+
+
+def shown_scores(score: Score, shown_RK: Numbers, intents_R: Numbers) -> Values:
+    """Scores of what was shown, float64 (R, K); minus infinity where nothing was."""
+    found = np.empty(shown_RK.shape)
+    for start in range(0, len(intents_R), AT_ONCE):
+        here = slice(start, start + AT_ONCE)
+        scores = np.asarray(score(intents_R[here]), np.float64)
+        found[here] = np.take_along_axis(scores, np.maximum(shown_RK[here], 0), axis=1)
+    return np.where(shown_RK >= 0, found, -np.inf)
+
+
+def counterfactual(score: Score, calibrator: Calibrator | None, experience: Experience) -> dict[str, Any]:
+    """What the ranker would have earned in the logged rounds of the test intents, by each estimator, or why not.
+
+    Returns:
+        By estimator ``value``, ``low`` and ``high`` (95%) and ``effective`` rounds, or ``refused`` in words.
+    """
+    log, shown_RK, intents_R = logged_rounds(experience)
+    if np.isnan(log.propensities_QK).all():
+        told = "no propensities were logged" if len(log) else "no trace of a test intent has a known outcome"
+        return {kind: {"refused": told} for kind in KINDS}
+    policy = greedy(score, shown_RK, intents_R)
+    expected = None
+    if calibrator is not None:
+        scores = shown_scores(score, shown_RK, intents_R)
+        there = np.isfinite(scores)
+        expected = np.where(there, calibrator(np.where(there, scores, 0.0)), 0.0)
+    kinds = [kind for kind in KINDS if kind != "dr" or expected is not None]
+    return {kind: _told(estimate(kind, log, policy, expected)) for kind in kinds}
+
+
+def _told(one: Estimate | Refused) -> dict[str, Any]:
+    if isinstance(one, Refused):
+        return {"refused": one.message}
+    ends = {} if one.interval is None else {"low": one.interval[0], "high": one.interval[1]}
+    return rounded({"value": one.value, **ends, "effective": one.effective})
