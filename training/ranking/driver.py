@@ -1,0 +1,244 @@
+"""One turn of learning: baselines, the centroid step and the network, the choice between them, and their figures.
+
+Killed and started again with the same folder, a turn goes on: what has been made is found there.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.errors import InputError
+from data.files import whole_folder_or_absent, whole_or_absent
+from evaluation.capability_metrics import Score, reciprocal_ranks
+from training.frame import fit
+from training.ranking import baselines
+from training.ranking.centroid import Judged, choose, moved
+from training.ranking.champion import MODEL, Champion, check_champion
+from training.ranking.choice import Choice, choose_kind, lost
+from training.ranking.config import LearnConfig
+from training.ranking.experience import Experience, Floats
+from training.ranking.judging import calibrated, counterfactual, figures_of, score_of
+from training.ranking.lambdamart import lambdamart
+from training.ranking.network import NOT_CALIBRATED, CapabilityNetwork
+from training.ranking.served import CapabilityRanker
+from training.ranking.task import CapabilityTask, scores_of
+
+logger = logging.getLogger("catena")
+
+NETWORK, HISTORY = "network", "history.json"
+FEWEST = 20  # intents with a success in each part: fewer say nothing
+
+Train = Callable[[Experience, LearnConfig, Path, Path | None], None]
+"""Trains the network into a folder, from the weights of another one where that is given."""
+
+
+def learn(
+    experience: Experience, config: LearnConfig, out: Path, champion: Champion | None, version: str, train: Train
+) -> dict[str, Any]:
+    """Everything of a turn but the registry.
+
+    Args:
+        experience: catalogue, traces and vectors.
+        config: of the turn.
+        out: receives ``model/``, which ``CapabilityRanker`` opens, and ``reciprocal.npy`` of the test intents.
+        champion: the last turn's; None in the first.
+        version: name of the new ranker.
+        train: of the network.
+
+    Returns:
+        ``table`` (by ranker, its figures on test intents), ``kind`` and ``sentence`` of the choice, ``compared``,
+        ``share``, ``doubt`` and ``away`` of the centroid step, ``network`` (how its training went, None without),
+        ``message_share``, ``against_champion`` (None without), ``lost`` and ``counterfactual`` by ranker.
+
+    Raises:
+        InputError: if intents with a success are too few, or the champion does not fit.
+    """
+    check_enough(experience)
+    if champion is not None:
+        check_champion(champion, experience)
+    numbers = experience.traces_in("train")
+    judged = choose(experience, numbers, config.centroid)
+    simple = {
+        "cosine": baselines.cosine(experience),
+        "centroid": baselines.by_keys(experience, moved(experience, numbers, judged.move)),
+    }
+    trained = history = None
+    if config.network is not None:
+        if not (out / NETWORK).exists():
+            train(experience, config, out / NETWORK, None if champion is None else champion.folder)
+        trained = open_network(experience, config, out / NETWORK)
+        history = json.loads((out / NETWORK / HISTORY).read_text())
+    scored = {**simple, **({} if trained is None else {"hypergraph": scores_of(trained, experience)})}
+    choice = decide(experience, judged, scored)
+    logger.info("learn: %s", choice.sentence)
+    ranker = ranker_of(choice.kind, experience, scored, judged, trained, version, choice.sentence)
+    against, worse = None, False
+    test = experience.successes("test")
+    reciprocal = reciprocal_ranks(score_of(ranker, experience), test)
+    if champion is not None:
+        before = reciprocal_ranks(score_of(champion.ranker, experience), test)
+        worse, compared = lost(reciprocal, before)
+        against = {"version": champion.version, "mrr": float(before.mean()), **compared}
+    write_model(out, ranker, trained if choice.kind == "hypergraph" else None, experience)
+    with whole_or_absent(out / "reciprocal.npy") as unfinished, unfinished.open("wb") as file:
+        np.save(file, reciprocal)
+    table = table_of(experience, scored, judged, champion)
+    logged = {"challenger": counterfactual(score_of(ranker, experience), ranker.calibrator, experience)}
+    if champion is not None:
+        by_champion = score_of(champion.ranker, experience)
+        logged["champion"] = counterfactual(by_champion, champion.ranker.calibrator, experience)
+    return {
+        "table": table,
+        "kind": choice.kind,
+        "sentence": choice.sentence,
+        "compared": choice.compared,
+        "move": asdict(judged.move),
+        "network": history,
+        "message_share": None if trained is None else round(trained.message_share(), 4),
+        "against_champion": against,
+        "lost": worse,
+        "counterfactual": logged,
+    }
+
+
+def check_enough(experience: Experience) -> None:
+    """Refuse to learn where held-out intents could say nothing.
+
+    Raises:
+        InputError: naming how many intents with a success each part has.
+    """
+    counts = {part: len(experience.successes(part)) for part in ("train", "valid", "judge", "test")}
+    if min(counts.values()) < FEWEST:
+        told = ", ".join(f"{part} {count}" for part, count in counts.items())
+        raise InputError(
+            f"learn: intents with a success are too few to learn from and to judge by: {told}; {FEWEST} of each wanted",
+            "Gather more traces. Until then capabilities are ranked by the cosine of their texts.",
+        )
+
+
+def train_here(experience: Experience, config: LearnConfig, out: Path, start: Path | None) -> None:
+    """Train in this process."""
+    network = new_network(experience, config, start)
+    progress = fit(CapabilityTask(network, experience, config), config.optimizer, out=out.parent)
+    keep_network(network, experience, progress.figures(), out)
+
+
+def new_network(experience: Experience, config: LearnConfig, start: Path | None) -> CapabilityNetwork:
+    """The network before training: from the champion's weights where they fit, else with the scores of cosine."""
+    assert config.network is not None
+    network = CapabilityNetwork(experience, config.network, config.optimizer.seed)
+    if start is not None and network.start_from(start, experience):
+        logger.info("learn: the network goes on from the champion's weights")
+    return network
+
+
+def keep_network(network: CapabilityNetwork, experience: Experience, figures: dict[str, Any], out: Path) -> None:
+    """Write the trained network; the folder is whole or absent."""
+    with whole_folder_or_absent(out) as unfinished:
+        unfinished.mkdir()
+        network.save(unfinished, experience)
+        (unfinished / HISTORY).write_text(json.dumps(figures))
+
+
+def open_network(experience: Experience, config: LearnConfig, folder: Path) -> CapabilityNetwork:
+    """The network that ``keep_network`` wrote."""
+    assert config.network is not None
+    network = CapabilityNetwork(experience, config.network, config.optimizer.seed)
+    if not network.start_from(folder, experience):
+        raise InputError(f"{folder} has no network of this config", "Delete the folder; it is made again.")
+    return network.eval()
+
+
+def decide(experience: Experience, judged: Judged, scored: dict[str, Score]) -> Choice:
+    """The kind that is served, by intents that chose nothing of what is compared."""
+    asked = experience.successes("judge")
+    found = {name: reciprocal_ranks(score, asked) for name, score in scored.items()}
+    return choose_kind(judged.moved, judged.still, found.pop("hypergraph", None), found)
+
+
+def ranker_of(
+    kind: str,
+    experience: Experience,
+    scored: dict[str, Score],
+    judged: Judged,
+    trained: CapabilityNetwork | None,
+    version: str,
+    sentence: str,
+) -> CapabilityRanker:
+    """What is served, calibrated by held-out intents."""
+    about = {"sentence": sentence, "move": asdict(judged.move)}
+    if kind == "hypergraph":
+        assert trained is not None, "it was compared"
+        made = trained.ranker(experience, version, about)
+    else:
+        keys = experience.capabilities
+        if kind == "centroid":
+            keys = moved(experience, experience.traces_in("train"), judged.move)
+        made = ranker_of_keys(kind, experience, np.asarray(keys, np.float32), version, about)
+    calibrator = calibrated(scored[kind], experience)
+    return made if calibrator is None else replace(made, calibrator=calibrator)
+
+
+def ranker_of_keys(
+    kind: str, experience: Experience, keys_CD: Floats, version: str, about: dict[str, Any]
+) -> CapabilityRanker:
+    """Cosine with a key of each capability, in the form that is served; not calibrated yet."""
+    catalogue, dim = experience.catalogue, keys_CD.shape[1]
+    return CapabilityRanker(
+        kind=kind,
+        version=version,
+        capabilities=catalogue.capabilities,
+        texts=catalogue.texts,
+        metadata=catalogue.metadata,
+        can_run=catalogue.can_run,
+        tools=catalogue.tools,
+        fingerprint=experience.fingerprint,
+        intent_map=np.eye(dim, dtype=np.float32),
+        context_map=None,
+        tool_vectors=np.asarray(experience.tools, np.float32),
+        keys=keys_CD,
+        heads=1,
+        features=experience.features,
+        feature_weights=np.zeros(len(experience.features), np.float32),
+        calibrator=NOT_CALIBRATED,
+        about=about,
+    )
+
+
+def write_model(out: Path, ranker: CapabilityRanker, trained: CapabilityNetwork | None, experience: Experience) -> None:
+    """Write ``model/``: the ranker, and the network's weights for the next turn where it is what is served."""
+    if (out / MODEL).exists():
+        return
+    with whole_folder_or_absent(out / MODEL) as unfinished:
+        unfinished.mkdir()
+        ranker.write(unfinished)
+        if trained is not None:
+            trained.save(unfinished, experience)
+
+
+def table_of(
+    experience: Experience, scored: dict[str, Score], judged: Judged, champion: Champion | None
+) -> dict[str, dict[str, Any]]:
+    """Every baseline and model by its figures on the test intents."""
+    numbers = experience.traces_in("train")
+    rankers: dict[str, Score] = {
+        "popularity": baselines.popularity(experience, numbers),
+        "random projection": baselines.random_projection(experience),
+        "bm25": baselines.bm25(experience),
+        "cosine": scored["cosine"],
+        "cosine x success rate": baselines.cosine_times_rate(experience, numbers),
+        "centroid step": scored["centroid"],
+        "lambdamart": lambdamart(experience, numbers, judged.move),
+    }
+    if "hypergraph" in scored:
+        rankers["hypergraph"] = scored["hypergraph"]
+    if champion is not None:
+        rankers[f"champion (version {champion.version})"] = score_of(champion.ranker, experience)
+    with torch.no_grad():
+        return {name: figures_of(score, experience, calibrated(score, experience)) for name, score in rankers.items()}
