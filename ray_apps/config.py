@@ -42,6 +42,7 @@ from training.boosted.config import BoostedConfig
 from training.cross_encoder.config import RankerConfig
 from training.encoders.config import FineTuneConfig, FuseConfig, MatryoshkaConfig
 from training.links.config import TrainConfig
+from training.ranking.config import LearnConfig
 from training.tune_config import TuneConfig
 
 PREFIX = "CATENA_"
@@ -102,6 +103,7 @@ class RunConfig(BaseSettings):
     )
     ranker: RankerConfig = RankerConfig()
     boosted: BoostedConfig = BoostedConfig()
+    learn: LearnConfig = LearnConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     discover: DiscoverConfig = DiscoverConfig()
     serve: ServeConfig = Field(ServeConfig(), validate_default=True)

@@ -16,6 +16,7 @@ from ray_apps.graph import GRAPH, SPLIT
 from ray_apps.index import INDEX
 from ray_apps.ingest import INGEST, STEPS
 from ray_apps.late import LATE
+from ray_apps.learn import LEARN
 from ray_apps.lookup import LOOKUP
 from ray_apps.plan import Stage
 from ray_apps.ranker import RANKER
@@ -51,6 +52,7 @@ STAGES: dict[str, Stage[Any, Any]] = {
         LOOKUP,
         CATALOGUE,
         INTENTS,
+        LEARN,
         STATS,
         TUNE,
     )

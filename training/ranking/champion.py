@@ -1,5 +1,6 @@
 """The champion that a turn of learning starts from and is measured against, and the challenger that it leaves."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from data.files import whole_folder_or_absent, whole_or_absent
 from training.fingerprints import Fingerprints
 from training.ranking.experience import Experience, Values
 from training.ranking.served import CapabilityRanker
 from training.registry import CHALLENGER, CHAMPION, Registry, Version
 
 MODEL = "model"  # folder in the registry, and in the artifact
+FETCHED = "champion"
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,29 @@ class Champion:
 
 
 def champion_of(registry: Registry, into: Path) -> Champion | None:
-    """Fetch the champion; None where there is none yet."""
-    found = [version for version in registry.versions() if CHAMPION in version.aliases]
-    if not found:
+    """The champion that a turn starts from, fetched once; None where there is none.
+
+    A turn that was killed after it had made its own version champion is to find the champion that it began with: which
+    one that was is written down before anything else, in ``champion.json``.
+
+    Args:
+        registry: of the run's rankers.
+        into: folder of the turn.
+    """
+    note = into / "champion.json"
+    if not note.exists():
+        now = [version.version for version in registry.versions() if CHAMPION in version.aliases]
+        with whole_or_absent(note) as unfinished:
+            unfinished.write_text(json.dumps(now[0] if now else None))
+    number: int | None = json.loads(note.read_text())
+    if number is None:
         return None
-    into.mkdir(parents=True, exist_ok=True)
-    folder = registry.load(found[0].version, found[0].fingerprints, into)
-    return Champion(found[0].version, folder, CapabilityRanker.open(folder))
+    if not (into / FETCHED).exists():
+        with whole_folder_or_absent(into / FETCHED) as unfinished:
+            unfinished.mkdir()
+            registry.load(number, registry.find(number).fingerprints, unfinished)
+    folder = into / FETCHED / MODEL
+    return Champion(number, folder, CapabilityRanker.open(folder))
 
 
 def check_champion(champion: Champion, experience: Experience) -> None:

@@ -1,0 +1,216 @@
+"""Learning to rank capabilities from traces: one turn of the loop, from new traces to a challenger or a champion."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from data.artifacts import StageConfig, StageResult
+from ray_apps.catalogue import no_catalogue
+from ray_apps.command import Command
+from ray_apps.plan import Inputs, Plan, Stage
+from ray_apps.tables import figures_table
+from training.ranking.config import LearnConfig
+
+if TYPE_CHECKING:
+    from training.ranking.experience import Experience
+    from training.registry import Registry
+
+
+class TurnConfig(StageConfig):
+    """What decides a turn; its name and store in MLflow do not."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"name", "store"})
+
+    learn: LearnConfig
+    name: str
+    store: Path
+
+
+class LearnResult(StageResult):
+    """What was learned from, every ranker's figures on held-out intents, what is served and why."""
+
+    traces: int
+    intents: int
+    learned_from: int
+    kind: str
+    sentence: str
+    verdict: str
+    table: dict[str, dict[str, float]]
+    compared: dict[str, dict[str, float]]
+    move: dict[str, float]
+    network: dict[str, Any] | None
+    message_share: float | None
+    against_champion: dict[str, float] | None
+    lost: bool
+    counterfactual: dict[str, dict[str, dict[str, Any]]]
+    features: list[str] = Field(default_factory=list)
+    registered_as: str
+    version: int
+    champion: bool
+    mlflow_run: str
+
+
+def registry_of(plan: Plan) -> "Registry":
+    """The registry of a run's rankers of capabilities."""
+    return _registry(_config(plan))
+
+
+def _registry(config: TurnConfig) -> "Registry":
+    from training.registry import Registry
+    from training.tracking import store_of
+
+    return Registry(store_of(config.learn.tracking, config.store), config.name)
+
+
+def read_experience(catalogue: Path, intents: Path, config: LearnConfig) -> "Experience":
+    """Tables and vectors, and what is held out of them."""
+    import numpy as np
+
+    from data.capabilities.catalogue import Catalogue
+    from data.capabilities.traces import Traces
+    from data.capabilities.vectors import manifest_of, vectors_of
+    from evaluation.capability_split import parts_of
+    from training.ranking.experience import Experience
+    from training.ranking.rewards import rewards_of
+
+    opened = Catalogue.open(catalogue)
+    traces = Traces.open(catalogue, opened)
+    return Experience(
+        catalogue=opened,
+        traces=traces,
+        intents=vectors_of(intents, "intents"),
+        capabilities=vectors_of(intents, "capabilities"),
+        tools=vectors_of(intents, "tools"),
+        fingerprint=manifest_of(intents)["fingerprint"],
+        part=parts_of(traces.intents, config.split),
+        reward=rewards_of(traces, config.td),
+        features=(),
+        feature_values=np.zeros((len(opened), 0), np.float32),
+    )
+
+
+def _config(plan: Plan) -> TurnConfig:
+    return TurnConfig(
+        learn=plan.run.learn,
+        name=plan.run.learn.tracking.register_as or f"{plan.run.name}-capabilities",
+        store=plan.run.workspace.resolve() / "mlflow.db",
+    )
+
+
+def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
+    import numpy as np
+
+    from training.fingerprints import Fingerprints, code_fingerprint
+    from training.ranking.champion import champion_of, promoted, registered
+    from training.ranking.driver import learn
+    from training.ranking.workers import on_workers
+    from training.tracking import Tracker
+
+    read = partial(read_experience, inputs["catalogue"].path, inputs["intents"].path, config.learn)
+    experience, registry = read(), _registry(config)
+    key = out.name
+    champion = champion_of(registry, out)
+    tracker = Tracker(config.learn.tracking, config.store, config.name, config.learn, out)
+    made = learn(experience, config.learn, out, champion, key, on_workers(read, tracker.row))
+    served = made["table"][{"centroid": "centroid step"}.get(made["kind"], made["kind"])]
+    run_id = tracker.end({name: float(value) for name, value in served.items()})
+    fingerprints = Fingerprints(
+        data=inputs["intents"].key,
+        split=f"by-intent-{config.learn.split.seed}",
+        encoder=experience.fingerprint,
+        code=code_fingerprint(),
+    )
+    version = registered(registry, run_id, out, fingerprints, np.load(out / "reciprocal.npy"), key)
+    crowned = promoted(registry, version, made["lost"], config.learn.promote)
+    return LearnResult(
+        traces=len(experience.traces),
+        intents=len(experience.intents),
+        learned_from=len(experience.traces_in("train")),
+        features=list(experience.features),
+        registered_as=config.name,
+        version=version.version,
+        champion=crowned,
+        verdict=_verdict(made, version.version, crowned),
+        mlflow_run=run_id,
+        **made,
+    )
+
+
+def _verdict(made: Mapping[str, Any], version: int, crowned: bool) -> str:
+    """A sentence: who is champion, and by which figures."""
+    against = made["against_champion"]
+    if against is None:
+        return f"version {version} is the first, and champion"
+    told = (
+        f"{against['difference']:+.4f} MRR against version {against['version']:.0f} on the same test intents "
+        f"({against['difference_low']:+.4f} to {against['difference_high']:+.4f}, p = {against['p_value']:.4f})"
+    )
+    if made["lost"]:
+        return f"version {version} loses and stays challenger: {told}"
+    return f"version {version} is {'champion' if crowned else 'challenger, ready for a canary'}: {told}"
+
+
+LEARN = Stage(
+    name="learn",
+    result=LearnResult,
+    config=_config,
+    make=_learn,
+    needs=lambda plan: {"catalogue": "catalogue", "intents": "intents"},
+    wanted=lambda plan: False,
+    absent=no_catalogue,
+    on_ray=True,
+)
+
+
+def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
+    """One turn of the loop; a turn over the same traces that is done already is kept.
+
+    Returns:
+        ``run``, ``learn`` (a ``LearnResult``), ``versions`` of the registry and the ``artifact``.
+
+    Raises:
+        InputError: if traces are too few, or the champion does not fit them.
+    """
+    made = plan.bring("learn")
+    versions = [asdict(version) for version in registry_of(plan).versions()]
+    return {"run": plan.run.name, "learn": made.result, "versions": versions, "artifact": str(made.path)}
+
+
+def shown(result: Mapping[str, Any]) -> str:
+    """The table of all rankers, then what is served, what messages did, what the log says, and the verdict."""
+    learned = result["learn"]
+    columns = ("mrr", "hit@1", "hit@3", "hit@5", "ndcg@5", "map", "coverage", "gini", "ece", "brier")
+    rows = {name: {key: one.get(key, "") for key in columns} for name, one in learned["table"].items()}
+    lines = [figures_table("test intents", rows), learned["sentence"]]
+    if learned["message_share"] is not None:
+        lines.append(f"messages make {learned['message_share']:.1%} of the network's states")
+    for who, estimates in learned["counterfactual"].items():
+        told = ", ".join(f"{kind} {_estimate(one)}" for kind, one in estimates.items())
+        lines.append(f"logged choices, {who}: {told}")
+    return "\n".join([*lines, f"{learned['registered_as']}: {learned['verdict']}"])
+
+
+def _estimate(one: Mapping[str, Any]) -> str:
+    if "refused" in one:
+        return f"none ({one['refused']})"
+    return f"{one['value']:.4f}" + (f" ({one['low']:.4f} to {one['high']:.4f})" if "low" in one else "")
+
+
+COMMAND = Command(
+    name="learn",
+    summary="learn from traces which capability to run: one turn, compared with the champion and registered",
+    call=learn_turn,
+    show=shown,
+    sections=("catalogue", "encoder", "learn"),
+)
+
+if __name__ == "__main__":
+    from ray_apps.cli import main
+
+    sys.exit(main(["learn", *sys.argv[1:]]))
