@@ -46,18 +46,19 @@ class Successes:
         return len(self.intents)
 
 
-def successes_of(traces: Traces, wanted_Q: npt.NDArray[np.bool_]) -> Successes:
+def successes_of(traces: Traces, reward_N: Values, wanted_Q: npt.NDArray[np.bool_]) -> Successes:
     """Successes, the partial ones too, of those wanted among all intents; intents without any are left out.
 
     Args:
         traces: what was run.
+        reward_N: what each is worth, NaN where that is not known.
         wanted_Q: which of ``traces.intents`` are to be judged.
     """
-    good = wanted_Q[traces.intent] & (traces.reward > 0)
+    good = wanted_Q[traces.intent] & (reward_N > 0)
     width = max(int(traces.chosen.max(initial=0)) + 1, 1)
     codes, where = np.unique(traces.intent[good] * width + traces.chosen[good], return_inverse=True)
     grade_E = np.zeros(len(codes))
-    np.maximum.at(grade_E, where, traces.reward[good])
+    np.maximum.at(grade_E, where, reward_N[good])
     intents, query_E = np.unique(codes // width, return_inverse=True)
     return Successes(intents, query_E, codes % width, grade_E)
 

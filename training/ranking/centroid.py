@@ -89,7 +89,7 @@ def choose(experience: Experience, numbers: Numbers, config: CentroidConfig) -> 
     """
     traces = experience.traces.take(numbers)
     fold_Q = folds_of(traces.intents, config.folds)
-    asked = _successes_of(experience, numbers)
+    asked = successes_of(traces, experience.reward[numbers], np.ones(len(experience.intents), bool))
     moves = [Move(*one) for one in product(config.shares, config.doubts, _away(experience, numbers, config))]
     moves = list(dict.fromkeys(one if one.share else Move(away=one.away) for one in moves))
     found_MQ, fold_of = np.zeros((len(moves), len(asked))), fold_Q[asked.intents]
@@ -152,10 +152,6 @@ def _trust(outcomes_C: Values, doubt: float) -> npt.NDArray[np.float32]:
 def _away(experience: Experience, numbers: Numbers, config: CentroidConfig) -> tuple[float, ...]:
     """Without failures there is nothing to move away from."""
     return config.away if (experience.reward[numbers] < 1).any() else (0.0,)
-
-
-def _successes_of(experience: Experience, numbers: Numbers) -> Successes:
-    return successes_of(experience.traces.take(numbers), np.ones(len(experience.intents), bool))
 
 
 def _only(asked: Successes, kept: Numbers) -> Successes:

@@ -57,7 +57,7 @@ class Experience:
 
     def successes(self, *parts: Part) -> Successes:
         """What succeeded for intents of some parts, among what can run."""
-        return successes_of(self.traces, self.intents_in(*parts))
+        return successes_of(self.traces, self.reward, self.intents_in(*parts))
 
     @cached_property
     def known_failures(self) -> bool:

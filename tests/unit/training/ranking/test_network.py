@@ -1,0 +1,202 @@
+"""The network: equal to cosine before training, told by its tools, folded without loss, resumed exactly."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation.capability_metrics import reciprocal_ranks
+from training.config import OptimizerConfig
+from training.frame import fit
+from training.ranking.baselines import cosine
+from training.ranking.config import LearnConfig, Messages, NetworkConfig, Structure
+from training.ranking.experience import Experience
+from training.ranking.hypergraph import Attention, segment_softmax
+from training.ranking.network import CapabilityNetwork
+from training.ranking.replay import ReplayConfig
+from training.ranking.task import CapabilityTask, scores_of, weights_of
+
+Make = Callable[..., Experience]
+KINDS: tuple[Messages, ...] = ("attention", "hypergraph_conv", "two_stage", "none")
+FEW = OptimizerConfig(learning_rate=5e-3, epochs=3, patience=3)
+
+
+def learning(network: NetworkConfig, **others: object) -> LearnConfig:
+    return LearnConfig.model_validate({"network": network, "optimizer": FEW, "batch_traces": 64, **others})
+
+
+@pytest.mark.parametrize("messages", KINDS)
+@pytest.mark.parametrize("structure", ["none", "concatenated", "learned"])
+def test_before_training_scores_are_the_cosine_times_the_scale(
+    make: Make, messages: Messages, structure: Structure
+) -> None:
+    experience = make(count=60, pairs=6, groups=True)
+    config = NetworkConfig(messages=messages, structure=structure, layers=2, heads=3, structure_dim=8)
+    network = CapabilityNetwork(experience, config).eval()
+    asked = np.arange(30)
+    there = experience.catalogue.can_run
+    made = scores_of(network, experience)(asked)
+    np.testing.assert_allclose(made[:, there] / config.scale, cosine(experience)(asked)[:, there], atol=1e-5)
+    assert np.isneginf(made[:, ~there]).all() and network.message_share() == 0
+
+
+def test_fixed_weights_of_structure_change_the_scores_before_training(make: Make) -> None:
+    experience = make(count=60, pairs=6)
+    network = CapabilityNetwork(experience, NetworkConfig(structure="weighted", structure_dim=8)).eval()
+    made = scores_of(network, experience)(np.arange(30)) / 20.0
+    assert np.abs(made - cosine(experience)(np.arange(30))).max() > 0.05
+
+
+@pytest.mark.parametrize("messages", KINDS)
+def test_training_gains_and_messages_are_measured(make: Make, messages: Messages) -> None:
+    experience = make(count=500, pairs=10)
+    config = learning(NetworkConfig(messages=messages))
+    network = CapabilityNetwork(experience, config.network or NetworkConfig())
+    progress = fit(CapabilityTask(network, experience, config), FEW)
+    assert progress.best_score > progress.history[0]["score"]
+    assert (network.message_share() > 0) == (messages != "none")
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(small: Experience) -> None:
+    config = learning(NetworkConfig(), optimizer=OptimizerConfig(learning_rate=0.9, epochs=4, warmup_fraction=0.0))
+    network = CapabilityNetwork(small, NetworkConfig())
+    progress = fit(CapabilityTask(network, small, config), config.optimizer)
+    asked = small.successes("valid")
+    kept = float(reciprocal_ranks(scores_of(network, small), asked).mean())
+    assert progress.best_score == max(row["score"] for row in progress.history) == pytest.approx(kept)
+    assert progress.history[-1]["score"] < progress.best_score
+
+
+def test_a_pair_learns_from_what_its_tools_did(make: Make) -> None:
+    """No trace of the pairs is learned from: text alone cannot know what was learned of their tools."""
+    experience = make(count=900, pairs=20)
+    single = experience.traces.chosen < 20
+    experience = replace(
+        experience,
+        reward=np.where(single | experience.intents_in("test")[experience.traces.intent], experience.reward, np.nan),
+    )
+    found = {}
+    asked = experience.successes("test")
+    pairs = np.isin(asked.query_E, np.flatnonzero(np.bincount(asked.query_E, asked.item_E >= 20) > 0))
+    for messages in ("attention", "none"):
+        config = learning(
+            NetworkConfig(messages=messages), optimizer=OptimizerConfig(learning_rate=1e-2, epochs=12, patience=12)
+        )
+        network = CapabilityNetwork(experience, config.network or NetworkConfig())
+        fit(CapabilityTask(network, experience, config), config.optimizer)
+        found[messages] = reciprocal_ranks(scores_of(network, experience), asked)[asked.query_E[pairs]].mean()
+    assert found["attention"] > found["none"]
+
+
+def test_a_killed_training_with_replay_ends_as_an_undisturbed_one(small: Experience, tmp_path: Path) -> None:
+    config = learning(NetworkConfig(), replay=ReplayConfig())
+
+    class Killed(Exception):
+        pass
+
+    def trained(stop: int | None, resume: Path | None) -> CapabilityNetwork:
+        network = CapabilityNetwork(small, NetworkConfig())
+
+        def on_epoch(progress: object, save: Callable[[Path], None]) -> None:
+            if progress.epoch == stop:  # type: ignore[attr-defined]
+                save(tmp_path / "checkpoint")
+                raise Killed
+
+        fit(CapabilityTask(network, small, config), FEW, on_epoch=on_epoch, resume=resume)
+        return network
+
+    whole = trained(None, None)
+    with pytest.raises(Killed):
+        trained(2, None)
+    resumed = trained(None, tmp_path / "checkpoint")
+    for name, weights in whole.state_dict().items():
+        assert torch.equal(weights, resumed.state_dict()[name]), name
+
+
+def test_replay_draws_what_was_learned_least_more_often(small: Experience) -> None:
+    config = learning(NetworkConfig(), replay=ReplayConfig())
+    task = CapabilityTask(CapabilityNetwork(small, NetworkConfig()), small, config)
+    fit(task, FEW)
+    with torch.no_grad():
+        rows = torch.arange(len(small.traces_in("train")))
+        batch = next(task.batches(0))
+        losses = task.losses(task.model, replace(batch, rows=rows)).numpy()
+    state = task.state()["weights"].numpy()
+    assert np.corrcoef(state, losses)[0, 1] > 0.2
+
+
+def test_sampled_softmax_estimates_the_full_one(make: Make) -> None:
+    """The mean over many draws of the estimated sum is the sum (logQ)."""
+    experience = make(count=400, pairs=20)
+    network = CapabilityNetwork(experience, NetworkConfig(dropout=0.0))
+    full = CapabilityTask(network, experience, learning(NetworkConfig(dropout=0.0)))
+    sampled = CapabilityTask(
+        network, experience, learning(NetworkConfig(dropout=0.0), sampled_above=10, negatives=4000)
+    )
+    batch, drawn = next(full.batches(0)), next(sampled.batches(0))
+    assert batch.candidates is None and drawn.candidates is not None
+    with torch.no_grad():
+        exact = full.losses(network, batch).numpy()
+        estimated = sampled.losses(network, replace(drawn, rows=batch.rows)).numpy()
+    np.testing.assert_allclose(estimated, exact, atol=0.15)
+
+
+def test_failures_are_evidence_against(make: Make) -> None:
+    experience = make(count=600, failures=0.5)
+    failed = experience.traces_in("train")[experience.reward[experience.traces_in("train")] == 0]
+    asked, chosen = experience.traces.intent[failed], experience.traces.chosen[failed]
+    config = learning(NetworkConfig(), optimizer=OptimizerConfig(learning_rate=1e-3, epochs=2, warmup_fraction=0.0))
+    network = CapabilityNetwork(experience, NetworkConfig())
+
+    def mean_score() -> float:
+        return float(scores_of(network.eval(), experience)(asked)[np.arange(len(asked)), chosen].mean())
+
+    before = mean_score()
+    fit(CapabilityTask(network, experience, config), config.optimizer)
+    assert mean_score() < before
+
+
+def test_rare_choices_weigh_more_where_propensities_were_logged(make: Make) -> None:
+    logged = make(logged=True)
+    numbers = logged.traces_in("train")
+    weight, chance = weights_of(logged, numbers, 3.0), logged.propensity[numbers]
+    assert set(np.round(chance, 2)) == {0.5, 0.25}
+    ratio = weight[chance == 0.25].mean() / weight[chance == 0.5].mean()
+    assert ratio == pytest.approx(1.5) and weight.mean() == pytest.approx(1.0)
+    plain = make()
+    assert (weights_of(plain, plain.traces_in("train"), 3.0) == 1).all()
+
+
+def test_messages_do_not_depend_on_the_order_of_incidences_and_orphans_get_none() -> None:
+    torch.manual_seed(0)
+    attention = Attention(8, 2)
+    sender, receiver = torch.randn(5, 8), torch.randn(4, 8)
+    from_M, to_M = torch.tensor([0, 1, 2, 4]), torch.tensor([0, 0, 2, 2])
+    order = torch.tensor([3, 1, 0, 2])
+    first, second = attention(sender, receiver, from_M, to_M), attention(sender, receiver, from_M[order], to_M[order])
+    torch.testing.assert_close(first, second)
+    assert first.shape == (4, 8) and (first[[1, 3]] == 0).all() and (first[[0, 2]] != 0).any(dim=1).all()
+
+
+def test_a_segment_softmax_sums_to_one_at_each_receiver() -> None:
+    to_M = torch.tensor([2, 0, 2, 2])
+    shares = segment_softmax(torch.tensor([[1.0], [900.0], [-900.0], [1.0]]), to_M, 3)
+    sums = torch.zeros(3, 1).index_add(0, to_M, shares)
+    torch.testing.assert_close(sums[:, 0], torch.tensor([1.0, 0.0, 1.0]))
+
+
+def test_learned_vectors_follow_their_ids_into_a_grown_catalogue(make: Make, tmp_path: Path) -> None:
+    before, after = make(pairs=2), make(pairs=5)
+    network = CapabilityNetwork(before, NetworkConfig())
+    assert network.table is not None
+    with torch.no_grad():
+        network.table.copy_(torch.arange(len(network.table))[:, None].expand_as(network.table).float())
+    network.save(tmp_path, before)
+    grown = CapabilityNetwork(after, NetworkConfig())
+    assert grown.start_from(tmp_path, after) and grown.table is not None
+    rows = grown.table[:, 0].tolist()
+    assert rows == [*range(20), *range(20, 42), 0.0, 0.0, 0.0]
+    assert not CapabilityNetwork(after, NetworkConfig(heads=5)).start_from(tmp_path, after)
