@@ -17,6 +17,7 @@ logger = logging.getLogger("catena")
 
 MODULES = {
     "embed": "benchmarks.embed.suite",
+    "rank": "benchmarks.ranking.suite",
     "retrieval": "benchmarks.retrieval.suite",
     "serve": "benchmarks.serving.suite",
 }
@@ -33,6 +34,7 @@ BENCHMARKS = (
     "retrieval",
     "links",
     "million",
+    "rank",
     "sampler",
     "serve",
     "typed",
@@ -44,7 +46,7 @@ ON_REQUEST = ("ablation", "million")
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),
     "seeds": (positive, "trainings of each kind (ablation, links)"),
-    "parts": (str, "names of parts, by commas; all of them if left out (embed, links, retrieval, serve)"),
+    "parts": (str, "names of parts, by commas; all of them if left out (embed, links, rank, retrieval, serve)"),
     "epochs": (positive, "most of a training (ablation)"),
     "documents": (positive, "of the large graph (million)"),
     "queries": (positive, "of the results (evaluation)"),

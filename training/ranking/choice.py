@@ -9,6 +9,8 @@ from training.verdict import LEVEL, is_better
 
 Compared = Mapping[str, float]
 
+NAMES = {"cosine": "cosine", "centroid": "the centroid step", "hypergraph": "the network"}
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -36,14 +38,13 @@ def choose_kind(moved: Values, still: Values, network: Values | None, simple: Ma
     """
     step = paired_difference(moved, still)
     kind, compared = ("centroid" if is_better(step) else "cosine"), {"centroid over cosine": step}
-    told = [f"the centroid step {_words(step, len(moved))} over cosine"]
+    told = [f"the centroid step {_words(step, 'cosine', len(moved))}"]
     if network is not None:
         further = paired_difference(network, simple[kind])
         compared[f"network over {kind}"] = further
-        told.append(f"the network {_words(further, len(network))} over {kind}")
+        told.append(f"the network {_words(further, NAMES[kind], len(network))}")
         kind = "hypergraph" if is_better(further) else kind
-    names = {"cosine": "cosine", "centroid": "the centroid step", "hypergraph": "the network"}
-    return Choice(kind, f"{names[kind]} is served: {'; '.join(told)}", compared)
+    return Choice(kind, f"{NAMES[kind]} is served: {'; '.join(told)}", compared)
 
 
 def lost(challenger: Values, champion: Values) -> tuple[bool, dict[str, float]]:
@@ -52,10 +53,8 @@ def lost(challenger: Values, champion: Values) -> tuple[bool, dict[str, float]]:
     return compared["difference"] < 0 and compared["p_value"] < LEVEL, compared
 
 
-def _words(compared: Compared, intents: int) -> str:
-    gained = "gains" if compared["difference"] > 0 else "loses" if compared["difference"] < 0 else "gains"
-    sure = "" if compared["p_value"] < LEVEL else ", which may be chance,"
-    return (
-        f"{gained} {abs(compared['difference']):.4f} MRR{sure} on {intents:,} held-out intents "
-        f"(p = {compared['p_value']:.4f})"
-    )
+def _words(compared: Compared, over: str, intents: int) -> str:
+    difference = compared["difference"]
+    told = f"{'gains' if difference > 0 else 'loses'} {abs(difference):.4f} MRR" if difference else "is equal in MRR"
+    sure = "" if not difference or compared["p_value"] < LEVEL else ", which may be chance"
+    return f"{told} against {over} on {intents:,} held-out intents (p = {compared['p_value']:.4f}{sure})"

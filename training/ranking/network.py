@@ -106,10 +106,12 @@ class CapabilityNetwork(nn.Module):
 
     def states(self) -> Tensor:
         """States of capabilities after all messages, (C, D)."""
-        whole = self.inputs()
-        tool_TD, capability_CD = whole[: self.tools], whole[self.tools :]
+        return self._after(self.inputs())
+
+    def _after(self, before: Tensor) -> Tensor:
+        tool_TD, capability_CD = before[: self.tools], before[self.tools :]
         for one in self.rounds:
-            tool_TD, capability_CD = one(tool_TD, capability_CD, self.uses, self.parts)
+            tool_TD, capability_CD = one(tool_TD, capability_CD, self.text, self.uses, self.parts)
         return capability_CD
 
     def keys(self) -> Tensor:
@@ -135,7 +137,8 @@ class CapabilityNetwork(nn.Module):
     @torch.no_grad()
     def message_share(self) -> float:
         """Share of capabilities' states that messages make: mean of |after - before| / |after|, 0 to about 1."""
-        before, after = self.inputs()[self.tools :], self.states()
+        states = self.inputs()
+        before, after = states[self.tools :], self._after(states)
         return float(((after - before).norm(dim=1) / after.norm(dim=1).clamp(min=1e-12))[self.can_run].mean())
 
     @torch.no_grad()

@@ -176,7 +176,10 @@ def test_messages_do_not_depend_on_the_order_of_incidences_and_orphans_get_none(
     sender, receiver = torch.randn(5, 8), torch.randn(4, 8)
     from_M, to_M = torch.tensor([0, 1, 2, 4]), torch.tensor([0, 0, 2, 2])
     order = torch.tensor([3, 1, 0, 2])
-    first, second = attention(sender, receiver, from_M, to_M), attention(sender, receiver, from_M[order], to_M[order])
+    first, second = (
+        attention(sender, sender, receiver, from_M, to_M),
+        attention(sender, sender, receiver, from_M[order], to_M[order]),
+    )
     torch.testing.assert_close(first, second)
     assert first.shape == (4, 8) and (first[[1, 3]] == 0).all() and (first[[0, 2]] != 0).any(dim=1).all()
 

@@ -1,0 +1,26 @@
+"""Every figure of ranking capabilities."""
+
+from benchmarks.parts import Measured, measure_all
+from benchmarks.ranking import bundled, estimators, logged, quality, speed, turn
+
+PARTS = {
+    "node2vec": speed.measure_walks,  # those that time something come first
+    "replay": speed.measure_replay,
+    "td": speed.measure_td,
+    "step": speed.measure_step,
+    "turn": turn.measure,
+    "quality": quality.measure,
+    "curve": quality.measure_curve,
+    "logged": logged.measure,
+    "bundled": bundled.measure,
+    "estimators": estimators.measure,
+}
+
+
+def measure(parts: str = "") -> Measured:
+    """Half an hour on two cores, half of it for the part ``bundled``.
+
+    Args:
+        parts: names of those to measure, by commas; all where empty.
+    """
+    return measure_all("rank", PARTS, parts.split(",") if parts else ())
