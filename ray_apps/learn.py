@@ -190,10 +190,16 @@ def shown(result: Mapping[str, Any]) -> str:
     lines = [figures_table("test intents", rows), learned["sentence"]]
     if learned["message_share"] is not None:
         lines.append(f"messages make {learned['message_share']:.1%} of the network's states")
-    for who, estimates in learned["counterfactual"].items():
-        told = ", ".join(f"{kind} {_estimate(one)}" for kind, one in estimates.items())
-        lines.append(f"logged choices, {who}: {told}")
+    lines += [f"logged choices, {who}: {_estimates(of)}" for who, of in learned["counterfactual"].items()]
     return "\n".join([*lines, f"{learned['registered_as']}: {learned['verdict']}"])
+
+
+def _estimates(of: Mapping[str, Mapping[str, Any]]) -> str:
+    """Estimates by their kinds; one reason where there is none for the same reason."""
+    reasons = {one.get("refused") for one in of.values()}
+    if len(reasons) == 1 and None not in reasons:
+        return f"no estimate: {reasons.pop()}"
+    return ", ".join(f"{kind} {_estimate(one)}" for kind, one in of.items())
 
 
 def _estimate(one: Mapping[str, Any]) -> str:
