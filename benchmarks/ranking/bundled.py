@@ -25,7 +25,7 @@ def measure() -> list[Row]:
             found.append(ranks)
             shares += [share] if kind == "attention" else []
     first = split_anew(whole, SEEDS[0])
-    beside = {kind: float(of_bundles(first, kind, SEEDS[0])[0].mean()) for kind in BESIDE}
+    beside = {str(kind): float(of_bundles(first, kind, SEEDS[0])[0].mean()) for kind in BESIDE}
     return [_row(told, text, shares, beside)]
 
 
