@@ -122,7 +122,7 @@ def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
     run_id = tracker.end({name: float(value) for name, value in served.items()})
     fingerprints = Fingerprints(
         data=inputs["intents"].key,
-        split=f"by-intent-{config.learn.split.seed}",
+        split=_judged_by(experience),
         encoder=experience.fingerprint,
         code=code_fingerprint(),
     )
@@ -140,6 +140,14 @@ def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
         mlflow_run=run_id,
         **made,
     )
+
+
+def _judged_by(experience: "Experience") -> str:
+    """A digest of the intents that figures are of: those of two turns are paired only where these are the same."""
+    import hashlib
+
+    asked = sorted(experience.traces.intents[number] for number in experience.successes("test").intents.tolist())
+    return hashlib.sha256("\0".join(asked).encode()).hexdigest()[:16]
 
 
 def _verdict(made: Mapping[str, Any], version: int, crowned: bool) -> str:

@@ -1,0 +1,159 @@
+"""The learn stage without Ray, from files to the registry; killed at each step, it goes on and adds nothing twice."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.artifacts import Artifact
+from data.capabilities.catalogue import Catalogue
+from data.capabilities.ingest import ingest_catalogue
+from data.capabilities.traces import Traces
+from data.capabilities.vectors import embed_catalogue
+from data.encoders.config import HashedConfig, HashedEncoderConfig
+from data.errors import InputError
+from data.sources.catalogue_source import CatalogueSource
+from data.spread import here
+from ray_apps import learn
+from ray_apps.learn import TurnConfig
+from training.config import OptimizerConfig
+from training.ranking import champion, driver, workers
+from training.ranking.config import LearnConfig, NetworkConfig
+from training.registry import Registry
+
+WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
+SLANG = ("uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho")  # asked for, and in no description
+
+
+class Killed(Exception):
+    """Stands for the death of the process."""
+
+
+def traces(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(0, len(WORDS), count)
+    return [
+        {
+            "id": f"{seed}-{n}",
+            "intent": f"please {SLANG[c]} {WORDS[rng.integers(8)]} {seed} {n}",
+            "chosen": WORDS[c],
+            "outcome": "success",
+        }
+        for n, c in enumerate(chosen.tolist())
+    ]
+
+
+def made_of(rows: list[dict[str, Any]], folder: Path) -> dict[str, Artifact]:
+    """The artifacts that the stage reads."""
+    folder.mkdir()
+    for name, records in (("tools", [{"id": w, "description": f"does {w}"} for w in WORDS]), ("traces", rows)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    source = CatalogueSource.model_validate(
+        {name: {"path": str(folder / f"{name}.jsonl")} for name in ("tools", "traces")}
+    )
+    ingest_catalogue(source, folder / "catalogue", here)
+    catalogue = Catalogue.open(folder / "catalogue")
+    intents = Traces.open(folder / "catalogue", catalogue).intents
+    texts = {"tools": catalogue.tool_texts, "capabilities": catalogue.texts, "intents": intents}
+    encoder = HashedEncoderConfig(hashed=HashedConfig(dim=64))
+    (folder / "intents").mkdir()
+    embed_catalogue(texts, encoder, folder / "intents", here)
+    return {name: Artifact(name, f"{name}-{folder.name}", folder / name, {}) for name in ("catalogue", "intents")}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    return made_of(traces(500), tmp_path_factory.mktemp("inputs") / "one")
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "on_workers", lambda read, on_row: driver.train_here)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Making its tables takes seconds."""
+    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+
+
+def config(store: Path, name: str) -> TurnConfig:
+    asked = LearnConfig(
+        network=NetworkConfig(heads=1), optimizer=OptimizerConfig(learning_rate=1e-2, epochs=4), batch_traces=64
+    )
+    return TurnConfig(learn=asked, name=name, store=store)
+
+
+def registry(asked: TurnConfig) -> Registry:
+    return Registry(f"sqlite:///{asked.store}", asked.name)
+
+
+def test_killed_at_each_step_a_turn_goes_on_and_the_next_one_is_compared_with_it(
+    inputs: dict[str, Artifact], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, out = config(store, "killed"), tmp_path / "first"
+    out.mkdir()
+    trained = []
+
+    def counted(*words: Any) -> None:  # noqa: ANN401
+        trained.append(1)
+        driver.train_here(*words)
+
+    monkeypatch.setattr(workers, "on_workers", lambda read, on_row: counted)
+
+    def kill_in(module: Any, name: str, after: bool) -> None:  # noqa: ANN401
+        whole: Callable[..., Any] = getattr(module, name)
+
+        def killed(*words: Any, **named: Any) -> None:  # noqa: ANN401
+            if after:
+                whole(*words, **named)
+            raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, killed)
+            with pytest.raises(Killed):
+                learn._learn(asked, inputs, out)
+
+    kill_in(driver, "choose", after=False)
+    kill_in(driver, "open_network", after=False)
+    kill_in(driver, "table_of", after=False)
+    kill_in(champion, "registered", after=False)
+    kill_in(champion, "registered", after=True)
+    kill_in(champion, "promoted", after=True)
+    result = learn._learn(asked, inputs, out)
+    assert len(trained) == 1 and len(registry(asked).versions()) == 1
+    assert result.champion and result.version == 1 and result.against_champion is None
+    assert result.kind != "cosine" and result.table["centroid step"]["mrr"] > result.table["cosine"]["mrr"]
+    told = learn.shown({"learn": result.model_dump(), "run": "points"})
+    assert "is served" in told and "no estimate: no propensities were logged" in told and "first, and champion" in told
+
+    later = made_of([*traces(500), *traces(300, seed=1)], tmp_path / "two")
+    (tmp_path / "second").mkdir()
+    second = learn._learn(asked, later, tmp_path / "second")
+    assert second.against_champion is not None and second.against_champion["version"] == 1
+    assert not second.lost and second.version == 2 and second.champion
+
+
+def test_a_champion_of_another_encoder_is_refused_before_anything_is_trained(
+    inputs: dict[str, Artifact], store: Path, tmp_path: Path
+) -> None:
+    asked = config(store, "refused")
+    (tmp_path / "first").mkdir()
+    learn._learn(
+        asked.model_copy(update={"learn": asked.learn.model_copy(update={"network": None})}), inputs, tmp_path / "first"
+    )
+    other = made_of(traces(500), tmp_path / "one")
+    (tmp_path / "one" / "intents" / "manifest.json").write_text(json.dumps({"dim": 64, "fingerprint": "another"}))
+    (tmp_path / "second").mkdir()
+    with pytest.raises(InputError, match="takes intents of the encoder"):
+        learn._learn(asked, other, tmp_path / "second")
+    assert not (tmp_path / "second" / "network").exists()
+
+
+def test_one_capability_and_an_empty_history_are_refused_in_words(store: Path, tmp_path: Path) -> None:
+    few = made_of(traces(30), tmp_path / "few")
+    with pytest.raises(InputError, match="too few to learn from"):
+        learn._learn(config(store, "few"), few, tmp_path)
