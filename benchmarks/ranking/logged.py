@@ -15,7 +15,8 @@ from benchmarks.ranking.corpus import metatool
 from benchmarks.ranking.quality import served_with
 from benchmarks.rows import Row
 from data.capabilities.traces import Ragged
-from evaluation.capability_metrics import CELLS_AT_ONCE
+from evaluation.capability_metrics import CELLS_AT_ONCE, Score
+from training.ranking.baselines import cosine
 from training.ranking.config import LearnConfig
 from training.ranking.experience import Experience, Numbers, Values
 from training.ranking.judging import calibrated, counterfactual, greedy, logged_rounds
@@ -33,11 +34,13 @@ class Simulated:
         experience: its log, as traces.
         truth_QC: probability that a capability succeeds for an intent.
         earned: mean reward of the policy that logs on test intents, by truth.
+        best_earned: likewise, if it always ran what it likes best.
     """
 
     experience: Experience
     truth_QC: Values
     earned: float
+    best_earned: float
 
 
 def simulate(whole: Experience, rounds: int = ROUNDS, seed: int = 0) -> Simulated:
@@ -73,8 +76,9 @@ def simulate(whole: Experience, rounds: int = ROUNDS, seed: int = 0) -> Simulate
     )
     held = whole.intents_in("test")
     rows = np.arange(len(truth_QC))[:, None]
-    earned = float((policy_QK * truth_QC[rows, shown_QK]).sum(axis=1)[held].mean())
-    return Simulated(replace(whole, traces=traces, reward=reward_R), truth_QC, earned)
+    shown_truth_QK = truth_QC[rows, shown_QK][held]
+    earned, best = float((policy_QK[held] * shown_truth_QK).sum(axis=1).mean()), float(shown_truth_QK[:, 0].mean())
+    return Simulated(replace(whole, traces=traces, reward=reward_R), truth_QC, earned, best)
 
 
 def truth_of(whole: Experience) -> Values:
@@ -98,6 +102,13 @@ def biased(whole: Experience, rng: np.random.Generator) -> tuple[Numbers, Values
     return shown_QK, np.asarray(powers_QK / powers_QK.sum(axis=1, keepdims=True), np.float64)
 
 
+def earned_by(score: Score, truth_QC: Values, intents: Numbers) -> float:
+    """What running the best of all capabilities earns, by truth."""
+    step = max(1, CELLS_AT_ONCE // truth_QC.shape[1])
+    firsts = [np.asarray(score(intents[n : n + step])).argmax(axis=1) for n in range(0, len(intents), step)]
+    return float(truth_QC[intents, np.concatenate(firsts)].mean())
+
+
 def measure() -> list[Row]:
     """One log, one turn of learning from it: two minutes."""
     whole = metatool()
@@ -105,9 +116,7 @@ def measure() -> list[Row]:
     experience = made.experience
     kind, sentence, score = served_with(experience, LearnConfig())
     held = np.flatnonzero(whole.intents_in("test"))
-    step = max(1, CELLS_AT_ONCE // len(whole.catalogue))
-    firsts = [np.asarray(score(held[n : n + step])).argmax(axis=1) for n in range(0, len(held), step)]
-    value = float(made.truth_QC[held, np.concatenate(firsts)].mean())
+    value, by_cosine = (earned_by(one, made.truth_QC, held) for one in (score, cosine(experience)))
     estimates = counterfactual(score, calibrated(score, experience), experience)
     _, shown_RK, intents_R = logged_rounds(experience)
     policy_RK = greedy(score, shown_RK, intents_R)
@@ -123,7 +132,8 @@ def measure() -> list[Row]:
             value=round(100 * (value / made.earned - 1), 2),
             unit="%",
             at_least=15.0,
-            peer=f"{kind} {value:.4f}, logging policy {made.earned:.4f}; {sentence}",
+            peer=f"{kind} {value:.4f}; logging policy {made.earned:.4f}, and {made.best_earned:.4f} if it never tried "
+            f"anything; cosine {by_cosine:.4f}; {sentence}",
         ),
         Row(
             id="rank.logged.dr_holds_truth",

@@ -87,10 +87,12 @@ def walk(graph: Graph, start: Nodes, config: Node2Vec, rng: np.random.Generator)
     """
     visited = np.empty((config.length, len(start)), np.int64)
     before, here = start, start
+    biased = (config.back, config.away) != (1.0, 1.0)
+    links = np.repeat(np.arange(graph.num_nodes), graph.degrees) * graph.num_nodes + graph.indices if biased else None
     for step in range(config.length):
         there = _neighbour(graph, here, rng)
-        if step > 0 and (config.back, config.away) != (1.0, 1.0):
-            there = _biased(graph, before, here, there, config, rng)
+        if step > 0 and links is not None:
+            there = _biased(graph, links, before, here, there, config, rng)
         visited[step] = there
         before, here = here, there
     return visited
@@ -102,9 +104,9 @@ def _neighbour(graph: Graph, nodes: Nodes, rng: np.random.Generator) -> Nodes:
 
 
 def _biased(
-    graph: Graph, before: Nodes, here: Nodes, there: Nodes, config: Node2Vec, rng: np.random.Generator
+    graph: Graph, links: Nodes, before: Nodes, here: Nodes, there: Nodes, config: Node2Vec, rng: np.random.Generator
 ) -> Nodes:
-    links = np.repeat(np.arange(graph.num_nodes), graph.degrees) * graph.num_nodes + graph.indices
+    """Steps drawn anew until accepted; ``links`` are those of the graph as ascending codes, source and target."""
     weights = np.array([1.0, 1 / config.back, 1 / config.away]) / max(1.0, 1 / config.back, 1 / config.away)
     there, open_ = there.copy(), np.arange(len(there))
     while len(open_):
