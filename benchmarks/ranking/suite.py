@@ -1,7 +1,7 @@
 """Every figure of ranking capabilities."""
 
 from benchmarks.parts import Measured, measure_all
-from benchmarks.ranking import bundled, estimators, logged, quality, speed, turn
+from benchmarks.ranking import bundled, choices, estimators, logged, quality, speed, turn
 
 PARTS = {
     "node2vec": speed.measure_walks,  # those that time something come first
@@ -13,6 +13,7 @@ PARTS = {
     "curve": quality.measure_curve,
     "logged": logged.measure,
     "bundled": bundled.measure,
+    "choices": choices.measure,
     "estimators": estimators.measure,
 }
 

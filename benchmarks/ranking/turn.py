@@ -67,7 +67,7 @@ def _write(path: Path, rows: Iterable[Record]) -> None:
 
 def _run_file(folder: Path) -> str:
     return (
-        f"name: loop\nworkspace: {folder / 'workspace'}\nsource: {{pydocs: {{}}}}\n"
+        "name: loop\nsource: {pydocs: {}}\n"
         f"catalogue:\n  tools: {{path: {folder / 'tools.jsonl'}}}\n  traces: {{path: '{folder / 'traces-*.jsonl'}'}}\n"
     )
 
@@ -75,6 +75,6 @@ def _run_file(folder: Path) -> str:
 def _turn(run: Path, folder: Path) -> tuple[dict[str, Any], float]:
     """The result of ``catena learn``, and its seconds by the clock."""
     started = time.perf_counter()
-    words = [sys.executable, "-m", "ray_apps.learn", str(run), "--json"]
+    words = [sys.executable, "-m", "ray_apps.learn", str(run), "--workspace", str(folder / "workspace"), "--json"]
     printed = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=RUNS.parent).stdout
     return read_summary(printed), time.perf_counter() - started
