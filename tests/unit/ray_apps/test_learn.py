@@ -153,7 +153,7 @@ def test_a_champion_of_another_encoder_is_refused_before_anything_is_trained(
     assert not (tmp_path / "second" / "network").exists()
 
 
-def test_one_capability_and_an_empty_history_are_refused_in_words(store: Path, tmp_path: Path) -> None:
+def test_few_traces_are_refused_in_words(store: Path, tmp_path: Path) -> None:
     few = made_of(traces(30), tmp_path / "few")
     with pytest.raises(InputError, match="too few to learn from"):
         learn._learn(config(store, "few"), few, tmp_path)

@@ -34,23 +34,24 @@ def made(
     groups: bool = False,
     seed: int = 0,
     logged: bool = False,
+    there: int = TOOLS_THERE,
 ) -> Experience:
-    """Experience of 20 tools, each a capability, and of capabilities of two tools.
+    """Experience of some tools, each a capability, and of capabilities of two tools.
 
     Intents of a capability lie around a point of their own that its text is only near to. Logged, what runs is drawn of
     three that are shown, the right one first.
     """
     rng = np.random.default_rng(seed)
-    tools = [{"id": f"t{n}", "name": f"tool {n}", "description": f"does {n}"} for n in range(TOOLS_THERE)]
-    uses = [[f"t{n}"] for n in range(TOOLS_THERE)]
-    uses += [[f"t{n}", f"t{(n + 7) % TOOLS_THERE}"] for n in range(pairs)]
+    tools = [{"id": f"t{n}", "name": f"tool {n}", "description": f"does {n}"} for n in range(there)]
+    uses = [[f"t{n}"] for n in range(there)]
+    uses += [[f"t{n}", f"t{(n + 7) % there}"] for n in range(pairs)]
     capabilities: list[dict[str, object]] = [
         {"id": f"c{n}", "description": f"capability {n}", "tools": own, "parent": "g0" if groups else None}
         for n, own in enumerate(uses)
     ]
     if groups:
         capabilities.append({"id": "g0", "description": "all of them", "tools": []})
-    texts, apart = unit(rng.normal(size=(TOOLS_THERE, DIM))), unit(rng.normal(size=(TOOLS_THERE, DIM)))
+    texts, apart = unit(rng.normal(size=(there, DIM))), unit(rng.normal(size=(there, DIM)))
     centres = unit(texts + 0.8 * apart)
     numbers = [[int(id_[1:]) for id_ in own] for own in uses]
     chosen = rng.integers(0, len(uses), count)

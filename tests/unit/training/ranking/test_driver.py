@@ -112,3 +112,10 @@ def test_without_propensities_nothing_is_estimated_and_with_them_the_log_is(
     without = CONFIG.model_copy(update={"network": None})
     found = learn(logged, without, tmp_path, None, "1", train_here)["counterfactual"]["challenger"]
     assert found["dr"]["low"] <= 1 and found["snips"]["value"] > 0.75 and found["snips"]["effective"] > 30
+
+
+def test_one_capability_is_learned_of_without_a_promise(make: Callable[..., Experience], tmp_path: Path) -> None:
+    """There is nothing to choose: cosine serves, and as nothing ever failed no probability can be fitted."""
+    result = learn(make(count=300, there=1), CONFIG, tmp_path, None, "1", train_here)
+    assert result["kind"] == "cosine" and result["table"]["cosine"]["mrr"] == 1.0
+    assert "ece" not in result["table"]["cosine"]
