@@ -42,8 +42,8 @@ class NetworkConfig(StageConfig):
 class LearnConfig(StageConfig):
     """One turn of learning from traces; `catena learn` does it."""
 
-    split: CapabilitySplit = CapabilitySplit()
-    centroid: CentroidConfig = CentroidConfig()
+    split: CapabilitySplit = Field(CapabilitySplit(), description="which intents are held out, and for what")
+    centroid: CentroidConfig = Field(CentroidConfig(), description="which moves of the centroid step are tried")
     network: NetworkConfig | None = Field(
         NetworkConfig(), description="the trained model; null leaves cosine and the centroid step to choose from"
     )
@@ -59,9 +59,13 @@ class LearnConfig(StageConfig):
     td: TDConfig | None = Field(
         None, description="make a trace's reward of the outcomes of its steps, where it has several"
     )
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-3, epochs=30, patience=6)
-    spread: SpreadConfig = SpreadConfig()
-    tracking: TrackingConfig = TrackingConfig()
+    optimizer: OptimizerConfig = Field(
+        OptimizerConfig(learning_rate=2e-3, epochs=30, patience=6), description="of the network's training"
+    )
+    spread: SpreadConfig = Field(SpreadConfig(), description="workers that train the network")
+    tracking: TrackingConfig = Field(
+        TrackingConfig(), description="MLflow's store, and the name in its registry; NAME-capabilities where unset"
+    )
     promote: bool = Field(True, description="make the new model champion unless it loses; else it stays challenger")
 
     @model_validator(mode="after")
