@@ -70,17 +70,17 @@ def _registry(config: TurnConfig) -> "Registry":
 
 def read_experience(catalogue: Path, intents: Path, config: LearnConfig) -> "Experience":
     """Tables and vectors, and what is held out of them."""
-    import numpy as np
-
     from data.capabilities.catalogue import Catalogue
     from data.capabilities.traces import Traces
     from data.capabilities.vectors import manifest_of, vectors_of
     from evaluation.capability_split import parts_of
-    from training.ranking.experience import Experience
+    from training.ranking.experience import Experience, past_of
     from training.ranking.rewards import rewards_of
 
     opened = Catalogue.open(catalogue)
     traces = Traces.open(catalogue, opened)
+    part = parts_of(traces.intents, config.split)
+    features = past_of(opened, traces, part, config.features)
     return Experience(
         catalogue=opened,
         traces=traces,
@@ -88,10 +88,10 @@ def read_experience(catalogue: Path, intents: Path, config: LearnConfig) -> "Exp
         capabilities=vectors_of(intents, "capabilities"),
         tools=vectors_of(intents, "tools"),
         fingerprint=manifest_of(intents)["fingerprint"],
-        part=parts_of(traces.intents, config.split),
+        part=part,
         reward=rewards_of(traces, config.td),
-        features=(),
-        feature_values=np.zeros((len(opened), 0), np.float32),
+        features=features.names,
+        feature_values=features.values_CF,
     )
 
 
@@ -186,6 +186,10 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         InputError: if traces are too few, or the champion does not fit them.
     """
     made = plan.bring("learn")
+    if plan.run.serve.capability_model in (None, "champion"):
+        from ray_apps.served_capabilities import follow_capabilities
+
+        follow_capabilities(plan)
     versions = [asdict(version) for version in registry_of(plan).versions()]
     return {"run": plan.run.name, "learn": made.result, "versions": versions, "artifact": str(made.path)}
 

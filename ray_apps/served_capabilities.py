@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts import Artifact, StageResult, locate, materialise
 from data.errors import InputError
+from ray_apps.learn import registry_of
 from ray_apps.plan import Plan
 
 if TYPE_CHECKING:
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 LEARN = "learn"
-FOLDERS = ("model", "ranker")  # of an artifact or a version, whichever holds a ranker
+MODEL = "model"  # the folder of an artifact or a version that holds a ranker
 KEPT = "kept"  # what an artifact's config says of a service's journals
 REMEDY = "`catena learn RUN.yaml` makes one."
 
 
 def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
-    """The ranker that ``serve.capability_model`` names; what the run learned last where it names none.
+    """The ranker that ``serve.capability_model`` names; where it names none, what the run learned last.
+
+    Where that lost to the champion, it is the champion.
 
     Returns:
         Where it is, with the catalogue and the vectors of intents that are there; None where nothing was learned.
@@ -43,8 +46,11 @@ def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
         learned = last_made(plan, LEARN)
         if learned is None:
             return None
-        folder = ranker_in(learned)
-    else:
+        if not json.loads((learned / "result.json").read_text())["lost"]:
+            folder = ranker_in(learned)
+        else:
+            which = "champion"
+    if which is not None:
         registry = registry_of(plan)
         found = registry.find(which)
         folder, version = _files_of(plan, registry, found), found.version
@@ -80,22 +86,9 @@ def ranker_in(folder: Path) -> Path:
     """
     from training.ranking.served import ABOUT
 
-    for name in FOLDERS:
-        if (folder / name / ABOUT).exists():
-            return folder / name
+    if (folder / MODEL / ABOUT).exists():
+        return folder / MODEL
     raise InputError(f"{folder} has no ranker of capabilities", REMEDY)
-
-
-def registry_of(plan: Plan) -> "Registry":
-    """The registry of a run's rankers of capabilities."""
-    from training.registry import Registry
-    from training.tracking import store_of
-
-    learn = getattr(plan.run, LEARN, None)  # a section of those runs that can learn
-    tracking = plan.run.train.tracking if learn is None else learn.tracking
-    named = None if learn is None else tracking.register_as
-    store = store_of(tracking, plan.run.workspace.resolve() / "mlflow.db")
-    return Registry(store, named or f"{plan.run.name}-capabilities")
 
 
 def follow_capabilities(plan: Plan) -> str | None:

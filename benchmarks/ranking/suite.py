@@ -1,13 +1,14 @@
 """Every figure of ranking capabilities."""
 
 from benchmarks.parts import Measured, measure_all
-from benchmarks.ranking import bundled, choices, estimators, logged, quality, speed, turn
+from benchmarks.ranking import bundled, choices, estimators, logged, quality, serving, speed, turn
 
 PARTS = {
     "node2vec": speed.measure_walks,  # those that time something come first
     "replay": speed.measure_replay,
     "td": speed.measure_td,
     "step": speed.measure_step,
+    "serve": serving.measure,
     "turn": turn.measure,
     "quality": quality.measure,
     "curve": quality.measure_curve,

@@ -1,6 +1,7 @@
 """The champion that a turn of learning starts from and is measured against, and the challenger that it leaves."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,14 @@ def champion_of(registry: Registry, into: Path) -> Champion | None:
         into: folder of the turn.
     """
     note = into / "champion.json"
-    if not note.exists():
+    noted = json.loads(note.read_text()) if note.exists() else {}
+    if noted.get("name") != registry.name:
         now = [version.version for version in registry.versions() if CHAMPION in version.aliases]
+        noted = {"name": registry.name, "version": now[0] if now else None}
+        shutil.rmtree(into / FETCHED, ignore_errors=True)
         with whole_or_absent(note) as unfinished:
-            unfinished.write_text(json.dumps(now[0] if now else None))
-    number: int | None = json.loads(note.read_text())
+            unfinished.write_text(json.dumps(noted))
+    number: int | None = noted["version"]
     if number is None:
         return None
     if not (into / FETCHED).exists():
@@ -69,13 +73,13 @@ def check_champion(champion: Champion, experience: Experience) -> None:
     if ranker.fingerprint != experience.fingerprint:
         raise InputError(
             f"{what} takes intents of the encoder {ranker.fingerprint}, and this run has {experience.fingerprint}",
-            "Take the encoder that it was trained with, or learn under another train.tracking.register_as.",
+            "Take the encoder that it was trained with, or learn under another name: learn.tracking.register_as.",
         )
     if ranker.features != experience.features:
         there, here = (", ".join(names) or "none" for names in (ranker.features, experience.features))
         raise InputError(
             f"{what} weighs the features {there}, and this run has {here}",
-            "Take the version of Catena that it was trained with, or learn under another train.tracking.register_as.",
+            "Set learn.features to the champion's, or learn under another name: learn.tracking.register_as.",
         )
 
 

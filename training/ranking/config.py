@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
+from data.capabilities.features import NAMES
 from evaluation.capability_split import CapabilitySplit
 from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
 from training.ranking.centroid import CentroidConfig
@@ -46,6 +47,9 @@ class LearnConfig(StageConfig):
     centroid: CentroidConfig = Field(CentroidConfig(), description="which moves of the centroid step are tried")
     network: NetworkConfig | None = Field(
         NetworkConfig(), description="the trained model; null leaves cosine and the centroid step to choose from"
+    )
+    features: tuple[str, ...] = Field(
+        NAMES, description="what the network weighs of each capability's past and place; [] leaves texts alone"
     )
     batch_traces: int = Field(512, ge=1, description="traces of a step on each worker; fewer where there are few")
     sampled_above: int = Field(10_000, ge=2, description="capabilities above which a step compares with some of them")

@@ -3,6 +3,7 @@
 Shapes: Q intents, C capabilities, T tools, N traces, D dimensions of texts, F features.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data.capabilities.catalogue import Catalogue
+from data.capabilities.features import features_of
 from data.capabilities.traces import Traces
+from data.features.table import Features
 from evaluation.capability_metrics import Successes, successes_of
 from evaluation.capability_split import PARTS, Part
 
@@ -73,6 +76,23 @@ class Experience:
         found = np.full(len(self.traces), np.nan)
         found[owner[own]] = self.traces.propensities.values[own]
         return found
+
+
+def past_of(catalogue: Catalogue, traces: Traces, part: Numbers, wanted: Sequence[str]) -> Features:
+    """What is known of each capability's past from the traces that are trained on, as of the last of them.
+
+    Those of held-out intents do not count: what they chose would be given away.
+
+    Args:
+        catalogue: of the traces.
+        traces: all of them.
+        part: as of ``Experience``.
+        wanted: names of features; the others are left out.
+    """
+    learned = traces.take(np.flatnonzero(part[traces.intent] == PARTS.index("train")))
+    now = int(learned.time.max(initial=-1)) + 1
+    known = features_of(catalogue, learned, now)
+    return Features(tuple(wanted), known.of(catalogue.capabilities, wanted), known.ids, now)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def test_the_loop_over_a_registry(small: Experience, store: str, tmp_path: Path)
     assert {v.version: v.aliases for v in registry.versions()} == {1: ("champion",), 2: ("challenger",)}
 
     third = turn(small, tmp_path / "three", "centroid")
-    assert json.loads((third / "champion.json").read_text() if champion_of(registry, third) else "null") == 1
+    assert champion_of(registry, third) and json.loads((third / "champion.json").read_text())["version"] == 1
     better = registered(registry, run_in(store), third, MADE, np.array([1.0, 1.0]), "three")
     assert not promoted(registry, better, lost=False, promote=False), "it stays ready for a canary"
     assert promoted(registry, better, lost=False, promote=True) and promoted(registry, better, lost=False, promote=True)
