@@ -194,7 +194,7 @@ def _of_lists(file: Path, delimiter: str | None) -> Iterator[pl.DataFrame]:
             split = pc.utf8_split_whitespace(lines) if delimiter is None else pc.split_pattern(lines, delimiter)
             numbers = pc.add(pc.cast(pc.list_parent_indices(split), pa.int64()), start)
             start += batch.num_rows
-            yield _frame(pa.table({BASKET: numbers, ITEM: pc.list_flatten(split)}))
+            yield _frame(pa.table({BASKET: numbers, ITEM: pc.utf8_trim_whitespace(pc.list_flatten(split))}))
 
 
 def _open(file: Path) -> BinaryIO | Any:  # noqa: ANN401 - gzip's type is its own
