@@ -13,11 +13,13 @@ import numpy.typing as npt
 from data.baskets.table import Baskets
 from discovery.association import wilson_interval
 from discovery.bundles.candidates import Members
-from discovery.bundles.evidence import holding
+from discovery.bundles.evidence import holding, occasions
 from discovery.bundles.sources import pair_counts
 
 ROUNDS = 2000
 DRAWS = 20  # of random pairs
+HINDSIGHT = 3000  # pairs that the best are chosen of
+PROPOSED = "proposed"
 
 Flags = npt.NDArray[np.bool_]
 
@@ -67,21 +69,44 @@ def backtest(members: Members, earlier: Baskets, later: Baskets, items: npt.NDAr
         seed: of random pairs and of resampling.
 
     Returns:
-        ``baskets``; ``hit_rate`` of each way with ``low`` and ``high`` (95%, Wilson); and ``ratio`` of the proposed over
-        each other with its 95% interval (bootstrap).
+        ``baskets`` and ``bundles``; ``hit_rate``, the share of later baskets that hold a bundle whole; ``ratio`` of the
+        proposed over each other way (95% by bootstrap); ``take_rate``, of the times that a basket held all of a bundle
+        or all but one item, the share that it held all; ``take_ratio``. ``best pairs in hindsight`` are chosen on the
+        later baskets themselves: what no proposal can do much better than.
     """
     rng = np.random.default_rng(seed)
     count = len(members)
-    ours = held_by_any(members, later)
-    ways = {"top pairs by count": top_pairs(earlier, items, count), "pairs of top sellers": top_sellers(earlier, items, count)}
+    ways = {
+        PROPOSED: members,
+        "top pairs by count": top_pairs(earlier, items, count),
+        "pairs of top sellers": top_sellers(earlier, items, count),
+    }
     hits = {name: held_by_any(pairs, later) for name, pairs in ways.items()}
-    random = [held_by_any(random_pairs(items, count, rng), later) for _ in range(DRAWS)]
-    rates = {"proposed": _rate(ours), **{name: _rate(of) for name, of in hits.items()}}
-    rates["random pairs"] = _rate(np.concatenate(random)) if random else {}
-    ratios = {name: _ratio(ours, of, rng) for name, of in hits.items()}
-    mean = float(np.mean([of.mean() for of in random]))
-    ratios["random pairs"] = {"ratio": float(ours.mean()) / mean if mean else None, "low": None, "high": None}
-    return {"baskets": len(later), "bundles": count, "hit_rate": rates, "ratio": ratios}
+    taken = {name: occasions(pairs, later) for name, pairs in ways.items()}
+    drawn = [random_pairs(items, count, rng) for _ in range(DRAWS)]
+    random = np.concatenate([held_by_any(pairs, later) for pairs in drawn])
+    of_random = np.sum([occasions(pairs, later) for pairs in drawn], axis=0)
+    best = held_by_any(best_pairs(later, items, count), later)
+    ours, others = hits[PROPOSED], [name for name in ways if name != PROPOSED]
+    return {
+        "baskets": len(later),
+        "bundles": count,
+        "hit_rate": {
+            **{name: _rate(of.sum(), len(of)) for name, of in hits.items()},
+            "random pairs": _rate(random.sum(), len(random)),
+            "best pairs in hindsight": _rate(best.sum(), len(best)),
+        },
+        "ratio": {
+            **{name: _ratio(ours, hits[name], rng) for name in others},
+            "random pairs": _no_interval(ours.mean(), random.mean()),
+            "best pairs in hindsight": _no_interval(ours.mean(), best.mean()),
+        },
+        "take_rate": {**{name: _rate(*of) for name, of in taken.items()}, "random pairs": _rate(*of_random)},
+        "take_ratio": {
+            **{name: _log_ratio(taken[PROPOSED], taken[name]) for name in others},
+            "random pairs": _log_ratio(taken[PROPOSED], (int(of_random[0]), int(of_random[1]))),
+        },
+    }
 
 
 def held_by_any(members: Members, baskets: Baskets) -> Flags:
@@ -118,9 +143,36 @@ def random_pairs(items: npt.NDArray[np.int32], count: int, rng: np.random.Genera
     return np.stack([items[first], items[second]], axis=1).astype(np.int32)
 
 
-def _rate(hits: Flags) -> Mapping[str, float]:
-    low, high = wilson_interval(hits.sum(), len(hits))
-    return {"rate": float(hits.mean()) if len(hits) else 0.0, "low": float(low), "high": float(high)}
+def best_pairs(baskets: Baskets, items: npt.NDArray[np.int32], count: int) -> Members:
+    """Pairs that together are held by about as many of these very baskets as any ``count`` pairs could be.
+
+    Greedy coverage, within 1 - 1/e of the optimum (Nemhauser et al., 1978): no proposal of pairs does much better.
+    """
+    pairs = top_pairs(baskets, items, HINDSIGHT)
+    left = holding(pairs, baskets)
+    chosen = []
+    for _ in range(min(count, len(pairs))):
+        chosen.append(int(np.bitwise_count(left).sum(axis=1, dtype=np.int64).argmax()))
+        left &= ~left[chosen[-1]]
+    return pairs[chosen]
+
+
+def _rate(successes: float, trials: float) -> Mapping[str, float]:
+    low, high = wilson_interval(successes, trials)
+    return {"rate": float(successes / trials) if trials else 0.0, "low": float(low), "high": float(high)}
+
+
+def _no_interval(ours: float, theirs: float) -> dict[str, float | None]:
+    return {"ratio": float(ours / theirs) if theirs else None, "low": None, "high": None}
+
+
+def _log_ratio(ours: tuple[int, int], theirs: tuple[int, int]) -> dict[str, float | None]:
+    """Ratio of two shares with the interval of its logarithm (Katz et al., 1978); occasions count as independent."""
+    if 0 in (*ours, *theirs):
+        return {"ratio": None, "low": None, "high": None}
+    ratio = ours[0] / ours[1] / (theirs[0] / theirs[1])
+    spread = 1.96 * np.sqrt(1 / ours[0] - 1 / ours[1] + 1 / theirs[0] - 1 / theirs[1])
+    return {"ratio": ratio, "low": float(ratio * np.exp(-spread)), "high": float(ratio * np.exp(spread))}
 
 
 def _ratio(ours: Flags, theirs: Flags, rng: np.random.Generator) -> dict[str, float | None]:

@@ -65,8 +65,10 @@ def choose_candidates(
     evidence = gather_evidence(kept.members, clues.baskets, config.shrinkage)
     cost = costs_of(market.price, market.cost, config.prices)
     offers = make_offers(kept.members, evidence, market.price, cost, elasticity, periods, config.prices)
-    good = offers.allowed.copy()
-    left_out["below the margin floor"] = int((~good).sum())
+    good = ~((evidence.lift < config.min_lift) & (evidence.expected >= config.shrinkage))
+    left_out["bought together no more than by chance"] = int((~good).sum())
+    good &= offers.allowed
+    left_out["below the margin floor"] = int((~offers.allowed).sum())
     if limits.use_stock:
         short = good & ~_in_stock(kept, market, offers.whole + offers.added.sum(axis=1))
         left_out["not enough stock"] = int(short.sum())

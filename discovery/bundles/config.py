@@ -99,6 +99,9 @@ class BundlesConfig(StageConfig):
     min_baskets: int = Field(5, ge=1, description="baskets that hold an item, or a mined set, at the least")
     max_basket: int | None = Field(200, ge=2, description="items of a basket that are mined, the commonest; all if null")
     shrinkage: float = Field(5.0, ge=0, description="baskets by which lifts are drawn towards 1")
+    min_lift: float = Field(
+        1.1, ge=0, description="least shrunken lift of a candidate that enough baskets are expected to hold to tell"
+    )
     per_source: int = Field(600, ge=1, le=20_000, description="candidates kept of each source")
     candidates: int = Field(200, ge=2, le=5000, description="candidates that portfolios are made of")
     per_item: int = Field(12, ge=1, description="candidates that one item is in, at most")

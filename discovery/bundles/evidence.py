@@ -69,6 +69,15 @@ def gather_evidence(members: Members, baskets: Baskets, shrinkage: float) -> Evi
     return Evidence(len(baskets), held, lacking, expected, shrunken_lift(held, expected, shrinkage), *ends)
 
 
+def occasions(members: Members, baskets: Baskets) -> tuple[int, int]:
+    """Times that a basket holds a bundle whole, and times that it holds all of it, or all but one item."""
+    held = lacking = 0
+    for block in _blocks(baskets):
+        in_block, without = _count(members, block)
+        held, lacking = held + int(in_block.sum()), lacking + int(without.sum())
+    return held, held + lacking
+
+
 def holding(members: Members, baskets: Baskets) -> npt.NDArray[np.uint64]:
     """Which baskets hold all items of each candidate: uint64 (C, W), a bit a basket."""
     if len(members) == 0:

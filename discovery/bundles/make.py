@@ -190,7 +190,8 @@ def describe(
         facts: dict[str, Any] = {
             "held": int(batch.evidence.held[row]),
             "baskets": batch.evidence.baskets,
-            "lift": float(batch.evidence.lift[row]),
+            "lift": float(batch.evidence.held[row] / max(batch.evidence.expected[row], 1e-12)),
+            "lift_shrunken": float(batch.evidence.lift[row]),
             "lift_low": float(batch.evidence.lift_low[row]),
             "lift_high": float(batch.evidence.lift_high[row]),
             "similarity": _similarity(members, vectors),

@@ -34,13 +34,15 @@ def reason(facts: Mapping[str, Any]) -> str:
             ``list_price``, ``discount``, ``cover_periods``.
     """
     held, baskets = facts["held"], facts["baskets"]
-    if held:
+    if held and facts["lift"] >= 1:
         said = (
             f"Bought together in {held:,} of {baskets:,} baskets, {facts['lift']:.1f} times as often as by chance "
             f"(95%: {facts['lift_low']:.1f} to {facts['lift_high']:.1f})"
         )
+    elif held:
+        said = f"Bought together in {held:,} of {baskets:,} baskets, no more often than by chance"
     else:
-        said = f"Not yet bought together in {baskets:,} baskets, but near in what else is bought with them"
+        said = f"Not yet bought together in {baskets:,} baskets, but near in name, or in what else is bought with them"
     parts = [said]
     if facts.get("similarity") is not None:
         parts.append(f"names alike to {facts['similarity']:.2f}")
