@@ -6,6 +6,7 @@ matplotlib draws with the marker colours of ``PAINT``; in the SVG each becomes t
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -266,6 +267,57 @@ def histogram(lows: Sequence[int], counts: Sequence[int], x: str, y: str, width:
         axes.set_ylabel(y)
 
     return _svg("histogram", draw, (width, 3.2))
+
+
+def scatter(
+    points: Mapping[str, Sequence[tuple[float, float, str]]],
+    x: str,
+    y: str,
+    highlight: str | None = None,
+    numbered: Sequence[tuple[float, float, str]] = (),
+    width: float = WIDE,
+) -> str:
+    """Points by group, each with a name that shows when the pointer rests on it.
+
+    Args:
+        points: x, y and name of each point of each group; the groups in the order they are drawn.
+        x: name of the axis.
+        y: name of the axis.
+        highlight: group that is set off.
+        numbered: x, y and short text that is written beside a point.
+        width: in inches.
+    """
+    colours = dict(zip([name for name in points if name != highlight], [BAR, *LINES], strict=False))
+    names: list[str] = []
+
+    def draw(axes: "Axes") -> None:
+        for group, of_group in points.items():
+            main = group == highlight
+            axes.plot([], [], "o", color=ACCENT if main else colours[group], markersize=6 if main else 4.5, label=group)
+            for at_x, at_y, name in of_group:
+                (mark,) = axes.plot(
+                    [at_x],
+                    [at_y],
+                    "o",
+                    color=ACCENT if main else colours[group],
+                    markersize=7 if main else 4.5,
+                    markeredgewidth=0,
+                    zorder=3 if main else 2,
+                )
+                mark.set_gid(f"named-{len(names)}")
+                names.append(name)
+        for at_x, at_y, text in numbered:
+            axes.annotate(text, (at_x, at_y), (5, 4), textcoords="offset points", fontsize=9, color=INK, zorder=4)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.margins(0.06)
+        if len(points) > 1:
+            axes.figure.legend(labelcolor=INK, fontsize=9.5, loc="outside lower center", ncols=3)
+
+    svg = _svg("scatter", draw, (width, 4.2))
+    for number, name in enumerate(names):
+        svg = svg.replace(f'<g id="named-{number}">', f"<g><title>{escape(name)}</title>", 1)
+    return svg
 
 
 def _svg(kind: str, draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:

@@ -3,6 +3,7 @@
 from ray_apps import (
     bench,
     boosted,
+    bundles,
     catalogue,
     deploy,
     discover,
@@ -67,6 +68,7 @@ COMMANDS: dict[str, Command] = {
         boosted.COMMAND,
         catalogue.COMMAND,
         learn.COMMAND,
+        bundles.COMMAND,
         *registry.COMMANDS,
         *keys.COMMANDS,
         *deploy.COMMANDS,

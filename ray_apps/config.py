@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from data.artifacts import StageConfig
+from data.baskets.config import BasketsConfig
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig, LateConfig, ReduceConfig
 from data.encoders.config import API_KEY_VARIABLE, EncoderConfig, TransformerConfig
@@ -32,6 +33,7 @@ from data.passages.steps import StepConfig
 from data.sources import SourceConfig
 from data.sources.catalogue_source import CatalogueSource
 from data.surrogates import valid_unicode
+from discovery.bundles.config import BundlesConfig
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
 from ray_apps.findings import explain, models_of
@@ -81,6 +83,10 @@ class RunConfig(BaseSettings):
     catalogue: CatalogueSource | None = Field(
         None, description="tools, capabilities and traces, to rank by feedback; nothing is ranked where unset"
     )
+    baskets: BasketsConfig | None = Field(
+        None, description="order lines and products, to propose bundles of; none are proposed where unset"
+    )
+    bundles: BundlesConfig = BundlesConfig()
     steps: tuple[StepConfig, ...] = Field(
         (), description="functions and classes of your own, my_package.steps:clean, that change documents, in order"
     )

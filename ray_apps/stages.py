@@ -3,6 +3,7 @@
 from typing import Any
 
 from ray_apps.boosted import STAGE as BOOSTED
+from ray_apps.bundles import BASKETS, BUNDLES, ITEM_VECTORS
 from ray_apps.catalogue import CATALOGUE, INTENTS
 from ray_apps.chunk import CHUNK, SENTENCES
 from ray_apps.discover import DISCOVER
@@ -53,6 +54,9 @@ STAGES: dict[str, Stage[Any, Any]] = {
         CATALOGUE,
         INTENTS,
         LEARN,
+        BASKETS,
+        ITEM_VECTORS,
+        BUNDLES,
         STATS,
         TUNE,
     )
