@@ -1,9 +1,10 @@
 """Frequent itemsets: sets of items that at least a share of baskets hold whole.
 
-Items are taken from the rarest to the commonest. The baskets of one item, cut down to the commoner items in them, are its
-projection (Han et al., SIGMOD 2000): it holds every frequent set whose rarest item it is, and projections do not depend
-on each other. Pairs are counts of the projection's items. Larger sets come of its bit matrix, a row an item and a bit a
-basket, by Eclat (Zaki, IEEE TKDE 2000): the baskets of a set are the AND of two rows, their number a population count.
+Items are taken from the rarest to the commonest. The baskets of one item, cut down to the commoner items in them, are
+its projection (Han et al., SIGMOD 2000): it holds every frequent set whose rarest item it is, and projections do not
+depend on each other. Pairs are counts of the projection's items. Larger sets come of its bit matrix, a row an item and
+a bit a basket, by Eclat (Zaki, IEEE TKDE 2000): the baskets of a set are the AND of two rows, their number a population
+count.
 Few projections are large: that of a rare item has few baskets, that of a common one few items.
 
 Shapes: B baskets, F frequent items, S sets, W words of 64 baskets of a projection.

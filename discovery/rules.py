@@ -78,7 +78,18 @@ def association_rules(itemsets: Itemsets, min_confidence: float = 0.0, min_lift:
     with np.errstate(divide="ignore", invalid="ignore"):
         lift = confidence / share
         conviction = np.where(confidence < 1, (1 - share) / (1 - confidence), np.inf)
-    columns = (both / n, confidence, low, high, lift, both / n - left / n * share, conviction, p_values, q_values, p_family)
+    columns = (
+        both / n,
+        confidence,
+        low,
+        high,
+        lift,
+        both / n - left / n * share,
+        conviction,
+        p_values,
+        q_values,
+        p_family,
+    )
     kept = np.flatnonzero((confidence >= min_confidence) & (lift >= min_lift))
     kept = kept[np.lexsort((-both[kept], -lift[kept]))]
     return Rules(sets[kept], consequent[kept], both[kept], *(values[kept] for values in columns))

@@ -136,9 +136,7 @@ def _embed(config: ItemVectorsConfig, inputs: Inputs, out: Path) -> ItemVectorsR
         vectors[wanted] = encoder.encode([readable(market.names[item]) for item in wanted])
     with whole_or_absent(out / "vectors.npy") as unfinished, unfinished.open("wb") as file:
         np.save(file, vectors)
-    return ItemVectorsResult(
-        items=len(vectors), embedded=len(wanted), dim=encoder.dim, fingerprint=encoder.fingerprint
-    )
+    return ItemVectorsResult(items=len(vectors), embedded=len(wanted), dim=encoder.dim, fingerprint=encoder.fingerprint)
 
 
 def _make(config: BundlesConfig, inputs: Inputs, out: Path) -> BundlesResult:
@@ -150,7 +148,7 @@ def _make(config: BundlesConfig, inputs: Inputs, out: Path) -> BundlesResult:
 
     vectors = np.load(inputs["vectors"].path / "vectors.npy", mmap_mode="r") if "vectors" in inputs else None
     made = make_bundles(Market.open(inputs["baskets"].path), vectors, config, out)
-    write_report("Bundles", made, config, out / REPORT)
+    write_report("bundles of products", made, config, out / REPORT)
     return BundlesResult.model_validate(made)
 
 
@@ -182,7 +180,10 @@ def bundles(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
 def _show(result: Mapping[str, Any]) -> str:
     made = result["bundles"]
-    rows = [(b["number"], b["title"], "" if b["price"] is None else f"{b['price']:.2f}", b["reason"]) for b in made["bundles"]]
+    rows = [
+        (b["number"], b["title"], "" if b["price"] is None else f"{b['price']:.2f}", b["reason"])
+        for b in made["bundles"]
+    ]
     shown = [table(("", "bundle", "price", "why"), rows)]
     judged = made["backtest"]
     if judged:

@@ -62,7 +62,7 @@ def clean(
         currency: the one that is kept; all where None.
         cancelled: values of the status, lower case, of orders to leave out.
     """
-    if "lists" in (orders.format or "") or BASKET in batch.columns and orders.product not in batch.columns:
+    if "lists" in (orders.format or "") or (BASKET in batch.columns and orders.product not in batch.columns):
         orders = LISTED
     count = batch.height
     names = batch[orders.product].cast(pl.String)

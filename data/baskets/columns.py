@@ -99,7 +99,9 @@ def batches(file: Path, format_: str, columns: Sequence[str], piece: tuple[int, 
         else:
             yield from _of_delimited(file, columns, "\t" if format_ == "tsv" else ",")
     except (pa.ArrowInvalid, pl.exceptions.PolarsError, EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{file}: not {format_}: {str(error).splitlines()[0]}", "Correct the file or format.") from None
+        raise InputError(
+            f"{file}: not {format_}: {str(error).splitlines()[0]}", "Correct the file or format."
+        ) from None
 
 
 def need(file: Path, found: Sequence[str], wanted: Sequence[str]) -> None:

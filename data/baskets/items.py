@@ -14,7 +14,7 @@ from data.errors import InputError
 
 EXCLUDED = -1
 PRODUCT_COLUMNS = {"product": pl.String, "item": pl.Int32}
-ITEM_COLUMNS = {
+ITEM_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
     "name": pl.String,
     "category": pl.List(pl.String),
@@ -54,9 +54,7 @@ def _rows(files: ProductFiles) -> Iterator[pl.DataFrame]:
             yield batch.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String), pl.col(files.id).cast(pl.String))
 
 
-def _rolled_up(
-    rows: pl.DataFrame, files: ProductFiles
-) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
+def _rolled_up(rows: pl.DataFrame, files: ProductFiles) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
     unique = rows.filter(pl.col(files.id).is_not_null()).unique(files.id, keep="first", maintain_order=True)
     rolled = [pl.col(column).cast(pl.String) for column in files.roll_up]
     key = pl.concat_str(rolled, separator=" / ") if rolled else pl.lit(None, pl.String)

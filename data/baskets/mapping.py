@@ -131,7 +131,7 @@ def _join(files: Sequence[Path], path: Path) -> None:
     shapes = [np.load(file, mmap_mode="r").shape[0] for file in files]
     with whole_or_absent(path) as unfinished, unfinished.open("wb") as target:
         header = {"descr": "<i4", "fortran_order": False, "shape": (sum(shapes),)}
-        np.lib.format.write_array_header_1_0(target, header)  # type: ignore[no-untyped-call]
+        np.lib.format.write_array_header_1_0(target, header)
         for file in files:
             target.write(np.ascontiguousarray(np.load(file), "<i4").tobytes())
 

@@ -48,7 +48,9 @@ class Baskets:
         codes = np.unique(basket.astype(np.int64) * num_items + item)
         rows = codes // max(num_items, 1)
         first = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]])[: len(rows)])
-        return cls(np.append(first, len(rows)).astype(np.int64), (codes % max(num_items, 1)).astype(np.int32), num_items)
+        return cls(
+            np.append(first, len(rows)).astype(np.int64), (codes % max(num_items, 1)).astype(np.int32), num_items
+        )
 
     def __len__(self) -> int:
         """Baskets."""

@@ -58,7 +58,9 @@ def split_baskets(periods: npt.NDArray[np.int32], share: float) -> Split:
     return Split(~later, later, "share")
 
 
-def backtest(members: Members, earlier: Baskets, later: Baskets, items: npt.NDArray[np.int32], seed: int = 0) -> dict[str, Any]:
+def backtest(
+    members: Members, earlier: Baskets, later: Baskets, items: npt.NDArray[np.int32], seed: int = 0
+) -> dict[str, Any]:
     """Hit rates of the proposed bundles and of as many pairs of each heuristic.
 
     Args:

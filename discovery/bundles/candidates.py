@@ -32,7 +32,8 @@ class Candidates:
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """int64 (C,), items of each."""
-        return (self.members != NO_ITEM).sum(axis=1)
+        sizes: npt.NDArray[np.int64] = (self.members != NO_ITEM).sum(axis=1)
+        return sizes
 
     def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Candidates":
         """Those rows."""
@@ -89,4 +90,5 @@ def best_and_diverse(
     rank = np.empty(len(flat), np.int64)
     rank[by_item] = np.arange(len(flat)) - np.repeat(first, lengths)
     allowed = ((rank.reshape(rows.shape) < per_item) | (rows == NO_ITEM)).all(axis=1)
-    return order[allowed][:count]
+    best: npt.NDArray[np.int64] = order[allowed][:count]
+    return best

@@ -58,14 +58,14 @@ def choose_candidates(
 ) -> Chosen:
     """Merge, apply the rules of single bundles, measure, price, and keep the best of each objective with diversity."""
     market, limits = clues.market, config.constraints
-    bits = [1 << SOURCES.index(name) for name in found.sets]  # type: ignore[arg-type]
+    bits = [1 << SOURCES.index(name) for name in found.sets]
     merged = merge(list(found.sets.values()), bits, max(limits.max_size, 2))
     left_out: Counter[str] = Counter()
     kept = _by_rules(merged, market, config, left_out)
     evidence = gather_evidence(kept.members, clues.baskets, config.shrinkage)
     cost = costs_of(market.price, market.cost, config.prices)
     offers = make_offers(kept.members, evidence, market.price, cost, elasticity, periods, config.prices)
-    good = ~((evidence.lift < config.min_lift) & (evidence.expected >= config.shrinkage))
+    good: npt.NDArray[np.bool_] = ~((evidence.lift < config.min_lift) & (evidence.expected >= config.shrinkage))
     left_out["bought together no more than by chance"] = int((~good).sum())
     good &= offers.allowed
     left_out["below the margin floor"] = int((~offers.allowed).sum())
@@ -101,8 +101,8 @@ def _by_rules(merged: Candidates, market: Market, config: BundlesConfig, left_ou
 def _in_stock(kept: Candidates, market: Market, sold: Values) -> npt.NDArray[np.bool_]:
     """Whether each item's known stock covers what a period is expected to sell of the bundle."""
     stock = np.where(kept.members == NO_ITEM, np.inf, market.stock[kept.members])
-    covered: npt.NDArray[np.bool_] = (np.isnan(stock) | (stock >= sold[:, None])).all(axis=1)
-    return covered
+    covered = np.isnan(stock) | (stock >= sold[:, None])
+    return np.asarray(covered.all(axis=1), bool)
 
 
 def _quality(values: Values, objectives: list[Objective]) -> Values:

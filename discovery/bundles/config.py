@@ -97,7 +97,9 @@ class BundlesConfig(StageConfig):
         0.001, gt=0, le=1, description="least share of baskets of an itemset; never fewer than min_baskets"
     )
     min_baskets: int = Field(5, ge=1, description="baskets that hold an item, or a mined set, at the least")
-    max_basket: int | None = Field(200, ge=2, description="items of a basket that are mined, the commonest; all if null")
+    max_basket: int | None = Field(
+        200, ge=2, description="items of a basket that are mined, the commonest; all if null"
+    )
     shrinkage: float = Field(5.0, ge=0, description="baskets by which lifts are drawn towards 1")
     min_lift: float = Field(
         1.1, ge=0, description="least shrunken lift of a candidate that enough baskets are expected to hold to tell"
@@ -112,8 +114,8 @@ class BundlesConfig(StageConfig):
     graph_dimensions: int = Field(48, ge=2, le=512, description="dimensions of the co-purchase graph's vectors")
     objectives: list[str | ObjectiveConfig] | None = Field(
         None,
-        description="what is optimised, of reach, lift, cross_sell, stock_risk, revenue, margin, cannibalisation, or of "
-        "your own; reach, cross_sell and margin (without prices lift) where unset",
+        description="objectives: reach, lift, cross_sell, stock_risk, revenue, margin, cannibalisation, or of your "
+        "own; reach, cross_sell and margin (without prices lift) where unset",
     )
     weights: dict[str, float] = Field({}, description="weight of objectives in the choice of one portfolio; 1 if unset")
     prices: PriceConfig = PriceConfig()

@@ -123,9 +123,7 @@ def _count(members: Members, baskets: Baskets) -> tuple[Counts, Counts]:
     return held, lacking
 
 
-def _all_but(
-    bits: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64], left_out: int
-) -> npt.NDArray[np.uint64]:
+def _all_but(bits: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64], left_out: int) -> npt.NDArray[np.uint64]:
     found = bits[rows[:, (left_out + 1) % rows.shape[1]]]
     for column in range(rows.shape[1]):
         if column != left_out:

@@ -154,7 +154,7 @@ class Box:
 def _problem(portfolio: Portfolio) -> Any:  # noqa: ANN401 - pymoo is untyped
     from pymoo.core.problem import Problem
 
-    class PortfolioProblem(Problem):  # type: ignore[misc]
+    class PortfolioProblem(Problem):
         def __init__(self) -> None:
             super().__init__(n_var=len(portfolio), n_obj=portfolio.values.shape[1], xl=0, xu=1, vtype=bool)
 
@@ -169,7 +169,7 @@ def _algorithm(portfolio: Portfolio, config: SearchConfig, first: Choices, rng: 
     from pymoo.operators.crossover.ux import UniformCrossover
     from pymoo.operators.mutation.bitflip import BitflipMutation
 
-    class Feasible(Repair):  # type: ignore[misc]
+    class Feasible(Repair):
         def _do(self, problem: object, x: npt.NDArray[Any], **kwargs: object) -> npt.NDArray[Any]:
             return portfolio.repair(x.astype(bool), rng.random(x.shape))
 

@@ -52,7 +52,10 @@ def _solve(portfolio: Portfolio, worth: Values, least: int, budget: float | None
     if budget is not None:
         constraints.append(LinearConstraint(sp.csr_array(portfolio.spend[None]), ub=budget))
     found = milp(
-        -worth, integrality=np.ones(count), bounds=Bounds(0, 1), constraints=constraints,
+        -worth,
+        integrality=np.ones(count, np.int64),
+        bounds=Bounds(0, 1),
+        constraints=constraints,
         options={"time_limit": TIME_LIMIT_S},
     )
     if found.x is None:

@@ -61,22 +61,26 @@ class Objective:
 
 def reach(batch: Batch) -> Values:
     """Baskets that hold the bundle, as a share: held / B. A portfolio's is the share that hold any of its bundles."""
-    return batch.evidence.held / max(batch.evidence.baskets, 1)
+    share: Values = batch.evidence.held / max(batch.evidence.baskets, 1)
+    return share
 
 
 def lift(batch: Batch) -> Values:
     """Logarithm of the shrunken lift: ln((held + s) / (expected + s))."""
-    return np.log(np.maximum(batch.evidence.lift, 1e-9))
+    logarithm: Values = np.log(np.maximum(batch.evidence.lift, 1e-9))
+    return logarithm
 
 
 def cross_sell(batch: Batch) -> Values:
     """Units a period that are bought because of the bundle: the sum over items of lacking * uptake(discount)."""
-    return batch.offers.added.sum(axis=1)
+    units: Values = batch.offers.added.sum(axis=1)
+    return units
 
 
 def revenue(batch: Batch) -> Values:
     """Money a period that is taken for the bundle: (whole + added) * price."""
-    return (batch.offers.whole + batch.offers.added.sum(axis=1)) * batch.offers.price
+    taken: Values = (batch.offers.whole + batch.offers.added.sum(axis=1)) * batch.offers.price
+    return taken
 
 
 def margin(batch: Batch) -> Values:
@@ -92,14 +96,15 @@ def cannibalisation(batch: Batch) -> Values:
 def stock_risk(batch: Batch) -> Values:
     """Periods by which the scarcest item falls short of ``COVER_PERIODS``: max(0, 4 - stock / units sold a period).
 
-    Units are those that are sold anyhow and those that the bundle adds; an item of unknown stock falls short of nothing.
+    Units are those sold anyhow and those that the bundle adds; an item of unknown stock falls short of nothing.
     """
     there = batch.members != NO_ITEM
     sold = batch.market.units[batch.members] / batch.periods + batch.offers.added
     with np.errstate(divide="ignore", invalid="ignore"):
         cover = batch.market.stock[batch.members] / sold
     short = np.where(there & np.isfinite(cover), np.maximum(0.0, COVER_PERIODS - cover), 0.0)
-    return short.max(axis=1)
+    worst: Values = short.max(axis=1)
+    return worst
 
 
 BUILT_IN = {

@@ -92,7 +92,9 @@ class Portfolio:
             priority: float64 (P, C), in [0, 1).
         """
         chosen = choices.sum(axis=1)
-        order = np.argsort(-(choices * (1.0 + priority)), axis=1, kind="stable")[:, : max(int(chosen.max(initial=0)), 1)]
+        order = np.argsort(-(choices * (1.0 + priority)), axis=1, kind="stable")[
+            :, : max(int(chosen.max(initial=0)), 1)
+        ]
         kept = np.zeros_like(choices)
         used = np.zeros((len(choices), self.num_places + 1), np.int32)
         number, spent = np.zeros(len(choices), np.int64), np.zeros(len(choices))

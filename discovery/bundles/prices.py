@@ -87,7 +87,9 @@ def make_offers(
     discounts = np.arange(config.min_discount, config.max_discount + 1e-9, config.step)
     prices_CD = list_sum[:, None] * (1 - discounts)
     whole, lacking = evidence.held / periods, evidence.lacking / periods
-    gains_CD = np.stack([_gain(price_C, list_sum, prices_CL, costs_CL, whole, lacking, slope, config) for price_C in prices_CD.T], 1)
+    gains_CD = np.stack(
+        [_gain(price_C, list_sum, prices_CL, costs_CL, whole, lacking, slope, config) for price_C in prices_CD.T], 1
+    )
     gains_CD = np.where(prices_CD >= floor[:, None] - 1e-9, gains_CD, -np.inf)
     best = gains_CD.argmax(axis=1)
     allowed = ~known | np.isfinite(gains_CD.max(axis=1))

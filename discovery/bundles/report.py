@@ -1,4 +1,4 @@
-"""The page that shows bundles: the front, each bundle with its reason, what the sources gave, the back-test, timings."""
+"""The page that shows bundles: each with its reason, the front, what the sources gave, the back-test, timings."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -10,7 +10,12 @@ from discovery.bundles.config import BundlesConfig
 from evaluation import charts, page
 
 CHOSEN, OTHERS = "in the chosen portfolio", "candidates"
-LABELS = {"itemsets": "frequent itemsets", "pairs": "pairs by lift", "text": "names that are near", "graph": "co-purchase graph"}
+LABELS = {
+    "itemsets": "frequent itemsets",
+    "pairs": "pairs by lift",
+    "text": "names that are near",
+    "graph": "co-purchase graph",
+}
 
 
 def write_report(name: str, result: Mapping[str, Any], config: BundlesConfig, path: Path) -> None:
@@ -23,7 +28,7 @@ def write_report(name: str, result: Mapping[str, Any], config: BundlesConfig, pa
         path: file to write.
     """
     parts = [
-        page.header("bundles", f"{name}: {len(result['bundles'])} bundles", _lead(result)),
+        page.header(name, f"{len(result['bundles'])} bundles", _lead(result)),
         page.cards(_cards(result)),
         page.section("Bundles", page.panel(_bundles(result["bundles"]))),
         page.section("The front", *_front(result)),
@@ -76,12 +81,12 @@ def _front(result: Mapping[str, Any]) -> list[str]:
     first, second = objectives[:2]
     return [
         page.prose(
-            "Each point is a bundle; those with a number are in the portfolio above. The pointer shows a point's name."
+            "Each point is a bundle; those with a number are in the portfolio above. Point at one to see its name."
         ),
         page.panel(_bundle_points(result, first, second)),
         page.prose(
-            f"Each point is a portfolio of up to {max(len(p['bundles']) for p in result['front'])} bundles that none of "
-            "the others beats in every objective."
+            f"Each point is a portfolio of up to {max(len(p['bundles']) for p in result['front'])} bundles that none "
+            "of the others beats in every objective."
         ),
         page.panel(_portfolio_points(result, first, second)),
     ]
@@ -116,7 +121,10 @@ def _axis(objective: Mapping[str, Any]) -> str:
 
 
 def _backtest(judged: Mapping[str, Any]) -> list[str]:
-    split = {"period": "The last periods were kept back", "share": "No time is known: a share of the baskets was kept back"}
+    split = {
+        "period": "The last periods were kept back",
+        "share": "No time is known: a share of the baskets was kept back",
+    }
     parts = [
         page.prose(
             f"{split[judged['split_by']]}: {judged['baskets']:,} baskets. Left, the share of them that hold one of "
@@ -170,8 +178,8 @@ def _search(result: Mapping[str, Any], config: BundlesConfig) -> list[str]:
         else "a stated default"
     )
     assumed = (
-        f"Own-price elasticity {response['pooled']:.2f}, {shown}; where a cost is unknown it is {prices.cost_share:.0%} "
-        f"of the list price; {prices.uptake:.0%} of baskets that lack one item take the bundle at list price."
+        f"Own-price elasticity {response['pooled']:.2f}, {shown}; a cost that is unknown is {prices.cost_share:.0%} of "
+        f"the list price; {prices.uptake:.0%} of baskets that lack one item take the bundle at list price."
     )
     names, seconds = list(result["phases"]), list(result["phases"].values())
     timings = page.panel(charts.bars(names, seconds, form="{:.2f} s"), "Seconds of each phase")

@@ -60,9 +60,7 @@ def own_price_response(sales: pl.DataFrame, num_items: int, default: float) -> R
     return Response(np.clip(own, *WITHIN), pooled, promoted, True)
 
 
-def _within(
-    values: npt.NDArray[np.float64], item: npt.NDArray[np.int32], num_items: int
-) -> npt.NDArray[np.float64]:
+def _within(values: npt.NDArray[np.float64], item: npt.NDArray[np.int32], num_items: int) -> npt.NDArray[np.float64]:
     rows = np.maximum(np.bincount(item, minlength=num_items), 1)
     centred: npt.NDArray[np.float64] = values - (np.bincount(item, values, num_items) / rows)[item]
     return centred

@@ -184,7 +184,9 @@ def by_graph(clues: Clues, config: BundlesConfig) -> Members:
     weights = np.concatenate([information[good]] * 2).astype(np.float32)
     shape = (len(clues.items), len(clues.items))
     both_ways = (np.concatenate([rows, columns]), np.concatenate([columns, rows]))
-    vectors = spectral_vectors(sp.csr_array((weights, both_ways), shape=shape), config.graph_dimensions, config.search.seed)
+    vectors = spectral_vectors(
+        sp.csr_array((weights, both_ways), shape=shape), config.graph_dimensions, config.search.seed
+    )
     left, right, cosine = nearest_pairs(vectors, config.neighbours)
     popularity = np.log1p(np.minimum(counts[clues.items[left]], counts[clues.items[right]]))
     pairs = np.stack([clues.items[left], clues.items[right]], axis=1)
@@ -213,7 +215,9 @@ def spectral_vectors(affinity: sp.csr_array, dimensions: int, seed: int) -> Vect
     return unit_rows(np.ascontiguousarray(vectors, np.float32))
 
 
-def nearest_pairs(vectors: Vectors, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def nearest_pairs(
+    vectors: Vectors, k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Pairs of rows of which one is among the k nearest of the other, each once: smaller, larger, cosine."""
     import faiss
 
@@ -240,7 +244,8 @@ def substitutes(
     """Pairs of one narrowest category, or whose names are nearly the same: people buy one or the other."""
     leaf = leaves(market.categories)
     same = (leaf[left] == leaf[right]) & (leaf[left] >= 0)
-    return same | (cosine >= similarity)
+    either: npt.NDArray[np.bool_] = same | (cosine >= similarity)
+    return either
 
 
 def leaves(categories: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:

@@ -1,0 +1,236 @@
+"""Order lines become baskets: formats, rules of the cleaning, rejects, bounded partitions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from data.baskets import mapping
+from data.baskets.config import BasketsConfig, OrderFiles, ProductFiles
+from data.baskets.mapping import map_baskets
+from data.baskets.table import Market
+from data.errors import InputError
+from data.spread import Here
+
+LINES = [
+    {"basket_id": "a", "product_id": "p1", "quantity": 1, "price": 2.0},
+    {"basket_id": "a", "product_id": "p2", "quantity": 2, "price": 3.0},
+    {"basket_id": "b", "product_id": "p1", "quantity": 1, "price": 2.0},
+    {"basket_id": "b", "product_id": "p3", "quantity": 1, "price": 5.0},
+]
+PRODUCTS = pl.DataFrame({"id": ["p1", "p2", "p3"], "name": ["Tea", "Cup", "Pot"], "kind": ["x", "y", "y"]})
+
+
+def written(folder: Path, lines: list[dict[str, Any]], ending: str) -> str:
+    path = folder / f"lines.{ending}"
+    frame = pl.DataFrame(lines, infer_schema_length=None)
+    match ending:
+        case "parquet":
+            frame.write_parquet(path)
+        case "csv":
+            frame.write_csv(path)
+        case "tsv":
+            frame.write_csv(path, separator="\t")
+        case _:
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def mapped(folder: Path, lines: list[dict[str, Any]], ending: str = "parquet", **keys: Any) -> tuple[Any, Market]:  # noqa: ANN401
+    columns = keys.pop("columns", {"unit_price": "price"})
+    products = folder / "products.parquet"
+    keys.pop("table", PRODUCTS).write_parquet(products)
+    known = keys.pop("products", ProductFiles(path=str(products)))
+    config = BasketsConfig(orders=OrderFiles(path=written(folder, lines, ending), **columns), products=known, **keys)
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    return map_baskets(config, out), Market.open(out)
+
+
+def contents(market: Market) -> set[tuple[str, ...]]:
+    baskets = market.baskets
+    rows = np.split(baskets.items, baskets.indptr[1:-1])
+    return {tuple(market.names[item] for item in row) for row in rows}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "tsv", "jsonl"])
+def test_every_format_gives_the_same_baskets_and_prices(tmp_path: Path, ending: str) -> None:
+    result, market = mapped(tmp_path, LINES, ending)
+    assert contents(market) == {("Tea", "Cup"), ("Tea", "Pot")}
+    assert (result["lines"], result["baskets"], result["pairs"], result["rejects"]) == (4, 2, 4, 0)
+    np.testing.assert_allclose(market.price, [2, 3, 5])
+    np.testing.assert_allclose(market.units, [2, 2, 1])
+
+
+def test_lists_and_numbers_by_blanks_are_baskets(tmp_path: Path) -> None:
+    (tmp_path / "lists.csv").write_text("milk,bread \nmilk\nbread,eggs,milk\n")
+    (tmp_path / "n.dat").write_text("3 1 \n1 \n2 3 1\n")
+    for name, format_, expected in (
+        ("lists.csv", "lists", {("bread", "milk"), ("milk",), ("bread", "eggs", "milk")}),
+        ("n.dat", None, {("1", "3"), ("1",), ("1", "2", "3")}),
+    ):
+        out = tmp_path / f"out-{name}"
+        out.mkdir()
+        map_baskets(BasketsConfig(orders=OrderFiles(path=str(tmp_path / name), format=format_)), out)
+        assert contents(Market.open(out)) == expected
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({"product_id": "nobody"}, "unknown product"),
+        ({"product_id": None}, "no product"),
+        ({"basket_id": None}, "no basket"),
+        ({"quantity": 0}, "quantity is 0"),
+        ({"quantity": -1}, "return: the quantity is below 0"),
+        ({"quantity": "many"}, "quantity is not a number"),
+        ({"price": -2.0}, "price is below 0"),
+        ({"price": "dear"}, "price is not a number"),
+    ],
+)
+def test_a_bad_line_is_rejected_with_its_place_and_the_others_stay(
+    tmp_path: Path, bad: dict[str, Any], reason: str
+) -> None:
+    result, market = mapped(tmp_path, [*LINES, {**LINES[0], **bad}], "jsonl")
+    assert result["reject_reasons"] == {reason: 1}
+    assert contents(market) == {("Tea", "Cup"), ("Tea", "Pot")}
+    rejects = pl.read_parquet(tmp_path / "out" / "rejects.parquet")
+    assert rejects["row"].to_list() == [5] and rejects["file"][0].endswith("lines.jsonl")
+
+
+def test_a_line_that_is_no_json_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"basket_id": "a", "product_id": "p"}\n{"basket_id"\n')
+    out = tmp_path / "out"
+    out.mkdir()
+    columns = {"quantity": None}
+    result = map_baskets(BasketsConfig(orders=OrderFiles(path=str(path), **columns)), out)
+    assert (result["baskets"], result["reject_reasons"]) == (1, {"no basket": 1})
+
+
+def test_strict_stops_at_the_first_reject(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 5: quantity is 0"):
+        mapped(tmp_path, [*LINES, {**LINES[0], "quantity": 0}], strict=True)
+
+
+def test_two_currencies_are_an_error_until_one_is_chosen(tmp_path: Path) -> None:
+    lines = [{**line, "cur": "EUR"} for line in LINES] + [{**LINES[0], "cur": "USD"}]
+    columns = {"unit_price": "price", "currency": "cur"}
+    with pytest.raises(InputError, match=r"several currencies: EUR \(4 lines\), USD \(1 lines\)"):
+        mapped(tmp_path, lines, columns=columns)
+    result, _ = mapped(tmp_path, lines, columns=columns, currency="EUR")
+    assert result["reject_reasons"] == {"another currency": 1}
+    with pytest.raises(InputError, match="no line is in GBP"):
+        mapped(tmp_path, lines, columns=columns, currency="GBP")
+
+
+def test_rules_are_counted(tmp_path: Path) -> None:
+    lines = [{**line, "line": n, "status": "paid", "seller": "s1"} for n, line in enumerate(LINES)]
+    twice, again = dict(lines[0]), {**lines[0], "line": 9, "seller": "s2"}
+    cancelled = {**lines[0], "basket_id": "c", "status": "Cancelled"}
+    columns = {"unit_price": "price", "line": "line", "status": "status", "shipment": "seller"}
+    result, market = mapped(tmp_path, [*lines, twice, again, cancelled], columns=columns)
+    assert contents(market) == {("Tea", "Cup"), ("Tea", "Pot")}
+    wanted = {"duplicate_lines": 1, "lines_merged": 1, "cancelled_baskets": 1, "cancelled_lines": 1, "split_shipments": 1}
+    assert {key: result[key] for key in wanted} == wanted
+    assert market.units[0] == 3
+
+
+def test_missing_and_zero_prices_are_unknown_not_free(tmp_path: Path) -> None:
+    lines = [*LINES[:2], {**LINES[2], "price": None}, {**LINES[3], "price": 0.0}]
+    result, market = mapped(tmp_path, lines)
+    assert (result["without_price"], result["price_of_0"]) == (1, 1)
+    np.testing.assert_allclose(market.price, [2, 3, np.nan])
+
+
+def test_variants_are_rolled_up_and_products_left_out(tmp_path: Path) -> None:
+    products = ProductFiles(path=str(tmp_path / "products.parquet"), roll_up=["kind"], category=["kind"])
+    result, market = mapped(tmp_path, LINES, products=products)
+    assert (result["products"], result["items"]) == (3, 2)
+    assert contents(market) == {("Tea", "Cup")}
+    assert market.categories == [["x"], ["y"]]
+    excluded = products.model_copy(update={"exclude": {"id": ["p2"]}, "roll_up": []})
+    result, market = mapped(tmp_path, LINES, products=excluded)
+    assert (result["excluded"], contents(market)) == (1, {("Tea",), ("Tea", "Pot")})
+
+
+def test_costs_stock_and_prices_of_products_go_before_means(tmp_path: Path) -> None:
+    table = PRODUCTS.with_columns(
+        price=pl.Series([9.0, -1.0, None]), cost=pl.Series(["4", "x", None]), stock=pl.Series([0.0, 7.0, None])
+    )
+    products = ProductFiles(path=str(tmp_path / "products.parquet"), price="price", cost="cost", stock="stock")
+    result, market = mapped(tmp_path, LINES, table=table, products=products)
+    np.testing.assert_allclose(market.price, [9, 3, 5])
+    np.testing.assert_allclose(market.cost, [4, np.nan, np.nan])
+    np.testing.assert_allclose(market.stock, [0, 7, np.nan])
+    assert result["invalid_prices"] == 1
+
+
+def test_list_prices_come_of_what_was_paid_and_taken_off(tmp_path: Path) -> None:
+    lines = [{**line, "paid": 4.0, "off": 1.0, "quantity": 2} for line in LINES]
+    _, market = mapped(tmp_path, lines, columns={"total": "paid", "discounts": ["off"]})
+    np.testing.assert_allclose(market.price, [2.5, 2.5, 2.5])
+
+
+def test_a_basket_above_the_cap_keeps_what_most_have(tmp_path: Path) -> None:
+    (tmp_path / "n.dat").write_text("1 2 3 4\n1 2\n1 3\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    result = map_baskets(BasketsConfig(orders=OrderFiles(path=str(tmp_path / "n.dat")), max_items=3), out)
+    assert result["baskets_cut"] == 1
+    assert contents(Market.open(out)) == {("1", "2", "3"), ("1", "2"), ("1", "3")}
+
+
+def test_many_partitions_give_the_baskets_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    lines = [
+        {"basket_id": f"b{rng.integers(300)}", "product_id": f"p{rng.integers(1, 4)}", "quantity": 1, "price": 1.0}
+        for _ in range(2000)
+    ]
+    one, whole = mapped(tmp_path, lines)
+    monkeypatch.setattr(mapping, "LINES_OF_PARTITION", 100)
+    many, parts = mapped(tmp_path, lines)
+    assert one == many
+    assert whole.baskets.counts.tolist() == parts.baskets.counts.tolist()
+    assert whole.sales.equals(parts.sales)
+
+
+def test_a_killed_job_starts_again_and_leaves_no_line_twice(tmp_path: Path) -> None:
+    class Dies(Here):
+        def run(self, items: Any, make: Any, name: str, *rest: Any) -> Any:  # noqa: ANN401
+            if name == "group":
+                raise KeyboardInterrupt
+            yield from super().run(items, make, name)
+
+    config = BasketsConfig(orders=OrderFiles(path=written(tmp_path, LINES, "parquet"), unit_price="price"))
+    out = tmp_path / "killed"
+    out.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        map_baskets(config, out, Dies())
+    result = map_baskets(config, out)
+    assert (result["lines"], result["pairs"]) == (4, 4)
+    assert not (out / "landed").exists()
+
+
+def test_empty_orders_and_missing_columns_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("basket_id,product_id,quantity\n")
+    config = BasketsConfig(orders=OrderFiles(path=str(tmp_path / "empty.csv")))
+    with pytest.raises(InputError, match="no order line names a product"):
+        map_baskets(config, tmp_path)
+    with pytest.raises(InputError, match="no column 'prise'; did you mean 'price'"):
+        mapped(tmp_path, LINES, "csv", columns={"unit_price": "prise"})
+    with pytest.raises(InputError, match="no basket is left"):
+        mapped(tmp_path, [{**line, "product_id": "q"} for line in LINES])
+
+
+def test_presets_name_the_columns_of_known_exports() -> None:
+    shopify = OrderFiles(path="-", preset="shopify", product="Lineitem name")
+    assert (shopify.basket, shopify.product, shopify.unit_price) == (["Name"], "Lineitem name", "Lineitem price")
+    olist = OrderFiles(path="-", preset="olist")
+    assert (olist.quantity, olist.line) == (None, "order_item_id")
+    with pytest.raises(ValidationError):
+        OrderFiles.model_validate({"path": "-", "preset": "amazon"})
