@@ -27,7 +27,8 @@ def wilson_interval(successes: npt.ArrayLike, trials: npt.ArrayLike, z: float = 
     share = k / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
+    low, high = np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
+    return np.where(k <= 0, 0.0, low), np.where(k >= n, 1.0, high)
 
 
 def benjamini_hochberg(p_values: Values) -> Values:

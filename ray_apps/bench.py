@@ -16,6 +16,7 @@ from ray_apps.tables import bench_rows
 logger = logging.getLogger("catena")
 
 MODULES = {
+    "bundles": "benchmarks.bundles.suite",
     "embed": "benchmarks.embed.suite",
     "rank": "benchmarks.ranking.suite",
     "retrieval": "benchmarks.retrieval.suite",
@@ -26,6 +27,7 @@ CONTAINED = ("discovery", "evaluation", "reranking", "sampler", "typed", "worker
 """Benchmarks that are parts of ``links`` or ``retrieval``, and not measured a second time where all are."""
 BENCHMARKS = (
     "ablation",
+    "bundles",
     "chunking",
     "discovery",
     "embed",
@@ -47,6 +49,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),
     "seeds": (positive, "trainings of each kind (ablation, links)"),
     "parts": (str, "names of parts, by commas; all of them if left out (embed, links, rank, retrieval, serve)"),
+    "parts": (str, "names of parts, by commas; all of them if left out (bundles, embed, links, retrieval, serve)"),
     "epochs": (positive, "most of a training (ablation)"),
     "documents": (positive, "of the large graph (million)"),
     "queries": (positive, "of the results (evaluation)"),

@@ -139,7 +139,9 @@ def pair_counts(baskets: Baskets, least: int) -> tuple[Members, Members, npt.NDA
     rows = sp.csr_array(matrix.T)
     found = []
     for start in range(0, len(wanted), ITEMS_AT_ONCE):
-        block = sp.coo_array(rows[start : start + ITEMS_AT_ONCE] @ matrix)
+        product = sp.csr_array(rows[start : start + ITEMS_AT_ONCE] @ matrix)
+        product.sort_indices()
+        block = sp.coo_array(product)
         upper = (block.data >= least) & (block.col > block.row + start)
         found.append((block.row[upper] + start, block.col[upper], block.data[upper]))
     if not found:

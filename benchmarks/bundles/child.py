@@ -1,0 +1,102 @@
+"""One measurement in a process of its own, so that its peak memory and its threads are its own.
+
+``python -m benchmarks.bundles.child TASK ...`` prints one JSON object on its last line.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ONE_CORE = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+
+
+def measured(task: str, *words: str) -> dict[str, Any]:
+    """Run a task in a process on one core's threads.
+
+    Raises:
+        subprocess.CalledProcessError: if it fails.
+    """
+    command = [sys.executable, "-m", "benchmarks.bundles.child", task, *words]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **ONE_CORE})
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def peak_mb() -> float:
+    """The most memory this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def mine(way: str, name: str, support: str, length: str) -> dict[str, Any]:
+    """Seconds and peak memory, above what was there before, of mining by us, mlxtend or rusket."""
+    warnings.simplefilter("ignore")
+    from benchmarks.bundles.data import fimi, synthetic_baskets
+
+    with tempfile.TemporaryDirectory() as folder:
+        baskets = synthetic_baskets() if name == "synthetic" else fimi(name, Path(folder))
+        work = _miner(way, baskets, float(support), int(length))
+        before = peak_mb()
+        started = time.perf_counter()
+        sets = work()
+        first = time.perf_counter() - started
+        after = peak_mb()
+        again = []
+        for _ in range(0 if first > 5 else 4):
+            started = time.perf_counter()
+            work()
+            again.append(time.perf_counter() - started)
+    return {"seconds": sorted([first, *again])[len(again) // 2], "peak_mb": after - before, "sets": sets}
+
+
+def _miner(way: str, baskets: Any, support: float, length: int) -> Callable[[], int]:  # noqa: ANN401
+    if way == "catena":
+        from discovery.itemsets import frequent_itemsets
+
+        return lambda: len(frequent_itemsets(baskets, support, length))
+    import numpy as np
+    import pandas as pd
+
+    if way == "mlxtend":  # the table of booleans that it wants is made in the measured time's memory, not in its seconds
+        from mlxtend.frequent_patterns import fpgrowth
+
+        table = pd.DataFrame(baskets.matrix().astype(bool).toarray())
+        return lambda: len(fpgrowth(table, min_support=support, max_len=length))
+    import rusket
+    import scipy.sparse as sp
+
+    matrix = sp.csr_matrix(baskets.matrix().astype(np.uint8))
+    kept = matrix[:, np.asarray(baskets.counts >= support * len(baskets) - 1e-9)]
+    frame = pd.DataFrame.sparse.from_spmatrix(kept)  # its conversion of columns that are not frequent is left out
+    return lambda: len(
+        rusket.mine(frame, min_support=support, max_len=length, use_colnames=False, method="fpgrowth")
+    )
+
+
+def map_lines(path: str) -> dict[str, Any]:
+    """Lines a second and peak memory of mapping order lines with their products."""
+    from data.baskets.config import BasketsConfig
+    from data.baskets.mapping import map_baskets
+
+    orders = {"path": path, "unit_price": "price", "period": "week"}
+    products = {"path": str(Path(path).with_name("products.parquet"))}
+    config = BasketsConfig.model_validate({"orders": orders, "products": products})
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as out:
+        before = peak_mb()
+        started = time.perf_counter()
+        result = map_baskets(config, Path(out))
+        seconds = time.perf_counter() - started
+    return {"lines": result["lines"], "seconds": seconds, "peak_mb": peak_mb(), "before_mb": before}
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {"mine": mine, "map": map_lines}
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(TASKS[sys.argv[1]](*sys.argv[2:])) + "\n")
