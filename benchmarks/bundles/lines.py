@@ -26,12 +26,13 @@ def measure() -> list[Row]:
     return [
         Row(
             id="bundles.mapping_speed",
-            what="order lines of Parquet cleaned, joined and grouped to baskets, one core, 10 million lines",
-            value=ten["lines"] / ten["seconds"] / 1e6,
+            what="order lines of Parquet cleaned, joined and grouped to baskets, a second of one core, 10 million lines",
+            value=ten["lines"] / ten["core_seconds"] / 1e6,
             unit="million lines/s",
             at_least=1.0,
             reach=5.0,
-            peer=f"1 million lines: {one['lines'] / one['seconds'] / 1e6:.2f} million lines/s",
+            peer=f"by the clock, beside other work, {ten['lines'] / ten['seconds'] / 1e6:.2f}; of 1 million lines "
+            f"{one['lines'] / one['core_seconds'] / 1e6:.2f}",
         ),
         Row(
             id="bundles.mapping_memory",

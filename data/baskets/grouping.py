@@ -15,14 +15,6 @@ from data.baskets.clean import NO_PERIOD
 from data.files import whole_or_absent
 
 
-@dataclass(frozen=True)
-class Grouped:
-    """What a partition gave: counts, and sums of each item by period (``SALES`` columns)."""
-
-    counts: Counter[str]
-    sales: pl.DataFrame
-
-
 SALES = {
     "item": pl.Int32,
     "period": pl.Int32,
@@ -32,59 +24,6 @@ SALES = {
     "revenue": pl.Float64,
     "list_revenue": pl.Float64,
 }
-
-
-def group(lines: pl.DataFrame | None, part: int, max_items: int, folder: Path) -> Grouped:
-    """Write ``PART.lengths.npy`` (B,), ``PART.items.npy`` (M,), ``PART.periods.npy`` (B,), int32 each.
-
-    Items of a basket ascend. The same items in the same order come of the same lines in any order.
-
-    Args:
-        lines: of ``lines_of``.
-        part: number of the partition.
-        max_items: a basket with more keeps those that most baskets of this partition have.
-        folder: to write to.
-    """
-    counts: Counter[str] = Counter()
-    if lines is None:
-        lines = pl.DataFrame(schema=EMPTY)
-    before = lines.height
-    if lines["line"].len() and lines["line"][0] != 0:
-        lines = lines.unique("line", keep="first", maintain_order=True)
-        counts["duplicate_lines"] = before - lines.height
-    if lines["cancelled"].any():
-        gone = lines.filter("cancelled")["key"].unique()
-        kept = lines.filter(~pl.col("key").is_in(gone.implode()))
-        counts["cancelled_baskets"], counts["cancelled_lines"] = len(gone), lines.height - kept.height
-        lines = kept
-    pairs = (
-        lines.with_columns(_priced())
-        .group_by("key", "item")
-        .agg(
-            pl.col("period").filter(pl.col("period") != NO_PERIOD).min().fill_null(NO_PERIOD),
-            pl.col("quantity").sum().alias("units"),
-            *(pl.col(name).sum() for name in ("priced_units", "revenue", "list_revenue")),
-        )
-        .sort("key", "item")
-    )
-    counts["lines_merged"] = lines.height - pairs.height
-    counts["split_shipments"] = _split_shipments(lines)
-    pairs, counts["baskets_cut"] = _cut(pairs, max_items)
-    keys, items = pairs["key"].to_numpy(), pairs["item"].to_numpy()
-    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
-    lengths = np.diff(np.append(first, len(keys))).astype(np.int32)
-    periods = _earliest(pairs["period"].to_numpy(), first)
-    counts.update(baskets=len(lengths), pairs=len(items))
-    for name, values in (("lengths", lengths), ("items", items.astype(np.int32)), ("periods", periods)):
-        with whole_or_absent(folder / f"{part:05d}.{name}.npy") as unfinished, unfinished.open("wb") as file:
-            np.save(file, values)
-    timed = pairs.with_columns(period=pl.Series(np.repeat(periods, lengths)))
-    sales = timed.group_by("item", "period").agg(
-        pl.len().alias("baskets"), *(pl.col(name).sum() for name in list(SALES)[3:])
-    )
-    return Grouped(counts, sales.cast(SALES))  # type: ignore[arg-type]
-
-
 EMPTY = {
     "key": pl.UInt64,
     "item": pl.Int32,
@@ -97,16 +36,142 @@ EMPTY = {
     "shipment": pl.UInt64,
 }
 
+Amounts = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
 
-def _priced() -> list[pl.Expr]:
-    """Units and money of lines whose price is known and not 0; a free sample says nothing of a price."""
-    known = pl.col("unit_price").is_not_nan() & (pl.col("unit_price") > 0)
-    units = pl.when(known).then(pl.col("quantity")).otherwise(0.0).cast(pl.Float64)
-    return [
-        units.alias("priced_units"),
-        (units * pl.col("unit_price").fill_nan(0.0)).alias("revenue"),
-        (units * pl.col("list_price").fill_nan(0.0)).alias("list_revenue"),
-    ]
+
+@dataclass(frozen=True)
+class Grouped:
+    """What a partition gave.
+
+    Attributes:
+        counts: of baskets, pairs, and what rules did.
+        codes: int64 (n,), item and period of each row of sales, ascending.
+        sums: float64 (n, 5), the columns of ``SALES`` behind them.
+    """
+
+    counts: Counter[str]
+    codes: Codes
+    sums: Amounts
+
+
+def group(lines: pl.DataFrame | None, part: int, max_items: int, folder: Path) -> Grouped:
+    """Write ``PART.lengths.npy`` (B,), ``PART.items.npy`` (M,), ``PART.periods.npy`` (B,), int32 each.
+
+    Items of a basket ascend; baskets are in the order of their hashes.
+
+    Args:
+        lines: of ``lines_of``.
+        part: number of the partition.
+        max_items: a basket with more keeps those that most baskets of this partition have.
+        folder: to write to.
+    """
+    counts: Counter[str] = Counter()
+    kept = _by_rules(pl.DataFrame(schema=EMPTY) if lines is None else lines, counts)
+    number, count = _numbered(kept["key"].to_numpy())
+    basket, item, amounts = _pairs(kept, number)
+    counts["lines_merged"] = kept.height - len(item)
+    counts["split_shipments"] = _split_shipments(kept)
+    basket_periods = _periods(kept["period"].to_numpy(), number, count)
+    basket, item, amounts, counts["baskets_cut"] = _cut(basket, item, amounts, max_items)
+    lengths = np.bincount(basket, minlength=len(basket_periods)).astype(np.int32)
+    counts.update(baskets=len(lengths), pairs=len(item))
+    for name, values in (("lengths", lengths), ("items", item.astype(np.int32)), ("periods", basket_periods)):
+        with whole_or_absent(folder / f"{part:05d}.{name}.npy") as unfinished, unfinished.open("wb") as file:
+            np.save(file, values)
+    sums = np.concatenate([np.ones((len(item), 1)), amounts], axis=1)
+    return Grouped(counts, *summed(sales_codes(item, basket_periods[basket]), sums))
+
+
+def sales_codes(item: npt.NDArray[np.integer], period: npt.NDArray[np.int32]) -> Codes:
+    """One number for an item and a period, int64: they compare like the two."""
+    codes: Codes = (item.astype(np.int64) << 32) + (period.astype(np.int64) - NO_PERIOD)
+    return codes
+
+
+def summed(codes: Codes, sums: Amounts) -> tuple[Codes, Amounts]:
+    """Each code once, ascending, with the sums of its rows."""
+    if len(codes) == 0:
+        return codes, sums
+    order = np.argsort(codes)
+    ascending, rows = codes[order], sums[order]
+    new = np.concatenate([[True], ascending[1:] != ascending[:-1]])
+    if new.all():
+        return ascending, rows
+    place = np.cumsum(new) - 1
+    return ascending[new], np.stack([np.bincount(place, column) for column in rows.T], axis=1)
+
+
+class Sales:
+    """Sums over partitions; memory is that of at most twice the items and periods there are."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Codes, Amounts]] = []
+        self._settled = 0
+
+    def add(self, codes: Codes, sums: Amounts) -> None:
+        """Take in a partition's."""
+        self._parts.append((codes, sums))
+        if sum(len(of) for of, _ in self._parts) > max(2 * self._settled, 1 << 16):
+            self._settle()
+
+    def _settle(self) -> None:
+        codes = np.concatenate([np.empty(0, np.int64), *(codes for codes, _ in self._parts)])
+        sums = np.concatenate([np.empty((0, len(SALES) - 2)), *(sums for _, sums in self._parts)])
+        self._parts = [summed(codes, sums)]
+        self._settled = len(self._parts[0][0])
+
+    def table(self) -> pl.DataFrame:
+        """Rows of ``SALES``, by item and period."""
+        self._settle()
+        codes, sums = self._parts[0]
+        columns = {"item": codes >> 32, "period": (codes & 0xFFFFFFFF) + NO_PERIOD}
+        columns |= {name: sums[:, n] for n, name in enumerate(list(SALES)[2:])}
+        return pl.DataFrame(columns).cast(SALES)  # type: ignore[arg-type]
+
+
+def _by_rules(lines: pl.DataFrame, counts: Counter[str]) -> pl.DataFrame:
+    """Lines without duplicates and cancelled orders."""
+    if lines.height and lines["line"][0] != 0:
+        unique = lines.unique("line", keep="first", maintain_order=True)
+        counts["duplicate_lines"] = lines.height - unique.height
+        lines = unique
+    if lines["cancelled"].any():
+        gone = lines.filter("cancelled")["key"].unique()
+        kept = lines.filter(~pl.col("key").is_in(gone.implode()))
+        counts["cancelled_baskets"], counts["cancelled_lines"] = len(gone), lines.height - kept.height
+        lines = kept
+    return lines
+
+
+def _numbered(keys: npt.NDArray[np.uint64]) -> tuple[Codes, int]:
+    """The number of each line's basket in the order of their hashes, int64; and how many baskets there are."""
+    order = np.argsort(keys)
+    ascending = keys[order]
+    number = np.empty(len(keys), np.int64)
+    number[order] = np.cumsum(np.concatenate([[0], ascending[1:] != ascending[:-1]])[: len(keys)])
+    return number, int(number.max(initial=-1)) + 1
+
+
+def _pairs(lines: pl.DataFrame, number: Codes) -> tuple[Codes, Codes, Amounts]:
+    """Each basket and item once, ascending: numbers of both, int64 (M,), and units and money, float64 (M, 4).
+
+    A price that is unknown or 0, that of a free sample, says nothing of what an item costs.
+    """
+    item = lines["item"].to_numpy().astype(np.int64)
+    units, paid, listed = (lines[name].to_numpy().astype(np.float64) for name in list(EMPTY)[2:5])
+    priced = np.where(paid > 0, units, 0.0)  # NaN is not above 0
+    money = np.stack([units, priced, priced * np.nan_to_num(paid), priced * np.nan_to_num(listed)], axis=1)
+    codes, sums = summed((number << 32) + item, money)
+    return codes >> 32, codes & 0xFFFFFFFF, sums
+
+
+def _periods(period: npt.NDArray[np.int32], number: Codes, baskets: int) -> npt.NDArray[np.int32]:
+    """The first known period of each basket, int32 (B,)."""
+    unknown = np.iinfo(np.int32).max
+    first = np.full(baskets, unknown, np.int32)
+    np.minimum.at(first, number, np.where(period == NO_PERIOD, unknown, period))
+    return np.where(first == unknown, NO_PERIOD, first)
 
 
 def _split_shipments(lines: pl.DataFrame) -> int:
@@ -116,23 +181,15 @@ def _split_shipments(lines: pl.DataFrame) -> int:
     return int(by_basket["several"].sum())
 
 
-def _cut(pairs: pl.DataFrame, max_items: int) -> tuple[pl.DataFrame, int]:
-    """Baskets with at most ``max_items`` items, those of most baskets kept; and how many baskets were cut."""
-    sizes = pairs.group_by("key").len()
-    large = sizes.filter(pl.col("len") > max_items)["key"]
-    if large.is_empty():
-        return pairs, 0
-    popular = pairs.group_by("item").agg(pl.len().alias("popularity"))
-    ranked = pairs.join(popular, "item", "left", maintain_order="left").with_columns(
-        rank=pl.struct(-pl.col("popularity").cast(pl.Int64), "item").rank("ordinal").over("key")
-    )
-    return ranked.filter(pl.col("rank") <= max_items).select(pairs.columns), len(large)
-
-
-def _earliest(periods: npt.NDArray[np.int32], first: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """The first known period of each basket."""
-    if len(first) == 0:
-        return np.empty(0, np.int32)
-    known = np.where(periods == NO_PERIOD, np.iinfo(np.int32).max, periods)
-    least = np.minimum.reduceat(known, first)
-    return np.where(least == np.iinfo(np.int32).max, NO_PERIOD, least).astype(np.int32)
+def _cut(basket: Codes, item: Codes, amounts: Amounts, max_items: int) -> tuple[Codes, Codes, Amounts, int]:
+    """Pairs of baskets with at most ``max_items`` items, those of most baskets kept; and how many baskets were cut."""
+    lengths = np.bincount(basket)
+    large = int((lengths > max_items).sum())
+    if not large:
+        return basket, item, amounts, 0
+    popularity = np.bincount(item)[item]
+    order = np.lexsort((item, -popularity, basket))
+    rank = np.empty(len(basket), np.int64)
+    rank[order] = np.arange(len(basket)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = rank < max_items
+    return basket[kept], item[kept], amounts[kept], large

@@ -6,7 +6,7 @@ Memory is bounded by a batch of lines and a partition, whatever the number of li
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import polars as pl
 
 from data.baskets.columns import count_lines, format_of, local_files, pieces_of
 from data.baskets.config import BasketsConfig
-from data.baskets.grouping import SALES, Grouped, group
+from data.baskets.grouping import Grouped, Sales, group
 from data.baskets.items import read_items, write_items
 from data.baskets.landing import REJECTS, Landed, Piece, land, lines_of
 from data.errors import InputError
@@ -57,8 +57,11 @@ def map_baskets(config: BasketsConfig, out: Path, runner: Runner = here) -> dict
     landing.mkdir(parents=True)
     landed = _land_all(pieces, config, products, parts, landing, runner)
     _check(landed, config)
-    grouped = _group_all(parts, config.max_items, landing, runner)
-    counts = sum((of.counts for of in landed), Counter()) + sum((of.counts for of in grouped), Counter())
+    counts = sum((of.counts for of in landed), Counter())
+    sales = Sales()
+    for grouped in _group_all(parts, config.max_items, landing, runner):
+        counts.update(grouped.counts)
+        sales.add(grouped.codes, grouped.sums)
     if not counts["baskets"]:
         raise InputError(
             f"{config.orders.path}: no basket is left of {counts['lines']:,} lines ({dict(_reasons(landed))})",
@@ -67,7 +70,7 @@ def map_baskets(config: BasketsConfig, out: Path, runner: Runner = here) -> dict
     for name in ARRAYS:
         _join(sorted(landing.glob(f"*.{name}.npy")), out / f"{name}.npy")
     write_items(items, out)
-    _add_up(grouped).write_parquet(out / "sales.parquet")
+    sales.table().write_parquet(out / "sales.parquet")
     rejected = sorted(landing.glob(f"*/{REJECTS}"))
     if rejected:
         pl.concat([pl.scan_parquet(file) for file in rejected]).sink_parquet(out / REJECTS)
@@ -75,7 +78,7 @@ def map_baskets(config: BasketsConfig, out: Path, runner: Runner = here) -> dict
     reasons = _reasons(landed)
     for reason, count in reasons.items():
         logger.warning("baskets: %s lines rejected: %s", f"{count:,}", reason)
-    return {**counts, **counted, "rejects": sum(reasons.values()), "reject_reasons": reasons}
+    return {**{name: count for name, count in counts.items() if count}, **counted, "rejects": sum(reasons.values()), "reject_reasons": reasons}
 
 
 def _land_all(
@@ -100,11 +103,11 @@ def _land_all(
     return done
 
 
-def _group_all(parts: int, max_items: int, folder: Path, runner: Runner) -> list[Grouped]:
+def _group_all(parts: int, max_items: int, folder: Path, runner: Runner) -> Iterator[Grouped]:
     def make() -> Callable[[int], Grouped]:
         return lambda part: group(lines_of(part, folder), part, max_items, folder)
 
-    return list(runner.run(range(parts), make, "group"))
+    return runner.run(range(parts), make, "group")
 
 
 def _check(landed: Sequence[Landed], config: BasketsConfig) -> None:
@@ -134,9 +137,3 @@ def _join(files: Sequence[Path], path: Path) -> None:
         np.lib.format.write_array_header_1_0(target, header)
         for file in files:
             target.write(np.ascontiguousarray(np.load(file), "<i4").tobytes())
-
-
-def _add_up(grouped: Sequence[Grouped]) -> pl.DataFrame:
-    """Sales of each item and period over all partitions, in their order."""
-    merged = pl.concat([of.sales for of in grouped]).group_by("item", "period").agg(pl.all().sum())
-    return merged.sort("item", "period").cast(SALES)  # type: ignore[arg-type]

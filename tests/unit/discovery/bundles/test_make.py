@@ -93,7 +93,7 @@ def test_a_source_that_fails_is_told_and_the_others_go_on() -> None:
 def test_names_that_are_near_are_complements_unless_of_one_category() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((20, 16)).astype(np.float32)
-    vectors[7] = vectors[6] + 0.9 * rng.standard_normal(16)
+    vectors[7] = vectors[6] + 1.2 * rng.standard_normal(16)
     vectors[9] = vectors[8] + 0.01 * rng.standard_normal(16)  # the same thing in another size
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     made = make_bundles(market(), vectors, config(sources=["text"], neighbours=3, min_lift=0, min_baskets=1))
