@@ -64,7 +64,9 @@ def _miner(way: str, baskets: Any, support: float, length: int) -> Callable[[], 
     import numpy as np
     import pandas as pd
 
-    if way == "mlxtend":  # the table of booleans that it wants is made in the measured time's memory, not in its seconds
+    if (
+        way == "mlxtend"
+    ):  # the table of booleans that it wants is made in the measured time's memory, not in its seconds
         from mlxtend.frequent_patterns import fpgrowth
 
         table = pd.DataFrame(baskets.matrix().astype(bool).toarray())
@@ -75,9 +77,7 @@ def _miner(way: str, baskets: Any, support: float, length: int) -> Callable[[], 
     matrix = sp.csr_matrix(baskets.matrix().astype(np.uint8))
     kept = matrix[:, np.asarray(baskets.counts >= support * len(baskets) - 1e-9)]
     frame = pd.DataFrame.sparse.from_spmatrix(kept)  # its conversion of columns that are not frequent is left out
-    return lambda: len(
-        rusket.mine(frame, min_support=support, max_len=length, use_colnames=False, method="fpgrowth")
-    )
+    return lambda: len(rusket.mine(frame, min_support=support, max_len=length, use_colnames=False, method="fpgrowth"))
 
 
 def map_lines(path: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def measure() -> list[Row]:
     return [
         Row(
             id="bundles.mapping_speed",
-            what="order lines of Parquet cleaned, joined and grouped to baskets, a second of one core, 10 million lines",
+            what="order lines of Parquet cleaned, joined and grouped, a second of one core, 10 million lines",
             value=ten["lines"] / ten["core_seconds"] / 1e6,
             unit="million lines/s",
             at_least=1.0,

@@ -79,7 +79,7 @@ def _median(works: list[Callable[[], object]]) -> float:
 
 
 def _by_pymoo(problem: Portfolio) -> object:
-    """pymoo as its documentation shows it: a problem of one individual, and a repair of one."""
+    """The library as its documentation shows it: a problem of one individual, and a repair of one."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.core.problem import ElementwiseProblem
     from pymoo.core.repair import Repair

@@ -66,7 +66,7 @@ def _parallel(market: Market, vectors: np.ndarray[Any, np.dtype[np.float32]], ru
         together = make_bundles(market, vectors, run.bundles)["sources"]
         slowest = max(source["seconds"] for source in alone["by_source"].values())
         ratios.append(together["elapsed_s"] / slowest)
-        said = f"one after another {alone['elapsed_s']:.2f} s, together {together['elapsed_s']:.2f} s, slowest {slowest:.2f} s"
+        said = f"in turn {alone['elapsed_s']:.2f} s, together {together['elapsed_s']:.2f}, slowest alone {slowest:.2f}"
     return Row(
         id="bundles.sources_parallel",
         what="completejourney: four sources at the same time over the slowest of them alone",

@@ -14,7 +14,6 @@ import polars as pl
 from data.baskets.clean import NO_PERIOD
 from data.files import whole_or_absent
 
-
 SALES = {
     "item": pl.Int32,
     "period": pl.Int32,
@@ -125,9 +124,9 @@ class Sales:
         """Rows of ``SALES``, by item and period."""
         self._settle()
         codes, sums = self._parts[0]
-        columns = {"item": codes >> 32, "period": (codes & 0xFFFFFFFF) + NO_PERIOD}
-        columns |= {name: sums[:, n] for n, name in enumerate(list(SALES)[2:])}
-        return pl.DataFrame(columns).cast(SALES)  # type: ignore[arg-type]
+        amounts = {name: sums[:, n] for n, name in enumerate(list(SALES)[2:])}
+        table = pl.DataFrame({"item": codes >> 32, "period": (codes & 0xFFFFFFFF) + NO_PERIOD, **amounts})
+        return table.cast(SALES)  # type: ignore[arg-type]
 
 
 def _by_rules(lines: pl.DataFrame, counts: Counter[str]) -> pl.DataFrame:

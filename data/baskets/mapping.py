@@ -78,7 +78,12 @@ def map_baskets(config: BasketsConfig, out: Path, runner: Runner = here) -> dict
     reasons = _reasons(landed)
     for reason, count in reasons.items():
         logger.warning("baskets: %s lines rejected: %s", f"{count:,}", reason)
-    return {**{name: count for name, count in counts.items() if count}, **counted, "rejects": sum(reasons.values()), "reject_reasons": reasons}
+    return {
+        **{name: count for name, count in counts.items() if count},
+        **counted,
+        "rejects": sum(reasons.values()),
+        "reject_reasons": reasons,
+    }
 
 
 def _land_all(

@@ -1,4 +1,4 @@
-"""Frequent itemsets and rules are those of mlxtend, whatever the shape of the baskets and however the work is shared."""
+"""Frequent itemsets and rules are those of mlxtend, whatever the baskets and however the work is shared."""
 
 import warnings
 from collections.abc import Iterator

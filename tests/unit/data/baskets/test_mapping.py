@@ -135,7 +135,13 @@ def test_rules_are_counted(tmp_path: Path) -> None:
     columns = {"unit_price": "price", "line": "line", "status": "status", "shipment": "seller"}
     result, market = mapped(tmp_path, [*lines, twice, again, cancelled], columns=columns)
     assert contents(market) == {("Tea", "Cup"), ("Tea", "Pot")}
-    wanted = {"duplicate_lines": 1, "lines_merged": 1, "cancelled_baskets": 1, "cancelled_lines": 1, "split_shipments": 1}
+    wanted = {
+        "duplicate_lines": 1,
+        "lines_merged": 1,
+        "cancelled_baskets": 1,
+        "cancelled_lines": 1,
+        "split_shipments": 1,
+    }
     assert {key: result[key] for key in wanted} == wanted
     assert market.units[0] == 3
 

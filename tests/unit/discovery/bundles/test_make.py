@@ -55,7 +55,11 @@ def test_what_was_planted_is_proposed_with_its_numbers(tmp_path: Path) -> None:
     assert sum(point["chosen"] for point in made["front"]) == 1
     feed = pl.read_parquet(tmp_path / "bundles.parquet")
     lines = [json.loads(line) for line in (tmp_path / "bundles.jsonl").read_text().splitlines()]
-    assert feed["bundle_id"].to_list() == [line["bundle_id"] for line in lines] == [b["bundle_id"] for b in made["bundles"]]
+    assert (
+        feed["bundle_id"].to_list()
+        == [line["bundle_id"] for line in lines]
+        == [b["bundle_id"] for b in made["bundles"]]
+    )
     plan = json.loads((tmp_path / "experiment.json").read_text())
     assert all(bundle["baskets_a_group"] > 0 for bundle in plan["bundles"])
 
@@ -71,7 +75,9 @@ def test_the_report_names_every_bundle(tmp_path: Path) -> None:
     assert "<script" not in text
 
 
-@pytest.mark.parametrize("flag", [{"parallel": False}, {"search": {"evaluations": 800, "population": 40, "exact": False}}])
+@pytest.mark.parametrize(
+    "flag", [{"parallel": False}, {"search": {"evaluations": 800, "population": 40, "exact": False}}]
+)
 def test_switches_change_the_time_and_not_the_bundles(flag: dict[str, Any]) -> None:
     one, other = (make_bundles(market(**PRICES), None, config(**keys)) for keys in ({}, flag))
     assert one["bundles"] == other["bundles"] and one["front"] == other["front"]

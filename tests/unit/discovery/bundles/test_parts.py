@@ -50,7 +50,9 @@ def test_evidence_is_that_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> No
                 others = set(of) - {item}
                 assert found.lacking[number, place] == sum(others <= row and item not in row for row in rows)
     assert (found.lacking[: len(sets)][members == NO_ITEM] == 0).all()
-    assert (found.lift_low <= found.held / found.expected).all() and (found.lift_high >= found.held / found.expected).all()
+    assert (found.lift_low <= found.held / found.expected).all() and (
+        found.lift_high >= found.held / found.expected
+    ).all()
 
 
 def test_bits_of_holding_are_the_baskets() -> None:
