@@ -49,7 +49,7 @@ def make_bundles(
         market: baskets and items.
         vectors: float32 (I, D) of the items' names, unit length; None where nothing was embedded.
         config: the section ``bundles``.
-        out: folder for ``bundles.parquet``, ``bundles.jsonl`` and ``experiment.json``; none is written where None.
+        out: folder for the feed of bundles, that of all candidates, and the plan of an experiment; None for none.
         sources: in the place of the built-in ones, for tests.
 
     Returns:
@@ -92,6 +92,8 @@ def make_bundles(
     if out is not None:
         with phases.phase("outputs"):
             write_feed(bundles, out)
+            every = np.arange(len(chosen.candidates))
+            write_feed(describe(every, chosen, objectives, vectors), out, "candidates")
             write_plan(experiment_plan(bundles, len(earlier) / periods), out)
     return {
         "baskets": len(market.baskets),

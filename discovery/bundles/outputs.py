@@ -35,13 +35,13 @@ FEED = pa.schema(
 )
 
 
-def write_feed(bundles: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write ``bundles.parquet`` and ``bundles.jsonl``: the same rows, columns of ``FEED``."""
+def write_feed(bundles: Sequence[Mapping[str, Any]], folder: Path, name: str = "bundles") -> None:
+    """Write ``NAME.parquet`` and ``NAME.jsonl``: the same rows, columns of ``FEED``."""
     rows = [{name: bundle.get(name) for name in FEED.names} for bundle in bundles]
     table = pa.Table.from_pylist([{**row, "objectives": list((row["objectives"] or {}).items())} for row in rows], FEED)
-    with whole_or_absent(folder / "bundles.parquet") as unfinished:
+    with whole_or_absent(folder / f"{name}.parquet") as unfinished:
         pq.write_table(table, unfinished)
-    with whole_or_absent(folder / "bundles.jsonl") as unfinished:
+    with whole_or_absent(folder / f"{name}.jsonl") as unfinished:
         unfinished.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
