@@ -168,10 +168,11 @@ def bundles(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     Raises:
         InputError: if the run has no order lines, or the constraints cannot be kept.
     """
+    baskets = plan.bring("baskets")
     made = plan.bring("bundles")
     return {
         "run": plan.run.name,
-        "baskets": plan.artifact("baskets").result,
+        "baskets": baskets.result,
         "bundles": made.result,
         "artifact": str(made.path),
         "report": str(made.path / REPORT),

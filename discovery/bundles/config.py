@@ -24,7 +24,12 @@ class ObjectiveConfig(StageConfig):
 class PriceConfig(StageConfig):
     """How a bundle is priced."""
 
-    min_discount: float = Field(0.05, ge=0, lt=1, description="smallest discount on the sum of the list prices")
+    min_discount: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="smallest discount on the sum of the list prices; 0 lets what sells anyhow be shown without",
+    )
     max_discount: float = Field(0.25, ge=0, lt=1, description="largest discount")
     step: float = Field(0.01, gt=0, le=0.5, description="discounts that are tried lie this far apart")
     margin_floor: float = Field(0.05, ge=0, lt=1, description="least margin, as a share of the bundle's price")

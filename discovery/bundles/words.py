@@ -47,7 +47,9 @@ def reason(facts: Mapping[str, Any]) -> str:
     if facts.get("similarity") is not None:
         parts.append(f"names alike to {facts['similarity']:.2f}")
     if facts.get("price") is not None:
-        parts.append(f"{facts['price']:.2f} instead of {facts['list_price']:.2f} ({-100 * facts['discount']:.0f}%)")
+        off = round(100 * facts["discount"])
+        instead = f"{facts['price']:.2f} instead of {facts['list_price']:.2f} (−{off}%)"
+        parts.append(instead if off else f"{facts['price']:.2f}, at list price")
     if facts.get("cover_periods") is not None:
         parts.append(f"stock for {facts['cover_periods']:.1f} periods")
     return "; ".join(parts) + "."
