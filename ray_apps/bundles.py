@@ -92,7 +92,10 @@ def no_baskets(plan: Plan) -> StageAbsent | None:
 
 
 def _baskets(plan: Plan) -> BasketsConfig:
-    assert plan.run.baskets is not None, "the stage is absent without"
+    absent = no_baskets(plan)
+    if absent is not None:
+        raise absent
+    assert plan.run.baskets is not None
     return plan.run.baskets
 
 

@@ -73,7 +73,7 @@ class BundleService:
         return np.array([given.get(name, 0.0) if given else 1.0 for name in self._objectives])
 
     def _allowed(self, request: BundlesRequest) -> Flags:
-        allowed: Flags = ~(self._holds & self._flags(request.exclude_items)).any(axis=1)
+        allowed = np.asarray(~(self._holds & self._flags(request.exclude_items)).any(axis=1), bool)
         if request.item is not None:
             if request.item not in self._place:
                 raise ApiError("not_found", f"no bundle holds {request.item!r}", "item")

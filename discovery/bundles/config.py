@@ -123,9 +123,9 @@ class BundlesConfig(StageConfig):
         "own; reach, cross_sell and margin (without prices lift) where unset",
     )
     weights: dict[str, float] = Field({}, description="weight of objectives in the choice of one portfolio; 1 if unset")
-    prices: PriceConfig = PriceConfig()
-    constraints: ConstraintConfig = ConstraintConfig()
-    search: SearchConfig = SearchConfig()
+    prices: PriceConfig = Field(PriceConfig(), description="how a bundle is priced")
+    constraints: ConstraintConfig = Field(ConstraintConfig(), description="what a portfolio must keep")
+    search: SearchConfig = Field(SearchConfig(), description="how portfolios are searched")
     backtest_share: float = Field(0.25, ge=0, lt=1, description="share of the periods, the last, that judge; none if 0")
     words: WordsConfig | None = Field(None, description="a model that words the reasons; templates do where unset")
     parallel: bool = Field(True, description="run the sources at the same time")

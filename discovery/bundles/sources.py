@@ -71,6 +71,8 @@ def find_all(clues: Clues, config: BundlesConfig, sources: Mapping[str, Source] 
     Raises:
         InputError: if every source failed; with the first reason.
     """
+    from threadpoolctl import threadpool_limits
+
     known = sources or SOURCE_FUNCTIONS
     found = Found()
 
@@ -83,7 +85,8 @@ def find_all(clues: Clues, config: BundlesConfig, sources: Mapping[str, Source] 
         return name, made, time.perf_counter() - started
 
     started = time.perf_counter()
-    with ThreadPoolExecutor(len(config.sources) if config.parallel else 1) as pool:
+    # One thread each: two that share two cores with other sources wait for each other in busy loops.
+    with threadpool_limits(1), ThreadPoolExecutor(len(config.sources) if config.parallel else 1) as pool:
         for name, made, seconds in pool.map(ask, config.sources):
             found.seconds[name] = round(seconds, 4)
             if isinstance(made, Exception):

@@ -54,5 +54,5 @@ def test_bundles_of_a_run_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_run_without_order_lines_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = shop(tmp_path)
     run.write_text(run.read_text().partition("baskets:\n")[0])
-    assert main(["bundles", str(run)]) == 1
+    assert main(["bundles", str(run)]) == 2
     assert "the run file has no `baskets`" in capsys.readouterr().err
