@@ -48,8 +48,10 @@ ON_REQUEST = ("ablation", "million")
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "corpora": (str, "names of run files, by commas (ablation)"),
     "seeds": (positive, "trainings of each kind (ablation, links)"),
-    "parts": (str, "names of parts, by commas; all of them if left out (embed, links, rank, retrieval, serve)"),
-    "parts": (str, "names of parts, by commas; all of them if left out (bundles, embed, links, retrieval, serve)"),
+    "parts": (
+        str,
+        "names of parts, by commas; all of them if left out (bundles, embed, links, rank, retrieval, serve)",
+    ),
     "epochs": (positive, "most of a training (ablation)"),
     "documents": (positive, "of the large graph (million)"),
     "queries": (positive, "of the results (evaluation)"),
