@@ -186,7 +186,7 @@ def release_of(plan: Plan) -> "Release":
         InputError: if one is not there, or the link model or ranker that is named.
     """
     from retrieval.open import read_meta
-    from serving.traffic import Release, release_id
+    from serving.traffic import Release
 
     run, made = plan.run, {stage: plan.artifact(stage) for stage in ARTIFACTS}
     for stage, artifact in made.items():
@@ -198,9 +198,9 @@ def release_of(plan: Plan) -> "Release":
     capabilities = capability_artifacts(plan)
     if capabilities is not None:
         check_capabilities(capabilities, index)
-    stamps = {name: str(digest) for name, digest in pipeline_stamps(pipelines, ranker).items()}
+    stamps = {name: str(digest) for name, digest in sorted(pipeline_stamps(pipelines, ranker).items())}
+    bundles = last_made(plan, "bundles") if plan.run.baskets is not None else None
     return Release(
-        id=release_id(index, lookup, encoder, links, live, ranker, pipelines, boosted, stamps, capabilities),
         index=index,
         lookup=lookup,
         encoder=encoder,
@@ -210,9 +210,10 @@ def release_of(plan: Plan) -> "Release":
         stamps=stamps,
         links=links,
         capabilities=capabilities,
+        bundles=bundles,
         live=live,
         passages=read_meta(index).points,
-    )
+    ).identified()
 
 
 class Deployed(BaseModel):

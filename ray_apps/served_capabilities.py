@@ -46,10 +46,10 @@ def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
         learned = last_made(plan, LEARN)
         if learned is None:
             return None
-        if not json.loads((learned / "result.json").read_text())["lost"]:
-            folder = ranker_in(learned)
-        else:
+        if json.loads((learned / "result.json").read_text()).get("lost"):
             which = "champion"
+        else:
+            folder = ranker_in(learned)
     if which is not None:
         registry = registry_of(plan)
         found = registry.find(which)
@@ -116,13 +116,11 @@ def with_capabilities(traffic: "Traffic", artifacts: "CapabilityArtifacts") -> "
     Raises:
         InputError: as of ``follow_capabilities``.
     """
-    from serving.traffic import release_id, with_live
+    from serving.traffic import with_live
 
     live = traffic.releases[traffic.live]
     check_capabilities(artifacts, live.index)
-    same = (live.links, live.live, live.ranker, live.pipelines, live.boosted, live.stamps)
-    id_ = release_id(live.index, live.lookup, live.encoder, *same, artifacts)
-    return with_live(traffic, live.model_copy(update={"id": id_, "capabilities": artifacts}))
+    return with_live(traffic, live.model_copy(update={"capabilities": artifacts}).identified())
 
 
 def check_capabilities(artifacts: "CapabilityArtifacts", index: Path) -> None:

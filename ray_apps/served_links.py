@@ -84,16 +84,14 @@ def with_champion(plan: Plan, traffic: "Traffic") -> "Traffic":
         As it was where the live release has that model, or is over another graph: of a corpus or an encoder that was
         changed since, which ``catena deploy promote`` brings with its index.
     """
-    from serving.traffic import release_id, with_live
+    from serving.traffic import with_live
 
     live, links = traffic.releases[traffic.live], link_artifacts(plan)
     if links is None or (live.links is not None and live.links.graph != links.graph):
         logger.warning("the live release is over another graph: `catena deploy promote` brings the champion")
         return traffic
     check_links(links)
-    same = (live.live, live.ranker, live.pipelines, live.boosted, live.stamps, live.capabilities)
-    id_ = release_id(live.index, live.lookup, live.encoder, links, *same)
-    return with_live(traffic, live.model_copy(update={"id": id_, "links": links}))
+    return with_live(traffic, live.model_copy(update={"links": links}).identified())
 
 
 def _files_of(plan: Plan, registry: "Registry", version: "Version") -> Path:

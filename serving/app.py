@@ -138,6 +138,7 @@ class Ingress:
             documents=variants,
             links=variants,
             capabilities=variants,
+            bundles=variants,
             feedback=FeedbackService(Journal(service.journals) if config.feedback else None),
             metrics=metrics,
             releases=self._releases,

@@ -6,7 +6,7 @@ Candidates are few and are read once; a request is answered from arrays.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,28 @@ from serving.schemas.bundles import BundlesAnswer, BundlesRequest, ProposedBundl
 CANDIDATES = "candidates.jsonl"
 
 Flags = npt.NDArray[np.bool_]
+
+
+class BundleProposals(Protocol):
+    """What proposes bundles, of one release or of several."""
+
+    def propose(self, request: BundlesRequest) -> BundlesAnswer:
+        """The best bundles for a request.
+
+        Raises:
+            ApiError: if there are none, or the request names what is not there.
+        """
+
+
+class NoBundles:
+    """Where no bundles were made."""
+
+    def propose(self, request: BundlesRequest) -> BundlesAnswer:
+        """As of ``BundleProposals``: there are none."""
+        raise ApiError("not_found", "this service has no bundles: `catena bundles RUN.yaml` makes some of order lines")
+
+
+NO_BUNDLES = NoBundles()
 
 
 class BundleService:

@@ -127,7 +127,9 @@ class ServeConfig(StageConfig):
         None,
         description="of /v1/rank: a version in the registry, by alias or number; what the run learned last where null",
     )
-    rank: RankConfig = RankConfig()
+    rank: RankConfig = Field(
+        RankConfig(), description="how /v1/rank explores, and where it finds what is known of capabilities"
+    )
     max_batch: int = Field(32, ge=1, le=1024, description="most queries encoded together")
     max_batch_tokens: int = Field(
         2048, ge=1, description="largest padded area of queries encoded together, in tokens estimated from their bytes"

@@ -20,6 +20,7 @@ from retrieval.index import IndexMeta
 from retrieval.open import read_meta
 from retrieval.search import bm25_of
 from serving.admission import Admission
+from serving.bundles import NO_BUNDLES, BundleService
 from serving.capabilities import NO_CAPABILITIES, CapabilityService
 from serving.config import ServeConfig
 from serving.documents import DocumentsService, LiveLookup, nothing
@@ -213,6 +214,7 @@ class VariantOpener:
                 release.links, encoder, corpus.texts, config.max_text_chars, loads.pairs, config.embed_timeout_s
             ),
             capabilities=NO_CAPABILITIES if capabilities is None else capabilities,
+            bundles=NO_BUNDLES if release.bundles is None else BundleService.open(release.bundles),
             warm_up=nothing if self._asks_elsewhere(release) else partial(_warm_up, embedding, search),
             close=partial(self._close, release.id, here, capabilities),
             longest_s=lambda: max((one.longest_s for one in parts if isinstance(one, Timed)), default=0.0),

@@ -5,7 +5,7 @@ share of the callers, and a *shadow* is asked what the live one is asked, withou
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ from data.encoders.config import EncoderConfig
 from data.errors import InputError
 from data.files import whole_or_absent
 from data.locks import only_one
-from retrieval.steps import OneStep, Step
+from retrieval.steps import OneStep
 from serving.artifacts import CapabilityArtifacts, LinkArtifacts, LiveConfig
 
 MOST_JUDGED = 2000  # most recent answers of a release that are kept, to judge it by
@@ -29,7 +29,7 @@ class _Part(BaseModel):
 class Release(_Part):
     """What a run made, to be served."""
 
-    id: str
+    id: str = ""
     index: Path
     lookup: Path
     encoder: EncoderConfig
@@ -39,10 +39,16 @@ class Release(_Part):
     boosted: Path | None = Field(None, description="folder of the boosted trees that pipelines rank by")
     links: LinkArtifacts | None = Field(None, description="the link model; None where none was trained")
     capabilities: CapabilityArtifacts | None = Field(None, description="what ranks capabilities; nothing where None")
+    bundles: Path | None = Field(None, description="folder of the bundles that are proposed; none are where None")
     live: LiveConfig | None = Field(None, description="how documents are taken beside the index; none are where None")
     passages: int = Field(description="in the index")
     found: float | None = Field(None, description="share of sampled passages that it finds by their own words")
     made: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def identified(self) -> Self:
+        """The same under eight digits that stand for what is served: artifacts' folders are named by their content."""
+        told = self.model_dump_json(exclude={"id", "passages", "found", "made"})
+        return self.model_copy(update={"id": hashlib.sha256(told.encode()).hexdigest()[:8]})
 
 
 class Guardrails(_Part):
@@ -144,29 +150,6 @@ def without(traffic: Traffic, release: str, reason: str) -> Traffic:
     if (canary, shadow) == (traffic.canary, traffic.shadow):
         return traffic
     return traffic.changed(canary=canary, shadow=shadow, stopped=f"{release}: {reason}")
-
-
-def release_id(
-    index: Path,
-    lookup: Path,
-    encoder: EncoderConfig,
-    links: LinkArtifacts | None = None,
-    live: LiveConfig | None = None,
-    ranker: str | None = None,
-    pipelines: Mapping[str, tuple[Step, ...]] | None = None,
-    boosted: Path | None = None,
-    stamps: Mapping[str, str] | None = None,
-    capabilities: CapabilityArtifacts | None = None,
-) -> str:
-    """Eight digits that stand for what is served: artifacts' folders are named by their content."""
-    parts = " ".join("" if part is None else part.model_dump_json() for part in (links, live))
-    described = f"{index.resolve()} {lookup.resolve()} {encoder.model_dump_json()} {parts}"
-    described += "" if ranker is None else f" {ranker}"
-    described += f" {pipelines!r}" if pipelines else ""
-    described += "" if boosted is None else f" {boosted}"
-    described += f" {sorted(stamps.items())}" if stamps else ""
-    described += "" if capabilities is None else f" {capabilities.model_dump_json()}"
-    return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 
 def fraction(text: str) -> float:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from retrieval.steps import Step
+from serving.bundles import NO_BUNDLES, BundleProposals
 from serving.capabilities import NO_CAPABILITIES, CapabilityRanking
 from serving.context import caller, note_release, request_id
 from serving.documents import DocumentsService, nothing
@@ -20,6 +21,7 @@ from serving.lookup import Lookup
 from serving.ranking import RankingService
 from serving.releases import Releases
 from serving.schemas import Document, LinksResponse, Readiness, SearchRequest, SearchResponse
+from serving.schemas.bundles import BundlesAnswer, BundlesRequest
 from serving.schemas.documents import NewDocument, Written
 from serving.schemas.links import LinkScoreRequest, LinkScores
 from serving.schemas.rank import RankRequest, RankResponse
@@ -45,6 +47,7 @@ class Variant:
         documents: takes those.
         links: by its link model.
         capabilities: ranked by its ranker.
+        bundles: that it proposes.
         warm_up: called once, before anybody asks the first release of a process.
         close: called when nobody asks any more.
         longest_s: how long the batch of it has been worked on that is worked on longest, in this process, in seconds.
@@ -58,6 +61,7 @@ class Variant:
     documents: DocumentsService
     links: LinkService
     capabilities: CapabilityRanking = NO_CAPABILITIES
+    bundles: BundleProposals = NO_BUNDLES
     warm_up: Callable[[], Awaitable[None]] = nothing
     close: Callable[[], None] = lambda: None
     longest_s: Callable[[], float] = lambda: 0.0
@@ -113,6 +117,12 @@ class Variants:
         variant = self._chosen()
         with self._judged(variant, "rank"):
             return await variant.capabilities.rank(request)
+
+    def propose(self, request: BundlesRequest) -> BundlesAnswer:
+        """As of ``BundleProposals``, by the caller's release."""
+        variant = self._chosen()
+        with self._judged(variant, "bundles"):
+            return variant.bundles.propose(request)
 
     async def put(self, documents: Sequence[NewDocument]) -> Written:
         """As of ``Writing``: to the live release, and to all that are open."""

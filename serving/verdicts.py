@@ -11,7 +11,7 @@ from serving.traffic import MOST_JUDGED, Guardrails, Traffic
 
 JUDGEMENTS = 10  # while as many answers come as a release is judged by: percentiles of them cost as much as a search
 
-Work = Literal["search", "links", "rank"]
+Work = Literal["search", "links", "rank", "bundles"]
 
 
 @dataclass

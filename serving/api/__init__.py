@@ -13,13 +13,14 @@ from typing import Protocol
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from serving.api import documents, embeddings, feedback, health, links, models, rank, releases, rerank, search
+from serving.api import bundles, documents, embeddings, feedback, health, links, models, rank, releases, rerank, search
 from serving.api.auth import Authenticated
 from serving.api.deadline import Deadline
 from serving.api.errors import answer_errors
 from serving.api.full import Gate, RefusedAtOnce, RefusedWhereFull
 from serving.api.http import HeadAsGet
 from serving.api.middleware import BodyLimit, RequestId, Timed, Unforeseen
+from serving.bundles import NO_BUNDLES, BundleProposals
 from serving.capabilities import NO_CAPABILITIES, CapabilityRanking
 from serving.documents import Writing
 from serving.embedding import EmbeddingService
@@ -53,6 +54,7 @@ class Services:
     releases: Releases[Variant] | None = None
     named: NamedModels = NO_MODELS
     capabilities: CapabilityRanking = NO_CAPABILITIES
+    bundles: BundleProposals = NO_BUNDLES
 
 
 class Limits(Protocol):
@@ -123,6 +125,7 @@ def application(
         links.router(services.links),
         documents.writes_router(services.documents),
         rank.router(services.capabilities, services.feedback),
+        bundles.router(services.bundles),
         feedback.router(services.feedback),
         models.router(services.embedding, services.ranking, services.search, services.named),
         models.metrics_router(services.metrics),

@@ -4,11 +4,11 @@ from fastapi import APIRouter
 
 from serving.api.auth import OF_KEYS, needs
 from serving.api.errors import documented
-from serving.bundles import BundleService
+from serving.bundles import BundleProposals
 from serving.schemas.bundles import BundlesAnswer, BundlesRequest
 
 
-def router(service: BundleService) -> APIRouter:
+def router(service: BundleProposals) -> APIRouter:
     """The route that proposes bundles."""
     routes = APIRouter(tags=["bundles"], dependencies=[needs("search")], responses=documented(*OF_KEYS))
 

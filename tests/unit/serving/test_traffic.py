@@ -15,7 +15,6 @@ from serving.traffic import (
     Traffic,
     change_traffic,
     read_traffic,
-    release_id,
     with_live,
     without,
 )
@@ -96,9 +95,18 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_what_is_served_decides_the_id(tmp_path: Path) -> None:
-    one = release_id(tmp_path / "a", tmp_path / "b", HASHED)
-    assert one == release_id(tmp_path / "a", tmp_path / "b", HASHED) and len(one) == 8
-    assert one != release_id(tmp_path / "a", tmp_path / "c", HASHED)
-    assert one != release_id(tmp_path / "a", tmp_path / "b", read_encoder({"hashed": {"dim": 32}}))
+    release = Release(index=tmp_path / "a", lookup=tmp_path / "b", encoder=HASHED, passages=1)
+
+    def id_of(**changes: object) -> str:
+        return release.model_copy(update=changes).identified().id
+
     live = [LiveConfig(folder=tmp_path, folded=folded, limit=9) for folded in (1, 2)]
-    assert len({one, *(release_id(tmp_path / "a", tmp_path / "b", HASHED, live=each) for each in live)}) == 3
+    others = [
+        {"lookup": tmp_path / "c"},
+        {"encoder": read_encoder({"hashed": {"dim": 32}})},
+        {"bundles": tmp_path / "d"},
+        *({"live": each} for each in live),
+    ]
+    ids = {id_of(), *(id_of(**changes) for changes in others)}
+    assert len(ids) == 1 + len(others) and all(len(id_) == 8 for id_ in ids)
+    assert id_of(passages=2, made="later", found=0.5, id="x") == id_of()
