@@ -80,8 +80,10 @@ def no_catalogue(plan: Plan) -> StageAbsent | None:
 
 
 def _config(plan: Plan) -> CatalogueConfig:
-    source = plan.run.catalogue
-    assert source is not None, "the stage is absent without"
+    absent, source = no_catalogue(plan), plan.run.catalogue
+    if absent is not None:
+        raise absent
+    assert source is not None
     journals = (plan.run.workspace / "journals" / plan.run.name).resolve()
     return CatalogueConfig(source=source, journals=journals, kept=sizes_of(journals) if source.kept else {})
 

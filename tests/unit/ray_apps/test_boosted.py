@@ -16,6 +16,7 @@ from ray_apps.plan import Plan
 from ray_apps.tables import hits
 from retrieval.boosted import BoostedRanker
 from retrieval.steps import FindStep, RankStep
+from tests.stage_keys import keys_of
 from tests.unit.training.boosted.test_driver import trained, write_corpus
 
 RESULT = BoostedResult(
@@ -45,7 +46,7 @@ def run_file(folder: Path, **sections: object) -> Path:
 
 def keys(run: RunConfig) -> dict[str, str]:
     plan = Plan(run)
-    return {stage: plan.artifact(stage).key for stage in plan.stages}
+    return keys_of(plan)
 
 
 def changed(one: RunConfig, other: RunConfig) -> set[str]:

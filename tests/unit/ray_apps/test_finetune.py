@@ -15,6 +15,7 @@ from ray_apps.config import RunConfig, load_run
 from ray_apps.encoder.check import encoder_needs, ready_encoder
 from ray_apps.encoder.finetune import FineTuneResult
 from ray_apps.plan import Plan
+from tests.stage_keys import keys_of
 
 ON = ["--finetune.pairs", "links"]
 USERS = {
@@ -47,7 +48,7 @@ def run_file(tmp_path: Path) -> Path:
 
 def keys(run: RunConfig) -> dict[str, str]:
     plan = Plan(run)
-    return {stage: plan.artifact(stage).key for stage in plan.stages}
+    return keys_of(plan)
 
 
 def made(run: RunConfig, kept: str) -> EncoderConfig:

@@ -18,6 +18,7 @@ from ray_apps.plan import Plan
 from ray_apps.ranker import RankerResult, ranker_folder, served_ranker
 from retrieval.search import SearchHit
 from retrieval.steps import RERANKED
+from tests.stage_keys import keys_of
 
 ON = ["--ranker.model", "trained"]
 
@@ -38,7 +39,7 @@ def run_file(tmp_path: Path) -> Path:
 
 def keys(run: RunConfig) -> dict[str, str]:
     plan = Plan(run)
-    return {stage: plan.artifact(stage).key for stage in plan.stages}
+    return keys_of(plan)
 
 
 def changed(one: RunConfig, other: RunConfig) -> set[str]:

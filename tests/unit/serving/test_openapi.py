@@ -208,7 +208,7 @@ def test_an_infinite_number_is_an_error_and_not_null() -> None:
 def test_the_document_describes_routes_errors_and_examples() -> None:
     document = described()
     assert set(document["paths"]) == {
-        *("/v1/search", "/v1/rank", "/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"),
+        *("/v1/search", "/v1/rank", "/v1/bundles", "/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"),
         *("/v1/documents", "/v1/documents/{id}", "/v1/links/{id}", "/v1/links:score", "/healthz", "/readyz"),
         *("/v1/models", "/v1/models/{id}", "/v1/feedback", "/v1/releases", "/metrics"),
     }
