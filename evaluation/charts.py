@@ -223,29 +223,34 @@ def parallel_coordinates(
     return _svg("parallel", draw, (WIDE, 3.6))
 
 
-def reliability_diagram(bins: Sequence[Mapping[str, float]], before: Sequence[Mapping[str, float]] = ()) -> str:
+def reliability_diagram(
+    bins: Sequence[Mapping[str, float]],
+    before: Sequence[Mapping[str, float]] = (),
+    observed: str = "share that were links",
+) -> str:
     """Predicted probability against observed share; on the diagonal they are equal.
 
     Args:
         bins: ``promised``, ``observed`` and ``cases`` of each bin, with intervals.
         before: the same before calibration, drawn paler.
+        observed: what is on the other axis.
     """
 
     def draw(axes: "Axes") -> None:
         rows = [*bins, *before]
         end = min(1.04, 1.08 * max([row[key] for row in rows for key in ("promised", "observed")] + [1e-6]))
         axes.plot([0, end], [0, end], color=MUTED, linewidth=1.2, linestyle=(0, (4, 4)))
-        promised, observed = [row["promised"] for row in bins], [row["observed"] for row in bins]
-        spread = [1.96 * np.sqrt(max(o * (1 - o), 0.0) / row["cases"]) for o, row in zip(observed, bins, strict=True)]
+        promised, shares = [row["promised"] for row in bins], [row["observed"] for row in bins]
+        spread = [1.96 * np.sqrt(max(o * (1 - o), 0.0) / row["cases"]) for o, row in zip(shares, bins, strict=True)]
         if before:
             earlier = [[row[key] for row in before] for key in ("promised", "observed")]
             axes.plot(*earlier, color=BAR, marker="o", markersize=4, linewidth=1.2, label="before calibration")
         label = "after calibration" if before else None
-        axes.errorbar(promised, observed, yerr=spread, fmt="o", markersize=5, color=ACCENT, elinewidth=1.2, label=label)
+        axes.errorbar(promised, shares, yerr=spread, fmt="o", markersize=5, color=ACCENT, elinewidth=1.2, label=label)
         axes.set_xlim(0, end)
         axes.set_ylim(0, end)
         axes.set_xlabel("predicted probability")
-        axes.set_ylabel("share that were links")
+        axes.set_ylabel(observed)
         axes.set_aspect("equal")
         axes.locator_params(nbins=5)
         if before:

@@ -49,6 +49,7 @@ class LearnResult(StageResult):
     against_champion: dict[str, float] | None
     lost: bool
     counterfactual: dict[str, dict[str, dict[str, Any]]]
+    reliability: list[dict[str, float]] = Field(default_factory=list)
     features: list[str] = Field(default_factory=list)
     registered_as: str
     version: int
@@ -106,6 +107,7 @@ def _config(plan: Plan) -> TurnConfig:
 def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
     import numpy as np
 
+    from evaluation.report_capabilities import write_report
     from training.fingerprints import Fingerprints, code_fingerprint
     from training.ranking.champion import champion_of, promoted, registered
     from training.ranking.driver import learn
@@ -128,7 +130,7 @@ def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
     )
     version = registered(registry, run_id, out, fingerprints, np.load(out / "reciprocal.npy"), key)
     crowned = promoted(registry, version, made["lost"], config.learn.promote)
-    return LearnResult(
+    result = LearnResult(
         traces=len(experience.traces),
         intents=len(experience.intents),
         learned_from=len(experience.traces_in("train")),
@@ -140,6 +142,8 @@ def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
         mlflow_run=run_id,
         **made,
     )
+    write_report(result.model_dump(), config.name, out)
+    return result
 
 
 def _judged_by(experience: "Experience") -> str:
@@ -173,6 +177,7 @@ LEARN = Stage(
     wanted=lambda plan: False,
     absent=no_catalogue,
     on_ray=True,
+    version=2,  # it writes a report
 )
 
 
@@ -180,7 +185,7 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """One turn of the loop; a turn over the same traces that is done already is kept.
 
     Returns:
-        ``run``, ``learn`` (a ``LearnResult``), ``versions`` of the registry and the ``artifact``.
+        ``run``, ``learn`` (a ``LearnResult``), ``versions`` of the registry, the ``artifact`` and its ``report``.
 
     Raises:
         InputError: if traces are too few, or the champion does not fit them.
@@ -191,7 +196,8 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
         follow_capabilities(plan)
     versions = [asdict(version) for version in registry_of(plan).versions()]
-    return {"run": plan.run.name, "learn": made.result, "versions": versions, "artifact": str(made.path)}
+    told = {"artifact": str(made.path), "report": str(made.path / "report.html")}
+    return {"run": plan.run.name, "learn": made.result, "versions": versions, **told}
 
 
 def shown(result: Mapping[str, Any]) -> str:
@@ -203,7 +209,7 @@ def shown(result: Mapping[str, Any]) -> str:
     if learned["message_share"] is not None:
         lines.append(f"messages make {learned['message_share']:.1%} of the network's states")
     lines += [f"logged choices, {who}: {_estimates(of)}" for who, of in learned["counterfactual"].items()]
-    return "\n".join([*lines, f"{learned['registered_as']}: {learned['verdict']}"])
+    return "\n".join([*lines, f"{learned['registered_as']}: {learned['verdict']}", f"report: {result['report']}"])
 
 
 def _estimates(of: Mapping[str, Mapping[str, Any]]) -> str:

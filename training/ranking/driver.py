@@ -23,7 +23,7 @@ from training.ranking.champion import MODEL, Champion, check_champion
 from training.ranking.choice import Choice, choose_kind, lost
 from training.ranking.config import LearnConfig
 from training.ranking.experience import Experience, Floats
-from training.ranking.judging import calibrated, counterfactual, figures_of, score_of
+from training.ranking.judging import calibrated, counterfactual, figures_of, reliability_of, score_of
 from training.ranking.lambdamart import lambdamart
 from training.ranking.network import NOT_CALIBRATED, CapabilityNetwork
 from training.ranking.served import CapabilityRanker
@@ -104,6 +104,7 @@ def learn(
         "against_champion": against,
         "lost": worse,
         "counterfactual": logged,
+        "reliability": reliability_of(score_of(ranker, experience), experience, ranker.calibrator),
     }
 
 

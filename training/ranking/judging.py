@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.calibration import Calibrator, brier, expected_calibration_error, fit
+from evaluation.calibration import Calibrator, brier, expected_calibration_error, fit, reliability
 from evaluation.capability_metrics import Answered, Score, answer, rounded
 from evaluation.capability_split import Part
 from evaluation.counterfactual import KINDS, Estimate, estimate
@@ -35,6 +35,14 @@ def calibrated(score: Score, experience: Experience, parts: tuple[Part, ...] = (
     if not len(labels_P) or labels_P.all() or not labels_P.any():
         return None
     return fit(scores_P, labels_P)
+
+
+def reliability_of(score: Score, experience: Experience, calibrator: Calibrator) -> list[dict[str, float]]:
+    """What a ranker promises of the test intents and what came of it, by bins; none where all outcomes are alike."""
+    scores_P, labels_P = outcomes(score, experience, ("test",))
+    if not len(labels_P) or labels_P.all() or not labels_P.any():
+        return []
+    return reliability(calibrator(scores_P), labels_P)
 
 
 def outcomes(

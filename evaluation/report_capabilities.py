@@ -1,0 +1,126 @@
+"""The report of a turn of learning to rank capabilities: all rankers, calibration, estimates and their worth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.files import whole_or_absent
+from evaluation import charts, page
+from evaluation.simulated import Judged, catalogue, judge, softmax
+
+NAMES = {
+    "popularity": "popularity",
+    "random projection": "random projection",
+    "bm25": "BM25",
+    "cosine": "cosine",
+    "cosine x success rate": "cosine × success rate",
+    "centroid": "centroid step",
+    "centroid step": "centroid step",
+    "lambdamart": "LambdaMART",
+    "hypergraph": "network",
+}
+COLUMNS = {"mrr": "MRR", "hit@1": "Hit@1", "hit@5": "Hit@5", "ndcg@5": "nDCG@5", "map": "MAP"}
+MORE = {"coverage": "coverage", "gini": "Gini", "ece": "ECE", "brier": "Brier"}
+BEST_MORE = ("high", "", "low", "low")
+LOGS, ROUNDS, RESAMPLES = 20, 500, 200  # of the simulation: a few seconds
+
+
+def write_report(result: Mapping[str, Any], run: str, out: Path) -> Path:
+    """Write ``report.html``.
+
+    Args:
+        result: of the turn: ``table``, ``kind``, ``sentence``, ``verdict``, ``reliability``, ``counterfactual`` and
+            counts, as of ``catena learn``.
+        run: its name.
+        out: folder of the turn.
+    """
+    path = out / "report.html"
+    with whole_or_absent(path) as unfinished:
+        unfinished.write_text(render(result, run), encoding="utf-8")
+    return path
+
+
+def render(result: Mapping[str, Any], run: str) -> str:
+    """The whole page; see ``write_report``."""
+    served = NAMES[result["kind"]]
+    figures = _served(result)
+    lead = f"{result['traces']:,} traces of {result['intents']:,} intents; {result['sentence']}."
+    cards = [
+        (served, "is served"),
+        (f"{figures['mrr']:.3f}", "MRR on held-out intents"),
+        (f"{figures['hit@1']:.1%}", "have what worked in the first place"),
+        *([(f"{result['message_share']:.0%}", "of states are messages")] if result["message_share"] else []),
+    ]
+    parts = [
+        page.header("Ranking capabilities", run, lead),
+        page.cards(cards),
+        page.section("Rankers", page.prose(f"{result['verdict']}."), _chart(result, served), _tables(result, served)),
+        page.section("Probabilities", *_calibration(result, figures)),
+        page.section("Logged choices", *_logged(result["counterfactual"])),
+    ]
+    return page.page(f"{run}: ranking capabilities", parts)
+
+
+def _served(result: Mapping[str, Any]) -> Mapping[str, float]:
+    """The figures of what is served."""
+    return next(one for name, one in result["table"].items() if NAMES.get(name) == NAMES[result["kind"]])
+
+
+def _chart(result: Mapping[str, Any], served: str) -> str:
+    ranked = sorted(result["table"].items(), key=lambda item: -item[1]["mrr"])
+    names = [NAMES.get(name, name) for name, _ in ranked]
+    return page.panel(charts.bars(names, [one["mrr"] for _, one in ranked], highlight=served), "MRR")
+
+
+def _tables(result: Mapping[str, Any], served: str) -> str:
+    ranked = sorted(result["table"].items(), key=lambda item: -item[1]["mrr"])
+
+    def of(columns: Mapping[str, str], best: Sequence[str]) -> str:
+        rows = [(NAMES.get(name, name), [one.get(key) for key in columns]) for name, one in ranked]
+        return page.table(["ranker", *columns.values()], rows, ["{:.4f}"] * len(columns), best, served)
+
+    return page.panel(of(COLUMNS, ["high"] * len(COLUMNS))) + page.panel(of(MORE, BEST_MORE))
+
+
+def _calibration(result: Mapping[str, Any], figures: Mapping[str, float]) -> list[str]:
+    bins = result["reliability"]
+    if not bins:
+        return [page.prose("All held-out outcomes are alike: there is nothing to calibrate by.")]
+    diagram = charts.reliability_diagram(bins, observed="share that succeeded")
+    told = f"Held-out intents: ECE {figures['ece']:.4f}, Brier {figures['brier']:.4f}, in bins of equally many cases."
+    return [page.prose(told), page.panel(diagram, "Predicted and observed")]
+
+
+def _logged(counterfactual: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Estimates from this run's log, and beside the truth of a simulator, where that is known."""
+    rows = [(f"{kind.upper()}, {who}", one) for who, of in counterfactual.items() for kind, one in of.items()]
+    numbers = [
+        (name, [float(one["value"]), one.get("low"), one.get("high"), one.get("effective")])
+        for name, one in rows
+        if "refused" not in one
+    ]
+    refused = dict.fromkeys(str(one["refused"]) for _, one in rows if "refused" in one)
+    parts = [page.prose(f"No estimate: {reason}.") for reason in refused]
+    if numbers:
+        head = ["estimate of what a round earns", "value", "95% from", "to", "effective rounds"]
+        parts.append(page.panel(page.table(head, numbers, ["{:.4f}"] * 3 + ["{:,.0f}"])))
+    told = (
+        f"How far such estimates can be trusted, by a simulator that knows the truth: {LOGS} logs of {ROUNDS} rounds "
+        "of each policy; `catena bench rank --parts estimators` takes 200. Coverage is the share of 95% intervals that "
+        "hold the truth."
+    )
+    return [*parts, page.prose(told), page.panel(_beside_truth(simulated()), "Estimators beside the truth")]
+
+
+def simulated() -> list[Judged]:
+    """Each estimator beside the truth; always the same."""
+    return judge(catalogue(), lambda scores: softmax(scores, 0.2), rounds=ROUNDS, times=LOGS, resamples=RESAMPLES)
+
+
+def _beside_truth(judged: Sequence[Judged]) -> str:
+    rows = [
+        (f"{one.policy}, {one.kind.upper()}", [one.truth, one.truth + one.bias, one.bias, one.deviation, one.coverage])
+        for one in judged
+    ]
+    head = ["logged by, estimator", "truth", "mean estimate", "bias", "deviation", "coverage"]
+    return page.table(head, rows, ["{:.4f}", "{:.4f}", "{:+.4f}", "{:.4f}", "{:.3f}"])
