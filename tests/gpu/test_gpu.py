@@ -7,16 +7,23 @@ import numpy as np
 import pytest
 import torch
 
+from data.capabilities.catalogue import Catalogue
+from data.capabilities.traces import Ragged, Traces
 from data.encoders import load_encoder
 from data.encoders.config import OnnxConfig, TransformerConfig
 from data.encoders.onnx.export import export_model
 from data.encoders.transformer.models import open_model
 from data.graph.graph import GraphArtifact, GraphConfig
 from data.graph.split import split_links
+from evaluation.capability_split import CapabilitySplit, parts_of
 from training.config import OptimizerConfig
 from training.frame import fit
 from training.links.config import NodesConfig, TrainConfig
 from training.links.task import LinkTask
+from training.ranking.config import LearnConfig
+from training.ranking.driver import new_network
+from training.ranking.experience import Experience
+from training.ranking.task import CapabilityTask
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 
@@ -72,3 +79,31 @@ def test_onnx_runtime_computes_where_torch_holds_the_tokens(tmp_path: Path) -> N
     config = OnnxConfig(device="cuda", exported=tmp_path)
     texts = ["invert a sparse matrix", "", "the face of the waters " * 200, "שלום עולם"]
     assert (load_encoder(config).encode(texts) * plain.encode(texts)).sum(axis=1).min() >= 0.999
+
+
+def test_a_ranker_of_capabilities_learns_on_the_gpu() -> None:
+    """Intents that the text misleads: only what was learned of the tools tells which capability answers them."""
+    rng = np.random.default_rng(0)
+    texts = rng.normal(size=(12, 32)).astype(np.float32)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    answers = rng.integers(0, 12, 600)
+    intents = texts[(answers + 1) % 12] + rng.normal(scale=0.1, size=(600, 32)).astype(np.float32)
+    intents /= np.linalg.norm(intents, axis=1, keepdims=True)
+    names = [f"t{number}" for number in range(12)]
+    catalogue = Catalogue(
+        names, names, names, names, [None] * 12, np.arange(13), np.arange(12), np.full(12, -1, np.int64)
+    )
+    none, lists = np.full(600, np.nan), Ragged(np.zeros(601, np.int64), np.empty(0, np.int64))
+    asked = [f"please do {number}" for number in range(600)]
+    unknown = np.full(600, -1, np.int64)
+    traces = Traces(
+        asked, np.arange(600), answers, np.ones(600), unknown, unknown, none, none, lists, lists, lists, lists
+    )
+    part = parts_of(asked, CapabilitySplit())
+    features = np.zeros((12, 0), np.float32)
+    experience = Experience(catalogue, traces, intents, texts, texts, "test", part, traces.reward, (), features)
+    config = LearnConfig(optimizer=OptimizerConfig(learning_rate=0.01, epochs=15, patience=15), batch_traces=64)
+    network, device = new_network(experience, config, None), torch.device("cuda")
+    task = CapabilityTask(network, experience, config)
+    progress = fit(task, config.optimizer, wrap=lambda model: model.to(device), device=device)
+    assert progress.best_score > 0.9, "the cosine finds the wrong one nearly always"

@@ -90,22 +90,23 @@ class CapabilityTask(Task[TraceBatch]):
     def loss(self, model: nn.Module, batch: TraceBatch) -> Tensor:
         """The mean over the batch of its weighted losses; with replay they become the priorities of what was drawn."""
         if self._buffer is None:
-            plain: Tensor = (self.losses(model, batch) * self._weight[batch.rows]).mean()
+            losses_B = self.losses(model, batch)
+            plain: Tensor = (losses_B * self._weight[batch.rows.cpu()].to(losses_B.device)).mean()
             return plain
         drawn = self._buffer.draw(self.per_step)
         rows = torch.from_numpy(drawn.rows["row"])
         losses_B = self.losses(model, replace(batch, rows=rows))
         self._buffer.update(drawn.numbers, losses_B.detach().cpu().numpy())
-        importance = torch.from_numpy(drawn.weights.astype(np.float32))
-        mean: Tensor = (losses_B * self._weight[rows] * importance).mean()
+        weights_B = self._weight[rows] * torch.from_numpy(drawn.weights.astype(np.float32))
+        mean: Tensor = (losses_B * weights_B.to(losses_B.device)).mean()
         return mean
 
     def losses(self, model: nn.Module, batch: TraceBatch) -> Tensor:
         """Loss of each trace, (B,): by its reward the softmax that has its choice, else a failure's logistic term."""
-        rows = batch.rows.cpu()
-        contexts = None if self._contexts is None else self._contexts[rows].to(batch.rows.device)
-        intents, chosen = self._intents[rows].to(batch.rows.device), self._chosen[rows].to(batch.rows.device)
-        reward = self._reward[rows].to(batch.rows.device)
+        rows, device = batch.rows.cpu(), bare_threshold(model).device
+        contexts = None if self._contexts is None else self._contexts[rows].to(device)
+        intents, chosen = self._intents[rows].to(device), self._chosen[rows].to(device)
+        reward = self._reward[rows].to(device)
         if batch.candidates is None:
             scores = model(intents, contexts)
             own = scores.gather(1, chosen[:, None])[:, 0]
