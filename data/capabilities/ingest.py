@@ -17,7 +17,7 @@ from data.partitions import partition_name, write_partition
 from data.sources.catalogue_source import CatalogueSource
 from data.sources.ingest import check_mapping, first_reject, reject_reasons
 from data.sources.landing import CATALOGUE_SCHEMAS, land
-from data.sources.resolve import strict_error
+from data.sources.resolve import codes, first_of_each, strict_error
 from data.sources.rows import ReadTask
 from data.spread import Runner, on_ray
 
@@ -94,7 +94,7 @@ class _Resolution:
     def _keep_first(self, table: str) -> pa.Table:
         """The rows of a table, the first of each id, written."""
         rows = self.landed.read(table)
-        kept = self._without(table, rows, ~self.landed.first_of_each(rows["id"]), "duplicate id", rows["id"])
+        kept = self._without(table, rows, ~first_of_each(codes(rows["id"])), "duplicate id", rows["id"])
         if table == "tools":
             self._write(table, kept)
         return kept

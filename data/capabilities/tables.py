@@ -39,13 +39,6 @@ class Landed:
         )
         return rows.append_column(PLACE, pa.array(np.arange(rows.num_rows)))
 
-    def first_of_each(self, ids: pa.ChunkedArray) -> np.ndarray:
-        """Bool (n,): whether an id occurs for the first time."""
-        codes = ids.combine_chunks().dictionary_encode().indices.to_numpy()
-        first = np.zeros(len(codes), bool)
-        first[np.unique(codes, return_index=True)[1]] = True
-        return first
-
     def reject(self, table: str, rows: pa.Table, reasons: Sequence[str]) -> str:
         """Reject rows; returns the first as one line."""
         places = [self._place(table, place) for place in rows[PLACE].to_pylist()]

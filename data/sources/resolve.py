@@ -61,7 +61,7 @@ class Resolution:
         """Keep the first document of each id. Returns the ids."""
         ids = self._column("documents", "id")
         left_out = self._left_out(ids)
-        first = _first_of_each(np.where(left_out, -1, _codes(ids))) & ~left_out
+        first = first_of_each(np.where(left_out, -1, codes(ids))) & ~left_out
         self._write_kept("documents", first, ids, "duplicate id", left_out)
         return ids.filter(pa.array(first))
 
@@ -78,7 +78,7 @@ class Resolution:
 
     def _queries(self) -> pa.ChunkedArray:
         ids = self._column("queries", "id")
-        first = _first_of_each(_codes(ids))
+        first = first_of_each(codes(ids))
         self._write_kept("queries", first, ids, "duplicate id")
         return ids.filter(pa.array(first))
 
@@ -99,7 +99,7 @@ class Resolution:
         relations: dict[str, int] = {}
         keys = [self._keys(window, documents, relations) for window in windows]
         kept = np.concatenate(keys) if keys else np.empty(0, np.int64)
-        kept = (kept >= 0) & _first_of_each(kept)
+        kept = (kept >= 0) & first_of_each(kept)
         start = number = 0
         for window, key in zip(windows, keys, strict=True):
             keep = kept[start : start + len(key)]
@@ -237,12 +237,12 @@ def _column_of(ids: Iterable[str]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(sorted(ids), pa.large_string())])
 
 
-def _codes(ids: pa.ChunkedArray) -> np.ndarray:
+def codes(ids: pa.ChunkedArray) -> np.ndarray:
     """Int32 (n,): a number for each id, equal where the ids are."""
     return np.asarray(ids.combine_chunks().dictionary_encode().indices.to_numpy())
 
 
-def _first_of_each(keys: np.ndarray) -> np.ndarray:
+def first_of_each(keys: np.ndarray) -> np.ndarray:
     """Bool (n,): whether a key occurs for the first time."""
     first = np.zeros(len(keys), bool)
     first[np.unique(keys, return_index=True)[1]] = True

@@ -25,7 +25,7 @@ from training.ranking.config import LearnConfig
 from training.ranking.experience import Experience, Floats
 from training.ranking.judging import calibrated, counterfactual, figures_of, reliability_of, score_of
 from training.ranking.lambdamart import lambdamart
-from training.ranking.network import NOT_CALIBRATED, CapabilityNetwork
+from training.ranking.network import CapabilityNetwork, ranker_over
 from training.ranking.served import CapabilityRanker
 from training.ranking.task import CapabilityTask, scores_of
 
@@ -190,24 +190,15 @@ def ranker_of_keys(
     kind: str, experience: Experience, keys_CD: Floats, version: str, about: dict[str, Any]
 ) -> CapabilityRanker:
     """Cosine with a key of each capability, in the form that is served; not calibrated yet."""
-    catalogue, dim = experience.catalogue, keys_CD.shape[1]
-    return CapabilityRanker(
+    return ranker_over(
+        experience,
         kind=kind,
         version=version,
-        capabilities=catalogue.capabilities,
-        texts=catalogue.texts,
-        metadata=catalogue.metadata,
-        can_run=catalogue.can_run,
-        tools=catalogue.tools,
-        fingerprint=experience.fingerprint,
-        intent_map=np.eye(dim, dtype=np.float32),
+        intent_map=np.eye(keys_CD.shape[1], dtype=np.float32),
         context_map=None,
-        tool_vectors=np.asarray(experience.tools, np.float32),
         keys=keys_CD,
         heads=1,
-        features=experience.features,
         feature_weights=np.zeros(len(experience.features), np.float32),
-        calibrator=NOT_CALIBRATED,
         about=about,
     )
 

@@ -145,24 +145,16 @@ class CapabilityNetwork(nn.Module):
     def ranker(self, experience: Experience, version: str, about: dict[str, Any]) -> CapabilityRanker:
         """The same scores in the form that is served; not calibrated yet."""
         self.eval()
-        catalogue, spread = experience.catalogue, _deviations(experience)
-        return CapabilityRanker(
+        weights = (self.feature_weights.cpu().numpy() / _deviations(experience)).astype(np.float32)
+        return ranker_over(
+            experience,
             kind=KIND,
             version=version,
-            capabilities=catalogue.capabilities,
-            texts=catalogue.texts,
-            metadata=catalogue.metadata,
-            can_run=catalogue.can_run,
-            tools=catalogue.tools,
-            fingerprint=experience.fingerprint,
             intent_map=_side_by_side(self.intent_maps),
             context_map=None if self.context_maps is None else _side_by_side(self.context_maps),
-            tool_vectors=np.asarray(experience.tools, np.float32),
             keys=self.keys().cpu().numpy(),
             heads=self.config.heads,
-            features=experience.features,
-            feature_weights=(self.feature_weights.cpu().numpy() / spread).astype(np.float32),
-            calibrator=NOT_CALIBRATED,
+            feature_weights=weights,
             about=about,
         )
 
@@ -205,6 +197,23 @@ class CapabilityNetwork(nn.Module):
 
 
 NOT_CALIBRATED = Calibrator("platt", np.empty(0), np.empty(0), 1.0, 0.0)
+
+
+def ranker_over(experience: Experience, **learned: Any) -> CapabilityRanker:  # noqa: ANN401 - fields of the ranker
+    """What was learned, over the catalogue and the encoder of an experience; not calibrated yet."""
+    catalogue = experience.catalogue
+    return CapabilityRanker(
+        capabilities=catalogue.capabilities,
+        texts=catalogue.texts,
+        metadata=catalogue.metadata,
+        can_run=catalogue.can_run,
+        tools=catalogue.tools,
+        tool_vectors=np.asarray(experience.tools, np.float32),
+        fingerprint=experience.fingerprint,
+        features=experience.features,
+        calibrator=NOT_CALIBRATED,
+        **learned,
+    )
 
 
 def contexts_of(experience: Experience, numbers: np.ndarray) -> Floats | None:
