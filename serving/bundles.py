@@ -47,10 +47,17 @@ class BundleService:
     Args:
         rows: candidates as in the feed.
         maximise: of each objective, whether more is better.
+        weights: of objectives where a request names none; 1 of each that is not named.
     """
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]], maximise: Mapping[str, bool]) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        maximise: Mapping[str, bool],
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         self._rows = rows
+        self._default = np.array([(weights or {}).get(name, 1.0) for name in maximise])
         self._objectives = list(maximise)
         ids = sorted({item for row in rows for item in row["item_ids"]})
         self._place = {item: number for number, item in enumerate(ids)}
@@ -68,7 +75,12 @@ class BundleService:
         """Of the artifact of the stage ``bundles``."""
         lines = (folder / CANDIDATES).read_text(encoding="utf-8").splitlines()
         result = json.loads((folder / "result.json").read_text())
-        return cls([json.loads(line) for line in lines], {o["name"]: o["maximise"] for o in result["objectives"]})
+        objectives = result["objectives"]
+        return cls(
+            [json.loads(line) for line in lines],
+            {o["name"]: o["maximise"] for o in objectives},
+            {o["name"]: o["weight"] for o in objectives},
+        )
 
     def propose(self, request: BundlesRequest) -> BundlesAnswer:
         """The best bundles for a request.
@@ -92,7 +104,7 @@ class BundleService:
             if name not in self._objectives:
                 listed = ", ".join(self._objectives)
                 raise ApiError("invalid_request", f"no objective {name!r}; there are {listed}", "weights")
-        return np.array([given.get(name, 0.0) if given else 1.0 for name in self._objectives])
+        return np.array([given.get(name, 0.0) for name in self._objectives]) if given else self._default
 
     def _allowed(self, request: BundlesRequest) -> Flags:
         allowed = np.asarray(~(self._holds & self._flags(request.exclude_items)).any(axis=1), bool)

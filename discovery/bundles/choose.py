@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.baskets.table import Baskets, Market
-from discovery.bundles.candidates import NO_ITEM, Candidates, best_and_diverse, merge
+from discovery.bundles.candidates import NO_ITEM, Candidates, Members, best_and_diverse, merge
 from discovery.bundles.config import SOURCES, BundlesConfig
 from discovery.bundles.evidence import gather_evidence
 from discovery.bundles.objectives import Batch, Objective, Values, values_of
@@ -76,7 +76,7 @@ def choose_candidates(
     rows = np.flatnonzero(good)
     batch = Batch(kept.members[rows], evidence.take(rows), offers.take(rows), market, periods)
     values = values_of(objectives, batch) if len(rows) else np.empty((0, len(objectives)))
-    best = best_and_diverse(batch.members, _quality(values, objectives), config.candidates, config.per_item)
+    best = _best(batch.members, values, objectives, config)
     left_out["of lower quality, or too many of one item"] = len(rows) - len(best)
     smaller = Batch(batch.members[best], batch.evidence.take(best), batch.offers.take(best), market, periods)
     candidates = kept.take(rows[best])
@@ -105,11 +105,18 @@ def _in_stock(kept: Candidates, market: Market, sold: Values) -> npt.NDArray[np.
     return np.asarray(covered.all(axis=1), bool)
 
 
-def _quality(values: Values, objectives: list[Objective]) -> Values:
-    """Mean and best rank over objectives, from 0 to 1 each: good at one, or fair at all."""
+def _best(
+    members: Members, values: Values, objectives: list[Objective], config: BundlesConfig
+) -> npt.NDArray[np.int64]:
+    """Rows of the best by each objective, and by all of them together, in turn: none loses its best to the others."""
     if len(values) == 0:
-        return np.empty(0)
+        return np.empty(0, np.int64)
     signed = values * np.where([objective.maximise for objective in objectives], 1.0, -1.0)
-    ranks = np.argsort(np.argsort(signed, axis=0, kind="stable"), axis=0) / max(len(values) - 1, 1)
-    quality: Values = ranks.mean(axis=1) + ranks.max(axis=1)
-    return quality
+    ranks = np.argsort(np.argsort(signed, axis=0, kind="stable"), axis=0)
+    rankings = [*ranks.T.astype(np.float64), ranks.mean(axis=1)]
+    lists = [best_and_diverse(members, ranking, config.candidates, config.per_item) for ranking in rankings]
+    places = np.concatenate([np.arange(len(rows)) for rows in lists])
+    in_turn = np.concatenate(lists)[np.argsort(places, kind="stable")]
+    _, first = np.unique(in_turn, return_index=True)
+    best: npt.NDArray[np.int64] = in_turn[np.sort(first)][: config.candidates]
+    return best

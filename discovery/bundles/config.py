@@ -36,7 +36,11 @@ class PriceConfig(StageConfig):
     cost_share: float = Field(0.7, gt=0, lt=1, description="cost of a unit over its list price, where it is unknown")
     response: float = Field(-1.5, lt=0, ge=-10, description="own-price elasticity where the data do not show it")
     uptake: float = Field(
-        0.05, gt=0, le=1, description="share of baskets that lack one item of a bundle and take it at list price"
+        0.5,
+        gt=0,
+        le=1,
+        description="chance that a basket which lacks one item of a bundle takes it at list price, as a share of the "
+        "chance that baskets with the rest hold it (its confidence)",
     )
     ending: float | None = Field(
         None, ge=0, lt=1, description="prices end on this, such as 0.99, where the discounts allow it"
@@ -107,7 +111,7 @@ class BundlesConfig(StageConfig):
     )
     shrinkage: float = Field(5.0, ge=0, description="baskets by which lifts are drawn towards 1")
     min_lift: float = Field(
-        1.1, ge=0, description="least shrunken lift of a candidate that enough baskets are expected to hold to tell"
+        1.0, ge=0, description="least shrunken lift of a candidate that enough baskets are expected to hold to tell"
     )
     per_source: int = Field(600, ge=1, le=20_000, description="candidates kept of each source")
     candidates: int = Field(200, ge=2, le=5000, description="candidates that portfolios are made of")
@@ -122,7 +126,9 @@ class BundlesConfig(StageConfig):
         description="objectives: reach, lift, cross_sell, stock_risk, revenue, margin, cannibalisation, or of your "
         "own; reach, cross_sell and margin (without prices lift) where unset",
     )
-    weights: dict[str, float] = Field({}, description="weight of objectives in the choice of one portfolio; 1 if unset")
+    weights: dict[str, float] = Field(
+        {}, description="weight of objectives in the choice of one portfolio; unset, 3 of reach and 1 of any other"
+    )
     prices: PriceConfig = Field(PriceConfig(), description="how a bundle is priced")
     constraints: ConstraintConfig = Field(ConstraintConfig(), description="what a portfolio must keep")
     search: SearchConfig = Field(SearchConfig(), description="how portfolios are searched")

@@ -26,6 +26,8 @@ class Evidence:
         baskets: B.
         held: int64 (C,), baskets with all items.
         lacking: int64 (C, L), baskets with all items but this one; 0 beyond the candidate's items.
+        confidence: float64 (C, L), of baskets with all other items, the share that holds this one too, shrunken towards
+            the item's share of all baskets; 0 beyond the candidate's items.
         expected: float64 (C,), baskets that would hold all, were the items independent.
         lift: float64 (C,), shrunken.
         lift_low: lower end of the 95% interval of held / expected (Wilson's of the share).
@@ -35,6 +37,7 @@ class Evidence:
     baskets: int
     held: Counts
     lacking: Counts
+    confidence: Values
     expected: Values
     lift: Values
     lift_low: Values
@@ -42,7 +45,7 @@ class Evidence:
 
     def take(self, rows: npt.NDArray[np.integer]) -> "Evidence":
         """Those rows."""
-        columns = (self.held, self.lacking, self.expected, self.lift, self.lift_low, self.lift_high)
+        columns = (self.held, self.lacking, self.confidence, self.expected, self.lift, self.lift_low, self.lift_high)
         return Evidence(self.baskets, *(column[rows] for column in columns))
 
 
@@ -52,7 +55,7 @@ def gather_evidence(members: Members, baskets: Baskets, shrinkage: float) -> Evi
     Args:
         members: int32 (C, L).
         baskets: to count in.
-        shrinkage: of the lift, in baskets.
+        shrinkage: of the lift and of confidence, in baskets.
     """
     held = np.zeros(len(members), np.int64)
     lacking = np.zeros(members.shape, np.int64)
@@ -66,7 +69,16 @@ def gather_evidence(members: Members, baskets: Baskets, shrinkage: float) -> Evi
     low, high = wilson_interval(held, n)
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = [np.where(expected > 0, end * n / expected, 0.0) for end in (low, high)]
-    return Evidence(len(baskets), held, lacking, expected, shrunken_lift(held, expected, shrinkage), *ends)
+    lift = shrunken_lift(held, expected, shrinkage)
+    confidence = _confidence(members, held, lacking, shares, shrinkage)
+    return Evidence(len(baskets), held, lacking, confidence, expected, lift, *ends)
+
+
+def _confidence(members: Members, held: Counts, lacking: Counts, shares: Values, shrinkage: float) -> Values:
+    others = held[:, None] + lacking
+    drawn = shares * shrunken_lift(held[:, None], others * shares, shrinkage)
+    confidence: Values = np.where(members == NO_ITEM, 0.0, np.minimum(drawn, 1.0))
+    return confidence
 
 
 def occasions(members: Members, baskets: Baskets) -> tuple[int, int]:

@@ -85,7 +85,7 @@ def greedy_front(portfolio: Portfolio, config: SearchConfig) -> Front:
     """The front of greedy choices under random weights, as many as a generation has portfolios."""
     started = time.perf_counter()
     rng = np.random.default_rng(config.seed)
-    choices = portfolio.greedy(random_weights(rng, config.population, portfolio.values.shape[1]))
+    choices = portfolio.greedy(random_weights(rng, config.population, portfolio.preference))
     choices = np.unique(choices, axis=0)
     choices = choices[choices.sum(axis=1) >= portfolio.least]
     objectives = portfolio.evaluate(choices)
@@ -97,11 +97,12 @@ def greedy_front(portfolio: Portfolio, config: SearchConfig) -> Front:
     return Front(choices[front], objectives[front], len(choices), 0, volume, False, seconds)
 
 
-def random_weights(rng: np.random.Generator, count: int, objectives: int) -> Values:
-    """Weights that sum to 1, float64 (count, objectives): each objective alone, all alike, then at random."""
+def random_weights(rng: np.random.Generator, count: int, preference: Values) -> Values:
+    """Weights that sum to 1, float64 (count, M): each objective alone, the preferred ones, then at random."""
+    objectives = len(preference)
     drawn = rng.dirichlet(np.ones(objectives), max(count, objectives + 1))
     drawn[:objectives] = np.eye(objectives)
-    drawn[objectives] = 1 / objectives
+    drawn[objectives] = preference
     return drawn[:count]
 
 
@@ -109,7 +110,7 @@ def first_generation(portfolio: Portfolio, config: SearchConfig, rng: np.random.
     """Greedy choices, and random ones of all sizes; bool (population, C)."""
     greedy_count = max(portfolio.values.shape[1] + 1, int(GREEDY_SHARE * config.population))
     greedy_count = min(greedy_count, config.population)
-    chosen = portfolio.greedy(random_weights(rng, greedy_count, portfolio.values.shape[1]))
+    chosen = portfolio.greedy(random_weights(rng, greedy_count, portfolio.preference))
     left = config.population - greedy_count
     sizes = rng.integers(1, portfolio.most + 1, left)
     random = rng.random((left, len(portfolio))) < (sizes / len(portfolio))[:, None]

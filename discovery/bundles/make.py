@@ -24,6 +24,7 @@ from discovery.bundles.response import Response, own_price_response
 from discovery.bundles.sources import Clues, Found, Source, Vectors, find_all
 from discovery.bundles.words import readable, reason, title, worded
 
+DEFAULT_WEIGHTS = {"reach": 3.0}  # what later baskets speak for counts above what prices suppose
 REACH_BASKETS = 1 << 18  # of more, evenly spaced ones stand for all when reach is computed
 
 
@@ -76,10 +77,10 @@ def make_bundles(
         chosen = choose_candidates(found, clues, objectives, response.elasticity, periods, config)
         portfolio = _portfolio(chosen, earlier, objectives, config)
     with phases.phase("search"):
-        searched = _search(portfolio, objectives, config)
+        searched = _search(portfolio, config)
     with phases.phase("words"):
         rows = np.flatnonzero(searched.front.choices[searched.best])
-        rows = rows[np.argsort(-portfolio.weighted(chosen.values[rows], _weights(objectives, config)), kind="stable")]
+        rows = rows[np.argsort(-portfolio.weighted(chosen.values[rows]), kind="stable")]
         bundles = describe(rows, chosen, objectives, vectors)
         sentences, fallback = worded([b["title"] for b in bundles], [b["reason"] for b in bundles], config.words)
         bundles = [{**bundle, "reason": said} for bundle, said in zip(bundles, sentences, strict=True)]
@@ -100,7 +101,10 @@ def make_bundles(
         "baskets_mined": len(earlier),
         "items": len(items),
         "periods": periods,
-        "objectives": [{"name": o.name, "unit": o.unit, "maximise": o.maximise} for o in objectives],
+        "objectives": [
+            {"name": o.name, "unit": o.unit, "maximise": o.maximise, "weight": float(weight)}
+            for o, weight in zip(objectives, _weights(objectives, config), strict=True)
+        ],
         "bundles": bundles,
         "front": _front(searched, chosen, objectives),
         "candidates": _all_candidates(chosen, objectives),
@@ -137,7 +141,9 @@ def _weights(objectives: list[Objective], config: BundlesConfig) -> Values:
             f"{', '.join(o.name for o in objectives)}",
             "Name it in bundles.objectives, or leave out its weight.",
         )
-    return np.array([config.weights.get(objective.name, 1.0) for objective in objectives])
+    return np.array(
+        [config.weights.get(objective.name, DEFAULT_WEIGHTS.get(objective.name, 1.0)) for objective in objectives]
+    )
 
 
 def _portfolio(chosen: Chosen, earlier: Baskets, objectives: list[Objective], config: BundlesConfig) -> Portfolio:
@@ -156,20 +162,20 @@ def _portfolio(chosen: Chosen, earlier: Baskets, objectives: list[Objective], co
         item_at_most=limits.item_at_most,
         spend=np.nan_to_num(chosen.batch.offers.given),
         budget=limits.budget,
+        weights=_weights(objectives, config),
     )
 
 
-def _search(portfolio: Portfolio, objectives: list[Objective], config: BundlesConfig) -> Searched:
+def _search(portfolio: Portfolio, config: BundlesConfig) -> Searched:
     check_feasible(portfolio)
-    weights = _weights(objectives, config)
     search = evolve if config.search.method == "evolution" else greedy_front
     front = search(portfolio, config.search)
-    best = int(np.argmax(portfolio.weighted(front.objectives, weights)))
+    best = int(np.argmax(portfolio.weighted(front.objectives)))
     exact: dict[str, Any] = {}
     if config.search.exact:
-        worth = (portfolio.values * portfolio.signs / portfolio.scale) @ weights
+        worth = portfolio.weighted(portfolio.values)
         optimum = solve(portfolio, worth)
-        greedy = portfolio.greedy(weights[None])[0]
+        greedy = portfolio.greedy(portfolio.preference[None])[0]
         if optimum is not None:
             exact = {
                 "value": optimum.value,

@@ -31,6 +31,7 @@ class Portfolio:
         item_at_most: bundles that an item is in.
         spend: float64 (C,), what the budget is spent on.
         budget: None where there is none.
+        weights: float64 (M,), how much each objective counts when one choice is made; None for all alike.
     """
 
     values: Values
@@ -44,6 +45,7 @@ class Portfolio:
     spend: Values
     least: int = 1
     budget: float | None = None
+    weights: Values | None = None
 
     def __len__(self) -> int:
         """Candidates."""
@@ -163,9 +165,15 @@ class Portfolio:
         size = np.sort(np.abs(self.values), axis=0)[::-1][: self.most].sum(axis=0)
         return np.where(size > 0, size, 1.0)
 
-    def weighted(self, objectives: Values, weights: Values) -> Values:
-        """Weighted sum of objectives in units of ``scale``, more is better; float64 (P,)."""
-        total: Values = (objectives * self.signs / self.scale) @ weights
+    @cached_property
+    def preference(self) -> Values:
+        """Weights that sum to 1, float64 (M,)."""
+        weights = np.ones(self.values.shape[1]) if self.weights is None else self.weights
+        return weights / max(float(weights.sum()), 1e-12)
+
+    def weighted(self, objectives: Values) -> Values:
+        """Sum of objectives by ``preference`` in units of ``scale``, more is better; float64 (P,)."""
+        total: Values = (objectives * self.signs / self.scale) @ self.preference
         return total
 
 

@@ -62,8 +62,9 @@ def make_offers(
 ) -> Offers:
     """Try every discount of every candidate at once and keep the best.
 
-    A basket that lacks one item takes the bundle with the chance ``uptake * (1 - d) ** elasticity``, at most 1. Its
-    margin rises by what it pays above its own items, less the cost of the one it lacked. A basket that holds all items
+    A basket that lacks one item takes the bundle with the chance ``uptake * confidence * (1 - d) ** elasticity``, at
+    most 1: who holds the rest wants the last as baskets with the rest do, only less. Its margin rises by what it pays
+    above its own items, less the cost of the one it lacked. A basket that holds all items
     anyhow pays the bundle's price, which costs the discount.
 
     Args:
@@ -76,7 +77,7 @@ def make_offers(
         config: discounts, floor, uptake.
     """
     there = members != NO_ITEM
-    prices_CL = np.where(there, price[members], 0.0)
+    prices_CL = np.where(there, np.maximum(np.round(price[members], 2), 0.01), 0.0)  # in whole cents, as on a label
     costs_CL = np.where(there, cost[members], 0.0)
     list_sum, cost_sum = prices_CL.sum(axis=1), costs_CL.sum(axis=1)
     known = np.isfinite(list_sum)
@@ -87,8 +88,9 @@ def make_offers(
     discounts = np.arange(config.min_discount, config.max_discount + 1e-9, config.step)
     prices_CD = list_sum[:, None] * (1 - discounts)
     whole, lacking = evidence.held / periods, evidence.lacking / periods
+    chance = config.uptake * evidence.confidence
     gains_CD = np.stack(
-        [_gain(price_C, list_sum, prices_CL, costs_CL, whole, lacking, slope, config) for price_C in prices_CD.T], 1
+        [_gain(price_C, list_sum, prices_CL, costs_CL, whole, lacking, chance, slope) for price_C in prices_CD.T], 1
     )
     gains_CD = np.where(prices_CD >= floor[:, None] - 1e-9, gains_CD, -np.inf)
     best = gains_CD.argmax(axis=1)
@@ -96,7 +98,7 @@ def make_offers(
     chosen = _ended(prices_CD[np.arange(len(members)), best], floor, list_sum, config)
     with np.errstate(divide="ignore", invalid="ignore"):
         discount = 1 - chosen / list_sum
-    added = lacking * _uptake(np.where(known, discount, config.min_discount), slope, config)[:, None]
+    added = lacking * _uptake(chance, np.where(known, discount, config.min_discount), slope)
     return Offers(
         list_sum,
         cost_sum,
@@ -104,14 +106,15 @@ def make_offers(
         discount,
         whole,
         added,
-        _gain(chosen, list_sum, prices_CL, costs_CL, whole, lacking, slope, config),
+        _gain(chosen, list_sum, prices_CL, costs_CL, whole, lacking, chance, slope),
         whole * (list_sum - chosen),
         allowed,
     )
 
 
-def _uptake(discount: Values, slope: Values, config: PriceConfig) -> Values:
-    return np.minimum(config.uptake * np.maximum(1 - discount, 1e-6) ** slope, 1.0)
+def _uptake(chance: Values, discount: Values, slope: Values) -> Values:
+    response = np.maximum(1 - discount, 1e-6) ** slope
+    return np.minimum(chance * response[:, None], 1.0)
 
 
 def _gain(
@@ -121,15 +124,15 @@ def _gain(
     costs_CL: Values,
     whole: Values,
     lacking: Values,
+    chance: Values,
     slope: Values,
-    config: PriceConfig,
 ) -> Values:
     """Margin of a period above that without the bundle, float64 (C,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        uptake = _uptake(1 - price_C / list_sum, slope, config)
+        uptake = _uptake(chance, 1 - price_C / list_sum, slope)
     off = (list_sum - price_C)[:, None]
     per_basket = prices_CL - off - costs_CL
-    gain: Values = (lacking * uptake[:, None] * per_basket).sum(axis=1) - whole * off[:, 0]
+    gain: Values = (lacking * uptake * per_basket).sum(axis=1) - whole * off[:, 0]
     return gain
 
 

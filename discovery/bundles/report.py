@@ -179,7 +179,8 @@ def _search(result: Mapping[str, Any], config: BundlesConfig) -> list[str]:
     )
     assumed = (
         f"Own-price elasticity {response['pooled']:.2f}, {shown}; a cost that is unknown is {prices.cost_share:.0%} of "
-        f"the list price; {prices.uptake:.0%} of baskets that lack one item take the bundle at list price."
+        f"the list price; baskets that lack one item "
+        f"of a bundle take it at list price {prices.uptake:.0%} as often as baskets with the rest hold it."
     )
     names, seconds = list(result["phases"]), list(result["phases"].values())
     timings = page.panel(charts.bars(names, seconds, form="{:.2f} s"), "Seconds of each phase")

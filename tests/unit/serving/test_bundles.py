@@ -43,6 +43,11 @@ def asked(**request: object) -> list[str]:
     return [bundle.bundle_id for bundle in service.propose(BundlesRequest.model_validate(request)).bundles]
 
 
+def test_weights_of_the_run_decide_where_a_request_names_none() -> None:
+    service = BundleService(ROWS, {"reach": True, "stock_risk": False}, {"reach": 9.0})
+    assert [bundle.bundle_id for bundle in service.propose(BundlesRequest()).bundles] == ["a+b", "a+c", "b+c+d"]
+
+
 def test_weights_decide_the_order() -> None:
     assert asked(weights={"reach": 1}) == ["a+b", "a+c", "b+c+d"]
     assert asked(weights={"stock_risk": 1}) == ["a+c", "b+c+d", "a+b"]

@@ -64,6 +64,24 @@ def test_what_was_planted_is_proposed_with_its_numbers(tmp_path: Path) -> None:
     assert all(bundle["baskets_a_group"] > 0 for bundle in plan["bundles"])
 
 
+def test_candidates_hold_the_best_of_each_objective() -> None:
+    limits = {"bundles": 3, "max_size": 2}
+    few = make_bundles(market(**PRICES), None, config(candidates=8, constraints=limits))
+    every = make_bundles(market(**PRICES), None, config(candidates=400, constraints=limits))
+    for name in ("reach", "cross_sell", "margin"):
+        best = max(candidate["objectives"][name] for candidate in every["candidates"])
+        assert max(candidate["objectives"][name] for candidate in few["candidates"]) == best
+    assert len(few["candidates"]) == 8
+
+
+def test_reach_weighs_more_unless_weights_say_otherwise() -> None:
+    def weights(**keys: Any) -> list[float]:  # noqa: ANN401
+        return [o["weight"] for o in make_bundles(market(**PRICES), None, config(**keys))["objectives"]]
+
+    assert weights() == [3.0, 1.0, 1.0]
+    assert weights(weights={"reach": 1, "margin": 2}) == [1.0, 1.0, 2.0]
+
+
 def test_the_report_names_every_bundle(tmp_path: Path) -> None:
     given = config()
     made = make_bundles(market(), None, given)

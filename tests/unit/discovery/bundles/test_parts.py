@@ -55,6 +55,15 @@ def test_evidence_is_that_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> No
     ).all()
 
 
+def test_confidence_is_the_share_of_baskets_with_the_rest_drawn_towards_that_of_all() -> None:
+    members = np.array([[0, 1, NO_ITEM], [0, 1, 2]], np.int32)
+    plain = gather_evidence(members, BASKETS, 0.0).confidence
+    np.testing.assert_allclose(plain, [[3 / 4, 3 / 4, 0], [2 / 2, 2 / 3, 2 / 3]])
+    drawn = gather_evidence(members, BASKETS, 5.0).confidence
+    share = 4 / 6  # of baskets that hold item 0
+    assert drawn[0, 0] == pytest.approx(share * (3 + 5) / (4 * share + 5))
+
+
 def test_bits_of_holding_are_the_baskets() -> None:
     held = holding(np.array([[0, 1, NO_ITEM], [0, 1, 2]], np.int32), BASKETS)
     flags = np.unpackbits(held.view(np.uint8), axis=1, bitorder="little")[:, :6]
@@ -94,6 +103,20 @@ def test_the_discount_is_the_one_of_the_largest_gain() -> None:
     assert best.gain[0] == pytest.approx(max(tried))
     assert best.discount[0] > 0, "people who answer to prices are worth a discount"
     assert offers_of(config, [10, 10], [8, 8], 30, -1).discount[0] == 0, "a discount would only be given away"
+
+
+def test_baskets_that_lack_an_item_take_it_as_others_hold_it_only_less() -> None:
+    config = PriceConfig(max_discount=0.0, uptake=0.4)
+    offer = offers_of(config, [10.0, 10.0], [5.0, 5.0], held=10)
+    confidence = 50 / 90 * (10 + 5) / (50 * 50 / 90 + 5)
+    np.testing.assert_allclose(offer.added, [[40 * 0.4 * confidence / 4] * 2])  # four periods
+    assert offer.gain[0] == pytest.approx(offer.added.sum() * 5)
+
+
+def test_a_list_price_is_in_whole_cents_so_that_no_bundle_costs_more() -> None:
+    offer = offers_of(PriceConfig(), [0.7458, 1.0004], [0.1, 0.1])
+    assert offer.list_sum[0] == pytest.approx(1.75)
+    assert offer.discount[0] >= 0
 
 
 def test_prices_end_as_asked_where_the_floor_allows_it() -> None:
