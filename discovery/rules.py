@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from discovery.association import Values, benjamini_hochberg, co_occurrence_p_values, wilson_interval
-from discovery.itemsets import Counts, Itemsets, Numbers
+from discovery.itemsets import Itemsets
+from discovery.projections import Counts, Numbers
 from evaluation.significance import holm
 
 NO_ITEM = -1

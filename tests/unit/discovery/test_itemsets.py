@@ -11,7 +11,7 @@ import pytest
 from data.baskets.table import Baskets
 from data.errors import InputError
 from data.spread import Here
-from discovery import itemsets as module
+from discovery import projections as module
 from discovery.association import benjamini_hochberg, co_occurrence_p_values, wilson_interval
 from discovery.itemsets import frequent_itemsets
 from discovery.rules import NO_ITEM, association_rules
