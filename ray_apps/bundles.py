@@ -151,7 +151,7 @@ def _make(config: BundlesConfig, inputs: Inputs, out: Path) -> BundlesResult:
 
     vectors = np.load(inputs["vectors"].path / "vectors.npy", mmap_mode="r") if "vectors" in inputs else None
     made = make_bundles(Market.open(inputs["baskets"].path), vectors, config, out)
-    write_report("bundles of products", made, config, out / REPORT)
+    write_report(made, config, out / REPORT)
     return BundlesResult.model_validate(made)
 
 
@@ -184,20 +184,31 @@ def bundles(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 
 def _show(result: Mapping[str, Any]) -> str:
     made = result["bundles"]
-    rows = [
-        (b["number"], b["title"], "" if b["price"] is None else f"{b['price']:.2f}", b["reason"])
-        for b in made["bundles"]
-    ]
-    shown = [table(("", "bundle", "price", "why"), rows)]
+    if any(b["price"] is not None for b in made["bundles"]):
+        priced = [
+            (b["number"], b["title"], "" if b["price"] is None else f"{b['price']:.2f}", b["reason"])
+            for b in made["bundles"]
+        ]
+        shown = [table(("", "bundle", "price", "why"), priced)]
+    else:
+        shown = [table(("", "bundle", "why"), [(b["number"], b["title"], b["reason"]) for b in made["bundles"]])]
     judged = made["backtest"]
     if judged:
-        rate, ratio = judged["hit_rate"]["proposed"], judged["ratio"]["random pairs"]["ratio"]
-        than = f", {ratio:.1f} times as many as hold one of as many random pairs" if ratio else ""
-        shown.append(
+        rate = judged["hit_rate"]["proposed"]
+        said = (
             f"{rate['rate']:.2%} of {judged['baskets']:,} later baskets hold one (95%: {rate['low']:.2%} to "
-            f"{rate['high']:.2%}){than}."
+            f"{rate['high']:.2%})"
         )
+        compared = [_compared(way, judged["ratio"][way]) for way in ("top pairs by count", "random pairs")]
+        shown.append(f"{'; '.join([said, *filter(None, compared)])}.")
     return "\n\n".join([*shown, f"report: {result['report']}"])
+
+
+def _compared(way: str, ratio: Mapping[str, float | None]) -> str:
+    if not ratio["ratio"]:
+        return ""
+    between = "" if ratio["low"] is None else f" (95%: {ratio['low']:.2f} to {ratio['high']:.2f})"
+    return f"{ratio['ratio']:.3g} times as many as hold one of as many {way}{between}"
 
 
 BASKETS = Stage(

@@ -89,15 +89,20 @@ class BundleService:
             ApiError: if a weight names no objective, or the product is in no bundle.
         """
         weights = self._weights(request.weights)
-        basket = self._flags(request.basket or [])
+        named = [*(request.basket or []), *([] if request.item is None else [request.item])]
+        having = self._flags(named)
         allowed = self._allowed(request)
         if request.basket is not None:
+            basket = self._flags(request.basket)
             held = (self._holds & basket).sum(axis=1)
             allowed &= (held > 0) & (held < self._sizes)
         scores = self._scaled @ weights
         best = np.flatnonzero(allowed)
         best = best[np.argsort(-scores[best], kind="stable")][: request.top_k]
-        return BundlesAnswer(bundles=[self._answer(int(row), float(scores[row]), basket) for row in best])
+        unknown = [item for item in (*named, *request.exclude_items) if item not in self._place]
+        return BundlesAnswer(
+            bundles=[self._answer(int(row), float(scores[row]), having) for row in best], unknown=unknown
+        )
 
     def _weights(self, given: Mapping[str, float]) -> npt.NDArray[np.float64]:
         for name in given:
@@ -113,6 +118,8 @@ class BundleService:
                 raise ApiError("not_found", f"no bundle holds {request.item!r}", "item")
             allowed &= self._holds[:, self._place[request.item]]
         if request.max_price is not None:
+            if not np.isfinite(self._prices).any():
+                raise ApiError("invalid_request", "no bundle has a price", "max_price")
             allowed &= self._prices <= request.max_price  # a price that is unknown is not
         if request.max_items is not None:
             allowed &= self._sizes <= request.max_items

@@ -28,7 +28,7 @@ def measure() -> list[Row]:
             vectors = _vectors(market, run)
             started = time.perf_counter()
             made = make_bundles(market, vectors, run.bundles, Path(folder))
-            write_report(name, made, run.bundles, Path(folder) / "report.html")
+            write_report(made, run.bundles, Path(folder) / "report.html")
             seconds = mapped + time.perf_counter() - started
             if name == "completejourney":
                 rows.append(_seconds(seconds, mapped, made))

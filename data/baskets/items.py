@@ -65,7 +65,7 @@ def _rolled_up(rows: pl.DataFrame, files: ProductFiles) -> tuple[pl.DataFrame, p
     table = unique.select(
         product=pl.col(files.id),
         item_id=pl.coalesce(key, pl.col(files.id)),
-        name=pl.concat_str([pl.col(column).cast(pl.String) for column in files.name], separator=" ", ignore_nulls=True),
+        name=_name(files.name),
         category=pl.concat_list(path).list.drop_nulls() if path else pl.lit([], pl.List(pl.String)),
         excluded=excluded.fill_null(False),
         **{name: _amount(column) for name, column in _amounts(files).items()},
@@ -104,6 +104,16 @@ def _rolled_up(rows: pl.DataFrame, files: ProductFiles) -> tuple[pl.DataFrame, p
         "invalid_prices": invalid,
     }
     return products, items.with_columns(name=pl.coalesce(_not_blank("name"), "id")), counts
+
+
+def _name(columns: Sequence[str]) -> pl.Expr:
+    """Columns as one text; one that the next begins with is said once: YOGURT and YOGURT WITH FRUIT."""
+    parts = [pl.col(column).cast(pl.String) for column in columns]
+    kept = [
+        pl.when(~following.str.starts_with(part).fill_null(False)).then(part)
+        for part, following in zip(parts, [*parts[1:], pl.lit(None, pl.String)], strict=True)
+    ]
+    return pl.concat_str(kept, separator=" ", ignore_nulls=True)
 
 
 def _amounts(files: ProductFiles) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.baskets.table import Baskets, Market
+from data.errors import InputError, nearest
 from discovery.bundles.candidates import NO_ITEM, Candidates, Members, best_and_diverse, merge
 from discovery.bundles.config import SOURCES, BundlesConfig
 from discovery.bundles.evidence import gather_evidence
@@ -38,10 +39,21 @@ class Chosen:
 
 
 def eligible_items(market: Market, baskets: Baskets, config: BundlesConfig) -> npt.NDArray[np.int32]:
-    """Items in enough baskets, of no excluded category, and with a price where any item has one; int32, ascending."""
+    """Items in enough baskets, of no excluded category, and with a price where any item has one; int32, ascending.
+
+    Raises:
+        InputError: if no item is of an excluded category.
+    """
     enough = baskets.counts >= config.min_baskets
     excluded = set(config.constraints.exclude_categories)
     if excluded:
+        known = {category for path in market.categories for category in path}
+        for category in sorted(excluded - known):
+            others = nearest(category, known) if known else "no product has a category"
+            raise InputError(
+                f"bundles.constraints.exclude_categories: no product is of {category!r}; {others}",
+                "Name a category as baskets.products.category gives it.",
+            )
         enough &= np.array([excluded.isdisjoint(path) for path in market.categories], bool)
     if np.isfinite(market.price).any():
         enough &= np.isfinite(market.price)

@@ -1,6 +1,6 @@
 """Keys of the section ``bundles``: what is proposed, under which constraints, by which objectives."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,7 +43,7 @@ class PriceConfig(StageConfig):
         "chance that baskets with the rest hold it (its confidence)",
     )
     ending: float | None = Field(
-        None, ge=0, lt=1, description="prices end on this, such as 0.99, where the discounts allow it"
+        None, ge=0, lt=1, description="a discounted price ends on this, such as 0.99, where the discounts allow it"
     )
 
     @model_validator(mode="after")
@@ -126,7 +126,7 @@ class BundlesConfig(StageConfig):
         description="objectives: reach, lift, cross_sell, stock_risk, revenue, margin, cannibalisation, or of your "
         "own; reach, cross_sell and margin (without prices lift) where unset",
     )
-    weights: dict[str, float] = Field(
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         {}, description="weight of objectives in the choice of one portfolio; unset, 3 of reach and 1 of any other"
     )
     prices: PriceConfig = Field(PriceConfig(), description="how a bundle is priced")

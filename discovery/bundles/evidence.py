@@ -3,7 +3,7 @@
 Shapes: C candidates, L items of the largest, B baskets, W words of 64 baskets.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ class Evidence:
         lift: float64 (C,), shrunken.
         lift_low: lower end of the 95% interval of held / expected (Wilson's of the share).
         lift_high: upper end.
+        shares: float64 (I,), of all baskets, those that hold each item.
     """
 
     baskets: int
@@ -42,11 +43,12 @@ class Evidence:
     lift: Values
     lift_low: Values
     lift_high: Values
+    shares: Values
 
     def take(self, rows: npt.NDArray[np.integer]) -> "Evidence":
         """Those rows."""
-        columns = (self.held, self.lacking, self.confidence, self.expected, self.lift, self.lift_low, self.lift_high)
-        return Evidence(self.baskets, *(column[rows] for column in columns))
+        columns = ("held", "lacking", "confidence", "expected", "lift", "lift_low", "lift_high")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
 
 def gather_evidence(members: Members, baskets: Baskets, shrinkage: float) -> Evidence:
@@ -64,14 +66,15 @@ def gather_evidence(members: Members, baskets: Baskets, shrinkage: float) -> Evi
         held += in_block
         lacking += without
     n = max(len(baskets), 1)
-    shares = np.where(members == NO_ITEM, 1.0, baskets.counts[members] / n)
-    expected = shares.prod(axis=1) * n
+    shares = baskets.counts / n
+    of_member = np.where(members == NO_ITEM, 1.0, shares[members])
+    expected = of_member.prod(axis=1) * n
     low, high = wilson_interval(held, n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ends = [np.where(expected > 0, end * n / expected, 0.0) for end in (low, high)]
+        low, high = (np.where(expected > 0, end * n / expected, 0.0) for end in (low, high))
     lift = shrunken_lift(held, expected, shrinkage)
-    confidence = _confidence(members, held, lacking, shares, shrinkage)
-    return Evidence(len(baskets), held, lacking, confidence, expected, lift, *ends)
+    confidence = _confidence(members, held, lacking, of_member, shrinkage)
+    return Evidence(len(baskets), held, lacking, confidence, expected, lift, low, high, shares)
 
 
 def _confidence(members: Members, held: Counts, lacking: Counts, shares: Values, shrinkage: float) -> Values:

@@ -191,6 +191,7 @@ def describe(
 ) -> list[dict[str, Any]]:
     """Candidates as JSON values: items, price, numbers, objectives and the reason."""
     market, batch = chosen.batch.market, chosen.batch
+    shares = batch.evidence.shares
     described = []
     for number, row in enumerate(rows, start=1):
         members = [int(item) for item in chosen.candidates.members[row] if item != NO_ITEM]
@@ -198,10 +199,12 @@ def describe(
         facts: dict[str, Any] = {
             "held": int(batch.evidence.held[row]),
             "baskets": batch.evidence.baskets,
+            "items": len(members),
             "lift": float(batch.evidence.held[row] / max(batch.evidence.expected[row], 1e-12)),
             "lift_shrunken": float(batch.evidence.lift[row]),
             "lift_low": float(batch.evidence.lift_low[row]),
             "lift_high": float(batch.evidence.lift_high[row]),
+            "each_lift": float((batch.evidence.confidence[row, : len(members)] / shares[members]).min()),
             "similarity": _similarity(members, vectors),
             **_money(chosen, int(row)),
             "cover_periods": _cover(members, chosen),

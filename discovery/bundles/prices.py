@@ -60,7 +60,7 @@ def make_offers(
     periods: int,
     config: PriceConfig,
 ) -> Offers:
-    """Try every discount of every candidate at once and keep the best.
+    """Try every discount of every candidate at once, its price on the ending, and keep the best.
 
     A basket that lacks one item takes the bundle with the chance ``uptake * confidence * (1 - d) ** elasticity``, at
     most 1: who holds the rest wants the last as baskets with the rest do, only less. Its margin rises by what it pays
@@ -86,16 +86,20 @@ def make_offers(
     slope = np.where(np.isfinite(slope), slope, config.response)
     floor = cost_sum / (1 - config.margin_floor)
     discounts = np.arange(config.min_discount, config.max_discount + 1e-9, config.step)
-    prices_CD = list_sum[:, None] * (1 - discounts)
+    prices_CD = np.stack([_ended(list_sum * (1 - d), floor, list_sum, config) for d in discounts], axis=1)
+    if config.min_discount == 0:
+        prices_CD[:, 0] = list_sum  # no offer at all competes with those that an ending allows
     whole, lacking = evidence.held / periods, evidence.lacking / periods
     chance = config.uptake * evidence.confidence
     gains_CD = np.stack(
         [_gain(price_C, list_sum, prices_CL, costs_CL, whole, lacking, chance, slope) for price_C in prices_CD.T], 1
     )
-    gains_CD = np.where(prices_CD >= floor[:, None] - 1e-9, gains_CD, -np.inf)
+    most = list_sum * (1 - config.min_discount) + 0.005  # in whole cents
+    within = (prices_CD >= floor[:, None] - 1e-9) & (prices_CD <= most[:, None])
+    gains_CD = np.where(within, gains_CD, -np.inf)
     best = gains_CD.argmax(axis=1)
     allowed = ~known | np.isfinite(gains_CD.max(axis=1))
-    chosen = _ended(prices_CD[np.arange(len(members)), best], floor, list_sum, config)
+    chosen = prices_CD[np.arange(len(members)), best]
     with np.errstate(divide="ignore", invalid="ignore"):
         discount = 1 - chosen / list_sum
     added = lacking * _uptake(chance, np.where(known, discount, config.min_discount), slope)

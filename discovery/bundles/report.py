@@ -18,17 +18,17 @@ LABELS = {
 }
 
 
-def write_report(name: str, result: Mapping[str, Any], config: BundlesConfig, path: Path) -> None:
+def write_report(result: Mapping[str, Any], config: BundlesConfig, path: Path) -> None:
     """Write the page.
 
     Args:
-        name: of the run.
         result: of ``make_bundles``.
         config: the section ``bundles``.
         path: file to write.
     """
+    title = f"{len(result['bundles'])} bundles of {result['items']:,} products"
     parts = [
-        page.header(name, f"{len(result['bundles'])} bundles", _lead(result)),
+        page.header("bundles of products", title, _lead(result)),
         page.cards(_cards(result)),
         page.section("Bundles", page.panel(_bundles(result["bundles"]))),
         page.section("The front", *_front(result)),
@@ -37,7 +37,7 @@ def write_report(name: str, result: Mapping[str, Any], config: BundlesConfig, pa
         page.section("Search", *_search(result, config)),
     ]
     with whole_or_absent(path) as unfinished:
-        unfinished.write_text(page.page(f"{name}: bundles", parts), encoding="utf-8")
+        unfinished.write_text(page.page(title, parts), encoding="utf-8")
 
 
 def _lead(result: Mapping[str, Any]) -> str:
@@ -57,8 +57,9 @@ def _cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     judged = result["backtest"]
     if judged:
         cards.append((f"{judged['hit_rate']['proposed']['rate']:.1%}", "of later baskets hold a proposed bundle"))
-        ratio = judged["ratio"]["random pairs"]["ratio"]
-        cards += [(f"{ratio:.0f}×", "as many as hold a random pair")] if ratio else []
+        for way in ("top pairs by count", "random pairs"):
+            ratio = judged["ratio"][way]["ratio"]
+            cards += [(f"{ratio:.3g}×", f"as many as hold one of the {way}")] if ratio else []
     return cards
 
 
@@ -66,7 +67,8 @@ def _bundles(bundles: Sequence[Mapping[str, Any]]) -> str:
     items = []
     for bundle in bundles:
         price = "" if bundle["price"] is None else f" <span class='relation'>{bundle['price']:.2f}</span>"
-        found = ", ".join(LABELS[source] for source in bundle["sources"])
+        alike = "" if bundle["similarity"] is None else f"; names alike to {bundle['similarity']:.2f}"
+        found = ", ".join(LABELS[source] for source in bundle["sources"]) + alike
         items.append(
             f'<li><span class="probability">{bundle["number"]}</span><div><bdi>{escape(bundle["title"])}</bdi>{price}'
             f'<div class="why">{escape(bundle["reason"])} Found by {escape(found)}.</div></div></li>'

@@ -30,22 +30,10 @@ def reason(facts: Mapping[str, Any]) -> str:
     """One sentence of the numbers behind a bundle.
 
     Args:
-        facts: ``held``, ``baskets``, ``lift``, ``lift_low``, ``lift_high``; and where known ``similarity``, ``price``,
-            ``list_price``, ``discount``, ``cover_periods``.
+        facts: ``held``, ``baskets``, ``items``, ``lift``, ``lift_low``, ``lift_high``, ``each_lift``; and where known
+            ``price``, ``list_price``, ``discount``, ``cover_periods``.
     """
-    held, baskets = facts["held"], facts["baskets"]
-    if held and facts["lift"] >= 1:
-        said = (
-            f"Bought together in {held:,} of {baskets:,} baskets, {facts['lift']:.1f} times as often as by chance "
-            f"(95%: {facts['lift_low']:.1f} to {facts['lift_high']:.1f})"
-        )
-    elif held:
-        said = f"Bought together in {held:,} of {baskets:,} baskets, no more often than by chance"
-    else:
-        said = f"Not yet bought together in {baskets:,} baskets, but near in name, or in what else is bought with them"
-    parts = [said]
-    if facts.get("similarity") is not None:
-        parts.append(f"names alike to {facts['similarity']:.2f}")
+    parts = [_together(facts)]
     if facts.get("price") is not None:
         off = round(100 * facts["discount"])
         instead = f"{facts['price']:.2f} instead of {facts['list_price']:.2f} (−{off}%)"
@@ -53,6 +41,22 @@ def reason(facts: Mapping[str, Any]) -> str:
     if facts.get("cover_periods") is not None:
         parts.append(f"stock for {facts['cover_periods']:.1f} periods")
     return "; ".join(parts) + "."
+
+
+def _together(facts: Mapping[str, Any]) -> str:
+    held, baskets = facts["held"], facts["baskets"]
+    if not held:
+        return f"Not yet bought together in {baskets:,} baskets, but near in name, or in what else is bought with them"
+    said = f"Bought together in {held:,} of {baskets:,} baskets"
+    if facts["items"] > 2:  # by chance all of several are hardly ever together, which would say too much
+        often = f"{facts['each_lift']:.1f} times as often as by chance"
+        return f"{said}, each with the others at least {often}" if facts["each_lift"] >= 1 else said
+    between = f"95%: {facts['lift_low']:.1f} to {facts['lift_high']:.1f}"
+    if facts["lift"] < 1:
+        return f"{said}, no more often than by chance"
+    if facts["lift_low"] < 1:
+        return f"{said}, too few to say whether by chance ({facts['lift']:.1f} times as often, {between})"
+    return f"{said}, {facts['lift']:.1f} times as often as by chance ({between})"
 
 
 def worded(titles: Sequence[str], reasons: Sequence[str], config: WordsConfig | None) -> tuple[list[str], str | None]:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from discovery.bundles.config import SourceName
 from serving.schemas import Answer
 
 Id = Annotated[str, Field(max_length=2000)]
@@ -31,9 +32,9 @@ class BundlesRequest(BaseModel):
     exclude_items: list[Id] = Field(default_factory=list, max_length=MOST, description="ids of items of no bundle")
     max_price: float | None = Field(None, gt=0, description="of a bundle; those without a price are left out")
     max_items: int | None = Field(None, ge=2, le=6, description="of a bundle")
-    sources: list[str] | None = Field(None, description="sources of which one has found a bundle")
+    sources: list[SourceName] | None = Field(None, description="sources of which one has found a bundle")
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict, description="of objectives; 1 each where empty, 0 where others are named"
+        default_factory=dict, description="of objectives; those of the run where empty, 0 where others are named"
     )
     top_k: int = Field(10, ge=1, le=100, description="bundles in the answer")
 
@@ -45,7 +46,7 @@ class ProposedBundle(Answer):
     title: str
     item_ids: list[str]
     item_names: list[str]
-    missing: list[str] = Field(description="ids that the basket lacks; all of them where none was given")
+    missing: list[str] = Field(description="ids beyond the basket and the item of the request")
     score: float = Field(description="weighted sum of its objectives, each over the largest among all bundles")
     price: float | None
     list_price: float | None
@@ -59,3 +60,4 @@ class BundlesAnswer(Answer):
     """Bundles, best first."""
 
     bundles: list[ProposedBundle]
+    unknown: list[str] = Field(description="ids of the request that no bundle holds")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
 from data.baskets.table import Market
 from discovery.bundles.config import BundlesConfig
@@ -62,6 +63,9 @@ def test_a_basket_gets_what_it_lacks_something_of() -> None:
     found = service.propose(BundlesRequest(basket=["b"], weights={"reach": 1})).bundles
     assert [bundle.missing for bundle in found] == [["a"], ["c", "d"]]
     assert asked(basket=["unknown"]) == []
+    assert service.propose(BundlesRequest(basket=["b", "z"], exclude_items=["y"])).unknown == ["z", "y"]
+    (bundle,) = service.propose(BundlesRequest(item="d")).bundles
+    assert bundle.missing == ["b", "c"], "who looks at a product is not told to add it"
 
 
 def test_filters() -> None:
@@ -71,6 +75,11 @@ def test_filters() -> None:
     assert asked(sources=["text"]) == ["a+c"]
     with pytest.raises(ApiError, match="no bundle holds 'z'"):
         asked(item="z")
+    without = BundleService([{**row, "price": None} for row in ROWS], {"reach": True, "stock_risk": False})
+    with pytest.raises(ApiError, match="no bundle has a price"):
+        without.propose(BundlesRequest(max_price=5.0))
+    with pytest.raises(ValidationError, match="sources.0"):
+        BundlesRequest.model_validate({"sources": ["texts"]})
 
 
 def test_the_artifact_of_a_run_is_served_over_http(tmp_path: Path) -> None:

@@ -164,6 +164,13 @@ def test_variants_are_rolled_up_and_products_left_out(tmp_path: Path) -> None:
     assert (result["excluded"], contents(market)) == (1, {("Tea",), ("Tea", "Pot")})
 
 
+def test_a_column_that_the_next_begins_with_is_said_once(tmp_path: Path) -> None:
+    table = PRODUCTS.with_columns(kind=pl.Series(["Te", None, "Cups"]), name=pl.Series(["Tea", "Pot", "Mug"]))
+    table.write_parquet(tmp_path / "named.parquet")
+    products = ProductFiles(path=str(tmp_path / "named.parquet"), name=["kind", "name"])
+    assert mapped(tmp_path, LINES, products=products)[1].names[:3] == ["Tea", "Pot", "Cups Mug"]
+
+
 def test_costs_stock_and_prices_of_products_go_before_means(tmp_path: Path) -> None:
     table = PRODUCTS.with_columns(
         price=pl.Series([9.0, -1.0, None]), cost=pl.Series(["4", "x", None]), stock=pl.Series([0.0, 7.0, None])

@@ -1,6 +1,7 @@
 """From baskets to bundles: what was planted is found, faults of parts do not end the whole, bad input is named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_reach_weighs_more_unless_weights_say_otherwise() -> None:
 def test_the_report_names_every_bundle(tmp_path: Path) -> None:
     given = config()
     made = make_bundles(market(), None, given)
-    write_report("shop", made, given, tmp_path / "report.html")
+    write_report(made, given, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     for bundle in made["bundles"]:
         assert f"<title>{bundle['title']}</title>" in text
@@ -154,6 +155,12 @@ def test_an_objective_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_money_needs_prices_and_a_weight_its_objective() -> None:
     with pytest.raises(InputError, match="margin needs prices"):
         make_bundles(market(), None, config(objectives=["margin"]))
+    shop_of_bread = replace(market(), categories=[["FOOD", "BREAD"]] * 20)
+    for sold, said in ((shop_of_bread, "did you mean 'BREAD'"), (market(), "no product has a category")):
+        with pytest.raises(InputError, match=f"no product is of 'BRAED'; {said}"):
+            make_bundles(sold, None, config(constraints={"exclude_categories": ["BRAED"]}))
+    with pytest.raises(ValidationError, match="weights.reach"):
+        config(weights={"reach": -1})
     with pytest.raises(InputError, match="weights names margin"):
         make_bundles(market(), None, config(weights={"margin": 1}))
     with pytest.raises(ValidationError, match="is no objective"):

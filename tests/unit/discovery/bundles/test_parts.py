@@ -17,6 +17,7 @@ from discovery.bundles.outputs import sample_size
 from discovery.bundles.prices import make_offers
 from discovery.bundles.response import own_price_response
 from discovery.bundles.sources import nearest_pairs, pair_counts, spectral_vectors
+from discovery.bundles.words import reason
 
 BASKETS = Baskets.of_lists([[0, 1, 2], [0, 1], [0, 2], [1], [0, 1, 2, 3], [3]], 4)
 
@@ -124,6 +125,37 @@ def test_prices_end_as_asked_where_the_floor_allows_it() -> None:
     assert round(float(offers_of(config, [10.3, 10.0], [2.0, 2.0]).price[0]) % 1, 2) == 0.99
     tight = offers_of(PriceConfig(ending=0.5, min_discount=0.1, max_discount=0.12), [1.0, 1.0], [0.2, 0.2])
     assert tight.price[0] == pytest.approx(1.8)
+
+
+def test_an_ending_gives_nothing_away_where_the_list_price_earns_more() -> None:
+    config = PriceConfig(ending=0.99, max_discount=0.3)
+    offer = offers_of(config, [5.7, 1.0], [4.0, 0.5], held=40, elasticity=-1.0)
+    assert offer.price[0] == pytest.approx(6.7) and offer.discount[0] == pytest.approx(0)
+    eager = offers_of(config, [5.7, 1.0], [1.0, 0.2], held=2, elasticity=-6.0)
+    assert (
+        round(float(eager.price[0]) % 1, 2) == 0.99
+        and eager.gain[0]
+        > offers_of(
+            config.model_copy(update={"max_discount": 0.0}), [5.7, 1.0], [1.0, 0.2], held=2, elasticity=-6.0
+        ).gain[0]
+    )
+
+
+def facts_of(**changed: float) -> dict[str, float]:
+    known = {"held": 20, "baskets": 1000, "items": 2, "lift": 1.5, "lift_low": 1.2, "lift_high": 1.9, "each_lift": 1.4}
+    return {**known, **changed}
+
+
+def test_reasons_say_no_more_than_the_baskets_do() -> None:
+    assert reason(facts_of()) == (
+        "Bought together in 20 of 1,000 baskets, 1.5 times as often as by chance (95%: 1.2 to 1.9)."
+    )
+    assert "too few to say whether by chance" in reason(facts_of(lift_low=0.8))
+    assert "no more often than by chance" in reason(facts_of(lift=0.9, lift_low=0.7))
+    assert "Not yet bought together" in reason(facts_of(held=0, lift=0.0))
+    assert reason(facts_of(items=3, lift=123.4)) == (
+        "Bought together in 20 of 1,000 baskets, each with the others at least 1.4 times as often as by chance."
+    )
 
 
 def sales_of(elasticity: float, noise: float) -> pl.DataFrame:
