@@ -78,7 +78,7 @@ def test_filters() -> None:
     without = BundleService([{**row, "price": None} for row in ROWS], {"reach": True, "stock_risk": False})
     with pytest.raises(ApiError, match="no bundle has a price"):
         without.propose(BundlesRequest(max_price=5.0))
-    with pytest.raises(ValidationError, match="sources.0"):
+    with pytest.raises(ValidationError, match=r"sources\.0"):
         BundlesRequest.model_validate({"sources": ["texts"]})
 
 

@@ -159,7 +159,7 @@ def test_money_needs_prices_and_a_weight_its_objective() -> None:
     for sold, said in ((shop_of_bread, "did you mean 'BREAD'"), (market(), "no product has a category")):
         with pytest.raises(InputError, match=f"no product is of 'BRAED'; {said}"):
             make_bundles(sold, None, config(constraints={"exclude_categories": ["BRAED"]}))
-    with pytest.raises(ValidationError, match="weights.reach"):
+    with pytest.raises(ValidationError, match=r"weights\.reach"):
         config(weights={"reach": -1})
     with pytest.raises(InputError, match="weights names margin"):
         make_bundles(market(), None, config(weights={"margin": 1}))
