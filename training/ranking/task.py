@@ -1,6 +1,9 @@
 """Training of the network on traces: a softmax over all capabilities for what succeeded, and less for what failed.
 
-Shapes: N traces that are learned from, B of a batch, C capabilities, K of them that a step compares with.
+What succeeded for the same intent in another trace is no negative of this one: it is left out of the softmax.
+
+Shapes: N traces that are learned from, B of a batch, C capabilities, K of them that a step compares with, A pairs of a
+trace of the batch and another right answer to its intent.
 """
 
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from training.ranking.config import LearnConfig
 from training.ranking.experience import Experience, Floats, Numbers
 from training.ranking.network import CapabilityNetwork, contexts_of
 from training.ranking.replay import ReplayBuffer
+from training.ranking.right_answers import RightAnswers, drawn_among
 from training.task import Figures, Task
 
 FEWEST_STEPS = 8  # of an epoch, by smaller batches where traces are few
@@ -66,6 +70,7 @@ class CapabilityTask(Task[TraceBatch]):
         self._chosen = torch.from_numpy(experience.traces.chosen[numbers])
         self._reward = torch.from_numpy(experience.reward[numbers].astype(np.float32))
         self._weight = torch.from_numpy(weights_of(experience, numbers, config.largest_weight))
+        self._answers = RightAnswers.of(experience, numbers)
         self._asked = experience.successes("valid")
         self._runnable = np.flatnonzero(experience.catalogue.can_run)
         self._sampled = len(self._runnable) > config.sampled_above
@@ -107,19 +112,26 @@ class CapabilityTask(Task[TraceBatch]):
         contexts = None if self._contexts is None else self._contexts[rows].to(device)
         intents, chosen = self._intents[rows].to(device), self._chosen[rows].to(device)
         reward = self._reward[rows].to(device)
+        others = tuple(torch.from_numpy(one).to(device) for one in self._answers.others(rows.numpy()))
         if batch.candidates is None:
             scores = model(intents, contexts)
             own = scores.gather(1, chosen[:, None])[:, 0]
-            normaliser = torch.logsumexp(scores, dim=1)
+            normaliser = torch.logsumexp(scores.index_put(others, scores.new_tensor(-torch.inf)), dim=1)
         else:
-            own, normaliser = self._sampled_scores(model, intents, contexts, chosen, batch)
+            own, normaliser = self._sampled_scores(model, intents, contexts, chosen, others, batch)
         succeeds = normaliser - own
         fails = nn.functional.softplus(own - bare_threshold(model))
         losses: Tensor = reward * succeeds + (1 - reward) * fails
         return losses
 
     def _sampled_scores(
-        self, model: nn.Module, intents: Tensor, contexts: Tensor | None, chosen: Tensor, batch: TraceBatch
+        self,
+        model: nn.Module,
+        intents: Tensor,
+        contexts: Tensor | None,
+        chosen: Tensor,
+        others: tuple[Tensor, ...],
+        batch: TraceBatch,
     ) -> tuple[Tensor, Tensor]:
         """Score of each choice, and the log of the estimated sum over all (logQ, Bengio and Senecal, 2008)."""
         assert batch.candidates is not None and batch.log_expected is not None
@@ -128,6 +140,7 @@ class CapabilityTask(Task[TraceBatch]):
         own = scores[:, : len(chosen)].diagonal()
         drawn = scores[:, len(chosen) :] - batch.log_expected
         drawn = drawn.masked_fill(batch.candidates == chosen[:, None], -torch.inf)
+        drawn = drawn.index_put(drawn_among(batch.candidates, *others), drawn.new_tensor(-torch.inf))
         return own, torch.logsumexp(torch.cat([own[:, None], drawn], dim=1), dim=1)
 
     def judge(self, model: nn.Module) -> Figures:
