@@ -75,13 +75,13 @@ def read_experience(catalogue: Path, intents: Path, config: LearnConfig) -> "Exp
     from data.capabilities.traces import Traces
     from data.capabilities.vectors import manifest_of, vectors_of
     from evaluation.capability_split import parts_of
-    from training.ranking.experience import Experience, past_of
+    from training.ranking.experience import Experience
+    from training.ranking.past import Past
     from training.ranking.rewards import rewards_of
 
     opened = Catalogue.open(catalogue)
     traces = Traces.open(catalogue, opened)
     part = parts_of(traces.intents, config.split)
-    features = past_of(opened, traces, part, config.features)
     return Experience(
         catalogue=opened,
         traces=traces,
@@ -91,8 +91,7 @@ def read_experience(catalogue: Path, intents: Path, config: LearnConfig) -> "Exp
         fingerprint=manifest_of(intents)["fingerprint"],
         part=part,
         reward=rewards_of(traces, config.td),
-        features=features.names,
-        feature_values=features.values_CF,
+        past=Past.of(opened, traces, part, config.features),
     )
 
 

@@ -1,7 +1,5 @@
 """MetaTool as a catalogue: its traces, vectors and splits, from the artifacts of its run."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
@@ -14,7 +12,7 @@ from ray_apps.plan import Plan
 from training.frame import fit
 from training.ranking.config import LearnConfig
 from training.ranking.driver import new_network
-from training.ranking.experience import Experience, Values
+from training.ranking.experience import Experience
 from training.ranking.network import CapabilityNetwork
 from training.ranking.task import CapabilityTask, scores_of
 
@@ -34,7 +32,8 @@ def metatool(*flags: str) -> Experience:
 
 def split_anew(experience: Experience, seed: int) -> Experience:
     """The same with other intents held out."""
-    return replace(experience, part=parts_of(experience.traces.intents, CapabilitySplit(seed=seed)))
+    part = parts_of(experience.traces.intents, CapabilitySplit(seed=seed))
+    return experience.over(experience.traces, part, experience.reward)
 
 
 def at_most(experience: Experience, outcomes: int, seed: int = 0) -> Experience:
@@ -45,10 +44,8 @@ def at_most(experience: Experience, outcomes: int, seed: int = 0) -> Experience:
     order = order[np.argsort(experience.traces.chosen[order], kind="stable")]
     chosen = experience.traces.chosen[order]
     place = np.arange(len(order)) - np.searchsorted(chosen, chosen, side="left")
-    reward: Values = np.where(held, experience.reward, np.nan)
-    kept = order[place < outcomes]
-    reward[kept] = experience.reward[kept]
-    return replace(experience, reward=reward)
+    kept = np.sort(np.concatenate([order[place < outcomes], np.flatnonzero(held)]))
+    return experience.over(experience.traces.take(kept), experience.part, experience.reward[kept])
 
 
 def trained(experience: Experience, config: LearnConfig) -> tuple[CapabilityNetwork, Score]:

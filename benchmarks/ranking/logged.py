@@ -78,7 +78,7 @@ def simulate(whole: Experience, rounds: int = ROUNDS, seed: int = 0) -> Simulate
     rows = np.arange(len(truth_QC))[:, None]
     shown_truth_QK = truth_QC[rows, shown_QK][held]
     earned, best = float((policy_QK[held] * shown_truth_QK).sum(axis=1).mean()), float(shown_truth_QK[:, 0].mean())
-    return Simulated(replace(whole, traces=traces, reward=reward_R), truth_QC, earned, best)
+    return Simulated(whole.over(traces, whole.part, reward_R), truth_QC, earned, best)
 
 
 def truth_of(whole: Experience) -> Values:

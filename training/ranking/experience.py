@@ -1,21 +1,19 @@
 """What a ranker of capabilities learns from: a catalogue, its traces, vectors of all texts, and who is held out.
 
-Shapes: Q intents, C capabilities, T tools, N traces, D dimensions of texts, F features.
+Shapes: Q intents, C capabilities, T tools, N traces, D dimensions of texts.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from data.capabilities.catalogue import Catalogue
-from data.capabilities.features import features_of
 from data.capabilities.traces import Traces
-from data.features.table import Features
 from evaluation.capability_metrics import Successes, successes_of
 from evaluation.capability_split import PARTS, Part
+from training.ranking.past import Past
 
 Numbers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -36,7 +34,7 @@ class Experience:
         fingerprint: of the encoder.
         part: int64 (Q,), place of each intent's part in ``PARTS``.
         reward: float64 (N,), what a trace is worth, 0 to 1; NaN where nothing is known of it.
-        features: names of what is known of a capability's past, F; and float32 (C, F).
+        past: what is known of capabilities besides their texts.
     """
 
     catalogue: Catalogue
@@ -47,8 +45,17 @@ class Experience:
     fingerprint: str
     part: Numbers
     reward: Values
-    features: tuple[str, ...]
-    feature_values: Floats
+    past: Past
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of what is known of a capability's past."""
+        return self.past.names
+
+    def over(self, traces: Traces, part: Numbers, reward: Values) -> "Experience":
+        """The same catalogue with other traces of the same intents, or others held out; the past is that of these."""
+        past = Past.of(self.catalogue, traces, part, self.past.names)
+        return replace(self, traces=traces, part=part, reward=reward, past=past)
 
     def intents_in(self, *parts: Part) -> Mask:
         """Bool (Q,): which intents are in some parts."""
@@ -76,23 +83,6 @@ class Experience:
         found = np.full(len(self.traces), np.nan)
         found[owner[own]] = self.traces.propensities.values[own]
         return found
-
-
-def past_of(catalogue: Catalogue, traces: Traces, part: Numbers, wanted: Sequence[str]) -> Features:
-    """What is known of each capability's past from the traces that are trained on, as of the last of them.
-
-    Those of held-out intents do not count: what they chose would be given away.
-
-    Args:
-        catalogue: of the traces.
-        traces: all of them.
-        part: as of ``Experience``.
-        wanted: names of features; the others are left out.
-    """
-    learned = traces.take(np.flatnonzero(part[traces.intent] == PARTS.index("train")))
-    now = int(learned.time.max(initial=-1)) + 1
-    known = features_of(catalogue, learned, now)
-    return Features(tuple(wanted), known.of(catalogue.capabilities, wanted), known.ids, now)
 
 
 @dataclass(frozen=True)

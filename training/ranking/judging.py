@@ -87,7 +87,7 @@ def score_of(ranker: CapabilityRanker, experience: Experience) -> Score:
     rows = np.array([row_of.get(id_, -1) for id_ in experience.catalogue.capabilities], np.int64)
     known = (rows >= 0) & experience.catalogue.can_run
     keys = ranker.keys[rows]
-    prior = ranker.prior(experience.feature_values)
+    prior = ranker.prior(experience.past.now)
 
     def score(intents: Numbers) -> Floats:
         scores: Floats = np.asarray(ranker.queries(experience.intents[intents]) @ keys.T + prior, np.float32)

@@ -79,7 +79,7 @@ class _Columns:
         self._experience, self.centroid, self._words = experience, centroid, words
         counts = Counts.of(experience, numbers)
         past = [np.log1p(counts.succeeded), counts.rate]
-        self._own_CF = np.column_stack([*past, experience.feature_values]).astype(np.float32)
+        self._own_CF = np.column_stack([*past, experience.past.now]).astype(np.float32)
         self._count = min(CANDIDATES, int(experience.catalogue.can_run.sum()))
 
     def of(self, intents: Numbers) -> tuple[Numbers, Floats]:

@@ -4,7 +4,8 @@ A capability's state is its text, a learned vector, its place in the graph where
 its group tell it. Each head maps states and intents; before training all maps of a head are one rotation, learned
 vectors and gates are zero, and so its scores are the cosine of both texts times a constant.
 
-Shapes: B intents, C capabilities, T tools, D dimensions of texts, H heads, S dimensions of structure, F features.
+Shapes: B intents, C capabilities, T tools, D dimensions of texts, H heads, S dimensions of structure, F features, V
+views of them, each of another time.
 """
 
 import json
@@ -43,6 +44,7 @@ class CapabilityNetwork(nn.Module):
     parts: Tensor
     can_run: Tensor
     features: Tensor
+    views: Tensor
     structure: Tensor
     structure_map: Tensor
     mixture: Tensor
@@ -61,7 +63,10 @@ class CapabilityNetwork(nn.Module):
         self.register_buffer("uses", torch.from_numpy(uses), persistent=False)
         self.register_buffer("parts", torch.from_numpy(parts), persistent=False)
         self.register_buffer("can_run", torch.from_numpy(catalogue.can_run), persistent=False)
-        self.register_buffer("features", torch.from_numpy(_standard(experience)), persistent=False)
+        deviations = _deviations(experience)
+        for name, values in (("features", experience.past.now), ("views", experience.past.views)):
+            standard = np.ascontiguousarray(values / deviations, np.float32)  # their means would move all scores alike
+            self.register_buffer(name, torch.from_numpy(standard), persistent=False)
         self.table = nn.Parameter(torch.zeros(tools + count, dim)) if config.table else None
         self.dropout = nn.Dropout(config.dropout)
         rotations = np.stack([orthonormal_columns(dim, dim, seed + head) for head in range(config.heads)])
@@ -126,12 +131,27 @@ class CapabilityNetwork(nn.Module):
             mapped = mapped + torch.einsum("bd,hde->bhe", context_BD, self.context_maps)
         return nn.functional.normalize(mapped, dim=-1).flatten(1)
 
-    def forward(self, intents_BD: Tensor, context_BD: Tensor | None = None, wanted_K: Tensor | None = None) -> Tensor:
-        """Scores of all capabilities, or of those wanted: (B, C) or (B, K); minus infinity for what cannot run."""
-        keys, prior, can_run = self.keys(), self.features @ self.feature_weights, self.can_run
+    def forward(
+        self,
+        intents_BD: Tensor,
+        context_BD: Tensor | None = None,
+        wanted_K: Tensor | None = None,
+        view_B: Tensor | None = None,
+    ) -> Tensor:
+        """Scores of all capabilities, or of those wanted: (B, C) or (B, K); minus infinity for what cannot run.
+
+        Args:
+            intents_BD: vectors.
+            context_BD: mean vectors of the tools at hand.
+            wanted_K: numbers of capabilities.
+            view_B: which view of the past each intent sees; that of now where None.
+        """
+        keys, can_run = self.keys(), self.can_run
+        features = self.features[None] if view_B is None else self.views
         if wanted_K is not None:
-            keys, prior, can_run = keys[wanted_K], prior[wanted_K], can_run[wanted_K]
-        scores = self.queries(intents_BD, context_BD) @ keys.T + prior
+            keys, features, can_run = keys[wanted_K], features[:, wanted_K], can_run[wanted_K]
+        prior_VC = features @ self.feature_weights
+        scores = self.queries(intents_BD, context_BD) @ keys.T + (prior_VC if view_B is None else prior_VC[view_B])
         return scores.masked_fill(~can_run, -torch.inf)
 
     @torch.no_grad()
@@ -246,10 +266,6 @@ def _side_by_side(maps_HDE: Tensor) -> Floats:
 
 
 def _deviations(experience: Experience) -> Floats:
-    deviation = experience.feature_values.std(axis=0)
+    """By which features are divided, float32 (F,)."""
+    deviation = experience.past.now.std(axis=0)
     return np.asarray(np.where(deviation > 1e-6, deviation, 1.0), np.float32)
-
-
-def _standard(experience: Experience) -> Floats:
-    """Features divided by their deviations; their means would move all scores alike."""
-    return np.ascontiguousarray(experience.feature_values / _deviations(experience), np.float32)

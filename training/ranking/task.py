@@ -67,6 +67,7 @@ class CapabilityTask(Task[TraceBatch]):
         self._intents = torch.from_numpy(np.asarray(experience.intents[experience.traces.intent[numbers]]))
         contexts = contexts_of(experience, numbers)
         self._contexts = None if contexts is None else torch.from_numpy(contexts)
+        self._view = torch.from_numpy(experience.past.view[numbers])
         self._chosen = torch.from_numpy(experience.traces.chosen[numbers])
         self._reward = torch.from_numpy(experience.reward[numbers].astype(np.float32))
         self._weight = torch.from_numpy(weights_of(experience, numbers, config.largest_weight))
@@ -111,14 +112,14 @@ class CapabilityTask(Task[TraceBatch]):
         rows, device = batch.rows.cpu(), bare_threshold(model).device
         contexts = None if self._contexts is None else self._contexts[rows].to(device)
         intents, chosen = self._intents[rows].to(device), self._chosen[rows].to(device)
-        reward = self._reward[rows].to(device)
+        reward, view = self._reward[rows].to(device), self._view[rows].to(device)
         others = tuple(torch.from_numpy(one).to(device) for one in self._answers.others(rows.numpy()))
         if batch.candidates is None:
-            scores = model(intents, contexts)
+            scores = model(intents, contexts, None, view)
             own = scores.gather(1, chosen[:, None])[:, 0]
             normaliser = torch.logsumexp(scores.index_put(others, scores.new_tensor(-torch.inf)), dim=1)
         else:
-            own, normaliser = self._sampled_scores(model, intents, contexts, chosen, others, batch)
+            own, normaliser = self._sampled_scores(model, (intents, contexts, view), chosen, others, batch)
         succeeds = normaliser - own
         fails = nn.functional.softplus(own - bare_threshold(model))
         losses: Tensor = reward * succeeds + (1 - reward) * fails
@@ -127,16 +128,15 @@ class CapabilityTask(Task[TraceBatch]):
     def _sampled_scores(
         self,
         model: nn.Module,
-        intents: Tensor,
-        contexts: Tensor | None,
+        asked: tuple[Tensor, Tensor | None, Tensor],
         chosen: Tensor,
         others: tuple[Tensor, ...],
         batch: TraceBatch,
     ) -> tuple[Tensor, Tensor]:
         """Score of each choice, and the log of the estimated sum over all (logQ, Bengio and Senecal, 2008)."""
         assert batch.candidates is not None and batch.log_expected is not None
-        own_and_drawn = torch.cat([chosen, batch.candidates])
-        scores = model(intents, contexts, own_and_drawn)
+        intents, contexts, view = asked
+        scores = model(intents, contexts, torch.cat([chosen, batch.candidates]), view)
         own = scores[:, : len(chosen)].diagonal()
         drawn = scores[:, len(chosen) :] - batch.log_expected
         drawn = drawn.masked_fill(batch.candidates == chosen[:, None], -torch.inf)

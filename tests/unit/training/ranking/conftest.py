@@ -11,6 +11,7 @@ from data.capabilities.traces import Traces
 from data.schema import CAPABILITIES, TOOLS, TRACES
 from evaluation.capability_split import CapabilitySplit, parts_of
 from training.ranking.experience import Experience
+from training.ranking.past import Past
 
 DIM, TOOLS_THERE = 16, 20
 PROPENSITIES = (0.5, 0.25, 0.25)
@@ -86,8 +87,7 @@ def made(
         fingerprint="of-the-test",
         part=parts_of(seen.intents, split),
         reward=seen.reward,
-        features=(),
-        feature_values=np.zeros((len(catalogue), 0), np.float32),
+        past=Past.none(len(catalogue), len(seen)),
     )
 
 

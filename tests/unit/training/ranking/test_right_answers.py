@@ -23,7 +23,7 @@ def twice(experience: Experience, second: float = 1.0) -> Experience:
     again = traces.take(np.tile(np.arange(count), 2))
     chosen = np.concatenate([traces.chosen, (traces.chosen + 1) % len(experience.catalogue)])
     reward = np.concatenate([experience.reward, np.full(count, second)])
-    return replace(experience, traces=replace(again, chosen=chosen, reward=reward), reward=reward)
+    return experience.over(replace(again, chosen=chosen, reward=reward), experience.part, reward)
 
 
 def losses(experience: Experience, **config: object) -> torch.Tensor:
