@@ -184,19 +184,21 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """One turn of the loop; a turn over the same traces that is done already is kept.
 
     Returns:
-        ``run``, ``learn`` (a ``LearnResult``), ``versions`` of the registry, the ``artifact`` and its ``report``.
+        ``run``, ``learn`` (a ``LearnResult``), ``versions`` of the registry, the ``artifact`` and its ``report``, and
+        ``service``: why a running service does not take up what was learned; None where it does, or there is none.
 
     Raises:
         InputError: if traces are too few, or the champion does not fit them.
     """
     made = plan.bring("learn")
+    service: str | None = None
     if plan.run.serve.capability_model in (None, "champion"):
-        from ray_apps.served_capabilities import follow_capabilities
+        from ray_apps.served_capabilities import offer_capabilities
 
-        follow_capabilities(plan)
+        service = offer_capabilities(plan)
     versions = [asdict(version) for version in registry_of(plan).versions()]
     told = {"artifact": str(made.path), "report": str(made.path / "report.html")}
-    return {"run": plan.run.name, "learn": made.result, "versions": versions, **told}
+    return {"run": plan.run.name, "learn": made.result, "versions": versions, "service": service, **told}
 
 
 def shown(result: Mapping[str, Any]) -> str:
@@ -208,7 +210,8 @@ def shown(result: Mapping[str, Any]) -> str:
     if learned["message_share"] is not None:
         lines.append(f"messages make {learned['message_share']:.1%} of the network's states")
     lines += [f"logged choices, {who}: {_estimates(of)}" for who, of in learned["counterfactual"].items()]
-    return "\n".join([*lines, f"{learned['registered_as']}: {learned['verdict']}", f"report: {result['report']}"])
+    lines += [f"{learned['registered_as']}: {learned['verdict']}", f"report: {result['report']}"]
+    return "\n".join([*lines, *([result["service"]] if result.get("service") else [])])
 
 
 def _estimates(of: Mapping[str, Mapping[str, Any]]) -> str:

@@ -21,6 +21,9 @@ LEARN = "learn"
 MODEL = "model"  # the folder of an artifact or a version that holds a ranker
 KEPT = "kept"  # what an artifact's config says of a service's journals
 REMEDY = "`catena learn RUN.yaml` makes one."
+BRING_BOTH = (
+    "`catena index RUN.yaml` and then `catena deploy promote RUN.yaml` bring it together with an index of its encoder."
+)
 
 
 def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
@@ -108,6 +111,20 @@ def follow_capabilities(plan: Plan) -> str | None:
         return None
     after = change_traffic(path, lambda traffic: traffic and with_capabilities(traffic, artifacts))
     return None if after is None else after.live
+
+
+def offer_capabilities(plan: Plan) -> str | None:
+    """Have a run's service take up what a turn has learned; a turn that is done is kept, whatever the service says.
+
+    Returns:
+        Why the service keeps the ranker that it has, and what to do; None where it follows, or the run is not served.
+    """
+    try:
+        follow_capabilities(plan)
+    except InputError as error:
+        told = f"the turn is kept, but the running service stays with the ranker that it has: {error.problem}"
+        return f"{told}. {BRING_BOTH}"
+    return None
 
 
 def with_capabilities(traffic: "Traffic", artifacts: "CapabilityArtifacts") -> "Traffic":

@@ -23,12 +23,14 @@ from evaluation.calibration import Calibrator
 from ray_apps import rank
 from ray_apps.catalogue import CatalogueResult, IntentsResult, _embedded_before
 from ray_apps.config import RunConfig
+from ray_apps.learn import learn_turn
 from ray_apps.plan import Inputs, Plan, Stage
 from ray_apps.serve import traffic_of
 from ray_apps.served_capabilities import (
     capability_artifacts,
     follow_capabilities,
     last_made,
+    offer_capabilities,
     registry_of,
     with_capabilities,
 )
@@ -235,6 +237,21 @@ def test_a_service_takes_up_what_was_learned_and_refuses_what_does_not_fit(folde
     assert artifacts is not None
     with pytest.raises(InputError, match="takes vectors of the encoder"):
         with_capabilities(wrong, artifacts)
+
+
+def test_a_turn_is_kept_where_the_service_runs_with_another_encoder(folder: Path) -> None:
+    plan = planned(folder)
+    assert offer_capabilities(plan) is None
+    learned = made(plan)
+    other = write_run(folder / "other", dim=16)
+    build(other)
+    change_traffic(
+        traffic_of(plan), lambda _: with_live(None, release("x").model_copy(update={"index": other / "out"}))
+    )
+    before = read_traffic(traffic_of(plan))
+    told = learn_turn(planned(folder), Namespace())
+    assert told["artifact"] == str(learned.path) and read_traffic(traffic_of(plan)) == before
+    assert "takes vectors of the encoder" in told["service"] and "catena deploy promote RUN.yaml" in told["service"]
 
 
 def test_a_version_of_the_registry_is_served_from_the_workspace_or_fetched(folder: Path) -> None:
