@@ -79,13 +79,15 @@ TRACES = pa.schema(
         pa.field("context", pa.list_(pa.string()), nullable=False),  # tools that were at hand or had just run
         pa.field("shown", pa.list_(pa.string()), nullable=False),  # capabilities, best first
         pa.field("scores", pa.list_(pa.float32())),  # of what was shown
-        pa.field("propensities", pa.list_(pa.float64())),  # probability of each to be the one that is run
+        # probability of each to be the one that is run, or that is put first to be run
+        pa.field("propensities", pa.list_(pa.float64())),
         pa.field("chosen", pa.string(), nullable=False),
         pa.field("steps", pa.list_(pa.struct([("tool", pa.string()), ("outcome", pa.string())])), nullable=False),
         pa.field("outcome", pa.string()),  # of the whole: success, partial or failure
         pa.field("seconds", pa.float32()),  # that it ran
         pa.field("rating", pa.float32()),  # from 0 to 1
         pa.field("model_version", pa.string()),
+        pa.field("passed_over", pa.bool_()),  # the first shown, which propensities had drawn, for the one that was run
     ]
 )
 REJECTS = pa.schema(

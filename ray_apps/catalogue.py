@@ -149,6 +149,7 @@ CATALOGUE = Stage(
     stamps=lambda config: {"files": config.source.stamps()},
     reuse=_refuse_rejects,
     on_ray=True,
+    version=2,  # traces say whether what was put first was passed over
 )
 INTENTS = Stage(
     name="intents",

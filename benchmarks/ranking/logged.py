@@ -69,6 +69,7 @@ def simulate(whole: Experience, rounds: int = ROUNDS, seed: int = 0) -> Simulate
         session=np.full(rounds, -1, np.int64),
         seconds=np.full(rounds, np.nan),
         rating=np.full(rounds, np.nan),
+        passed_over=np.zeros(rounds, bool),
         context=none,
         steps=none,
         shown=Ragged(indptr, shown_QK[intent_R].ravel()),

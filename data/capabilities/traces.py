@@ -62,6 +62,7 @@ class Traces:
         context: numbers of tools, -1 for one that the catalogue does not have.
         shown: numbers of capabilities, best first, -1 for one that the catalogue does not have.
         propensities: float64, of ``shown``; all NaN where they were not logged.
+        passed_over: bool (N,), whether the propensities drew another one than was run: the first of ``shown``.
         steps: float64, rewards of the steps of each trace.
     """
 
@@ -76,6 +77,7 @@ class Traces:
     context: Ragged
     shown: Ragged
     propensities: Ragged
+    passed_over: npt.NDArray[np.bool_]
     steps: Ragged
 
     @classmethod
@@ -109,6 +111,7 @@ class Traces:
             context=_ragged(rows["context"], lambda flat: numbers_of(flat, tools)),
             shown=shown,
             propensities=Ragged(shown.indptr, propensities),
+            passed_over=_flags(rows, "passed_over"),
             steps=_ragged(rows["steps"], lambda flat: _rewards(pc.struct_field(flat, "outcome"))),
         )
 
@@ -118,7 +121,7 @@ class Traces:
 
     def take(self, numbers: Numbers) -> "Traces":
         """Some of the traces; the intents keep their numbers."""
-        plain = ("intent", "chosen", "reward", "time", "session", "seconds", "rating")
+        plain = ("intent", "chosen", "reward", "time", "session", "seconds", "rating", "passed_over")
         lists = ("context", "shown", "propensities", "steps")
         columns = {name: getattr(self, name)[numbers] for name in plain}
         return Traces(self.intents, **columns, **{name: getattr(self, name).take(numbers) for name in lists})
@@ -150,6 +153,13 @@ def _rewards(outcomes: pa.ChunkedArray) -> Values:
 
 def _floats(column: pa.ChunkedArray) -> Values:
     return np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan), np.float64)
+
+
+def _flags(rows: pa.Table, name: str) -> npt.NDArray[np.bool_]:
+    """A column of flags, false where it is null; tables that were written before there was one have none."""
+    if name not in rows.column_names:
+        return np.zeros(len(rows), bool)
+    return np.asarray(pc.fill_null(rows[name], False), bool)
 
 
 def _ragged(lists: pa.ChunkedArray, convert: Any) -> Ragged:  # noqa: ANN401 - a function of a flat column

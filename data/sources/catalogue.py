@@ -6,6 +6,7 @@ none, they are JSON, or names with ``|`` between them.
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +20,7 @@ from data.sources.lines import Record
 from data.sources.lists import Shown, ids_of, list_of, schema_of
 from data.sources.rows import Capability, Tool, Trace
 
+SETTINGS = ("rating_range", "propensities_of")  # of traces: fields that name no column
 CLOCKS_APART = timedelta(minutes=5)  # a trace may come from a machine whose clock is fast by so much
 
 
@@ -84,7 +86,12 @@ class TraceFiles(TableFiles):
     shown: str = Field("shown", description="column of the list of capabilities that were shown; may be absent")
     scores: str = Field("scores", description="column of the list of their scores; may be absent")
     propensities: str = Field(
-        "propensities", description="column of the list of their probabilities to be the one that runs; may be absent"
+        "propensities", description="column of the list of their probabilities, as propensities_of says; may be absent"
+    )
+    propensities_of: Literal["chosen", "first"] = Field(
+        "chosen",
+        description="what propensities are the probabilities of: to be the one that runs, or to be put first in what "
+        "is shown; then another one may have run, which the log knows no probability of",
     )
     chosen: str = Field("chosen", description="column of the capability that was run")
     steps: str = Field("steps", description="column of the list of steps, objects of tool and outcome; may be absent")
@@ -102,7 +109,7 @@ class TraceFiles(TableFiles):
 
     def needed(self, found: Collection[str] = ()) -> list[str]:
         """Identity, intent, what was chosen, and what the run file names."""
-        optional = [name for name in type(self).model_fields if name not in (*TableFiles.model_fields, "rating_range")]
+        optional = [name for name in type(self).model_fields if name not in (*TableFiles.model_fields, *SETTINGS)]
         return list(dict.fromkeys([self.id, self.intent, self.chosen, *self.named(*optional)]))
 
     def columns(self) -> list[str] | None:
@@ -134,6 +141,7 @@ class TraceFiles(TableFiles):
             seconds=_seconds(record, self.seconds),
             rating=self._rating(record),
             model_version=text_of(record, self.model_version, "") or None,
+            passed_over=self.propensities_of == "first" and bool(shown.propensities) and chosen != shown.ids[0],
         )
 
     def _rating(self, record: Record) -> float | None:

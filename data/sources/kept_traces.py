@@ -84,7 +84,8 @@ def _trace(ranked: Record, events: Sequence[Record]) -> Trace | Reject | Skipped
     rating = _last(whole, "value", "rated")
     if rating is not None and not 0 <= rating <= 1:
         return _reject(f"the rating is outside 0 to 1: {rating:g}", ranked)
-    propensities = ranked["propensities"]
+    # Without exploration all but the first have none: such an answer tells nothing of other orders.
+    propensities = ranked["propensities"] if all(one > 0 for one in ranked["propensities"]) else None
     outcomes = [OUTCOME[event["action"]] for event in whole if event["action"] in OUTCOME]
     return Trace(
         id=ranked["request_id"],
@@ -94,14 +95,14 @@ def _trace(ranked: Record, events: Sequence[Record]) -> Trace | Reject | Skipped
         context=ranked["context"],
         shown=ranked["items"],
         scores=ranked["scores"],
-        # Without exploration all but the first have none: such an answer tells nothing of other orders.
-        propensities=propensities if all(one > 0 for one in propensities) else None,
+        propensities=propensities,
         chosen=chosen,
         steps=_steps(events),
         outcome=outcomes[-1] if outcomes else None,
         seconds=_last(whole, "seconds"),
         rating=rating,
         model_version=ranked["model_version"],
+        passed_over=propensities is not None and chosen != ranked["items"][0],
     )
 
 

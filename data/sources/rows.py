@@ -78,6 +78,7 @@ class Trace(NamedTuple):
     seconds: float | None
     rating: float | None
     model_version: str | None
+    passed_over: bool = False
 
 
 class Reject(NamedTuple):

@@ -76,10 +76,13 @@ class Experience:
 
     @cached_property
     def propensity(self) -> Values:
-        """Probability with which each trace's choice was made, float64 (N,); NaN where it was not logged."""
+        """Probability with which each trace's choice was made, float64 (N,); NaN where no log has it.
+
+        A log of what was put first has none of another choice: that was the caller's.
+        """
         lists = self.traces.shown
         owner = np.repeat(np.arange(len(self.traces)), np.diff(lists.indptr))
-        own = lists.values == self.traces.chosen[owner]
+        own = (lists.values == self.traces.chosen[owner]) & ~self.traces.passed_over[owner]
         found = np.full(len(self.traces), np.nan)
         found[owner[own]] = self.traces.propensities.values[own]
         return found

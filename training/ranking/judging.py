@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from data.capabilities.traces import Traces
 from evaluation.calibration import Calibrator, brier, expected_calibration_error, fit, reliability
 from evaluation.capability_metrics import Answered, Score, answer, rounded
 from evaluation.capability_split import Part
@@ -98,8 +99,16 @@ def score_of(ranker: CapabilityRanker, experience: Experience) -> Score:
 
 
 def logged_rounds(experience: Experience, part: Part = "test") -> tuple[Log, Numbers, Numbers]:
-    """Rounds of a part as they were served, with the capabilities shown, int64 (R, K), and the intents, int64 (R,)."""
-    numbers = experience.traces_in(part)
+    """Rounds of a part as they were served, with the capabilities shown, int64 (R, K), and the intents, int64 (R,).
+
+    Traces without propensities are no rounds: a request that asked for no exploration tells nothing of other orders.
+    Where what was put first was passed over, the round is that of what was put first, which earned nothing: that is
+    what was drawn with the propensities, and the choice of another one was the caller's. Leaving such rounds out, or
+    taking the propensity of the choice, would bias every estimate, since what is passed over depends on what it is.
+    """
+    traces = experience.traces
+    told = ~np.isnan(experience.reward) | traces.passed_over
+    numbers = np.flatnonzero(experience.intents_in(part)[traces.intent] & told & _logged(traces))
     shown, propensities = experience.traces.shown.take(numbers), experience.traces.propensities.take(numbers)
     lengths = np.diff(shown.indptr)
     width = int(lengths.max(initial=1))
@@ -107,9 +116,16 @@ def logged_rounds(experience: Experience, part: Part = "test") -> tuple[Log, Num
     shown_RK = np.full(there.shape, -1, np.int64)
     given_RK = np.full(there.shape, np.nan)
     shown_RK[there], given_RK[there] = shown.values, propensities.values
-    chosen_R = experience.traces.chosen[numbers]
-    place_R = (shown_RK == chosen_R[:, None]).argmax(axis=1)
-    return Log(given_RK, there, place_R, experience.reward[numbers]), shown_RK, experience.traces.intent[numbers]
+    place_R = (shown_RK == traces.chosen[numbers][:, None]).argmax(axis=1)
+    over_R = traces.passed_over[numbers]
+    log = Log(given_RK, there, np.where(over_R, 0, place_R), np.where(over_R, 0.0, experience.reward[numbers]))
+    return log, shown_RK, traces.intent[numbers]
+
+
+def _logged(traces: Traces) -> Mask:
+    """Bool (N,): which traces have a propensity of anything that was shown."""
+    owner = np.repeat(np.arange(len(traces)), np.diff(traces.propensities.indptr))
+    return np.asarray(np.bincount(owner, ~np.isnan(traces.propensities.values), len(traces)) > 0)
 
 
 def greedy(score: Score, shown_RK: Numbers, intents_R: Numbers) -> Values:
@@ -134,11 +150,12 @@ def counterfactual(score: Score, calibrator: Calibrator | None, experience: Expe
     """What the ranker would have earned in the logged rounds of the test intents, by each estimator, or why not.
 
     Returns:
-        By estimator ``value``, ``low`` and ``high`` (95%) and ``effective`` rounds, or ``refused`` in words.
+        By estimator ``value``, ``low`` and ``high`` (95%), ``effective`` rounds and all ``rounds``, or ``refused`` in
+        words.
     """
     log, shown_RK, intents_R = logged_rounds(experience)
-    if np.isnan(log.propensities_QK).all():
-        told = "no propensities were logged" if len(log) else "no trace of a test intent has a known outcome"
+    if not len(log):
+        told = "no propensities were logged" if len(experience.traces_in("test")) else "no test intent has an outcome"
         return {kind: {"refused": told} for kind in KINDS}
     policy = greedy(score, shown_RK, intents_R)
     expected = None
@@ -154,4 +171,4 @@ def _told(one: Estimate | Refused) -> dict[str, Any]:
     if isinstance(one, Refused):
         return {"refused": one.message}
     ends = {} if one.interval is None else {"low": one.interval[0], "high": one.interval[1]}
-    return rounded({"value": one.value, **ends, "effective": one.effective})
+    return rounded({"value": one.value, **ends, "effective": one.effective, "rounds": one.rounds})

@@ -77,6 +77,15 @@ def test_a_bad_trace_is_rejected_with_its_reason(more: dict[str, Any], reason: s
         trace(**more)
 
 
+@pytest.mark.parametrize(("of", "over"), [("chosen", False), ("first", True)])
+def test_propensities_are_of_what_was_chosen_or_of_what_was_put_first(of: str, over: bool) -> None:
+    files = TraceFiles.model_validate({"path": "x", "propensities_of": of})
+    shown = {"shown": ["b", "travel"], "propensities": [0.9, 0.1]}
+    assert files.build({**TRACE, **shown}).passed_over is over
+    assert files.build({**TRACE, "shown": ["b", "travel"]}).passed_over is False
+    assert files.build(TRACE).passed_over is False and files.needed() == ["id", "intent", "chosen"]
+
+
 def test_a_missing_propensity_leaves_the_trace_without_any() -> None:
     made = trace(shown=["travel", "b"], propensities=[0.9, None])
     assert (made.shown, made.propensities) == (["travel", "b"], None)

@@ -94,6 +94,7 @@ def test_a_ranking_and_what_became_of_it_are_a_trace(tmp_path: Path) -> None:
         "seconds": 1.5,
         "rating": 0.75,
         "model_version": "v1",
+        "passed_over": True,
     }
     assert trace.time is not None and trace.time.timestamp() == 1000.5
 
@@ -165,6 +166,17 @@ def test_the_end_of_a_line_that_a_kill_left_is_skipped(tmp_path: Path) -> None:
 
 def test_an_order_that_was_not_drawn_has_no_propensities(tmp_path: Path) -> None:
     assert trace_of(tmp_path, ranked("r1", propensities=[1.0, 0.0, 0.0]), event("r1", "succeeded")).propensities is None
+
+
+@pytest.mark.parametrize(("chosen", "over"), [("a", False), ("b", True)])
+def test_whether_what_was_put_first_was_passed_over_is_kept(tmp_path: Path, chosen: str, over: bool) -> None:
+    trace = trace_of(tmp_path, ranked("r1"), event("r1", "succeeded", item=chosen))
+    assert (trace.chosen, trace.passed_over) == (chosen, over)
+
+
+def test_an_order_that_was_not_drawn_passes_nothing_over(tmp_path: Path) -> None:
+    rows = ranked("r1", propensities=[1.0, 0.0, 0.0]), event("r1", "succeeded", item="b")
+    assert trace_of(tmp_path, *rows).passed_over is False
 
 
 def test_a_request_that_was_asked_again_is_the_later_one(tmp_path: Path) -> None:
