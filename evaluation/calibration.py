@@ -1,6 +1,7 @@
 """Scores to probabilities: monotone calibrators learnt from outcomes, and how far their promises are from the truth."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,19 +41,26 @@ class Calibrator:
 
     def save(self, path: Path) -> None:
         """Write the map as JSON: no pickle, readable by anyone."""
-        described = {
+        path.write_text(json.dumps(self.described()))
+
+    @classmethod
+    def load(cls, path: Path) -> "Calibrator":
+        """Read what ``save`` wrote."""
+        return cls.of(json.loads(path.read_text()))
+
+    def described(self) -> dict[str, Any]:
+        """The map as JSON has it."""
+        return {
             "method": self.method,
             "scores": self.scores.tolist(),
             "probabilities": self.probabilities.tolist(),
             "slope": self.slope,
             "intercept": self.intercept,
         }
-        path.write_text(json.dumps(described))
 
     @classmethod
-    def load(cls, path: Path) -> "Calibrator":
-        """Read what ``save`` wrote."""
-        described = json.loads(path.read_text())
+    def of(cls, described: Mapping[str, Any]) -> "Calibrator":
+        """The map that ``described`` describes."""
         return cls(
             described["method"],
             np.asarray(described["scores"], np.float64),

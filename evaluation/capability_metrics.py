@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from data.capabilities.traces import Traces
-from evaluation.calibration import Calibrator, brier, expected_calibration_error
 from evaluation.metrics import Judged, Ranked, parse_metric
 
 Numbers = npt.NDArray[np.int64]
@@ -86,15 +85,6 @@ class Answered:
         """Every figure that is a mean over intents, and coverage and Gini."""
         means = {name: float(values.mean()) for name, values in self.per_query.items()}
         return {**means, "coverage": self.coverage, "gini": self.gini}
-
-    def calibration(self, calibrator: Calibrator) -> dict[str, float]:
-        """``ece`` and ``brier`` of the probabilities of the first places, by whether those succeeded.
-
-        A capability that was never tried for an intent counts as one that fails there.
-        """
-        there = np.isfinite(self.top_scores)
-        promised, came = calibrator(self.top_scores[there]), self.top_hits[there]
-        return {"ece": expected_calibration_error(promised, came), "brier": brier(promised, came)}
 
 
 def answer(score: Score, successes: Successes, can_run: npt.NDArray[np.bool_]) -> Answered:

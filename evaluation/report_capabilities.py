@@ -20,8 +20,15 @@ NAMES = {
     "hypergraph": "network",
 }
 COLUMNS = {"mrr": "MRR", "hit@1": "Hit@1", "hit@5": "Hit@5", "ndcg@5": "nDCG@5", "map": "MAP"}
-MORE = {"coverage": "coverage", "gini": "Gini", "ece": "ECE", "brier": "Brier"}
-BEST_MORE = ("high", "", "low", "low")
+MORE = {
+    "coverage": "coverage",
+    "gini": "Gini",
+    "ece": "ECE",
+    "ece@1_raw": "ECE, first place, before",
+    "ece@1": "after",
+    "brier": "Brier",
+}
+BEST_MORE = ("high", "", "low", "", "low", "low")
 LOGS, ROUNDS, RESAMPLES = 20, 500, 200  # of the simulation: a few seconds
 
 
@@ -83,12 +90,20 @@ def _tables(result: Mapping[str, Any], served: str) -> str:
 
 
 def _calibration(result: Mapping[str, Any], figures: Mapping[str, float]) -> list[str]:
-    bins = result["reliability"]
-    if not bins:
+    both = result["reliability"]
+    if not both:
         return [page.prose("All held-out outcomes are alike: there is nothing to calibrate by.")]
-    diagram = charts.reliability_diagram(bins, observed="share that succeeded")
-    told = f"Held-out intents: ECE {figures['ece']:.4f}, Brier {figures['brier']:.4f}, in bins of equally many cases."
-    return [page.prose(told), page.panel(diagram, "Predicted and observed")]
+    told = (
+        f"What the first places of held-out intents promise, in bins of equally many: by the softmax of their scores "
+        f"(ECE {figures['ece@1_raw']:.4f}), and calibrated by other held-out intents, as `min_score` compares it "
+        f"(ECE {figures['ece@1']:.4f}). Over all outcomes ECE is {figures['ece']:.4f}, Brier {figures['brier']:.4f}."
+    )
+    titles = {"before": "Before calibration", "after": "After"}
+    panels = [
+        page.panel(charts.reliability_diagram(both[name], observed="share that succeeded"), title)
+        for name, title in titles.items()
+    ]
+    return [page.prose(told), page.columns(*panels)]
 
 
 def _logged(counterfactual: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:

@@ -49,7 +49,7 @@ class LearnResult(StageResult):
     against_champion: dict[str, float] | None
     lost: bool
     counterfactual: dict[str, dict[str, dict[str, Any]]]
-    reliability: list[dict[str, float]] = Field(default_factory=list)
+    reliability: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
     features: list[str] = Field(default_factory=list)
     registered_as: str
     version: int
@@ -176,7 +176,7 @@ LEARN = Stage(
     wanted=lambda plan: False,
     absent=no_catalogue,
     on_ray=True,
-    version=2,  # it writes a report
+    version=3,  # negatives without right answers, features of before a trace, scores calibrated beside each other
 )
 
 
@@ -204,7 +204,7 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
 def shown(result: Mapping[str, Any]) -> str:
     """The table of all rankers, then what is served, what messages did, what the log says, and the verdict."""
     learned = result["learn"]
-    columns = ("mrr", "hit@1", "hit@3", "hit@5", "ndcg@5", "map", "coverage", "gini", "ece", "brier")
+    columns = ("mrr", "hit@1", "hit@3", "hit@5", "ndcg@5", "map", "coverage", "gini", "ece", "ece@1", "brier")
     rows = {name: {key: one.get(key, "") for key in columns} for name, one in learned["table"].items()}
     lines = [figures_table("test intents", rows), learned["sentence"]]
     if learned["message_share"] is not None:

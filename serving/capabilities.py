@@ -243,8 +243,9 @@ class CapabilityService:
 
     def _shown(self, request: RankRequest, candidates_N: Numbers, text_C: Floats, past: _Past) -> "_Shown":
         """The best candidates by the rules of the request, in the order that exploration draws."""
-        raw_N = (text_C[candidates_N] + past.prior_C[candidates_N]).astype(np.float64)
-        probability_N = self.ranker.calibrator(raw_N)
+        raw_C = (text_C + past.prior_C).astype(np.float64)
+        raw_N = raw_C[candidates_N]
+        probability_N = self.ranker.calibrator(raw_N, self.ranker.calibrator.levels(raw_C[None]))
         boost_N = self._boosts(request, candidates_N)
         boosted_N = _boosted(probability_N, boost_N)
         kept = (

@@ -19,7 +19,8 @@ from evaluation.capability_metrics import CELLS_AT_ONCE, Score
 from training.ranking.baselines import cosine
 from training.ranking.config import LearnConfig
 from training.ranking.experience import Experience, Numbers, Values
-from training.ranking.judging import calibrated, counterfactual, greedy, logged_rounds
+from training.ranking.judging import counterfactual, greedy, logged_rounds
+from training.ranking.probabilities import calibrated
 
 ROUNDS, SHOWN = 20_000, 10
 LIKING, TEMPERATURE = 0.15, 0.08

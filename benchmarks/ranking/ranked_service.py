@@ -18,6 +18,7 @@ from data.encoders.config import TransformerConfig
 from data.partitions import partition_name, write_partition
 from data.schema import CAPABILITIES, TOOLS, TRACES
 from evaluation.calibration import Calibrator
+from evaluation.intent_calibration import IntentCalibrator
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig, load_run
 from ray_apps.plan import Plan
@@ -81,7 +82,7 @@ def prepare(run: Path, folder: Path) -> None:
         heads=1,
         features=NAMES,
         feature_weights=weights,
-        calibrator=Calibrator("platt", np.empty(0), np.empty(0), 4.0, -1.0),
+        calibrator=IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 4.0, -1.0)),
     ).save(folder / "ranker")
     artifacts = CapabilityArtifacts(ranker=folder / "ranker", catalogue=folder / "catalogue")
     release = release_of(Plan(load_run(run))).model_copy(update={"id": "benchmark", "capabilities": artifacts})

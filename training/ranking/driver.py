@@ -23,9 +23,10 @@ from training.ranking.champion import MODEL, Champion, check_champion
 from training.ranking.choice import Choice, choose_kind, lost
 from training.ranking.config import LearnConfig
 from training.ranking.experience import Experience, Floats
-from training.ranking.judging import calibrated, counterfactual, figures_of, reliability_of, score_of
+from training.ranking.judging import counterfactual, figures_of, score_of
 from training.ranking.lambdamart import lambdamart
 from training.ranking.network import CapabilityNetwork, ranker_over
+from training.ranking.probabilities import calibrated, reliability_of
 from training.ranking.served import CapabilityRanker
 from training.ranking.task import CapabilityTask, scores_of
 

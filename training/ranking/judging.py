@@ -1,6 +1,6 @@
-"""Rankers beside each other: figures of held-out intents, calibrated probabilities, estimates from logged choices.
+"""Rankers beside each other: figures of held-out intents, estimates from logged choices.
 
-Shapes: Q intents, C capabilities, P pairs of an intent and a capability, R rounds, K capabilities shown in a round.
+Shapes: Q intents, C capabilities, R rounds, K capabilities shown in a round.
 """
 
 from typing import Any
@@ -8,77 +8,22 @@ from typing import Any
 import numpy as np
 
 from data.capabilities.traces import Traces
-from evaluation.calibration import Calibrator, brier, expected_calibration_error, fit, reliability
-from evaluation.capability_metrics import Answered, Score, answer, rounded
+from evaluation.capability_metrics import Score, answer, rounded
 from evaluation.capability_split import Part
 from evaluation.counterfactual import KINDS, Estimate, estimate
+from evaluation.intent_calibration import IntentCalibrator
 from evaluation.logged import Log, Refused
 from training.ranking.experience import Experience, Floats, Mask, Numbers, Values
+from training.ranking.probabilities import AT_ONCE, outcomes, told
 from training.ranking.served import CapabilityRanker
 
-AT_ONCE = 4096
 
-
-def figures_of(score: Score, experience: Experience, calibrator: Calibrator | None) -> dict[str, Any]:
-    """Every metric of a ranker on the test intents, with ``ece`` and ``brier`` where it is calibrated."""
+def figures_of(score: Score, experience: Experience, calibrator: IntentCalibrator | None) -> dict[str, Any]:
+    """Every metric of a ranker on the test intents, and where it is calibrated how far its promises are off."""
     answered = answer(score, experience.successes("test"), experience.catalogue.can_run)
     found = rounded(answered.means)
     if calibrator is not None:
-        scores_P, labels_P = outcomes(score, experience, ("test",), answered)
-        promised = calibrator(scores_P)
-        found |= rounded({"ece": expected_calibration_error(promised, labels_P), "brier": brier(promised, labels_P)})
-    return found
-
-
-def calibrated(score: Score, experience: Experience, parts: tuple[Part, ...] = ("valid", "judge")) -> Calibrator | None:
-    """From scores to the probability of success, by held-out intents; None where all of them came out alike."""
-    scores_P, labels_P = outcomes(score, experience, parts)
-    if not len(labels_P) or labels_P.all() or not labels_P.any():
-        return None
-    return fit(scores_P, labels_P)
-
-
-def reliability_of(score: Score, experience: Experience, calibrator: Calibrator) -> list[dict[str, float]]:
-    """What a ranker promises of the test intents and what came of it, by bins; none where all outcomes are alike."""
-    scores_P, labels_P = outcomes(score, experience, ("test",))
-    if not len(labels_P) or labels_P.all() or not labels_P.any():
-        return []
-    return reliability(calibrator(scores_P), labels_P)
-
-
-def outcomes(
-    score: Score, experience: Experience, parts: tuple[Part, ...], answered: Answered | None = None
-) -> tuple[Values, Mask]:
-    """Scores and what became of them: float64 (P,) and bool (P,).
-
-    Where failures are known, of what was run. Where only successes are, of the first places of each intent: what was
-    never run for it counts as a failure.
-
-    Args:
-        score: of the ranker.
-        experience: traces and their parts.
-        parts: whose intents count.
-        answered: of the same intents, where it was computed before.
-    """
-    if experience.known_failures:
-        numbers = experience.traces_in(*parts)
-        scores = at_chosen(score, experience.traces.intent[numbers], experience.traces.chosen[numbers])
-        there = np.isfinite(scores)
-        return scores[there], (experience.reward[numbers] >= 0.5)[there]
-    successes = experience.successes(*parts)
-    if not len(successes):
-        return np.empty(0), np.empty(0, bool)
-    found = answered or answer(score, successes, experience.catalogue.can_run)
-    there = np.isfinite(found.top_scores)
-    return found.top_scores[there], found.top_hits[there]
-
-
-def at_chosen(score: Score, intents_P: Numbers, chosen_P: Numbers) -> Values:
-    """Scores of pairs, float64 (P,), block by block."""
-    found = np.empty(len(intents_P))
-    for start in range(0, len(intents_P), AT_ONCE):
-        here = slice(start, start + AT_ONCE)
-        found[here] = np.take_along_axis(np.asarray(score(intents_P[here])), chosen_P[here, None], axis=1)[:, 0]
+        found |= told(calibrator, score, outcomes(score, experience, ("test",), answered))
     return found
 
 
@@ -146,7 +91,7 @@ def shown_scores(score: Score, shown_RK: Numbers, intents_R: Numbers) -> Values:
     return np.where(shown_RK >= 0, found, -np.inf)
 
 
-def counterfactual(score: Score, calibrator: Calibrator | None, experience: Experience) -> dict[str, Any]:
+def counterfactual(score: Score, calibrator: IntentCalibrator | None, experience: Experience) -> dict[str, Any]:
     """What the ranker would have earned in the logged rounds of the test intents, by each estimator, or why not.
 
     Returns:
@@ -158,13 +103,22 @@ def counterfactual(score: Score, calibrator: Calibrator | None, experience: Expe
         told = "no propensities were logged" if len(experience.traces_in("test")) else "no test intent has an outcome"
         return {kind: {"refused": told} for kind in KINDS}
     policy = greedy(score, shown_RK, intents_R)
-    expected = None
-    if calibrator is not None:
-        scores = shown_scores(score, shown_RK, intents_R)
-        there = np.isfinite(scores)
-        expected = np.where(there, calibrator(np.where(there, scores, 0.0)), 0.0)
+    expected = None if calibrator is None else _expected(score, calibrator, shown_RK, intents_R)
     kinds = [kind for kind in KINDS if kind != "dr" or expected is not None]
     return {kind: _told(estimate(kind, log, policy, expected)) for kind in kinds}
+
+
+def _expected(score: Score, calibrator: IntentCalibrator, shown_RK: Numbers, intents_R: Numbers) -> Values:
+    """Probability of success of what was shown, float64 (R, K); 0 where nothing was."""
+    found = np.zeros(shown_RK.shape)
+    for start in range(0, len(intents_R), AT_ONCE):
+        here = slice(start, start + AT_ONCE)
+        scores_RC = np.asarray(score(intents_R[here]), np.float64)
+        scores_RK = np.take_along_axis(scores_RC, np.maximum(shown_RK[here], 0), axis=1)
+        there_RK = (shown_RK[here] >= 0) & np.isfinite(scores_RK)
+        promised_RK = calibrator(np.where(there_RK, scores_RK, 0.0), calibrator.levels(scores_RC)[:, None])
+        found[here] = np.where(there_RK, promised_RK, 0.0)
+    return found
 
 
 def _told(one: Estimate | Refused) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from data.matrices import orthonormal_columns, unit_rows
 from evaluation.calibration import Calibrator
+from evaluation.intent_calibration import IntentCalibrator
 from training.ranking.config import NetworkConfig
 from training.ranking.experience import Experience, Floats
 from training.ranking.hypergraph import ConvRound, Round
@@ -216,7 +217,7 @@ class CapabilityNetwork(nn.Module):
         return rows
 
 
-NOT_CALIBRATED = Calibrator("platt", np.empty(0), np.empty(0), 1.0, 0.0)
+NOT_CALIBRATED = IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 1.0, 0.0))
 
 
 def ranker_over(experience: Experience, **learned: Any) -> CapabilityRanker:  # noqa: ANN401 - fields of the ranker

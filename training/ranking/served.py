@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from data.errors import InputError
 from data.files import whole_folder_or_absent
-from evaluation.calibration import Calibrator
+from evaluation.intent_calibration import IntentCalibrator
 
 Floats = npt.NDArray[np.float32]
 
@@ -48,7 +48,7 @@ class CapabilityRanker:
         heads: H.
         features: names of the features that it weighs, F.
         feature_weights: float32 (F,).
-        calibrator: from scores to the probability of success.
+        calibrator: from scores to the probability of success, each beside the other scores of its intent.
         about: what else is told of it, JSON.
     """
 
@@ -67,7 +67,7 @@ class CapabilityRanker:
     heads: int
     features: tuple[str, ...]
     feature_weights: Floats
-    calibrator: Calibrator
+    calibrator: IntentCalibrator
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -148,4 +148,4 @@ class CapabilityRanker:
             raise InputError(problem, "`catena learn RUN.yaml` makes one.") from None
         told["features"] = tuple(told["features"])
         context_map = arrays.pop("context_map", None)
-        return cls(**told, **arrays, context_map=context_map, calibrator=Calibrator.load(folder / CALIBRATOR))
+        return cls(**told, **arrays, context_map=context_map, calibrator=IntentCalibrator.load(folder / CALIBRATOR))

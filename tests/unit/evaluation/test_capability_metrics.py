@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from evaluation.calibration import fit
 from evaluation.capability_metrics import Successes, answer, gini, ranks, reciprocal_ranks
 from evaluation.ranking import evaluate_ranking
 
@@ -52,14 +51,6 @@ def test_coverage_and_gini_say_who_is_recommended() -> None:
     same = answer(by(wide), successes, np.ones(40, bool))
     assert same.coverage == 0.25 and same.gini == pytest.approx(0.75)
     assert gini(np.array([3, 3, 3])) == 0 and gini(np.zeros(3, np.int64)) == 0
-
-
-def test_calibration_of_the_first_places() -> None:
-    scores, successes = some(intents=400)
-    chosen = answer(by(scores), successes, CAN_RUN)
-    there = np.isfinite(chosen.top_scores)
-    figures = chosen.calibration(fit(chosen.top_scores[there], chosen.top_hits[there]))
-    assert figures["ece"] < 0.05 and 0 < figures["brier"] < 0.25
 
 
 def test_one_capability_is_an_answer_and_none_is_refused() -> None:

@@ -10,7 +10,7 @@ from evaluation import report_capabilities
 from evaluation.report_capabilities import render, simulated, write_report
 
 FIGURES = {"mrr": 0.5, "hit@1": 0.4, "hit@5": 0.6, "ndcg@5": 0.5, "map": 0.45, "coverage": 1.0, "gini": 0.2}
-BETTER = {**FIGURES, "mrr": 0.7, "ece": 0.0123, "brier": 0.05}
+BETTER = {**FIGURES, "mrr": 0.7, "ece": 0.0123, "ece@1": 0.04, "ece@1_raw": 0.21, "brier": 0.05}
 RESULT: dict[str, Any] = {
     "traces": 1200,
     "intents": 800,
@@ -19,10 +19,10 @@ RESULT: dict[str, Any] = {
     "verdict": "version 2 is champion",
     "message_share": None,
     "table": {"cosine": FIGURES, "centroid step": BETTER, "champion (version 1)": FIGURES},
-    "reliability": [
-        {"promised": 0.1, "observed": 0.12, "cases": 50},
-        {"promised": 0.6, "observed": 0.55, "cases": 50},
-    ],
+    "reliability": {
+        "before": [{"promised": 0.3, "observed": 0.12, "cases": 50}, {"promised": 0.9, "observed": 0.55, "cases": 50}],
+        "after": [{"promised": 0.1, "observed": 0.12, "cases": 50}, {"promised": 0.6, "observed": 0.55, "cases": 50}],
+    },
     "counterfactual": {"challenger": {"ips": {"value": 0.4, "effective": 90.0}, "dr": {"refused": "too few"}}},
 }
 
@@ -35,16 +35,23 @@ def test_the_page_has_all_rankers_calibration_and_estimators(monkeypatch: pytest
     monkeypatch.setattr(report_capabilities, "LOGS", 3)
     page = write_report(RESULT, "shop", tmp_path).read_text(encoding="utf-8")
     told = text_of(page)
-    wanted = ("centroid step is served", "champion (version 1)", "ECE 0.0123", "No estimate: too few.", "version 2 is")
+    wanted = (
+        "centroid step is served",
+        "champion (version 1)",
+        "ECE is 0.0123",
+        "No estimate: too few.",
+        "version 2 is",
+    )
     assert [words for words in wanted if words not in told] == []
     assert "IPS, challenger 0.4000" in told and "epsilon-greedy, DR" in told
-    assert "share that succeeded" in page, "the axis of the reliability diagram"
+    assert page.count("share that succeeded") == 2, "the axis of the reliability diagrams, before and after"
+    assert "(ECE 0.2100)" in told and "(ECE 0.0400)" in told and "Before calibration" in told
     assert "class=ours><td>centroid step</td><td class=number><strong>0.7000</strong>" in page
 
 
 def test_outcomes_that_are_all_alike_have_no_diagram(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_capabilities, "LOGS", 2)
-    assert "nothing to calibrate by" in text_of(render({**RESULT, "reliability": []}, "shop"))
+    assert "nothing to calibrate by" in text_of(render({**RESULT, "reliability": {}}, "shop"))
 
 
 def test_the_simulation_is_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from data.journals import SUFFIX
 from data.sources.kept_traces import kept_traces
 from data.spread import here
 from evaluation.calibration import Calibrator
+from evaluation.intent_calibration import IntentCalibrator
 from ray_apps import rank
 from ray_apps.catalogue import CatalogueResult, IntentsResult, _embedded_before
 from ray_apps.config import RunConfig
@@ -72,7 +73,7 @@ def learn(config: LearnConfig, inputs: Inputs, out: Path) -> StageResult:
         heads=1,
         features=("success_all",),
         feature_weights=np.array([0.3], np.float32),
-        calibrator=Calibrator("platt", np.empty(0), np.empty(0), 4.0, -1.0),
+        calibrator=IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 4.0, -1.0)),
     ).save(out / "model")
     return StageResult()
 

@@ -12,6 +12,7 @@ from data.encoders import load_encoder
 from data.encoders.config import read_encoder
 from data.errors import EncoderUnavailable
 from evaluation.calibration import Calibrator
+from evaluation.intent_calibration import IntentCalibrator
 from serving.admission import Admission
 from serving.capabilities import CapabilityService
 from serving.config import RankConfig
@@ -83,7 +84,7 @@ def cosine_ranker(
         "heads": 1,
         "features": tuple(weighed),
         "feature_weights": np.array(list(weighed.values()), np.float32),
-        "calibrator": Calibrator("platt", np.empty(0), np.empty(0), 6.0, -2.0),
+        "calibrator": IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 6.0, -2.0)),
     }
     return CapabilityRanker(**{**made, **given})
 

@@ -19,6 +19,7 @@ from data.errors import InputError
 from data.sources.catalogue_source import CatalogueSource
 from data.spread import here
 from evaluation.calibration import Calibrator
+from evaluation.intent_calibration import IntentCalibrator
 from retrieval.open import read_meta
 from serving.admission import Admission
 from serving.artifacts import CapabilityArtifacts
@@ -84,7 +85,7 @@ def ranker_of(folder: Path, weights: Mapping[str, float] = {}, version: str = "v
         heads=1,
         features=tuple(weights),
         feature_weights=np.array(list(weights.values()), np.float32),
-        calibrator=Calibrator("platt", np.empty(0), np.empty(0), 4.0, -1.0),
+        calibrator=IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 4.0, -1.0)),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from data.capabilities.traces import Ragged
 from evaluation.calibration import Calibrator
 from evaluation.counterfactual import KINDS, Estimate, estimate
+from evaluation.intent_calibration import IntentCalibrator
 from evaluation.logged import Log
 from tests.unit.training.ranking.conftest import made
 from training.ranking.experience import Experience
@@ -95,7 +96,7 @@ def test_traces_without_propensities_are_left_out_and_the_others_counted() -> No
     def score(intents: np.ndarray) -> np.ndarray:
         return np.tile(SUCCEEDS, (len(intents), 1))
 
-    found = counterfactual(score, Calibrator("platt", np.empty(0), np.empty(0), 1.0, 0.0), half)
+    found = counterfactual(score, IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 1.0, 0.0)), half)
     assert {one["rounds"] for one in found.values()} == {ROUNDS // 2}
     unlogged = Ragged(traces.shown.indptr, np.full(values.size, np.nan))
     none = replace(experience, traces=replace(traces, propensities=unlogged))
