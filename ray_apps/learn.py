@@ -120,7 +120,7 @@ def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
     tracker = Tracker(config.learn.tracking, config.store, config.name, config.learn, out)
     made = learn(experience, config.learn, out, champion, key, on_workers(read, tracker.row))
     served = made["table"][{"centroid": "centroid step"}.get(made["kind"], made["kind"])]
-    run_id = tracker.end({name: float(value) for name, value in served.items()})
+    run_id = tracker.end({name: float(value) for name, value in served.items()}, noted=True)
     fingerprints = Fingerprints(
         data=inputs["intents"].key,
         split=_judged_by(experience),

@@ -66,8 +66,21 @@ class Tracker:
         if self._client is not None or not self.run_id:  # after a failure only the end is tried again
             self._try(lambda client: client.log_batch(self.run_id, metrics=metrics))
 
-    def end(self, figures: Mapping[str, float], files: Sequence[Path] = (), status: str = "FINISHED") -> str:
+    def end(
+        self,
+        figures: Mapping[str, float],
+        files: Sequence[Path] = (),
+        status: str = "FINISHED",
+        noted: bool = False,
+    ) -> str:
         """Log the last figures and files, and end the run.
+
+        Args:
+            figures: of the whole training.
+            files: that the run receives.
+            status: of the run.
+            noted: keep the note of the run in the artifact's folder, as there is work left that may be killed: started
+                again, it continues the same run.
 
         Returns:
             The run's id, empty where MLflow could not be written.
@@ -83,7 +96,7 @@ class Tracker:
                 client.log_artifact(self.run_id, str(file), "model")
             client.set_terminated(self.run_id, status)
 
-        if self._note is not None:
+        if self._note is not None and not noted:
             self._note.unlink(missing_ok=True)
         return self.run_id if self.run_id and self._try(finish) else ""
 

@@ -14,6 +14,7 @@ from data.errors import InputError
 from data.features.sqlite import SqliteFeatures
 from data.features.table import Features
 from data.spread import here
+from evaluation.intent_calibration import IntentCalibrator
 from serving.admission import Admission
 from serving.capabilities import NO_CAPABILITIES, CapabilityService
 from serving.errors import ApiError
@@ -105,6 +106,22 @@ def test_an_empty_catalogue_and_one_of_a_single_capability(explore: str) -> None
     assert ranked(service_of(cosine_ranker({})), explore=explore).results == []
     (only,) = ranked(service_of(cosine_ranker({"maps": TEXTS["maps"]})), explore=explore).results
     assert (only.id, only.propensity, only.rank) == ("maps", 1.0, 1)
+
+
+def test_a_probability_is_of_all_capabilities_whichever_may_be_shown() -> None:
+    """The level of an intent is that of all its scores: a filter makes nothing likelier."""
+    plain = cosine_ranker().calibrator.calibrator
+    ranker = cosine_ranker(calibrator=IntentCalibrator(plain, share=1.0, temperature=0.1))
+    whole = {one.id: one for one in ranked(service_of(ranker)).results}
+    (alone,) = ranked(service_of(ranker), candidates=["tables"]).results
+    assert alone.score == whole["tables"].score
+    scores = np.array([[one.raw_score for one in whole.values()]])
+    expected = plain(alone.raw_score - 0.1 * np.log(np.exp(scores / 0.1).sum()))
+    assert alone.score == pytest.approx(float(expected))
+    least = (alone.score + whole["hotels"].score) / 2
+    above = [one.id for one in whole.values() if one.score >= least]
+    assert ids_of(ranked(service_of(ranker), min_score=least)) == above and 0 < len(above) < 4
+    assert ranked(service_of(cosine_ranker({}, calibrator=ranker.calibrator))).results == []
 
 
 def test_tools_at_hand_count_where_the_ranker_learned_so() -> None:
