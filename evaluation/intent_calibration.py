@@ -60,7 +60,7 @@ class IntentCalibrator:
         """
         if not self.share:
             return np.zeros(len(scores_QC))
-        return levels_at(scores_QC, np.array([self.temperature]))[0]
+        return np.asarray(levels_at(scores_QC, np.array([self.temperature]))[0])
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -79,14 +79,14 @@ def levels_at(scores_QC: npt.NDArray[Any], temperatures_T: Values) -> Values:
     if not scores_QC.shape[1]:
         return np.zeros((len(temperatures_T), len(scores_QC)))
     levels = [one * logsumexp(np.asarray(scores_QC, np.float64) / one, axis=1) for one in temperatures_T]
-    return np.nan_to_num(np.stack(levels), neginf=0.0)
+    return np.asarray(np.nan_to_num(np.stack(levels), neginf=0.0))
 
 
 def temperatures_of(scores_QC: npt.NDArray[Any]) -> Values:
     """Temperatures to try, float64 (T,), by how far the best score of an intent is above the mean of all."""
     there = np.where(np.isfinite(scores_QC), scores_QC, np.nan).astype(np.float64)
     spread = float(np.nanmean(np.nanmax(there, axis=1) - np.nanmean(there, axis=1)))
-    return max(spread, 1e-6) * 2.0 ** np.array(STEPS)
+    return np.asarray(max(spread, 1e-6) * 2.0 ** np.array(STEPS))
 
 
 def fit(
