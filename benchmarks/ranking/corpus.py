@@ -48,13 +48,21 @@ def at_most(experience: Experience, outcomes: int, seed: int = 0) -> Experience:
     return experience.over(experience.traces.take(kept), experience.part, experience.reward[kept])
 
 
-def trained(experience: Experience, config: LearnConfig) -> tuple[CapabilityNetwork, Score]:
-    """The network of a config, trained in this process on one core."""
+def trained(
+    experience: Experience, config: LearnConfig, task: type[CapabilityTask] = CapabilityTask
+) -> tuple[CapabilityNetwork, Score]:
+    """The network of a config, trained in this process on one core.
+
+    Args:
+        experience: that it learns from.
+        config: of the turn.
+        task: how it is trained.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         network = new_network(experience, config, None)
-        fit(CapabilityTask(network, experience, config), config.optimizer)
+        fit(task(network, experience, config), config.optimizer)
     finally:
         torch.set_num_threads(threads)
     return network, scores_of(network, experience)

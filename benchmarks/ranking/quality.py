@@ -56,6 +56,17 @@ def rows_of(made: dict[str, Any]) -> list[Row]:
                 peer=f"ours {ours[metric]:.4f}; centroid step {table['centroid step'][metric]:.4f}",
             ),
         ]
+    firsts = [f"{name} {one['ece@1']} (raw {one['ece@1_raw']})" for name, one in table.items() if "ece@1" in one]
+    rows.append(
+        Row(
+            id="rank.quality.ece_first",
+            what="expected calibration error of the probability that goes with the network's first place",
+            value=ours["ece@1"],
+            unit="ECE",
+            at_most=0.1,
+            peer=f"raw, the softmax of its scores: {ours['ece@1_raw']}; {', '.join(firsts)}",
+        )
+    )
     calibration = {name: figures.get("ece") for name, figures in table.items()}
     rows.append(
         Row(

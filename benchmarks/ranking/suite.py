@@ -1,7 +1,7 @@
 """Every figure of ranking capabilities."""
 
 from benchmarks.parts import Measured, measure_all
-from benchmarks.ranking import bundled, choices, estimators, logged, quality, serving, speed, turn
+from benchmarks.ranking import bundled, choices, estimators, leaks, logged, quality, serving, speed, turn
 
 PARTS = {
     "node2vec": speed.measure_walks,  # those that time something come first
@@ -12,6 +12,7 @@ PARTS = {
     "turn": turn.measure,
     "quality": quality.measure,
     "curve": quality.measure_curve,
+    "leaks": leaks.measure,
     "logged": logged.measure,
     "bundled": bundled.measure,
     "choices": choices.measure,

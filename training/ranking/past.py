@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 
 MOMENTS = 32  # at which the past is looked at; between two of them it is as it was at the first
 FOLDS = 5  # of the intents of traces without a time
-CELLS = 8_000_000  # most values of the views, 32 MB: of large catalogues fewer moments are looked at
+CELLS = 64_000_000  # most values of the views, 256 MB: of large catalogues fewer moments are looked at
 FOLD_SEED = 17
 
 

@@ -71,7 +71,7 @@ class CapabilityTask(Task[TraceBatch]):
         self._chosen = torch.from_numpy(experience.traces.chosen[numbers])
         self._reward = torch.from_numpy(experience.reward[numbers].astype(np.float32))
         self._weight = torch.from_numpy(weights_of(experience, numbers, config.largest_weight))
-        self._answers = RightAnswers.of(experience, numbers)
+        self.answers = RightAnswers.of(experience, numbers)
         self._asked = experience.successes("valid")
         self._runnable = np.flatnonzero(experience.catalogue.can_run)
         self._sampled = len(self._runnable) > config.sampled_above
@@ -113,7 +113,7 @@ class CapabilityTask(Task[TraceBatch]):
         contexts = None if self._contexts is None else self._contexts[rows].to(device)
         intents, chosen = self._intents[rows].to(device), self._chosen[rows].to(device)
         reward, view = self._reward[rows].to(device), self._view[rows].to(device)
-        others = tuple(torch.from_numpy(one).to(device) for one in self._answers.others(rows.numpy()))
+        others = tuple(torch.from_numpy(one).to(device) for one in self.answers.others(rows.numpy()))
         if batch.candidates is None:
             scores = model(intents, contexts, None, view)
             own = scores.gather(1, chosen[:, None])[:, 0]
