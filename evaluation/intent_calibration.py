@@ -24,7 +24,8 @@ from evaluation.calibration import fit as fit_scores
 
 Numbers = npt.NDArray[np.int64]
 
-STEPS = tuple(range(-7, 2))  # temperatures that are tried: the spread of the scores times two to the power of each
+STEPS = tuple(range(-5, 4))  # temperatures that are tried: the spread of the best scores times two to the power of each
+BEST = 10  # scores of an intent that the spread is of: what a ranker looks at no closer may have any score at all
 SHARES = (0.0, 0.5, 1.0)
 FOLDS = 2
 
@@ -83,9 +84,10 @@ def levels_at(scores_QC: npt.NDArray[Any], temperatures_T: Values) -> Values:
 
 
 def temperatures_of(scores_QC: npt.NDArray[Any]) -> Values:
-    """Temperatures to try, float64 (T,), by how far the best score of an intent is above the mean of all."""
-    there = np.where(np.isfinite(scores_QC), scores_QC, np.nan).astype(np.float64)
-    spread = float(np.nanmean(np.nanmax(there, axis=1) - np.nanmean(there, axis=1)))
+    """Temperatures to try, float64 (T,), by how far the best score of an intent is above the mean of the best ones."""
+    best = -np.sort(-np.asarray(scores_QC, np.float64), axis=1)[:, :BEST]
+    best = best[:, np.isfinite(best).all(axis=0)]
+    spread = float((best[:, 0] - best.mean(axis=1)).mean()) if best.size else 0.0
     return np.asarray(max(spread, 1e-6) * 2.0 ** np.array(STEPS))
 
 

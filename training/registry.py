@@ -125,10 +125,25 @@ class Registry:
             source = f"{client.get_run(run_id).info.artifact_uri}/model"
             labels = {**tags, **asdict(fingerprints), "mrr": repr(mrr)}
             made = client.create_model_version(self.name, source, run_id=run_id, tags=labels)
-            client.set_registered_model_alias(self.name, CHALLENGER, made.version)
-        if not any(CHAMPION in version.aliases for version in self.versions()):
-            self._crown(int(made.version))
+        self.introduce(int(made.version))
         return next(version for version in self.versions() if version.version == int(made.version))
+
+    def introduce(self, number: int) -> None:
+        """Make the newest version the challenger, and the champion where there is none.
+
+        A version that has an alias, or that is not the newest, is left as it is; so this can be repeated by whoever was
+        killed after the version was made and before it had its aliases.
+
+        Args:
+            number: of the version.
+        """
+        versions = self.versions()
+        if versions[0].version != number or versions[0].aliases:
+            return
+        with _reaching(self.store):
+            self._client().set_registered_model_alias(self.name, CHALLENGER, str(number))
+        if not any(CHAMPION in version.aliases for version in versions):
+            self._crown(number)
 
     def promote(self, number: int | None = None, force: bool = False) -> Compared | None:
         """Make the challenger, or another version, the champion.
