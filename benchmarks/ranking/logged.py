@@ -25,6 +25,7 @@ from training.ranking.probabilities import calibrated
 ROUNDS, SHOWN = 20_000, 10
 LIKING, TEMPERATURE = 0.15, 0.08
 RIGHT, WRONG, ALIKE = 0.9, 0.05, 0.2
+WORKS = 0.2  # of a tool that is broken: how often it does what it would do
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,18 @@ class Simulated:
     best_earned: float
 
 
-def simulate(whole: Experience, rounds: int = ROUNDS, seed: int = 0) -> Simulated:
+def simulate(whole: Experience, rounds: int = ROUNDS, seed: int = 0, broken: float = 0.0) -> Simulated:
     """Serve requests with the biased policy.
 
     Args:
         whole: requests, tools, and which answers which.
         rounds: of the log.
         seed: of everything drawn.
+        broken: share of the tools that fail most of the time, whatever is asked.
     """
     rng = np.random.default_rng(seed)
     truth_QC = truth_of(whole)
+    truth_QC[:, np.random.default_rng((seed, 1)).random(truth_QC.shape[1]) < broken] *= WORKS
     intent_R = rng.integers(0, len(whole.intents), rounds)
     shown_QK, policy_QK = biased(whole, rng)
     drawn = (rng.random(rounds)[:, None] >= np.cumsum(policy_QK[intent_R], axis=1)).sum(axis=1)

@@ -28,6 +28,7 @@ from training.ranking.served import CapabilityRanker
 from training.structure.node2vec import Node2Vec, node2vec
 
 KIND = "hypergraph"
+LEAST_DEVIATION = 0.1  # of a feature: all are rates from 0 to 1, or logarithms
 WEIGHTS, NUMBERED = "network.safetensors", "network.json"
 
 
@@ -267,6 +268,9 @@ def _side_by_side(maps_HDE: Tensor) -> Floats:
 
 
 def _deviations(experience: Experience) -> Floats:
-    """By which features are divided, float32 (F,)."""
-    deviation = experience.past.now.std(axis=0)
-    return np.asarray(np.where(deviation > 1e-6, deviation, 1.0), np.float32)
+    """By which features are divided, float32 (F,): never by little.
+
+    Where nothing has failed yet, success rates are all nearly 1. Divided by their tiny deviation, the first failure on
+    line would be an outlier without bounds, times a weight that was learned of noise.
+    """
+    return np.maximum(experience.past.now.std(axis=0), LEAST_DEVIATION).astype(np.float32)
