@@ -273,4 +273,4 @@ def _deviations(experience: Experience) -> Floats:
     Where nothing has failed yet, success rates are all nearly 1. Divided by their tiny deviation, the first failure on
     line would be an outlier without bounds, times a weight that was learned of noise.
     """
-    return np.maximum(experience.past.now.std(axis=0), LEAST_DEVIATION).astype(np.float32)
+    return np.asarray(np.maximum(experience.past.now.std(axis=0), LEAST_DEVIATION), np.float32)

@@ -1,14 +1,19 @@
 """What a trace is trained with was known without it: by time where it has one, else by other intents."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from data.capabilities.features import NAMES, features_at, features_of
 from data.capabilities.traces import Traces
 from evaluation.capability_split import PARTS
 from tests.unit.data.capabilities.catalogues import catalogue_of, trace, traces_of
+from training.ranking.config import NetworkConfig
+from training.ranking.experience import Experience
+from training.ranking.network import CapabilityNetwork
 from training.ranking.past import FOLDS, MOMENTS, Past
 
 CATALOGUE = catalogue_of({"a": ["t1"], "b": ["t1", "t2"], "c": ["t3"]})
@@ -96,3 +101,38 @@ def test_without_features_there_is_one_empty_view() -> None:
     made = traces()
     past = Past.of(CATALOGUE, made, parts(made), ())
     assert past.now.shape == (3, 0) and past.views.shape == (1, 3, 0) and (past.view == 0).all()
+
+
+def test_a_trace_is_scored_with_its_own_view_and_what_is_served_with_now(
+    make: Callable[..., Experience],
+) -> None:
+    experience = make(count=120)
+    traces = replace(experience.traces, time=np.arange(120, dtype=np.int64) * 10**6)
+    experience = replace(experience, past=Past.of(experience.catalogue, traces, experience.part, NAMES))
+    network = CapabilityNetwork(experience, NetworkConfig(dropout=0.0)).eval()
+    with torch.no_grad():
+        network.feature_weights.fill_(0.5)
+        asked = torch.from_numpy(experience.intents[:4])
+        now, viewed = network(asked), network(asked, view_B=torch.tensor([0, 1, 5, 9]))
+        some = network(asked, wanted_K=torch.tensor([3, 7]), view_B=torch.tensor([0, 1, 5, 9]))
+        features = torch.from_numpy(experience.past.views[[0, 1, 5, 9]] - experience.past.now)
+    torch.testing.assert_close(viewed[0], now[0])
+    assert not torch.allclose(viewed[1], now[1])
+    torch.testing.assert_close(some, viewed[:, [3, 7]])
+    deviations = torch.from_numpy(np.maximum(experience.past.now.std(axis=0), 0.1))
+    shift = (features / deviations).sum(dim=2) * 0.5
+    torch.testing.assert_close(viewed - now, shift, atol=1e-3, rtol=1e-3)
+
+
+def test_a_feature_that_hardly_varied_is_not_blown_up(make: Callable[..., Experience]) -> None:
+    """Nothing has failed while it was trained: the first failure on line is no outlier without bounds."""
+    experience = make(count=400)
+    past = Past.of(experience.catalogue, experience.traces, experience.part, ("success_all",))
+    experience = replace(experience, past=past)
+    assert past.now.std() < 0.05
+    network = CapabilityNetwork(experience, NetworkConfig())
+    with torch.no_grad():
+        network.feature_weights.fill_(1.0)
+    ranker = network.ranker(experience, "1", {})
+    before, after = (ranker.prior(np.full((20, 1), rate, np.float32))[0] for rate in (0.95, 0.5))
+    assert before - after == pytest.approx(0.45 / 0.1, rel=1e-4)
