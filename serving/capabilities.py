@@ -102,7 +102,7 @@ class CapabilityService:
     Args:
         ranker: that scores.
         encoder: of intents.
-        features: that it weighs besides; None where there are none.
+        features: that it weighs besides, and how often each ran, for exploration; None where there are none.
         stored: vectors of intents that were embedded before; None where there are none.
         config: how exploration is done where a request does not say.
         admission: of intents.
@@ -228,7 +228,7 @@ class CapabilityService:
 
     def _known(self) -> _Past:
         """What is known of the capabilities' past now."""
-        features = self._feed.current() if self._feed is not None and self.ranker.features else None
+        features = None if self._feed is None else self._feed.current()
         if features is None:
             return self._none
         if features.version != self._past.version:

@@ -18,7 +18,7 @@ from data.vectors.projection import Projection
 from retrieval.index import IndexMeta
 from serving.admission import Admission
 from serving.artifacts import CapabilityArtifacts
-from serving.capabilities import CapabilityService, IntentEncoder
+from serving.capabilities import RUNS, CapabilityService, IntentEncoder
 from serving.config import RankConfig
 from serving.feature_feed import FeatureFeed
 from serving.stored_intents import StoredIntents
@@ -81,7 +81,7 @@ def open_capabilities(
     ranker = CapabilityRanker.open(artifacts.ranker)
     check_ranker(ranker, artifacts.ranker, fingerprint)
     feed = None
-    if ranker.features and artifacts.catalogue is not None:
+    if (ranker.features or stores.config.explore == "thompson") and artifacts.catalogue is not None:
         feed = _feed(ranker, artifacts.catalogue, stores)
     return CapabilityService(ranker, encoder, feed, _stored(artifacts, ranker), stores.config, admission)
 
@@ -126,7 +126,10 @@ def check_ranker(ranker: CapabilityRanker, folder: Path, fingerprint: str) -> No
 
 
 def _feed(ranker: CapabilityRanker, folder: Path, stores: FeatureStores) -> FeatureFeed:
-    """Features of a catalogue, which is read when they have to be computed, and taken up once."""
+    """Features of a catalogue, which is read when they have to be computed, and taken up once.
+
+    A ranker that weighs none may explore: what ran seldom is drawn more widely.
+    """
 
     def make(now: int) -> Features:
         catalogue = Catalogue.open(folder)
@@ -134,7 +137,7 @@ def _feed(ranker: CapabilityRanker, folder: Path, stores: FeatureStores) -> Feat
 
     config = stores.config
     ages = (config.features_ttl_s, config.features_every_s)
-    feed = FeatureFeed(stores.open(), folder.name, ranker.features, make, *ages)
+    feed = FeatureFeed(stores.open(), folder.name, ranker.features or (RUNS,), make, *ages)
     feed.refresh()
     return feed
 

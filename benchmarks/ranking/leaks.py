@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ranking.corpus import at_most, metatool, trained
-from benchmarks.ranking.logged import earned_by, simulate
+from benchmarks.ranking.logged import ROUNDS, earned_by, simulate
 from benchmarks.rows import Row
+from data.capabilities.features import NAMES
 from evaluation.capability_metrics import Score, reciprocal_ranks
 from evaluation.significance import paired_difference
 from training.ranking.config import LearnConfig
@@ -31,23 +32,26 @@ class EveryOther(CapabilityTask):
 def measure() -> list[Row]:
     """Forty trainings: ten minutes."""
     whole = metatool()
+    right = right_answers(whole)
+    whole = replace(whole, past=Past.of(whole.catalogue, whole.traces, whole.part, NAMES))
     asked = whole.successes("test")
 
     def mrr(score: Score) -> float:
         return float(reciprocal_ranks(score, asked).mean())
 
     return [
-        right_answers(whole),
+        right,
         features("few", f"MRR after at most {FEW} outcomes a tool", at_most(whole, FEW), mrr),
         features("all", "MRR after all of MetaTool", whole, mrr),
         logged(whole, "logged", "what is earned by truth after a simulated log", 0.0),
         logged(whole, "broken", "the same where three tools in ten fail most of the time", 0.3),
+        logged(whole, "broken_few", "the same after few rounds", 0.3, 3_000),
     ]
 
 
-def logged(whole: Experience, id_: str, what: str, broken: float) -> Row:
+def logged(whole: Experience, id_: str, what: str, broken: float, rounds: int = ROUNDS) -> Row:
     """What features are worth where rounds are logged by a biased policy, of tools some of which are broken."""
-    made = simulate(whole, broken=broken)
+    made = simulate(whole, rounds, broken=broken)
     held = np.flatnonzero(whole.intents_in("test"))
     return features(id_, what, made.experience, lambda score: earned_by(score, made.truth_QC, held))
 

@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from data.artifacts import StageConfig
-from data.capabilities.features import NAMES
 from evaluation.capability_split import CapabilitySplit
 from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
 from training.ranking.centroid import CentroidConfig
@@ -13,6 +12,19 @@ from training.ranking.replay import ReplayConfig
 from training.ranking.td import TDConfig
 
 Messages = Literal["attention", "hypergraph_conv", "two_stage", "none"]
+Feature = Literal[
+    "log_runs_7d",
+    "success_7d",
+    "log_runs_30d",
+    "success_30d",
+    "log_runs_all",
+    "success_all",
+    "rating",
+    "log_seconds",
+    "log_tools",
+    "pagerank",
+    "clustering",
+]
 Structure = Literal["none", "weighted", "concatenated", "learned"]
 
 
@@ -48,8 +60,8 @@ class LearnConfig(StageConfig):
     network: NetworkConfig | None = Field(
         NetworkConfig(), description="the trained model; null leaves cosine and the centroid step to choose from"
     )
-    features: tuple[str, ...] = Field(
-        NAMES, description="what the network weighs of each capability's past and place; [] leaves texts alone"
+    features: tuple[Feature, ...] = Field(
+        (), description="what the network weighs of each capability's past and place; none of it gained where measured"
     )
     batch_traces: int = Field(512, ge=1, description="traces of a step on each worker; fewer where there are few")
     sampled_above: int = Field(10_000, ge=2, description="capabilities above which a step compares with some of them")

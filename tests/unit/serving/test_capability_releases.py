@@ -161,6 +161,24 @@ def test_vectors_that_are_stored_are_those_that_the_encoder_makes(folder: Path, 
     )
 
 
+@pytest.mark.parametrize(("explore", "there"), [("none", False), ("thompson", True)])
+def test_a_ranker_without_features_has_them_where_exploration_asks_how_often_each_ran(
+    folder: Path, tmp_path: Path, explore: str, there: bool
+) -> None:
+    release = release_of(folder, "one", saved(folder, tmp_path / "ranker"))
+
+    async def ask() -> RankResponse:
+        rank = RankConfig.model_validate({"explore": explore})
+        service = Service(folder, tmp_path, release, rank, CacheConfig(memory_mb=0))
+        answer = await service.rank(explain=True)
+        service.close()
+        return answer
+
+    answer = asyncio.run(ask())
+    assert (answer.features_version is not None) is there and answer.degraded == []
+    assert all(one.parts and one.parts.past == 0 and one.parts.features == [] for one in answer.results)
+
+
 def test_with_redis_down_it_answers_without_features_and_cache_and_says_so(folder: Path, tmp_path: Path) -> None:
     nobody = CacheConfig(redis=f"unix://{tmp_path / 'nobody'}", memory_mb=0)
     artifacts = saved(folder, tmp_path / "ranker", weights={"success_all": 50.0})

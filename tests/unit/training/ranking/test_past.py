@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from data.capabilities.features import NAMES, features_at, features_of
 from data.capabilities.traces import Traces
 from evaluation.capability_split import PARTS
 from tests.unit.data.capabilities.catalogues import catalogue_of, trace, traces_of
-from training.ranking.config import NetworkConfig
+from training.ranking.config import Feature, LearnConfig, NetworkConfig
 from training.ranking.experience import Experience
 from training.ranking.network import CapabilityNetwork
 from training.ranking.past import FOLDS, MOMENTS, Past
@@ -136,3 +138,9 @@ def test_a_feature_that_hardly_varied_is_not_blown_up(make: Callable[..., Experi
     ranker = network.ranker(experience, "1", {})
     before, after = (ranker.prior(np.full((20, 1), rate, np.float32))[0] for rate in (0.95, 0.5))
     assert before - after == pytest.approx(0.45 / 0.1, rel=1e-4)
+
+
+def test_a_run_may_name_every_feature_and_no_other() -> None:
+    assert get_args(Feature) == NAMES and LearnConfig().features == ()
+    with pytest.raises(ValidationError, match="features"):
+        LearnConfig.model_validate({"features": ["clicks"]})
