@@ -23,6 +23,7 @@ from training.links.task import LinkTask
 from training.ranking.config import LearnConfig
 from training.ranking.driver import new_network
 from training.ranking.experience import Experience
+from training.ranking.past import Past
 from training.ranking.task import CapabilityTask
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
@@ -96,12 +97,11 @@ def test_a_ranker_of_capabilities_learns_on_the_gpu() -> None:
     none, lists = np.full(600, np.nan), Ragged(np.zeros(601, np.int64), np.empty(0, np.int64))
     asked = [f"please do {number}" for number in range(600)]
     unknown = np.full(600, -1, np.int64)
-    traces = Traces(
-        asked, np.arange(600), answers, np.ones(600), unknown, unknown, none, none, lists, lists, lists, lists
-    )
+    known, drawn = (np.ones(600), unknown, unknown, none, none), (lists, lists, lists, np.zeros(600, bool), lists)
+    traces = Traces(asked, np.arange(600), answers, *known, *drawn)
     part = parts_of(asked, CapabilitySplit())
-    features = np.zeros((12, 0), np.float32)
-    experience = Experience(catalogue, traces, intents, texts, texts, "test", part, traces.reward, (), features)
+    past = Past.none(12, 600)
+    experience = Experience(catalogue, traces, intents, texts, texts, "test", part, traces.reward, past)
     config = LearnConfig(optimizer=OptimizerConfig(learning_rate=0.01, epochs=15, patience=15), batch_traces=64)
     network, device = new_network(experience, config, None), torch.device("cuda")
     task = CapabilityTask(network, experience, config)
