@@ -44,15 +44,11 @@ class RightAnswers:
         """
         traces, reward = experience.traces.take(numbers), experience.reward[numbers]
         found = successes_of(traces, reward, np.ones(len(traces.intents), bool))
-        place_N = np.searchsorted(found.intents, traces.intent)
-        place_N = np.minimum(place_N, max(len(found) - 1, 0))
-        known_N = found.intents[place_N] == traces.intent if len(found) else np.zeros(len(numbers), bool)
-        bounds = np.searchsorted(found.query_E, np.arange(len(found) + 1))
-        counts_N = np.where(known_N, np.diff(bounds)[place_N] if len(found) else 0, 0)
-        alone_N = counts_N < 2
+        starts_Q = np.searchsorted(found.intents[found.query_E], np.arange(len(traces.intents) + 1))
+        counts_N = np.diff(starts_Q)[traces.intent]
         return cls(
-            starts=bounds[place_N],
-            counts=np.where(alone_N, 0, counts_N),
+            starts=starts_Q[traces.intent],
+            counts=np.where(counts_N < 2, 0, counts_N),
             chosen=traces.chosen,
             reward=reward,
             items=found.item_E,
