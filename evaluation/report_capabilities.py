@@ -50,8 +50,11 @@ def write_report(result: Mapping[str, Any], run: str, out: Path) -> Path:
 def render(result: Mapping[str, Any], run: str) -> str:
     """The whole page; see ``write_report``."""
     served = NAMES[result["kind"]]
-    figures = _served(result)
     lead = f"{result['traces']:,} traces of {result['intents']:,} intents; {result['sentence']}."
+    if not result["table"]:
+        parts = [page.header("Ranking capabilities", run, lead), page.prose(f"{result['verdict']}.")]
+        return page.page(f"{run}: ranking capabilities", parts)
+    figures = _served(result)
     cards = [
         (served, "is served"),
         (f"{figures['mrr']:.3f}", "MRR on held-out intents"),

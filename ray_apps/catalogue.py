@@ -112,27 +112,26 @@ def _intents_config(plan: Plan) -> IntentsConfig:
 def _embed(config: IntentsConfig, inputs: Inputs, out: Path) -> IntentsResult:
     from data.capabilities.catalogue import Catalogue
     from data.capabilities.traces import Traces
-    from data.capabilities.vectors import embed_catalogue
+    from data.capabilities.vectors import embed_catalogue, most_of
 
     folder = inputs["catalogue"].path
     catalogue = Catalogue.open(folder)
     intents = Traces.open(folder, catalogue).intents
     texts = {"tools": catalogue.tool_texts, "capabilities": catalogue.texts, "intents": intents}
-    encoder, known = ready_encoder(config.encoder, inputs), _embedded_before(out)
+    encoder, known = ready_encoder(config.encoder, inputs), most_of(_embedded_before(out), "intents", intents)
     made = embed_catalogue(texts, encoder, out, workers=config.workers, known=known)
     counts = {kind: len(of_kind) for kind, of_kind in texts.items()}
     return IntentsResult(**counts, **made, encoder=config.encoder.label)
 
 
-def _embedded_before(out: Path) -> Path | None:
-    """The latest output by the same encoder, of any catalogue: new traces cost the vectors of new intents alone."""
+def _embedded_before(out: Path) -> list[Path]:
+    """Outputs by the same encoder, of any catalogue: new traces cost the vectors of new intents alone."""
 
     def by_same(folder: Path) -> bool:
         described = [json.loads((one / "config.json").read_text())["config"] for one in (folder, out)]
         return bool(described[0] == described[1])
 
-    made = [done.parent for done in out.parent.glob("*/_SUCCESS") if done.parent != out and by_same(done.parent)]
-    return max(made, key=lambda folder: (folder / "_SUCCESS").stat().st_mtime) if made else None
+    return [done.parent for done in out.parent.glob("*/_SUCCESS") if done.parent != out and by_same(done.parent)]
 
 
 def _stamps(config: IntentsConfig) -> Mapping[str, Any]:

@@ -119,7 +119,7 @@ def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
     champion = champion_of(registry, out)
     tracker = Tracker(config.learn.tracking, config.store, config.name, config.learn, out)
     made = learn(experience, config.learn, out, champion, key, on_workers(read, tracker.row))
-    served = made["table"][{"centroid": "centroid step"}.get(made["kind"], made["kind"])]
+    served = made["table"].get({"centroid": "centroid step"}.get(made["kind"], made["kind"]), {})
     run_id = tracker.end({name: float(value) for name, value in served.items()}, noted=True)
     fingerprints = Fingerprints(
         data=inputs["intents"].key,
@@ -157,7 +157,8 @@ def _verdict(made: Mapping[str, Any], version: int, crowned: bool) -> str:
     """A sentence: who is champion, and by which figures."""
     against = made["against_champion"]
     if against is None:
-        return f"version {version} is the first, and champion"
+        first = "the first, and " if version == 1 else ""
+        return f"version {version} is {first}{'champion' if crowned else 'challenger'}"
     told = (
         f"{against['difference']:+.4f} MRR against version {against['version']:.0f} on the same test intents "
         f"({against['difference_low']:+.4f} to {against['difference_high']:+.4f}, p = {against['p_value']:.4f})"
@@ -188,7 +189,7 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
         ``service``: why a running service does not take up what was learned; None where it does, or there is none.
 
     Raises:
-        InputError: if traces are too few, or the champion does not fit them.
+        InputError: if the champion does not fit the traces, or learned from more of them.
     """
     made = plan.bring("learn")
     service: str | None = None
@@ -206,7 +207,7 @@ def shown(result: Mapping[str, Any]) -> str:
     learned = result["learn"]
     columns = ("mrr", "hit@1", "hit@3", "hit@5", "ndcg@5", "map", "coverage", "gini", "ece", "ece@1", "brier")
     rows = {name: {key: one.get(key, "") for key in columns} for name, one in learned["table"].items()}
-    lines = [figures_table("test intents", rows), learned["sentence"]]
+    lines = [*([figures_table("test intents", rows)] if rows else []), learned["sentence"]]
     if learned["message_share"] is not None:
         lines.append(f"messages make {learned['message_share']:.1%} of the network's states")
     lines += [f"logged choices, {who}: {_estimates(of)}" for who, of in learned["counterfactual"].items()]

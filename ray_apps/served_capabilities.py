@@ -133,11 +133,12 @@ def with_capabilities(traffic: "Traffic", artifacts: "CapabilityArtifacts") -> "
     Raises:
         InputError: as of ``follow_capabilities``.
     """
-    from serving.traffic import with_live
+    from serving.traffic import now, with_live
 
     live = traffic.releases[traffic.live]
     check_capabilities(artifacts, live.index)
-    return with_live(traffic, live.model_copy(update={"capabilities": artifacts}).identified())
+    changed = {"capabilities": artifacts, "made": now()}
+    return with_live(traffic, live.model_copy(update=changed).identified())
 
 
 def check_capabilities(artifacts: "CapabilityArtifacts", index: Path) -> None:

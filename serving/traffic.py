@@ -22,6 +22,11 @@ from serving.artifacts import CapabilityArtifacts, LinkArtifacts, LiveConfig
 MOST_JUDGED = 2000  # most recent answers of a release that are kept, to judge it by
 
 
+def now() -> str:
+    """When a release is made, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,7 +48,7 @@ class Release(_Part):
     live: LiveConfig | None = Field(None, description="how documents are taken beside the index; none are where None")
     passages: int = Field(description="in the index")
     found: float | None = Field(None, description="share of sampled passages that it finds by their own words")
-    made: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    made: str = Field(default_factory=now)
 
     def identified(self) -> Self:
         """The same under eight digits that stand for what is served: artifacts' folders are named by their content."""

@@ -105,6 +105,15 @@ def hashes_of(folder: Path, kind: str) -> Hashes | None:
     return np.load(file) if file.exists() else None
 
 
+def most_of(folders: Sequence[Path], kind: str, texts: Sequence[str]) -> Path | None:
+    """The folder that holds vectors of the most of these texts of one of ``KINDS``; None where none holds any."""
+    if not folders:
+        return None
+    wanted = text_hashes(texts)
+    held = [int((_rows_of(folder, kind, wanted) >= 0).sum()) for folder in folders]
+    return folders[int(np.argmax(held))] if max(held) else None
+
+
 def manifest_of(folder: Path) -> dict[str, Any]:
     """``dim`` and ``fingerprint`` of the encoder whose vectors a folder holds."""
     told: dict[str, Any] = json.loads((folder / MANIFEST).read_text())

@@ -32,7 +32,7 @@ from training.ranking.task import CapabilityTask, scores_of
 
 logger = logging.getLogger("catena")
 
-NETWORK, HISTORY = "network", "history.json"
+NETWORK, HISTORY, RECIPROCAL = "network", "history.json", "reciprocal.npy"
 FEWEST = 20  # intents with a success in each part: fewer say nothing
 
 Train = Callable[[Experience, LearnConfig, Path, Path | None], None]
@@ -58,9 +58,13 @@ def learn(
         ``message_share``, ``against_champion`` (None without), ``lost`` and ``counterfactual`` by ranker.
 
     Raises:
-        InputError: if intents with a success are too few, or the champion does not fit.
+        InputError: if a champion does not fit, or learned from more than there is now.
     """
-    check_enough(experience)
+    few = too_few(experience)
+    if few is not None:
+        if champion is not None and champion.ranker.kind != "cosine":
+            raise InputError(f"learn: {few}", f"Version {champion.version}, the champion, stays. Gather more traces.")
+        return start_cold(experience, out, version, few)
     if champion is not None:
         check_champion(champion, experience)
     numbers = experience.traces_in("train")
@@ -87,7 +91,7 @@ def learn(
         worse, compared = lost(reciprocal, before)
         against = {"version": champion.version, "mrr": float(before.mean()), **compared}
     write_model(out, ranker, trained if choice.kind == "hypergraph" else None, experience)
-    with whole_or_absent(out / "reciprocal.npy") as unfinished, unfinished.open("wb") as file:
+    with whole_or_absent(out / RECIPROCAL) as unfinished, unfinished.open("wb") as file:
         np.save(file, reciprocal)
     table = table_of(experience, scored, judged, champion)
     logged = {"challenger": counterfactual(score_of(ranker, experience), ranker.calibrator, experience)}
@@ -109,19 +113,30 @@ def learn(
     }
 
 
-def check_enough(experience: Experience) -> None:
-    """Refuse to learn where held-out intents could say nothing.
-
-    Raises:
-        InputError: naming how many intents with a success each part has.
-    """
+def too_few(experience: Experience) -> str | None:
+    """Why nothing can be learned: how many intents with a success each part has. None where they are enough."""
     counts = {part: len(experience.successes(part)) for part in ("train", "valid", "judge", "test")}
-    if min(counts.values()) < FEWEST:
-        told = ", ".join(f"{part} {count}" for part, count in counts.items())
-        raise InputError(
-            f"learn: intents with a success are too few to learn from and to judge by: {told}; {FEWEST} of each wanted",
-            "Gather more traces. Until then capabilities are ranked by the cosine of their texts.",
-        )
+    if min(counts.values()) >= FEWEST:
+        return None
+    told = ", ".join(f"{part} {count}" for part, count in counts.items())
+    return f"intents with a success are too few to learn from and to judge by: {told}; {FEWEST} of each wanted"
+
+
+def start_cold(experience: Experience, out: Path, version: str, few: str) -> dict[str, Any]:
+    """What is served before anything can be learned: the cosine of texts, neither judged nor calibrated.
+
+    Returns:
+        As of ``learn``, with nothing measured.
+    """
+    sentence = f"cosine is served: {few}"
+    logger.info("learn: %s", sentence)
+    keys = np.asarray(experience.capabilities, np.float32)
+    write_model(out, ranker_of_keys("cosine", experience, keys, version, {"sentence": sentence}), None, experience)
+    with whole_or_absent(out / RECIPROCAL) as unfinished, unfinished.open("wb") as file:
+        np.save(file, np.empty(0))
+    nothing: dict[str, Any] = {name: {} for name in ("table", "compared", "move", "counterfactual", "reliability")}
+    absent = {"network": None, "message_share": None, "against_champion": None}
+    return {**nothing, **absent, "kind": "cosine", "sentence": sentence, "lost": False}
 
 
 def train_here(experience: Experience, config: LearnConfig, out: Path, start: Path | None) -> None:
