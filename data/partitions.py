@@ -1,6 +1,7 @@
 """Tables on disk: partitions found, read as streams, and written."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ def read_table(folder: Path, columns: list[str] | None = None, schema: pa.Schema
         empty = schema.empty_table()
         return empty if columns is None else empty.select(columns)
     return pq.ParquetDataset(paths).read(columns=columns)
+
+
+def digest_of(folders: Sequence[Path]) -> str:
+    """16 hexadecimal digits that stand for the rows of tables, in their order, however they lie in partitions."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        sink = pa.BufferOutputStream()
+        pq.write_table(read_table(folder, schema=pa.schema([])).combine_chunks(), sink, compression="none")
+        digest.update(sink.getvalue())
+    return digest.hexdigest()[:16]
 
 
 def read_qrels(folder: Path) -> dict[str, dict[str, int]]:

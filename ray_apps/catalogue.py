@@ -48,6 +48,7 @@ class CatalogueResult(StageResult):
     unknown_context: int = 0
     rejects: int = 0
     reject_reasons: dict[str, int] = Field(default_factory=dict)
+    content: str = Field("", description="digest of the tables, by which a turn of learning knows that nothing is new")
 
 
 class IntentsConfig(StageConfig):
@@ -90,10 +91,13 @@ def _config(plan: Plan) -> CatalogueConfig:
 
 def _ingest(config: CatalogueConfig, inputs: Inputs, out: Path) -> CatalogueResult:
     from data.capabilities.ingest import ingest_catalogue
+    from data.partitions import digest_of
     from data.sources.kept_traces import kept_traces
 
     further = kept_traces(config.journals, config.kept)
-    return CatalogueResult.model_validate(ingest_catalogue(config.source, out, further=further))
+    counts = ingest_catalogue(config.source, out, further=further)
+    content = digest_of([out / table for table in ("tools", "capabilities", "traces")])
+    return CatalogueResult(**counts, content=content)
 
 
 def _refuse_rejects(config: CatalogueConfig, made: Artifact) -> None:

@@ -122,6 +122,10 @@ class RunConfig(BaseSettings):
     @field_validator("serve")
     @classmethod
     def _serves_what_is_judged(cls, serve: ServeConfig, read: ValidationInfo) -> ServeConfig:
+        if serve.rank.store == "redis" and "cache" in read.data and read.data["cache"].redis == "none":
+            raise ValueError(
+                "rank.store: redis needs a server, and cache.redis is none; name it there, or set it to embedded"
+            )
         model = read.data["ranker"].model if "ranker" in read.data else None
         return serve if serve.ranker or model is None else serve.model_copy(update={"ranker": model})
 

@@ -1,5 +1,7 @@
 """Learning to rank capabilities from traces: one turn of the loop, from new traces to a challenger or a champion."""
 
+import json
+import logging
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from data.artifacts import StageConfig, StageResult
+from data.artifacts import Artifact, StageConfig, StageResult
 from ray_apps.catalogue import no_catalogue
 from ray_apps.command import Command
 from ray_apps.plan import Inputs, Plan, Stage
@@ -20,6 +22,9 @@ from training.ranking.config import LearnConfig
 if TYPE_CHECKING:
     from training.ranking.experience import Experience
     from training.registry import Registry
+
+
+logger = logging.getLogger("catena")
 
 
 class TurnConfig(StageConfig):
@@ -191,7 +196,7 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     Raises:
         InputError: if the champion does not fit the traces, or learned from more of them.
     """
-    made = plan.bring("learn")
+    made = _turn_over_the_same(plan) or plan.bring("learn")
     service: str | None = None
     if plan.run.serve.capability_model in (None, "champion"):
         from ray_apps.served_capabilities import offer_capabilities
@@ -200,6 +205,23 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     versions = [asdict(version) for version in registry_of(plan).versions()]
     told = {"artifact": str(made.path), "report": str(made.path / "report.html")}
     return {"run": plan.run.name, "learn": made.result, "versions": versions, "service": service, **told}
+
+
+def _turn_over_the_same(plan: Plan) -> Artifact | None:
+    """The last turn, where a service has kept more since, but nothing that made or changed a trace."""
+    from ray_apps.served_capabilities import last_made
+
+    own, catalogue = plan.artifact("learn"), plan.bring("catalogue")
+    folder = None if own.done else last_made(plan, "learn")
+    if folder is None:
+        return None
+    identity = json.loads((folder / "config.json").read_text())
+    before = catalogue.path.parent / identity["inputs"]["catalogue"] / "result.json"
+    content = catalogue.result["content"]
+    if not before.exists() or json.loads(before.read_text()).get("content") != content:
+        return None
+    logger.info("learn: no trace is new since the turn in %s: it is kept", folder.name)
+    return Artifact("learn", folder.name, folder, identity)
 
 
 def shown(result: Mapping[str, Any]) -> str:

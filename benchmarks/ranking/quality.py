@@ -8,13 +8,12 @@ import numpy as np
 
 from benchmarks.ranking.corpus import at_most, metatool, trained
 from benchmarks.rows import Row
-from data.errors import InputError
 from evaluation.capability_metrics import Score, reciprocal_ranks
 from evaluation.significance import paired_difference
 from training.ranking import baselines
 from training.ranking.centroid import choose, moved
 from training.ranking.config import LearnConfig
-from training.ranking.driver import check_enough, decide, learn, train_here
+from training.ranking.driver import decide, learn, too_few, train_here
 from training.ranking.experience import Experience
 
 METRICS = ("hit@1", "mrr", "ndcg@5")
@@ -109,10 +108,9 @@ def measure_curve() -> list[Row]:
 def served_with(experience: Experience, config: LearnConfig) -> tuple[str, str, Score]:
     """The kind that a turn would serve, why, and its scores; cosine where a turn is refused."""
     simple = {"cosine": baselines.cosine(experience)}
-    try:
-        check_enough(experience)
-    except InputError as error:
-        return "cosine", error.problem, simple["cosine"]
+    few = too_few(experience)
+    if few is not None:
+        return "cosine", few, simple["cosine"]
     numbers = experience.traces_in("train")
     judged = choose(experience, numbers, config.centroid)
     simple["centroid"] = baselines.by_keys(experience, np.asarray(moved(experience, numbers, judged.move)))

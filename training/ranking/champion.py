@@ -107,7 +107,8 @@ def registered(
     np.savez(ranks, **arrays)
     files = {f"{MODEL}/{file.name}": file for file in sorted((folder / MODEL).iterdir())}
     files["evaluation/ranks.npz"] = ranks
-    return registry.register(run_id, files, fingerprints, float(reciprocal.mean()) if len(reciprocal) else 0.0, {"train": key})
+    mrr = float(reciprocal.mean()) if len(reciprocal) else 0.0  # before anything can be judged
+    return registry.register(run_id, files, fingerprints, mrr, {"train": key})
 
 
 def promoted(registry: Registry, version: Version, lost: bool, promote: bool) -> bool:

@@ -154,7 +154,24 @@ def test_a_champion_of_another_encoder_is_refused_before_anything_is_trained(
     assert not (tmp_path / "second" / "network").exists()
 
 
-def test_few_traces_are_refused_in_words(store: Path, tmp_path: Path) -> None:
-    few = made_of(traces(30), tmp_path / "few")
-    with pytest.raises(InputError, match="too few to learn from"):
-        learn._learn(config(store, "few"), few, tmp_path)
+@pytest.mark.parametrize("count", [0, 30])
+def test_before_there_are_traces_enough_the_cosine_is_registered_and_then_beaten(
+    store: Path, tmp_path: Path, inputs: dict[str, Artifact], count: int
+) -> None:
+    asked = config(store, f"few-{count}")
+    asked = asked.model_copy(update={"learn": asked.learn.model_copy(update={"network": None})})
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    for folder in folders:
+        folder.mkdir()
+    few = made_of(traces(count), tmp_path / "few")
+    first = learn._learn(asked, few, folders[0])
+    assert first.kind == "cosine" and first.champion and first.verdict == "version 1 is the first, and champion"
+    assert "too few to learn from" in learn.shown(
+        {"learn": first.model_dump(), "report": "report.html", "service": None}
+    )
+    assert "too few to learn from" in (folders[0] / "report.html").read_text()
+    second = learn._learn(asked, few, folders[1])
+    assert (second.version, second.champion, second.verdict) == (2, True, "version 2 is champion")
+    third = learn._learn(asked, inputs, folders[2])
+    assert third.kind == "centroid" and third.champion and third.against_champion is not None
+    assert third.against_champion["difference"] > 0

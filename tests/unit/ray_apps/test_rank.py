@@ -17,6 +17,7 @@ from data.capabilities.traces import Traces
 from data.capabilities.vectors import embed_catalogue, manifest_of, vectors_of
 from data.errors import InputError
 from data.journals import SUFFIX
+from data.partitions import digest_of
 from data.sources.kept_traces import kept_traces
 from data.spread import here
 from evaluation.calibration import Calibrator
@@ -97,14 +98,22 @@ def planned(folder: Path, width: int = 1, **serve: Any) -> Plan:  # noqa: ANN401
     return Plan(RunConfig.model_validate(run), {**STAGES, "learn": stage})
 
 
-def made(plan: Plan) -> Artifact:
-    """The stages of a ranker, made in this process."""
+def made_catalogue(plan: Plan) -> Artifact:
+    """The tables of a run, made in this process."""
 
     def ingest(out: Path) -> StageResult:
         config = plan._step("catalogue").config
         further = kept_traces(config.journals, config.kept)  # type: ignore[attr-defined]
         assert plan.run.catalogue is not None
-        return CatalogueResult.model_validate(ingest_catalogue(plan.run.catalogue, out, here, further))
+        counts = ingest_catalogue(plan.run.catalogue, out, here, further)
+        return CatalogueResult(**counts, content=digest_of([out / name for name in ("capabilities", "traces")]))
+
+    return materialise(plan.artifact("catalogue"), ingest)
+
+
+def made(plan: Plan) -> Artifact:
+    """The stages of a ranker, made in this process."""
+    made_catalogue(plan)
 
     def embed(out: Path) -> StageResult:
         folder = plan.artifact("catalogue").path
@@ -114,7 +123,7 @@ def made(plan: Plan) -> Artifact:
         told = embed_catalogue(texts, plan.encoder, out, here)
         return IntentsResult(**{kind: len(of_kind) for kind, of_kind in texts.items()}, **told, encoder="hashed")
 
-    work: dict[str, Callable[[Path], StageResult]] = {"catalogue": ingest, "intents": embed}
+    work: dict[str, Callable[[Path], StageResult]] = {"intents": embed}
     work["learn"] = lambda out: learn(LearnConfig(), plan.inputs("learn"), out)
     return [materialise(plan.artifact(stage), make) for stage, make in work.items()][-1]
 
@@ -192,8 +201,8 @@ def test_what_a_service_keeps_is_learned_from_and_the_ranker_before_serves_until
     assert last_made(planned(folder, width=2), "learn") is None  # it would be learned otherwise
     second = made(plan)
     of_before = folder / "workspace" / "intents" / first.identity["inputs"]["intents"]
-    assert _embedded_before(plan.artifact("intents").path) == of_before.resolve()  # its vectors are copied
-    assert _embedded_before(of_before) != of_before
+    assert _embedded_before(plan.artifact("intents").path) == [of_before.resolve()]  # its vectors are copied
+    assert of_before not in _embedded_before(of_before)
     assert last_made(planned(folder), "learn") == second.path
     catalogue = second.identity["inputs"]["catalogue"]
     opened = Catalogue.open(plan.artifact("catalogue").path)
@@ -202,6 +211,18 @@ def test_what_a_service_keeps_is_learned_from_and_the_ranker_before_serves_until
     keep(planned(folder), "two")  # the same again, by another replica: another artifact, and no other trace
     made(again := planned(folder))
     assert len(Traces.open(again.artifact("catalogue").path, opened)) == 1
+
+
+def test_a_turn_is_not_made_again_where_a_service_has_kept_more_and_no_trace_is_new(folder: Path) -> None:
+    keep(planned(folder))
+    learned = made(planned(folder))
+    keep(planned(folder), "two")
+    again = planned(folder)
+    materialised = again.artifact("catalogue")
+    assert materialised.key != learned.identity["inputs"]["catalogue"]
+    made_catalogue(again)
+    assert learn_turn(again, Namespace())["artifact"] == str(learned.path)
+    assert not again.artifact("learn").done
 
 
 def test_a_run_that_reads_no_journals_stays_as_it_is(folder: Path) -> None:

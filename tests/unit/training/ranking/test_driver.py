@@ -97,10 +97,24 @@ def test_a_champion_of_another_encoder_or_with_other_features_is_refused(
         check_champion(Champion(3, out, replace(ranker, features=("clicks",))), small)
 
 
-def test_too_few_traces_are_refused_with_their_numbers(make: Callable[..., Experience], tmp_path: Path) -> None:
+def test_of_too_few_traces_the_cosine_is_served_and_a_learned_champion_stays(
+    small: Experience, turn: tuple[Path, dict[str, object]], make: Callable[..., Experience], tmp_path: Path
+) -> None:
+    few = make(count=60)
+    made = learn(few, CONFIG, tmp_path, None, "1", train_here)
+    assert made["kind"] == "cosine" and "too few to learn from" in made["sentence"] and made["table"] == {}
+    ranker = CapabilityRanker.open(tmp_path / "model")
+    intents = np.arange(10)
+    cosine = np.asarray(few.intents[:10] @ few.capabilities.T)
+    cosine[:, ~few.catalogue.can_run] = -np.inf
+    np.testing.assert_allclose(score_of(ranker, few)(intents), cosine, atol=1e-5)
+    again = learn(few, CONFIG, tmp_path / "again", Champion(1, tmp_path, ranker), "2", train_here)
+    assert again["kind"] == "cosine", "nothing was learned that could be lost"
+    learned = Champion(3, turn[0], CapabilityRanker.open(turn[0] / "model"))
+    assert learned.ranker.kind != "cosine"
     with pytest.raises(InputError, match="too few to learn from") as refused:
-        learn(make(count=60), CONFIG, tmp_path, None, "1", train_here)
-    assert "cosine" in refused.value.remedy
+        learn(few, CONFIG, tmp_path / "lost", learned, "4", train_here)
+    assert "Version 3, the champion, stays" in refused.value.remedy
 
 
 def test_without_propensities_nothing_is_estimated_and_with_them_the_log_is(
