@@ -227,6 +227,11 @@ class Registry:
                 "Evaluate both on the same split and register them again, or promote with --force.",
             )
         a, b = self._reciprocal(old), self._reciprocal(new)
+        if not len(a):
+            raise InputError(
+                f"versions {old.version} and {new.version} of {self.name} were judged on nothing",
+                "Evaluate both on held-out data and register them again, or promote with --force.",
+            )
         tested = paired_difference(b, a)
         return Compared(old.version, new.version, float(a.mean()), float(b.mean()), **tested, links=len(a))
 

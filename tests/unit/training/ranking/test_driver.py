@@ -108,6 +108,7 @@ def test_of_too_few_traces_the_cosine_is_served_and_a_learned_champion_stays(
     cosine = np.asarray(few.intents[:10] @ few.capabilities.T)
     cosine[:, ~few.catalogue.can_run] = -np.inf
     np.testing.assert_allclose(score_of(ranker, few)(intents), cosine, atol=1e-5)
+    (tmp_path / "again").mkdir()
     again = learn(few, CONFIG, tmp_path / "again", Champion(1, tmp_path, ranker), "2", train_here)
     assert again["kind"] == "cosine", "nothing was learned that could be lost"
     learned = Champion(3, turn[0], CapabilityRanker.open(turn[0] / "model"))
