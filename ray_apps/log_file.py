@@ -1,6 +1,7 @@
 """The log file of one command. A disk that is full costs lines of the log, never the command."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import sys
@@ -21,7 +22,7 @@ class LogFile:
     """The log of one command.
 
     Args:
-        folder: of the logs; older ones than the last ``KEPT_LOGS`` are removed.
+        folder: of the logs; older ones than the last ``KEPT_LOGS`` are removed, but those of commands that still run.
         command: its name.
 
     Raises:
@@ -36,8 +37,11 @@ class LogFile:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for old in sorted(folder.glob("*.log"))[: -KEPT_LOGS + 1]:
-                old.unlink(missing_ok=True)
+                if not _in_use(old):
+                    old.unlink(missing_ok=True)
             self.file = self.path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(self.file, fcntl.LOCK_SH)
         except OSError:
             self._remove_folders()
             raise
@@ -118,3 +122,15 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
         """Drop a message that the disk does not take; anything else is reported as logging does."""
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
+
+
+def _in_use(log: Path) -> bool:
+    """Whether the command that writes it still runs, such as a service: it holds a lock on it."""
+    try:
+        with log.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # it is gone, or there are no locks
+        return False
+    return False

@@ -1,6 +1,5 @@
 """A catalogue to tables: readers run on many workers, then ids are resolved over all of it."""
 
-import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -15,13 +14,11 @@ from data.capabilities.tables import PLACE, Landed, in_cycles
 from data.errors import InputError
 from data.partitions import partition_name, write_partition
 from data.sources.catalogue_source import CatalogueSource
-from data.sources.ingest import check_mapping, first_reject, reject_reasons
+from data.sources.ingest import check_mapping, first_reject, reject_reasons, warn_of_rejects
 from data.sources.landing import CATALOGUE_SCHEMAS, land
 from data.sources.resolve import codes, first_of_each, strict_error
 from data.sources.rows import ReadTask
 from data.spread import Runner, on_ray
-
-logger = logging.getLogger("catena")
 
 
 def ingest_catalogue(
@@ -70,8 +67,7 @@ def ingest_catalogue(
         first = f"; the first reject: {first_reject(out / 'rejects')}" if result["rejects"] else ""
         raise InputError(f"catalogue: no capability{first}", "Give at least one tool, or a capability of tools.")
     shutil.rmtree(landed)
-    for reason, count in reasons.items():
-        logger.warning("catalogue: %s rows rejected: %s", f"{count:,}", reason)
+    warn_of_rejects("catalogue", reasons, out / "rejects")
     return {**result, "reject_reasons": reasons}
 
 

@@ -67,8 +67,7 @@ def ingest(config: SourceConfig, out: Path, runner: Runner = on_ray) -> dict[str
     if not result["documents"]:
         raise InputError(_no_documents(tasks, out / "rejects", result["rejects"]), "Give at least one document.")
     shutil.rmtree(landed)
-    for reason, count in reasons.items():
-        logger.warning("ingest: %s rows rejected: %s", f"{count:,}", reason)
+    warn_of_rejects("ingest", reasons, out / "rejects")
     without_text = sum(counts["without_text"] for counts in done)
     if config.has_text and without_text and without_text == sum(counts["documents"] for counts in done):
         _refuse_empty_mapping(config, without_text)
@@ -93,6 +92,21 @@ def _refuse_empty_mapping(config: SourceConfig, documents: int) -> None:
             "names",
             "Correct source.files.documents.text, or leave it out if the corpus has titles only.",
         )
+
+
+def warn_of_rejects(stage: str, reasons: Mapping[str, int], folder: Path) -> None:
+    """A line for each kind of rejected rows, and where they are.
+
+    Args:
+        stage: that has rejected them.
+        reasons: their number by kind.
+        folder: of the table of rejects.
+    """
+    for reason, count in reasons.items():
+        rows = "row" if count == 1 else "rows"
+        logger.warning("%s: %s %s rejected: %s", stage, f"{count:,}", rows, reason)
+    if reasons:
+        logger.warning("%s: they are in %s", stage, folder)
 
 
 def check_mapping(counts: Sequence[Mapping[str, Any]], section: str = "source") -> None:

@@ -219,6 +219,15 @@ def test_passages_depend_on_the_encoder_only_where_its_tokens_are_counted(tmp_pa
     assert Plan(fixed).artifact("chunk").key != Plan(other).artifact("chunk").key
 
 
+def test_features_in_redis_need_one_before_anything_is_served(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("name: r\nsource: {pydocs: {}}\nserve: {rank: {store: redis}}\n")
+    with pytest.raises(InputError, match=r"line 3: serve: rank\.store: redis needs a server, and cache\.redis is none"):
+        load_run(path)
+    path.write_text("name: r\nsource: {pydocs: {}}\nserve: {rank: {store: redis}}\ncache: {redis: embedded}\n")
+    assert load_run(path).serve.rank.store == "redis"
+
+
 def test_a_key_that_the_strategy_does_not_read_is_told(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("name: r\nsource: {pydocs: {}}\nchunk: {max_tokens: 100}\n")

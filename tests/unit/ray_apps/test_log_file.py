@@ -101,6 +101,19 @@ def test_empty_logs_and_old_ones_are_removed(tmp_path: Path) -> None:
     assert not log.path.exists() and not (tmp_path / "2026-005.log").exists() and (tmp_path / "2026-024.log").exists()
 
 
+def test_the_log_of_a_command_that_still_runs_stays(tmp_path: Path) -> None:
+    service = LogFile(tmp_path, "serve")
+    service.file.write("a service that runs for weeks\n")
+    oldest = service.path.rename(tmp_path / "2000-serve.log")
+    for number in range(KEPT_LOGS + 5):
+        (tmp_path / f"2026-{number:03d}.log").write_text("old")
+    LogFile(tmp_path, "embed").close()
+    assert oldest.exists() and not (tmp_path / "2026-005.log").exists()
+    service.file.close()
+    LogFile(tmp_path, "embed").close()
+    assert not oldest.exists()
+
+
 @pytest.mark.parametrize("there", ["", "mine", "mine/workspace", "mine/workspace/logs"])
 def test_folders_that_were_there_before_stay(there: str, tmp_path: Path) -> None:
     (tmp_path / there).mkdir(parents=True, exist_ok=True)

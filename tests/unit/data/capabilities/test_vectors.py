@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.capabilities import vectors
-from data.capabilities.vectors import embed_catalogue, manifest_of, vectors_of
+from data.capabilities.vectors import embed_catalogue, manifest_of, most_of, vectors_of
 from data.encoders import load_encoder
 from data.encoders.config import HashedConfig, HashedEncoderConfig
 from data.spread import Here
@@ -64,3 +64,13 @@ def test_vectors_of_another_encoder_are_not_copied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         vectors_of(tmp_path / "out", "intents"), load_encoder(config).encode_queries(more["intents"])
     )
+
+
+def test_the_output_that_has_most_of_the_texts_is_copied_from(tmp_path: Path) -> None:
+    config = HashedEncoderConfig(hashed=HashedConfig(dim=64))
+    folders = [tmp_path / name for name in ("small", "large", "other")]
+    for folder, intents in zip(folders, (["a"], ["a", "b", "c"], ["x", "y", "z", "w"]), strict=True):
+        folder.mkdir()
+        embed_catalogue({"tools": [], "capabilities": [], "intents": intents}, config, folder, Here())
+    assert most_of(folders, "intents", ["a", "b", "x"]) == folders[1]
+    assert most_of(folders, "intents", ["new"]) is None and most_of([], "intents", ["a"]) is None
