@@ -120,7 +120,7 @@ def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
     champion = champion_of(registry, out)
     tracker = Tracker(config.learn.tracking, config.store, config.name, config.learn, out)
     made = learn(experience, config.learn, out, champion, key, on_workers(read, tracker.row))
-    served = made["table"][{"centroid": "centroid step"}.get(made["kind"], made["kind"])]
+    served = made["table"][made["kind"]]
     run_id = tracker.end({name: float(value) for name, value in served.items()})
     fingerprints = Fingerprints(
         data=inputs["intents"].key,
@@ -177,7 +177,7 @@ LEARN = Stage(
     wanted=lambda plan: False,
     absent=no_catalogue,
     on_ray=True,
-    version=2,  # it writes a report
+    version=3,  # it writes a report; rankers are named by their kinds
 )
 
 
