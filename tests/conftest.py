@@ -1,6 +1,8 @@
 """Fixtures that every kind of test shares: one Ray cluster, the folder of real data, a workspace of its own."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,19 @@ settings.register_profile("catena", deadline=None)  # how long an example takes 
 settings.load_profile("catena")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 * 2**30  # a whole run writes 1.5 GB, and keeps less
 KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}
+
+
+def pytest_configure() -> None:
+    """Keep what tests write in memory where there is room for it, unless TMPDIR says where to.
+
+    Stores, indexes and artifacts wait for the disk after each write, in a file system in memory they do not.
+    """
+    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None  # what it was before, if anything has asked
 
 
 @pytest.fixture(autouse=True)

@@ -71,7 +71,8 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, caplog: pytest.Log
     parent = client.get_run(runs.run_id)
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{runs.run_id}'")
     ended = [child.info.status for child in children]
-    assert ended.count("FINISHED") == 8 and set(ended) <= {"FINISHED", "KILLED"} and "KILLED" in ended
+    # The kill may also fall between the end of a trial in the study and in MLflow, where one that ends is the only one.
+    assert ended.count("FINISHED") in (7, 8) and set(ended) <= {"FINISHED", "KILLED"} and "KILLED" in ended
     # The kill may fall between the making of a trial's run and its parameters; they come again with its repetition.
     told = [child for child in children if child.data.params or child.info.status == "FINISHED"]
     assert {float(child.data.params["optimizer.learning_rate"]) for child in told} == {
