@@ -28,8 +28,8 @@ def pytest_configure() -> None:
     Stores, indexes and artifacts wait for the disk after each write, in a file system in memory they do not.
     """
     if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
-        os.environ["TMPDIR"] = str(MEMORY)
-        tempfile.tempdir = None  # what it was before, if anything has asked
+        os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())  # Ray's logs are for afterwards
+        os.environ["TMPDIR"], tempfile.tempdir = str(MEMORY), None
 
 
 @pytest.fixture(autouse=True)

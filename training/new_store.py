@@ -31,6 +31,7 @@ def make_store(file: Path) -> None:
     try:
         _initialize_tables(engine)
         with closing(engine.raw_connection()) as made, closing(sqlite3.connect(unfinished)) as written:
+            assert made.driver_connection is not None, "it is open"
             made.driver_connection.backup(written)
         os.link(unfinished, file)  # a rename would replace what another process has made
     except FileExistsError:
