@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,24 +11,26 @@ from hypothesis import settings
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
 from tests.endpoint_server import Server, serving
+from tests.memory_folder import use_memory
 
 settings.register_profile("catena", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("catena")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MEMORY = Path("/dev/shm")
-ROOM_BYTES = 4 * 2**30  # a whole run writes 1.5 GB, and keeps less
+IN_MEMORY = pytest.StashKey[Path | None]()
 KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}
 
 
-def pytest_configure() -> None:
-    """Keep what tests write in memory where there is room for it, unless TMPDIR says where to.
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose where tests write; processes of pytest-xdist inherit it."""
+    config.stash[IN_MEMORY] = use_memory()
 
-    Stores, indexes and artifacts wait for the disk after each write, in a file system in memory they do not.
-    """
-    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
-        os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())  # Ray's logs are for afterwards
-        os.environ["TMPDIR"], tempfile.tempdir = str(MEMORY), None
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Free the memory, unless there is something to look at; the next tests free it then."""
+    folder = session.config.stash[IN_MEMORY]
+    if folder is not None and exitstatus == 0:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
