@@ -1,7 +1,7 @@
 """Fixtures that every kind of test shares: one Ray cluster, the folder of real data, a workspace of its own."""
 
 import os
-import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +17,7 @@ settings.register_profile("catena", deadline=None)  # how long an example takes 
 settings.load_profile("catena")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-IN_MEMORY = pytest.StashKey[Path | None]()
+IN_MEMORY = pytest.StashKey[weakref.finalize | None]()
 KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}
 
 
@@ -27,10 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Free the memory, unless there is something to look at; the next tests free it then."""
-    folder = session.config.stash[IN_MEMORY]
-    if folder is not None and exitstatus == 0:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Leave what they wrote where there is something to look at; the next tests free it then."""
+    free = session.config.stash[IN_MEMORY]
+    if free is not None and exitstatus != 0:
+        free.detach()
 
 
 @pytest.fixture(autouse=True)

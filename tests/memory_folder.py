@@ -7,6 +7,7 @@ import getpass
 import os
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
@@ -14,11 +15,11 @@ PREFIX = "catena-"
 ROOM_BYTES = 4 * 2**30  # a whole run writes 1.5 GB
 
 
-def use_memory() -> Path | None:
+def use_memory() -> weakref.finalize | None:
     """Make the folder and have this process and its children write there, unless TMPDIR names another place.
 
     Returns:
-        the folder; None where there is none.
+        what frees it when the process ends, after all that was opened in it is closed; None where there is none.
     """
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM_BYTES:
         return None
@@ -30,4 +31,4 @@ def use_memory() -> Path | None:
     os.environ.setdefault("RAY_TMPDIR", disk)  # its logs are for afterwards, and its sockets have short names
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{disk}/torchinductor_{getpass.getuser()}")  # for the next tests
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-    return folder
+    return weakref.finalize(use_memory, shutil.rmtree, folder, ignore_errors=True)
