@@ -15,8 +15,6 @@ LinkKind = Literal["known", "discovered"]
 Fusing = Literal["sum", "rrf", "dbsf"]
 Quantisation = Literal["none", "scalar", "turbo", "binary"]
 LARGE_GRAPH = 200_000  # passages from which 128 candidates find too few of the nearest
-POINTS_OF_A_CANDIDATE = 1_000  # beyond that: of more clusters that are far apart, a graph leaves as many more behind
-MOST_CANDIDATES = 4096
 QUANTILE = 0.99  # of the numbers that scalar codes tell apart; what is beyond takes the outermost code
 
 
@@ -111,7 +109,7 @@ class IndexConfig(StageConfig):
         """Candidates per query in the graph of so many passages."""
         if self.hnsw_ef is not None:
             return self.hnsw_ef
-        return min(max(512, points // POINTS_OF_A_CANDIDATE), MOST_CANDIDATES) if points > LARGE_GRAPH else 128
+        return 512 if points > LARGE_GRAPH else 128
 
     @property
     def measures_trust(self) -> bool:

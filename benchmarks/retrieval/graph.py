@@ -19,7 +19,7 @@ from retrieval.engines.edge import EdgeIndex
 K = 10
 QUESTIONS = 1_000
 MILLION = 1_000_000
-CANDIDATES = (256, 512, 1024, 2048, 4096)  # of `index.hnsw_ef`, that a million vectors are asked by beside the default
+CANDIDATES = (256, 1024)  # of `index.hnsw_ef`, that a million vectors are asked by beside the default
 
 
 @dataclass(frozen=True)
