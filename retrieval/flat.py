@@ -11,6 +11,7 @@ nearly all of the nearest are found in less time.
 Shapes: N vectors of D dimensions, S queries, k wanted of each; d directions.
 """
 
+from threading import local
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,7 @@ class FlatIndex:
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._threads = single_core_threads(torch.get_num_threads() if self._device == "cpu" else 1)
+        self._room = local()
         self._vectors = np.asarray(vectors, np.float32)
         self._directions = None if directions is None else torch.from_numpy(directions)
         self.ntotal, dim = vectors.shape
@@ -101,7 +103,11 @@ class FlatIndex:
         torch = self._torch
         with torch.inference_mode():
             asked = self._compared(queries).to(self._device, self._columns.dtype)
-            products = asked @ self._columns
+            room = getattr(self._room, "products", None)
+            if room is None:  # of each thread: memory that is new for each product costs a fifth of its time
+                room = torch.empty((AT_ONCE, self._columns.shape[1]), dtype=asked.dtype, device=self._device)
+                self._room.products = room
+            products = torch.mm(asked, self._columns, out=room[: len(asked)])
             products[:, self.ntotal :] = -torch.inf
             best: Nodes = np.sort(_best_columns(products, count).cpu().numpy(), axis=1)
         return best
@@ -114,11 +120,22 @@ def _best_columns(products: "Tensor", count: int) -> "Tensor":
     rows, columns = products.shape
     groups = columns // GROUPS
     if groups <= count:
-        return products.topk(count, dim=1, sorted=False).indices
-    best = products.view(rows, GROUPS, groups).amax(1).topk(count, dim=1, sorted=False).indices
+        return _largest(products, count)
+    best = _largest(products.view(rows, GROUPS, groups).amax(1), count)
     within = (best[:, :, None] + groups * torch.arange(GROUPS, device=products.device)).reshape(rows, -1)
-    chosen = products.gather(1, within).topk(count, dim=1, sorted=False).indices
-    return within.gather(1, chosen)
+    return within.gather(1, _largest(products.gather(1, within), count))
+
+
+def _largest(values: "Tensor", count: int) -> "Tensor":
+    """Columns of the largest values of each row, in no order; on a CPU by NumPy, in a third of torch's time."""
+    import torch
+
+    if values.device.type != "cpu":
+        return values.topk(count, dim=1, sorted=False).indices
+    others = values.shape[1] - count
+    if others == 0:
+        return torch.arange(count).expand(len(values), -1)
+    return torch.from_numpy(np.argpartition(values.float().numpy(), others, axis=1)[:, others:])
 
 
 def principal_directions(vectors: Floats, share: float, fewest: int = 1) -> Floats:

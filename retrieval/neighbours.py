@@ -21,7 +21,7 @@ GRAPH_ABOVE = (
 SHARE = 0.9  # of the squared lengths: what is held by the directions that vectors are compared along
 FEWEST = 128  # of these: along fewer, what is left out weighs too much for the order of near vectors
 FEWER = 0.75  # of the dimensions: more directions are not worth it
-SAMPLE = 20_000  # vectors that directions are learnt from
+SAMPLE = 8_192  # vectors that directions are learnt from
 ROWS_AT_ONCE = 4096
 NEAR = 1e-6  # a cosine of 0 or less is not near; 0 itself may come out a little above
 
