@@ -29,7 +29,8 @@ class DiscoverConfig(StageConfig):
     exact_below: int = Field(
         100_000,
         ge=1,
-        description="documents up to which nearest neighbours are exact; above, an inverted file or HNSW finds them",
+        description="documents up to which nearest neighbours are exact; above, they are first compared in part, above "
+        "500,000 found by HNSW",
     )
     keep: int = Field(10_000, ge=1, description="proposals written, best first")
     most_of_one: int = Field(25, ge=1, description="most proposals of one document among them")

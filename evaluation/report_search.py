@@ -119,10 +119,12 @@ def _win_loss(details: Mapping[str, Any], ranked: Sequence[str], names: Names, t
 
 
 def _times(details: Mapping[str, Any], ranked: Sequence[str], names: Names) -> str:
-    times = details["milliseconds"]
+    times = [(names.get(name, name), details["milliseconds"][name]) for name in ranked]
+    if "encoding_ms" in details:
+        times.append(("encoding the question", details["encoding_ms"]))
     return page.table(
         ["search by", "median", "95th percentile"],
-        [(names.get(name, name), [times[name]["median"], times[name]["p95"]]) for name in ranked],
+        [(name, [of["median"], of["p95"]]) for name, of in times],
         ["{:,.2f} ms"] * 2,
         ["low"] * 2,
     )
@@ -130,7 +132,8 @@ def _times(details: Mapping[str, Any], ranked: Sequence[str], names: Names) -> s
 
 def _left_out(details: Mapping[str, Any]) -> str:
     """What the figures do not say by themselves: how time was measured, and what was left out."""
-    parts = ["Time: a question's share of its batch, encoding and search, in this process."]
+    apart = "search from its vector on" if "encoding_ms" in details else "encoding and search"
+    parts = [f"Time: a question's share of its batch, {apart}, in this process."]
     counts = {
         "without_judgements": "questions without judgements were left out.",
         "without_relevant": "questions without a relevant document were left out.",

@@ -19,6 +19,7 @@ Search = Callable[[Sequence[str], Any, int], Sequence[Sequence[SearchHit]]]
 """Queries, name of a pipeline and number of documents -> the hits of each query, best first."""
 
 CURVE = 100  # depth of the recall curves
+ENCODED_AT_ONCE = 512  # questions: batches of like length keep every core busy
 
 
 def evaluate_retrieval(
@@ -28,6 +29,7 @@ def evaluate_retrieval(
     config: SearchJudging,
     modes: Sequence[str] = ("bm25", "dense", "hybrid"),
     default: str = SearchQuery.mode,
+    encode: Callable[[Sequence[str]], object] | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """Judge the modes of search.
 
@@ -38,13 +40,15 @@ def evaluate_retrieval(
         config: metrics, depth, batch size and resamples.
         modes: pipelines to judge.
         default: the mode that a user gets by default, one of ``modes``; the others are held against it.
+        encode: encodes questions, and ``search`` then finds their vectors: modes that share an encoder need each once.
 
     Returns:
         The table, mode -> metric -> mean; and the details: ``default``; ``metric``, the first one, which decides;
         ``queries`` judged, those left out (``without_judgements``, ``without_relevant``) and the judged ones that have
         no text (``without_text``); ``intervals`` of the table and ``comparisons`` (``compare_systems``); by mode
         ``win_loss`` against the default, the ``recall_curve`` from k = 1 on, ``losses`` (``worst_losses``) and
-        ``milliseconds``, median and 95th percentile of a query's share of its batch.
+        ``milliseconds``, median and 95th percentile of a query's share of its batch, and where ``encode`` is given the
+        same of encoding it, ``encoding_ms``, which is then no part of the others.
 
     Raises:
         ValueError: if no query has a relevant document.
@@ -53,6 +57,7 @@ def evaluate_retrieval(
         query: queries[query] for query in sorted(queries) if any(grade > 0 for grade in qrels.get(query, {}).values())
     }
     of_asked = {query: qrels[query] for query in asked}
+    encoding = _encoded(encode, list(asked.values())) if encode is not None and asked else []
     judged: dict[str, Judged] = {}
     spent: dict[str, list[float]] = {mode: [] for mode in modes}
     for mode in modes:
@@ -81,7 +86,23 @@ def evaluate_retrieval(
         "losses": worst_losses(search, asked, qrels, values, default, config.retrieved),
         "milliseconds": {mode: _milliseconds(spent[mode]) for mode in modes},
     }
+    if encoding:
+        details["encoding_ms"] = _milliseconds(encoding)
     return {mode: figures[mode].means for mode in modes}, details
+
+
+def _encoded(encode: Callable[[Sequence[str]], object], texts: Sequence[str]) -> list[float]:
+    """Seconds that each question's encoding took, its share of those that were encoded with it."""
+    encode(texts[:1])
+    spent: list[float] = []
+    with progress("evaluate: encoding", len(texts), "queries") as counted:
+        for start in range(0, len(texts), ENCODED_AT_ONCE):
+            some = texts[start : start + ENCODED_AT_ONCE]
+            started = time.perf_counter()
+            encode(some)
+            spent += [(time.perf_counter() - started) / len(some)] * len(some)
+            counted.advance(len(some))
+    return spent
 
 
 def _answers(

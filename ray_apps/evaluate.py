@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("catena")
 
 WALKED_UP_TO = 200_000  # documents
+REMEMBERED = 200_000  # questions whose vectors are kept from one pipeline to the next: 400 MB of 384 dimensions
 STAGES = ("evaluate_search", "evaluate_links")
 
 
@@ -106,6 +107,7 @@ def _search_needs(plan: Plan) -> Mapping[str, str]:
 
 
 def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> JudgedResult:
+    from data.cache.encoder import remembered
     from data.partitions import read_qrels, read_table
     from evaluation.questions import unknown_documents
     from evaluation.retrieval import evaluate_retrieval
@@ -136,10 +138,16 @@ def _judge_search(config: SearchStageConfig, inputs: Inputs, out: Path) -> Judge
                 "Evaluate it by other questions: a source whose qrels it was not fine-tuned on.",
             )
     retriever = open_retriever(inputs["index"].path, encoder)
+    encode = None
+    if retriever.encoder is not None and len(asked) <= REMEMBERED:
+        retriever.encoder = remembered(retriever.encoder, len(asked))
+        encode = retriever.encoder.encode_queries
     try:
         search = open_pipelines(retriever, config.pipelines, config.ranker, inputs).search
         default = DEFAULT if DEFAULT in config.pipelines else "hybrid"
-        figures, details = evaluate_retrieval(search, asked, qrels, config.judging, tuple(config.pipelines), default)
+        figures, details = evaluate_retrieval(
+            search, asked, qrels, config.judging, tuple(config.pipelines), default, encode
+        )
     finally:
         retriever.index.close()
     if RERANKED in config.pipelines:

@@ -124,7 +124,7 @@ def _learn(config: TurnConfig, inputs: Inputs, out: Path) -> LearnResult:
     champion = champion_of(registry, out)
     tracker = Tracker(config.learn.tracking, config.store, config.name, config.learn, out)
     made = learn(experience, config.learn, out, champion, key, on_workers(read, tracker.row))
-    served = made["table"].get({"centroid": "centroid step"}.get(made["kind"], made["kind"]), {})
+    served = made["table"].get(made["kind"], {})
     run_id = tracker.end({name: float(value) for name, value in served.items()}, noted=True)
     fingerprints = Fingerprints(
         data=inputs["intents"].key,
@@ -182,7 +182,7 @@ LEARN = Stage(
     wanted=lambda plan: False,
     absent=no_catalogue,
     on_ray=True,
-    version=3,  # negatives without right answers, features of before a trace, scores calibrated beside each other
+    version=4,  # negatives without right answers, features of before a trace, scores calibrated beside each other
 )
 
 

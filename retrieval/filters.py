@@ -247,7 +247,7 @@ def _bounds(key: str, given: Mapping[str, Any]) -> dict[Bound, Scalar]:
         found = f"no bound {unknown[0]!r}; {nearest(str(unknown[0]), [*BOUNDS, 'exists'])}" if unknown else "no bound"
         within = f"{key}.{unknown[0] if unknown else 'KEY'}"
         raise InputError(
-            f"filter by {key!r}: {found}", f'A value within an object is asked for by its path, "{within}".'
+            f"filter by {key!r}: {found}", f"A value within an object is asked for by its path, {within!r}."
         )
     return {name: _scalar(key, given[name]) for name in BOUNDS if name in given}
 

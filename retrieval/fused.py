@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from retrieval.config import ListName
 from retrieval.fusion import fuse
-from retrieval.index import Hit, IndexQuery, Key, VectorIndex, ranked
+from retrieval.index import Hit, IndexQuery, Key, VectorIndex, in_order
 from retrieval.weights import Fusion
 
 Lists = Mapping[ListName, Sequence[Hit]]
@@ -94,10 +94,10 @@ class FusedIndex:
             [] if query.tokens is not None else best[: query.limit] for query, best in zip(queries, fused, strict=True)
         ]
         named = {key for best in shown for key, _ in best}
-        payloads = self._index.payloads(list(named)) if named else {}
+        payloads = self._index.payloads(list(named)) if named else {}  # without those deleted since
         return [
             next(rescored)
             if query.tokens is not None and best
-            else ranked(Hit(key, score, payloads[key]) for key, score in some if key in payloads)  # else deleted since
+            else in_order([Hit(key, score, payloads[key]) for key, score in some if key in payloads])
             for query, best, some in zip(queries, fused, shown, strict=True)
         ]

@@ -228,7 +228,7 @@ def point_id(passage_id: str) -> Key:
     return int.from_bytes(hashlib.blake2b(passage_id.encode(), digest_size=8).digest(), "big")
 
 
-def hits(found: list[Hit]) -> list[Hit]:
+def in_order(found: list[Hit]) -> list[Hit]:
     """Hits as they come, best first, but for ties, which an engine leaves in any order."""
     return found if all(one.score > next_.score for one, next_ in pairwise(found)) else ranked(found)
 

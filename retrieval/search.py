@@ -30,6 +30,7 @@ from retrieval.steps import ExpandStep, FindStep
 from retrieval.trail import Place, places_in_lists
 from retrieval.weights import Fusion
 
+AT_ONCE = 16  # questions, of hundreds of hits each: many thousands alive make Python's collector look at everything
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
 
 
@@ -174,7 +175,7 @@ class Retriever:
         tokens: Sequence[npt.NDArray[np.float32] | None] | None = None,
         ask: Callable[[Sequence[IndexQuery]], list[Found]] | None = None,
     ) -> list[list[SearchHit]]:
-        """The best documents of each query, in one batch to the index, and another for those that must look deeper.
+        """The best documents of each query, in batches to the index, and others for those that must look deeper.
 
         Args:
             queries: what is asked.
@@ -189,9 +190,24 @@ class Retriever:
         for query in queries:
             check_query(self.meta, query)
         late = [None] * len(queries) if tokens is None else tokens
+        ask = ask or self.index.found
+        answers: list[list[SearchHit]] = []
+        for start in range(0, len(queries), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            answers += self._answers(queries[some], vectors[some], late[some], ask)
+        return self._expanded(queries, vectors, answers)
+
+    def _answers(
+        self,
+        queries: Sequence[SearchQuery],
+        vectors: Sequence[npt.NDArray[np.float32] | None],
+        late: Sequence[npt.NDArray[np.float32] | None],
+        ask: Callable[[Sequence[IndexQuery]], list[Found]],
+    ) -> list[list[SearchHit]]:
+        """What the index has for queries that it is asked at once, before links are followed."""
         answers: list[list[SearchHit]] = [[] for _ in queries]
         limits = {i: query.top_k + query.top_k // 2 + 10 for i, query in enumerate(queries)}
-        depth, ask = self.meta.config.prefetch, ask or self.index.found
+        depth = self.meta.config.prefetch
         while limits:
             drawn = {i: self.question(queries[i], vectors[i], late[i], limit, depth) for i, limit in limits.items()}
             asked = {i: question for i, question in drawn.items() if question is not None}
@@ -201,14 +217,14 @@ class Retriever:
                 answers[i] = self._documents(queries[i], question, found)
                 if len(answers[i]) < queries[i].top_k and self._more_below(question, len(found.hits)):
                     limits[i] = question.limit * _FURTHER
-        return self._expanded(queries, vectors, answers)
+        return answers
 
     def _documents(self, query: SearchQuery, question: IndexQuery, found: Found) -> list[SearchHit]:
         if not query.traced:
-            return best_passages(found.hits)[: query.top_k]
+            return best_passages(found.hits, query.top_k)
         of_lists = places_in_lists(question, found, question.fusion or self.index.fusion)
         step = "tokens" if query.mode == "late" else query.lists
-        documents = best_passages(found.hits, of_lists)[: query.top_k]
+        documents = best_passages(found.hits, query.top_k, of_lists)
         return [replace(one, trail=(*one.trail, Place(step, rank, one.score))) for rank, one in enumerate(documents, 1)]
 
     def _expanded(
@@ -274,32 +290,40 @@ class Retriever:
         return found >= cut and cut < self.index.count()
 
 
-def best_passages(hits: Iterable[Hit], places: Mapping[Key, Sequence[Place]] = MappingProxyType({})) -> list[SearchHit]:
+def best_passages(
+    hits: Iterable[Hit], wanted: int | None = None, places: Mapping[Key, Sequence[Place]] = MappingProxyType({})
+) -> list[SearchHit]:
     """Each document once, by its best passage, in the order of the hits.
 
     Args:
         hits: passages.
+        wanted: documents at most; all where None.
         places: of them in lists, by their keys.
     """
-    best: dict[str, SearchHit] = {}
+    best: dict[str, Hit] = {}
     for hit in hits:
-        stored = hit.payload
-        shown = stored.get("parent") or {**stored, "id": hit.passage_id}
-        best.setdefault(
-            stored["document_id"],
-            SearchHit(
-                document_id=stored["document_id"],
-                passage_id=shown["id"],
-                title=stored["title"],
-                text=shown["text"],
-                start=shown["start"],
-                end=shown["end"],
-                score=hit.score,
-                metadata=stored["metadata"],
-                trail=tuple(places.get(hit.key, ())),
-            ),
-        )
-    return list(best.values())
+        if wanted is not None and len(best) >= wanted:
+            break
+        best.setdefault(hit.payload["document_id"], hit)
+    return [_shown(hit, places.get(hit.key, ())) for hit in best.values()]
+
+
+def _shown(hit: Hit, places: Sequence[Place]) -> SearchHit:
+    """A passage as an answer has it: in the place of one that has a parent, the parent."""
+    stored = hit.payload
+    parent: Mapping[str, Any] | None = stored.get("parent")
+    stretch = stored if parent is None else parent
+    return SearchHit(
+        document_id=stored["document_id"],
+        passage_id=stored["passage_id"] if parent is None else parent["id"],
+        title=stored["title"],
+        text=stretch["text"],
+        start=stretch["start"],
+        end=stretch["end"],
+        score=hit.score,
+        metadata=stored["metadata"],
+        trail=tuple(places),
+    )
 
 
 def check_query(meta: IndexMeta, query: SearchQuery) -> None:

@@ -4,13 +4,32 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from data.labels import label
 from retrieval.boosted import Effect
+from retrieval.config import Mode
 from retrieval.explain import reasons
 from retrieval.matched import MatchedWord
 from retrieval.search import SearchHit
 from serving.schemas import Explanation, SearchResult, Timing
+
+
+@dataclass(frozen=True)
+class Found:
+    """Documents, best first, and how they were found.
+
+    Attributes:
+        results: as they are answered.
+        mode: that found them.
+        reranked: whether later steps put them in order.
+        timing_ms: of the phases.
+    """
+
+    results: list[SearchResult]
+    mode: Mode
+    reranked: bool
+    timing_ms: Timing
 
 
 def result_of(

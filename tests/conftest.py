@@ -1,6 +1,7 @@
 """Fixtures that every kind of test shares: one Ray cluster, the folder of real data, a workspace of its own."""
 
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,26 @@ from hypothesis import settings
 from ray_apps.cluster import connect
 from ray_apps.config import RayConfig
 from tests.endpoint_server import Server, serving
+from tests.memory_folder import use_memory
 
 settings.register_profile("catena", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("catena")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+IN_MEMORY = pytest.StashKey[weakref.finalize | None]()
 KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose where tests write; processes of pytest-xdist inherit it."""
+    config.stash[IN_MEMORY] = use_memory()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave what they wrote where there is something to look at; the next tests free it then."""
+    free = session.config.stash[IN_MEMORY]
+    if free is not None and exitstatus != 0:
+        free.detach()
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from ray_apps.serve import ARTIFACTS
 from serving.client import Client
 
 SETTLED_S = 3.0  # for which callers go on asking after what happened
+CALLS_BEFORE = 40  # that have been answered when it happens
 
 
 def run_of(folder: Path, name: str, documents: int = 20, **serve: Any) -> dict[str, Any]:  # noqa: ANN401 - of ServeConfig
@@ -67,7 +68,8 @@ def outcomes_around(url: str, disturb: Callable[[], object], retries: int) -> Co
     for caller in callers:
         caller.start()
     try:
-        time.sleep(1.0)
+        while not over.wait(0.02) and outcomes.total() < CALLS_BEFORE:
+            pass
         before = outcomes["right"]
         disturb()
         time.sleep(SETTLED_S)

@@ -18,7 +18,7 @@ from retrieval.neighbours import ROWS_AT_ONCE, build_index, open_index
 
 Vectors = npt.NDArray[np.float32]
 
-EXACT_BELOW = 100_000  # documents with links; above, an inverted file or HNSW is searched
+EXACT_BELOW = 100_000  # documents with links; above, they are first compared in part, or searched by HNSW
 
 
 def near_misses(vectors_NW: Vectors, graph: Graph, count: int, exact_below: int = EXACT_BELOW) -> npt.NDArray[np.int32]:

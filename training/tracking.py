@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from training.config import TrackingConfig
+from training.new_store import make_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger("catena")
 
+SQLITE = "sqlite:///"  # before the file of a store
 RUN = "mlflow_run"  # in the artifact's folder: the run that a resumed training continues
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}  # MLflow's own: ten minutes
 
@@ -144,7 +146,7 @@ class Tracker:
 
 def store_of(config: TrackingConfig, default_store: Path) -> str:
     """MLflow's tracking URI: the configured one, or an SQLite file."""
-    return config.uri or f"sqlite:///{default_store}"
+    return config.uri or f"{SQLITE}{default_store}"
 
 
 def connect(store: str) -> "MlflowClient":
@@ -155,6 +157,8 @@ def connect(store: str) -> "MlflowClient":
 
     for chatty in ("alembic", "mlflow.store.db.utils"):  # a line for each table of a fresh store, otherwise
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if store.startswith(SQLITE) and not store.endswith(":memory:"):
+        make_store(Path(store.removeprefix(SQLITE)))
     return mlflow.MlflowClient(store, store)
 
 
@@ -174,5 +178,5 @@ def _metric(key: str) -> str:
 
 def _beside(store: str) -> str | None:
     """Where a new experiment keeps its files: beside an SQLite store; a server decides for itself."""
-    file = store.removeprefix("sqlite:///")
+    file = store.removeprefix(SQLITE)
     return None if file == store else (Path(file).parent / "mlruns").as_uri()

@@ -48,11 +48,11 @@ def rows_of(made: dict[str, Any]) -> list[Row]:
             Row(
                 id=f"rank.quality.{metric}.over_centroid",
                 what=f"{metric} of the trained network over the centroid step, the same requests",
-                value=round(100 * (ours[metric] / table["centroid step"][metric] - 1), 2),
+                value=round(100 * (ours[metric] / table["centroid"][metric] - 1), 2),
                 unit="%",
                 at_least=0.0,
                 reach=3.0,
-                peer=f"ours {ours[metric]:.4f}; centroid step {table['centroid step'][metric]:.4f}",
+                peer=f"ours {ours[metric]:.4f}; centroid step {table['centroid'][metric]:.4f}",
             ),
         ]
     firsts = [f"{name} {one['ece@1']} (raw {one['ece@1_raw']})" for name, one in table.items() if "ece@1" in one]

@@ -1,5 +1,6 @@
 """An encoder that asks the cache first, and the tiers that queries and documents have."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from data.cache import CacheConfig, Entries, Tier, TierCounts, TieredCache, sum_counts
 from data.cache.embedded import EmbeddedRedis
 from data.cache.keys import Kind, cache_keys, normalise, text_hashes
-from data.cache.memory import MemoryTier
+from data.cache.memory import ENTRY_BYTES, MemoryTier
 from data.cache.metrics import CacheMetrics
 from data.cache.redis import RedisTier, check, connect
 from data.cache.stored import StoredTier
@@ -126,6 +127,12 @@ class DocumentCache:
         if self.artifacts.get(encoder.fingerprint):
             tiers.append(StoredTier(self.artifacts[encoder.fingerprint], encoder.dim))
         return CachedEncoder(encoder, "document", TieredCache(tiers, encoder.dim)) if tiers else encoder
+
+
+def remembered(encoder: Encoder, questions: int) -> Encoder:
+    """The encoder with the vectors of so many questions kept in memory, bit for bit, for they are asked again."""
+    megabytes = questions * (4 * encoder.dim + ENTRY_BYTES) / 2**20 + 1
+    return CachedEncoder(encoder, "query", TieredCache([MemoryTier(megabytes, encoder.dim, math.inf)], encoder.dim))
 
 
 def cached_queries(encoder: Encoder, config: CacheConfig) -> Encoder:

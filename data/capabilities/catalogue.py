@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.graph.graph import Graph
+from data.ids import numbers_of
 from data.partitions import read_table
 
 Numbers = npt.NDArray[np.int64]
@@ -86,13 +87,6 @@ class Catalogue:
         first = np.concatenate([self.members, len(self.tools) + self.parent[children]])
         second = len(self.tools) + np.concatenate([self.users, children])
         return Graph.from_pairs(first, second, len(self.tools) + len(self))
-
-
-def numbers_of(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> Numbers:
-    """Place of each value among ids, -1 where it is null or not among them."""
-    found = pc.fill_null(pc.index_in(values, value_set=ids.combine_chunks()), -1)
-    known = np.asarray(pc.fill_null(pc.is_valid(values), False), bool)
-    return np.where(known, np.asarray(found, np.int64), -1)
 
 
 def _text(description: str, tool_texts: Sequence[str], members: Numbers) -> str:

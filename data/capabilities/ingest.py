@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 
 from data.capabilities.tables import PLACE, Landed, in_cycles
 from data.errors import InputError
+from data.ids import are_among, codes, first_of_each
 from data.partitions import partition_name, write_partition
 from data.sources.catalogue_source import CatalogueSource
 from data.sources.ingest import check_mapping, first_reject, reject_reasons, warn_of_rejects
 from data.sources.landing import CATALOGUE_SCHEMAS, land
-from data.sources.resolve import codes, first_of_each, strict_error
+from data.sources.resolve import strict_error
 from data.sources.rows import ReadTask
 from data.spread import Runner, on_ray
 
@@ -100,17 +101,17 @@ class _Resolution:
         rows = self._keep_first("capabilities") if self.landed.has("capabilities") else _each_tool(tools)
         if not self.landed.has("capabilities"):
             rows = rows.append_column(PLACE, pa.array(np.arange(rows.num_rows)))
-        unknown = _any_of_each(rows["tools"], ~_among(pc.list_flatten(rows["tools"]), tools["id"]))
+        unknown = _any_of_each(rows["tools"], ~are_among(pc.list_flatten(rows["tools"]), tools["id"]))
         rows = self._without("capabilities", rows, unknown, "tools that are unknown", rows["tools"])
         looped = in_cycles(rows["id"].to_pylist(), rows["parent"].to_pylist())
         rows = self._without("capabilities", rows, looped, "it contains itself by its parents", rows["id"])
         before = -1
         while before != rows.num_rows:  # a group may be left out, and then those that are part of it
             before = rows.num_rows
-            gone = ~_among(rows["parent"], rows["id"]) & np.asarray(pc.is_valid(rows["parent"]))
+            gone = ~are_among(rows["parent"], rows["id"]) & np.asarray(pc.is_valid(rows["parent"]))
             rows = self._without("capabilities", rows, gone, "parent that is unknown", rows["parent"])
             empty = np.asarray(pc.list_value_length(rows["tools"])) == 0
-            empty &= ~_among(rows["id"], rows["parent"])
+            empty &= ~are_among(rows["id"], rows["parent"])
             rows = self._without("capabilities", rows, empty, "no tools, and it is no group", rows["id"])
         self.counts["groups"] = len(pc.unique(rows["parent"].drop_null()))
         self._write("capabilities", rows)
@@ -118,12 +119,11 @@ class _Resolution:
 
     def _traces(self, tools: pa.ChunkedArray, capabilities: pa.ChunkedArray) -> None:
         rows = self._keep_first("traces")
-        unknown = ~_among(rows["chosen"], capabilities)
+        unknown = ~are_among(rows["chosen"], capabilities)
         rows = self._without("traces", rows, unknown, "choice that is unknown", rows["chosen"])
         for name, known in (("shown", capabilities), ("context", tools)):
             flat = pc.list_flatten(rows[name])
-            found = pc.sum(pc.is_in(flat, value_set=known.combine_chunks())).as_py() or 0
-            self.counts[f"unknown_{name}"] = len(flat) - found
+            self.counts[f"unknown_{name}"] = int((~are_among(flat, known)).sum())
         self.counts["intents"] = len(pc.unique(rows["intent"]))
         self.counts["without_propensities"] = rows["propensities"].null_count
         told = pc.or_(pc.is_valid(rows["outcome"]), pc.is_valid(rows["rating"]))
@@ -159,11 +159,6 @@ def _each_tool(tools: pa.Table) -> pa.Table:
 def _write(rows: pa.Table, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     write_partition(rows, folder / partition_name(0))
-
-
-def _among(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:
-    """Bool (n,): which values are among ids; null is not."""
-    return np.asarray(pc.is_in(values, value_set=ids.drop_null().combine_chunks(), skip_nulls=True), bool)
 
 
 def _any_of_each(lists: pa.ChunkedArray, flags: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.capabilities.catalogue import Catalogue, numbers_of
+from data.capabilities.catalogue import Catalogue
+from data.ids import numbers_of
 from data.partitions import read_table
 from data.schema import OUTCOMES, TRACES
 

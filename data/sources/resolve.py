@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError
 from data.files import whole_or_absent
+from data.ids import are_among, codes, first_of_each, numbers_of
 from data.partitions import partition_name, write_partition
 from data.schema import REJECTS
 from data.sources.landing import SCHEMAS, places_path
@@ -72,7 +73,9 @@ class Resolution:
         of_task = [int(path.name.split("-")[1]) for path in self._parts("documents")]
         rows = [pq.read_metadata(path).num_rows for path in self._parts("documents")]
         read = np.repeat(of_task, rows) != len(self.tasks) - 1
-        replaced, deleted = (read & _in(ids, _column_of(changed)) for changed in (self.live.put, self.live.deleted))
+        replaced, deleted = (
+            read & are_among(ids, _column_of(changed)) for changed in (self.live.put, self.live.deleted)
+        )
         self.counts["live_replaced"], self.counts["live_deleted"] = int(replaced.sum()), int(deleted.sum())
         return np.asarray(replaced | deleted)
 
@@ -88,8 +91,8 @@ class Resolution:
         A judged document that does not exist stays in the ideal ranking, as in trec_eval: figures stay comparable.
         """
         asked = self._column("qrels", "query_id")
-        known = _in(asked, queries)
-        self.counts["unknown_judged"] = int((known & ~_in(self._column("qrels", "document_id"), documents)).sum())
+        known = are_among(asked, queries)
+        self.counts["unknown_judged"] = int((known & ~are_among(self._column("qrels", "document_id"), documents)).sum())
         self._write_kept("qrels", known, asked, "judgment of unknown query")
 
     def _links(self, documents: pa.ChunkedArray) -> None:
@@ -119,11 +122,11 @@ class Resolution:
         Rejects links to unknown documents, and counts links of a document to itself unless they are kept.
         """
         table = self._read("links", window)
-        source, target = (_number(table[end], documents) for end in ("source", "target"))
+        source, target = (numbers_of(table[end], documents) for end in ("source", "target"))
         unknown, loop = (source < 0) | (target < 0), (source == target) & (source >= 0) & (not self.self_links)
         if unknown.any():
             names = pc.if_else(pa.array(source < 0), table["source"], table["target"])
-            gone = unknown & _in(names, _column_of(self.live.deleted if self.live else ()))
+            gone = unknown & are_among(names, _column_of(self.live.deleted if self.live else ()))
             self.counts["live_links"] += int(gone.sum())
             if (unknown & ~gone).any():
                 self._reject("links", window, unknown & ~gone, names, "link to unknown document")
@@ -235,28 +238,6 @@ def strict_error(reject: str, key: str = "source.strict") -> InputError:
 
 def _column_of(ids: Iterable[str]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(sorted(ids), pa.large_string())])
-
-
-def codes(ids: pa.ChunkedArray) -> np.ndarray:
-    """Int32 (n,): a number for each id, equal where the ids are."""
-    return np.asarray(ids.combine_chunks().dictionary_encode().indices.to_numpy())
-
-
-def first_of_each(keys: np.ndarray) -> np.ndarray:
-    """Bool (n,): whether a key occurs for the first time."""
-    first = np.zeros(len(keys), bool)
-    first[np.unique(keys, return_index=True)[1]] = True
-    return first
-
-
-def _number(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:
-    """Int64 (n,): the number of each value among the ids, -1 where it is none."""
-    found = pc.index_in(values.cast(ids.type), value_set=ids)
-    return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
-
-
-def _in(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(_number(values, ids) >= 0)
 
 
 def _short_columns(table: str) -> list[str]:

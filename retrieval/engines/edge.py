@@ -1,7 +1,7 @@
 """The embedded engine: Qdrant Edge, the server's own storage and search in this process."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import QUANTILE, IndexConfig, Quantisation
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Key, Payload, hits, point_id
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Key, Payload, in_order, point_id
 
 _PAYLOAD = edge.PayloadSelector.Exclude(["filters"])  # what hits bring; filters only ask these
 _NOTHING: Mapping[str, Any] = {}
@@ -128,18 +128,40 @@ class EdgeIndex:
         return int(self._shard.count(edge.CountRequest(exact=True)))
 
     def query_batch(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Best hits of each query, best first, ties by passage id."""
-        found = self._shard.query_batch(edge.QueryBatchRequest([self._request(query) for query in queries]))
+        """Best hits of each query, best first, ties by passage id.
+
+        A payload takes longer to hand over than to find. Of several queries each is handed over once, however many of
+        them found it; hits share it.
+        """
+        apart = len(queries) > 1
+        requests = [self._request(query, "none" if apart else query.payload) for query in queries]
+        found = self._shard.query_batch(edge.QueryBatchRequest(requests))
+        if not apart:
+            return [in_order([Hit(point.id, point.score, point.payload or _NOTHING) for point in of]) for of in found]
+        keys = [[point.id for point in of] for of in found]
+        stored: dict[Payload, Mapping[Key, Mapping[str, Any]]] = {}
+        for wanted in {query.payload for query in queries} - {"none"}:
+            named = {key for query, of in zip(queries, keys, strict=True) if query.payload == wanted for key in of}
+            stored[wanted] = self._payloads(named, wanted) if named else {}
         return [
-            hits([Hit(point.id, point.score, point.payload or {}) for point in points])
-            if query.payload != "none"
-            else hits([Hit(point.id, point.score, _NOTHING) for point in points])
-            for query, points in zip(queries, found, strict=True)
+            in_order([Hit(key, point.score, _NOTHING) for key, point in zip(of, points, strict=True)])
+            if query.payload == "none"
+            else in_order(
+                [
+                    Hit(key, point.score, stored[query.payload][key])
+                    for key, point in zip(of, points, strict=True)
+                    if key in stored[query.payload]  # else deleted since
+                ]
+            )
+            for query, of, points in zip(queries, keys, found, strict=True)
         ]
 
     def payloads(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         """What passages were stored with, by their keys; one that is not there is left out."""
-        return {point.id: point.payload for point in self._shard.retrieve(list(keys), _PAYLOAD, False)}
+        return self._payloads(keys, "whole")
+
+    def _payloads(self, keys: Iterable[Key], wanted: Payload) -> dict[Key, Mapping[str, Any]]:
+        return {point.id: point.payload for point in self._shard.retrieve(list(keys), _BRINGS[wanted], False)}
 
     def close(self) -> None:
         """Release the folder."""
@@ -154,14 +176,14 @@ class EdgeIndex:
         exact = points < config.exact_below_points
         return edge.SearchParams(hnsw_ef=config.candidates(points), exact=exact, quantization=coded)
 
-    def _request(self, query: IndexQuery) -> edge.QueryRequest:
+    def _request(self, query: IndexQuery, payload: Payload) -> edge.QueryRequest:
         name, value = query.one()
         return edge.QueryRequest(
             limit=query.limit,
             query=edge.Query.Nearest(_side(value), using=name),
             filter=_filter(query),
             params=self._params,
-            with_payload=_BRINGS[query.payload],
+            with_payload=_BRINGS[payload],
         )
 
 

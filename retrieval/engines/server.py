@@ -14,7 +14,7 @@ from data.lexical import SparseVector
 from retrieval.clauses import Between, Clause, Every, Match, Present, Some, Without
 from retrieval.config import QUANTILE, IndexConfig, Quantisation
 from retrieval.filter_keys import DOCUMENT_ID, FilterKey, Kind, fields
-from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Key, Payload, hits, point_id
+from retrieval.index import BRIEF, Hit, IndexedPassage, IndexQuery, Key, Payload, in_order, point_id
 
 API_KEY = "CATENA_QDRANT_API_KEY"
 
@@ -140,7 +140,7 @@ class ServerIndex:
         """Best hits of each query, best first, ties by passage id."""
         answers = self._client.query_batch_points(self._collection, [self._request(query) for query in queries])
         return [
-            hits([Hit(int(point.id), point.score, point.payload or {}) for point in answer.points])
+            in_order([Hit(int(point.id), point.score, point.payload or {}) for point in answer.points])
             for answer in answers
         ]
 

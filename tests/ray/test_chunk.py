@@ -13,6 +13,7 @@ from ray_apps.cli import main
 from ray_apps.config import load_run
 from ray_apps.plan import Plan
 from tests.endpoint_server import Server
+from tests.tiny_model import tiny_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -88,8 +89,9 @@ def test_search_answers_with_the_parent_of_the_passage_it_finds(
 
 
 def test_windows_of_tokens_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model(tmp_path / "model")
     keys = "chunk: {strategy: fixed, max_tokens: 16, overlap_tokens: 4}\n"
-    run_file = write_run(tmp_path, keys, encoder="{precision: fp32}")
+    run_file = write_run(tmp_path, keys, encoder=f"{{model: {tmp_path / 'model'}, precision: fp32}}")
     (best, *_) = hits(capsys, run_file, "inflation target", "--mode", "bm25")
     assert "Inflation fell" in best["text"] and len(best["text"]) < 100
 

@@ -15,7 +15,7 @@ import ray
 from data.embedding.config import EmbedConfig
 from data.embedding.embed import embed
 from data.encoders import load_encoder
-from data.encoders.config import PluginConfig, TransformerConfig
+from data.encoders.config import HashedConfig, HashedEncoderConfig, PluginConfig, TransformerConfig
 from data.errors import InputError
 from data.failures import input_error
 from data.partitions import partition_name, read_table, write_partition
@@ -23,6 +23,7 @@ from data.passages.chunk import chunk
 from data.passages.config import ChunkConfig
 from data.passages.text import passage_text
 from data.schema import DOCUMENTS
+from tests.tiny_model import tiny_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 STUB = PluginConfig(model="benchmarks.embed.stub_encoder:load")
@@ -40,14 +41,27 @@ def make_passages(folder: Path, documents: int, partition_rows: int = 64) -> Pat
 
 
 @pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many as a real model embeds in a second or two."""
+    return make_passages(tmp_path_factory.mktemp("few"), 60, 16)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_model(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
 def passages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_passages(tmp_path_factory.mktemp("corpus"), 200)
 
 
-def test_vectors_are_the_encoders_own_and_the_manifest_holds(passages: Path, tmp_path: Path) -> None:
+def test_vectors_are_the_encoders_own_and_the_manifest_holds(few: Path, tmp_path: Path) -> None:
     cut = TransformerConfig(max_length=64)
-    result = embed(passages, cut, EmbedConfig(), tmp_path)
-    source, vectors = read_table(passages), read_table(tmp_path / "vectors")
+    result = embed(few, cut, EmbedConfig(), tmp_path)
+    source, vectors = read_table(few), read_table(tmp_path / "vectors")
     assert vectors["id"].to_pylist() == source["id"].to_pylist()
     assert vectors["document_id"].to_pylist() == source["document_id"].to_pylist()
     assert vectors.schema.field("vector").type == pa.list_(pa.float32(), 384)
@@ -58,7 +72,7 @@ def test_vectors_are_the_encoders_own_and_the_manifest_holds(passages: Path, tmp
     stored = np.array(vectors["vector"].to_pylist(), dtype=np.float32)
     assert (stored * encoder.encode(texts)).sum(axis=1).min() > 0.9999
 
-    assert result["documents"] == 200 and result["passages"] == len(texts) == source.num_rows
+    assert result["documents"] == 60 and result["passages"] == len(texts) == source.num_rows
     assert result["tokens"] == sum(vectors["tokens"].to_pylist())
     assert result["truncated"] == sum(dropped > 0 for dropped in vectors["dropped"].to_pylist()) > 0
     assert result["dropped_tokens"] == sum(vectors["dropped"].to_pylist()) and result["oom_retries"] == 0
@@ -69,7 +83,7 @@ def test_vectors_are_the_encoders_own_and_the_manifest_holds(passages: Path, tmp
 
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["fingerprint"] == encoder.fingerprint and manifest["dim"] == 384
-    assert [part["name"] for part in manifest["partitions"]] == [path.name for path in sorted(passages.glob("*"))]
+    assert [part["name"] for part in manifest["partitions"]] == [path.name for path in sorted(few.glob("*"))]
     for part in manifest["partitions"]:
         path = tmp_path / "vectors" / part["name"]
         assert part["rows"] == pq.read_metadata(path).num_rows
@@ -113,7 +127,7 @@ def test_vectors_of_two_encoders_are_not_mixed(passages: Path, tmp_path: Path) -
     embed(passages, STUB, EmbedConfig(), tmp_path)
     (tmp_path / "vectors" / partition_name(2)).unlink()
     with pytest.raises(InputError, match="vectors of 2 encoders"):
-        embed(passages, TransformerConfig(precision="fp32"), EmbedConfig(), tmp_path)
+        embed(passages, HashedEncoderConfig(hashed=HashedConfig(dim=384)), EmbedConfig(), tmp_path)
 
 
 def test_an_unknown_model_starts_nothing(passages: Path, tmp_path: Path) -> None:
@@ -122,16 +136,17 @@ def test_an_unknown_model_starts_nothing(passages: Path, tmp_path: Path) -> None
     assert not (tmp_path / "vectors").exists()
 
 
-def test_a_mistake_that_shows_in_the_actor_is_told_as_the_users(passages: Path, tmp_path: Path) -> None:
+def test_a_mistake_that_shows_in_the_actor_is_told_as_the_users(few: Path, tiny: str, tmp_path: Path) -> None:
     with pytest.raises(Exception) as raised:
-        embed(passages, TransformerConfig(max_length=4096), EmbedConfig(), tmp_path)
+        embed(few, TransformerConfig(model=tiny, max_length=4096), EmbedConfig(), tmp_path)
     error = input_error(raised.value)  # Ray wraps it several times
     assert error is not None and "encoder.max_length: 4096 is more than" in error.problem
 
 
-def test_a_text_that_is_refused_is_told_with_its_partition(passages: Path, tmp_path: Path) -> None:
+def test_a_text_that_is_refused_is_told_with_its_partition(few: Path, tiny: str, tmp_path: Path) -> None:
+    strict = TransformerConfig(model=tiny, truncate="error", precision="fp32", max_length=64)
     with pytest.raises(Exception) as raised:
-        embed(passages, TransformerConfig(truncate="error", precision="fp32", max_length=64), EmbedConfig(), tmp_path)
+        embed(few, strict, EmbedConfig(), tmp_path)
     error = input_error(raised.value)
     assert error is not None and "part-0" in error.problem and "the model reads 64" in error.problem
 

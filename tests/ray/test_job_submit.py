@@ -176,6 +176,7 @@ def test_job_api_asks_for_the_token(head: Head) -> None:
 
 def test_a_submitted_job_embeds_into_the_workspace_that_stays(head: Head) -> None:
     small = ["--source.pydocs.packages", "networkx", "--source.pydocs.max-documents", "20"]
+    small += ["--encoder.hashed.dim", "64"]
     done = submit(head, "runs/demo.yaml", *small, "--json")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     result = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"run"')))

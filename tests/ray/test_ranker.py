@@ -92,7 +92,7 @@ def test_two_workers_train_a_ranker_that_evaluation_takes(run_file: Path, capsys
     assert details["queries"] == 12 and details["seen_questions"] == 0
 
     own = ["--ranker.split", "none", "--ranker.learn-share", "0.7", "--ranker.valid-share", "0.4"]
-    own += ["--ranker.spread.workers", "1", "--ranker.batch-questions", "1"]
+    own += ["--ranker.spread.workers", "1", "--ranker.batch-questions", "1", "--ranker.optimizer.epochs", "1"]
     told = result(capsys, "evaluate", str(run_file), "--ranker.model", "trained", *own)
     plan = Plan(load_run(run_file, ["--ranker.model", "trained", *own]))
     trained, judged = plan.artifact("ranker").result, plan.artifact("evaluate_search").result["details"]

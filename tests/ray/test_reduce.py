@@ -90,10 +90,11 @@ def test_what_cannot_be_is_told_before_anything_is_written(
 
 RUN = """\
 name: small
-workspace: {workspace}
+workspace: {folder}/workspace
 source:
   pydocs: {{packages: [networkx], max_documents: 60}}
 chunk: {{max_chars: null}}
+encoder: {{hashed: {{dim: 384}}}}
 embed: {{storage: float16}}
 reduce: {{method: pca, dim: 24, storage: int8}}
 train: {{optimizer: {{epochs: 1}}, scorer: {{folds: 1, epochs: 2}}}}
@@ -102,7 +103,7 @@ train: {{optimizer: {{epochs: 1}}, scorer: {{folds: 1, epochs: 2}}}}
 
 def test_a_run_searches_and_links_by_what_it_reduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "small.yaml"
-    path.write_text(RUN.format(workspace=tmp_path / "workspace"))
+    path.write_text(RUN.format(folder=tmp_path))
 
     def result(*words: str) -> dict[str, Any]:
         assert main([words[0], str(path), *words[1:], "--json"]) == 0

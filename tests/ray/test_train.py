@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from data.graph.graph import load_graph
+from data.progress import State, shown_by
 from evaluation.links import both_directions, link_metrics, link_ranks
 from tests.link_graph import write_graph
 from training.config import OptimizerConfig, SpreadConfig, TrackingConfig
@@ -30,6 +31,19 @@ SMALL = TrainConfig(
 )
 
 
+class Seen:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.states: list[State] = []
+
+    def show(self, state: State) -> None:
+        self.states.append(state)
+
+    def close(self, state: State) -> None:
+        assert state.done == state.total
+
+
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_graph(tmp_path_factory.mktemp("corpus") / "graph")
@@ -41,7 +55,13 @@ def test_one_worker_leaves_models_figures_and_an_mlflow_run(
     caplog.set_level(logging.INFO, "catena")
     out, store = tmp_path / "train", tmp_path / "mlflow.db"
     out.mkdir()
-    result = train_links(graph, SMALL, "small", store, out)
+    display = Seen()
+    with shown_by(display):
+        result = train_links(graph, SMALL, "small", store, out)
+    assert {state.what: (state.done, state.total) for state in display.states} == {
+        "train": (2, 2),
+        "train: models for the scorer": (1, 1),
+    }
     logged = [record.message for record in caplog.records if record.message.startswith("train: epoch ")]
     assert [line.split(",")[0] for line in logged] == ["train: epoch 1", "train: epoch 2"] and "valid_mrr" in logged[1]
     weights = {"model", "model.scorer", "mlp.scorer", "no_states.scorer", "relations"}

@@ -20,13 +20,26 @@ from training.tune_config import with_values
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 
-def states(out: Path) -> list[TrialState]:
-    """Of the trials so far; read as a file: opening a study makes tables, which another process is making."""
+def column(file: Path, query: str) -> list[str]:
+    """What a database holds, read as a file: opening a study makes tables, which another process is making."""
     try:
-        with closing(sqlite3.connect(f"file:{out / STUDY}?mode=ro", uri=True)) as file:
-            return [TrialState[state] for (state,) in file.execute("SELECT state FROM trials")]
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as opened:
+            return [value for (value,) in opened.execute(query)]
     except sqlite3.OperationalError:  # there is no file yet, or no table
         return []
+
+
+def states(out: Path) -> list[TrialState]:
+    """Of the trials so far."""
+    return [TrialState[state] for state in column(out / STUDY, "SELECT state FROM trials")]
+
+
+def in_the_midst(out: Path, store: Path) -> bool:
+    """Whether two trials are over and another one runs, in MLflow too, beside the search's own run."""
+    found = states(out)
+    if found.count(TrialState.COMPLETE) < 2 or TrialState.RUNNING not in found:
+        return False
+    return column(store, "SELECT status FROM runs").count("RUNNING") >= 2
 
 
 def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -36,11 +49,9 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, caplog: pytest.Log
     address = ray.get_runtime_context().gcs_address
     killed = subprocess.Popen([sys.executable, "-m", "tests.tuned_points", str(out), address])
     end = time.monotonic() + 90
-    while time.monotonic() < end and not (
-        states(out).count(TrialState.COMPLETE) >= 2 and TrialState.RUNNING in states(out)
-    ):
+    while time.monotonic() < end and not in_the_midst(out, store):
         assert killed.poll() is None, "the search ended before it could be killed"
-        time.sleep(0.2)
+        time.sleep(0.05)
     killed.kill()
     killed.wait()
     before = states(out)
@@ -71,7 +82,8 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, caplog: pytest.Log
     parent = client.get_run(runs.run_id)
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{runs.run_id}'")
     ended = [child.info.status for child in children]
-    assert ended.count("FINISHED") == 8 and set(ended) <= {"FINISHED", "KILLED"} and "KILLED" in ended
+    # The kill may also fall between the end of a trial in the study and in MLflow, where one that ends is the only one.
+    assert ended.count("FINISHED") in (7, 8) and set(ended) <= {"FINISHED", "KILLED"} and "KILLED" in ended
     # The kill may fall between the making of a trial's run and its parameters; they come again with its repetition.
     told = [child for child in children if child.data.params or child.info.status == "FINISHED"]
     assert {float(child.data.params["optimizer.learning_rate"]) for child in told} == {

@@ -60,10 +60,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both layouts have their runs: artifacts and the store of MLflow are made once."""
+    return tmp_path_factory.mktemp("named")
+
+
 @pytest.fixture(scope="module", params=["compact", "spread"])
-def running(
-    request: pytest.FixtureRequest, cluster: None, folders: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
+def running(request: pytest.FixtureRequest, cluster: None, folders: Path, workshop: Path) -> Iterator[Running]:
     """A run with a trained link model, which is version 1 of its registry, and further models."""
     from ray import serve
     from ray.serve.config import HTTPOptions
@@ -74,14 +78,13 @@ def running(
         name: {"encoder": {"model": str(folders / name), "precision": "fp32"}} for name in ("red", "blue", "gone")
     }
     models["judge"] = {"ranker": str(folders / "cross-blue")}
-    folder = tmp_path_factory.mktemp("named")
-    run = run_of(folder, "named", layout=request.param, ranker=str(folders / "cross-red"))
+    run = run_of(workshop, f"named-{request.param}", layout=request.param, ranker=str(folders / "cross-red"))
     run["serve"] |= {"models": models, "loaded_models": 1, "link_model": "champion"}
     plan, links = planned(run), link_model()[1]
-    run_file = folder / "run.yaml"
+    run_file = workshop / f"{request.param}.yaml"
     run_file.write_text(yaml.safe_dump(run))
     for stage, made in (("graph", links.graph), ("train", links.train)):  # as those stages would have made them
-        shutil.copytree(made, plan.artifact(stage).path)
+        shutil.copytree(made, plan.artifact(stage).path, dirs_exist_ok=True)
         (plan.artifact(stage).path / "_SUCCESS").touch()
     register(plan, plan.artifact("train").path, plan.artifact("train").key)
     if request.param == "compact":

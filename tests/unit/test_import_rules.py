@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,18 @@ MAY_IMPORT = {
 HEAVY = ("torch", "ray", "faiss", "qdrant_edge", "mlflow", "sentence_transformers", "matplotlib", "sklearn", "lightgbm")
 
 
+@cache
+def imports(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The statements that import, wherever in a module they are; six tests ask for those of the same modules."""
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def imported_modules(source: str) -> Iterator[str]:
-    """Dotted names of everything a module imports, wherever in it the import is."""
-    for node in ast.walk(ast.parse(source)):
+    """Dotted names of everything a module imports."""
+    for node in imports(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"relative import in line {node.lineno}: write the package's name"
             yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
@@ -131,10 +138,10 @@ def module_edges(package: str) -> dict[str, set[str]]:
     edges: dict[str, set[str]] = {}
     for name, path in files.items():
         found = edges[name] = set[str]()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in imports(path.read_text(encoding="utf-8")):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names if alias.name in files}
-            elif isinstance(node, ast.ImportFrom):
+            else:
                 named = {f"{node.module}.{alias.name}" for alias in node.names}
                 modules = {node.module or ""} if named - files.keys() else set()  # else it names modules alone
                 found |= (named | modules) & files.keys()

@@ -14,6 +14,7 @@ import ray
 import torch
 
 from data.graph.graph import GraphArtifact, load_graph
+from data.progress import progress as counting
 from data.spread import on_ray
 from training.frame import fit
 from training.links.config import TrainConfig
@@ -133,8 +134,14 @@ def fit_scorers(path: Path, graph: GraphArtifact, config: TrainConfig, states: n
     work = ray.remote(num_cpus=1, max_retries=config.spread.max_failures)(hidden_lists)
 
     def on_cluster(parts: Parts) -> list[Lists]:
-        made: list[Lists] = ray.get([work.remote(path, config, *part) for part in parts])
-        return made
+        asked = [work.remote(path, config, *part) for part in parts]
+        made: dict[ray.ObjectRef, Lists] = {}
+        with counting("train: models for the scorer", len(parts), "models") as counted:
+            while len(made) < len(asked):
+                (done,), _ = ray.wait([one for one in asked if one not in made])
+                made[done] = ray.get(done)
+                counted.advance()
+        return [made[one] for one in asked]
 
     every = held_out_lists(graph, config, states, on_cluster)
     chosen: dict[str, Any] = {}

@@ -241,7 +241,7 @@ def table_of(
         "bm25": baselines.bm25(experience),
         "cosine": scored["cosine"],
         "cosine x success rate": baselines.cosine_times_rate(experience, numbers),
-        "centroid step": scored["centroid"],
+        "centroid": scored["centroid"],
         "lambdamart": lambdamart(experience, numbers, judged.move),
     }
     if "hypergraph" in scored:

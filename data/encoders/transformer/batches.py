@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from data.batching import Positions, padding_share, token_batches
 from data.encoders.protocol import Encoded, Vectors
@@ -25,6 +26,8 @@ Made = TypeVar("Made")
 
 GPU_TOKENIZERS = 8  # threads; each makes about 1,500 texts of 600 tokens a second
 PIECE = 512  # texts tokenised at once: those of the next piece while batches of this one are computed
+BATCHES_OF_A_CORE = 2  # at least, of texts that are a single piece: batches of unlike cost even out
+SMALLEST_SHARE = 256  # tokens of a batch that is not divided for the sake of another core
 
 
 def _tokenizers(device: str) -> int:
@@ -69,7 +72,8 @@ class TextBatches:
         self.tokenise = tokeniser
         self.prompts = prompts
         self.batch_tokens = batch_tokens
-        self._pool = single_core_threads(threads if model.device.type == "cpu" else 1)
+        self._at_once = threads if model.device.type == "cpu" else 1
+        self._pool = single_core_threads(self._at_once)
         self._ahead = ThreadPoolExecutor(_tokenizers(model.device.type), thread_name_prefix="tokenizer")
 
     def with_model(self, model: BatchModel) -> Self:
@@ -106,6 +110,7 @@ class TextBatches:
         lengths, dropped = np.zeros(len(texts), np.int32), np.zeros(len(texts), np.int32)
         vectors = np.empty((len(texts), self.model.dim), dtype=np.float32)
         plan: list[Positions] = []
+        alone = len(texts) <= PIECE  # no other piece keeps the cores busy
 
         def arriving() -> Iterator[Tokens]:
             for positions, tokenised in self._pieces(texts, prompt):
@@ -113,7 +118,8 @@ class TextBatches:
                     self.tokenise.refuse_cut(tokenised, positions, texts)
                 lengths[positions] = [len(text) for text in tokenised.numbers]
                 dropped[positions] = tokenised.dropped
-                for batch in token_batches(lengths[positions], self.batch_tokens):
+                most = self._share(lengths[positions]) if alone else self.batch_tokens
+                for batch in token_batches(lengths[positions], most):
                     plan.append(positions[batch])
                     yield [tokenised.numbers[i] for i in batch]
 
@@ -123,6 +129,13 @@ class TextBatches:
             vectors[plan[number]] = part
             retries += ran_out
         return Encoded(vectors, lengths, padding_share(lengths, plan), dropped, retries)
+
+    def _share(self, lengths: npt.NDArray[np.int32]) -> int:
+        """Largest cost of a batch, such that texts of these lengths make batches for every core."""
+        if self._at_once == 1:
+            return self.batch_tokens
+        share = -(-int(lengths.sum()) // (BATCHES_OF_A_CORE * self._at_once))
+        return min(self.batch_tokens, max(share, SMALLEST_SHARE))
 
     def _pieces(self, texts: Sequence[str], prompt: str) -> Iterator[tuple[Positions, Tokenised]]:
         """Texts in pieces of like length, longest first, each tokenised while the one before it is computed."""

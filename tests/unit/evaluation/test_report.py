@@ -295,3 +295,11 @@ def test_what_a_learned_ranker_goes_by_is_told(report: dict[str, Any]) -> None:
     assert "no sure gain" in render({**report, "boosted": {**LEARNED, "beats": False}})
     nothing = {"gain": {}, "split": {}}
     assert "have no splits" in render({**report, "boosted": {**LEARNED, "importances": nothing}})
+
+
+def test_the_time_of_encoding_stands_apart_where_it_was_taken_apart(report: dict[str, Any]) -> None:
+    together = Page(render(report)).text
+    assert "encoding and search" in together and "encoding the question" not in together
+    report["details"]["retrieval"] = {**SEARCHED, "encoding_ms": {"median": 3.25, "p95": 4.5}}
+    apart = Page(render(report)).text
+    assert "search from its vector on" in apart and "encoding the question" in apart and "3.25 ms" in apart

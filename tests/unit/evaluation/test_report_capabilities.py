@@ -18,7 +18,7 @@ RESULT: dict[str, Any] = {
     "sentence": "the centroid step is served",
     "verdict": "version 2 is champion",
     "message_share": None,
-    "table": {"cosine": FIGURES, "centroid step": BETTER, "champion (version 1)": FIGURES},
+    "table": {"cosine": FIGURES, "centroid": BETTER, "champion (version 1)": FIGURES},
     "reliability": {
         "before": [{"promised": 0.3, "observed": 0.12, "cases": 50}, {"promised": 0.9, "observed": 0.55, "cases": 50}],
         "after": [{"promised": 0.1, "observed": 0.12, "cases": 50}, {"promised": 0.6, "observed": 0.55, "cases": 50}],

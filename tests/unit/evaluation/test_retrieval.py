@@ -86,3 +86,19 @@ def test_nothing_to_judge_by_is_refused_before_anything_is_asked() -> None:
     with pytest.raises(ValueError, match="nothing to judge by"):
         evaluate_retrieval(search, QUERIES, {"zeros": {"d0": 0}}, EvaluateConfig())
     assert search.batches == []
+
+
+def test_questions_are_encoded_once_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluation.retrieval.ENCODED_AT_ONCE", 8)
+    search, batches = Graded(), list[list[str]]()
+
+    def encode(texts: Sequence[str]) -> None:
+        assert not search.batches
+        batches.append(list(texts))
+
+    _, details = evaluate_retrieval(search, QUERIES, QRELS, EvaluateConfig(resamples=100), encode=encode)
+    first, *rest = batches
+    assert len(first) == 1, "so that nothing is loaded while seconds are counted"
+    assert [len(batch) for batch in rest] == [8, 8, 8, 6]
+    assert sorted(text for batch in rest for text in batch) == sorted(f"question {n}" for n in range(30))
+    assert 0 <= details["encoding_ms"]["median"] <= details["encoding_ms"]["p95"]

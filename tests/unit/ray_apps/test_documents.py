@@ -13,7 +13,7 @@ from ray_apps.cli import main
 from ray_apps.config import RunConfig
 from ray_apps.live import fold, live_folder
 from serving.live_store import LiveStore
-from tests.unit.serving.test_documents import prepared
+from tests.unit.serving.live_writer import prepared
 from tests.unit.serving.whole_application import whole_application
 
 

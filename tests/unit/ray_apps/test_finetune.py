@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from data.artifacts import materialise
 from data.encoders.config import EncoderConfig, alternatives
@@ -15,7 +14,7 @@ from ray_apps.config import RunConfig, load_run
 from ray_apps.encoder.check import encoder_needs, ready_encoder
 from ray_apps.encoder.finetune import FineTuneResult
 from ray_apps.plan import Plan
-from tests.stage_keys import keys_of
+from tests.run_files import changed, write_run
 
 ON = ["--finetune.pairs", "links"]
 USERS = {
@@ -37,18 +36,7 @@ ONNX = {"onnx", "onnx_int8", "gate"}
 
 @pytest.fixture
 def run_file(tmp_path: Path) -> Path:
-    (tmp_path / "corpus.jsonl").write_text('{"id": "a", "title": "A", "text": "a"}\n{"id": "b", "text": "b"}\n')
-    (tmp_path / "links.jsonl").write_text('{"source": "a", "target": "b"}\n')
-    files = {"documents": "corpus.jsonl", "links": "links.jsonl"}
-    source = {"files": {table: {"path": str(tmp_path / name)} for table, name in files.items()}}
-    run = {"name": "r", "workspace": str(tmp_path / "ws"), "source": source, "late": {}}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
-    return tmp_path / "run.yaml"
-
-
-def keys(run: RunConfig) -> dict[str, str]:
-    plan = Plan(run)
-    return keys_of(plan)
+    return write_run(tmp_path, late={})
 
 
 def made(run: RunConfig, kept: str) -> EncoderConfig:
@@ -71,24 +59,22 @@ def made(run: RunConfig, kept: str) -> EncoderConfig:
 
 def test_switched_off_it_changes_no_key(run_file: Path) -> None:
     plain, other = load_run(run_file), load_run(run_file, ["--finetune.epoch-pairs", "7"])
-    before, after = keys(plain), keys(other)
-    assert {stage for stage in before if before[stage] != after[stage]} == {"finetune"}
+    assert changed(plain, other) == {"finetune"}
     assert "finetune" not in Plan(other).names() and "finetuned" not in encoder_needs(Plan(other))
     with pytest.raises(StageAbsent, match="does not ask for a fine-tuned encoder"):
         Plan(plain).bring("finetune")
 
 
 def test_every_stage_that_uses_the_encoder_is_made_of_the_fine_tuned_one(run_file: Path) -> None:
-    off, on = keys(load_run(run_file)), keys(load_run(run_file, ON))
-    assert {stage for stage in off if off[stage] != on[stage]} == {"finetune", *USERS, *ONNX}
-    other = keys(load_run(run_file, [*ON, "--finetune.temperature", "0.1"]))
-    assert {stage for stage in on if on[stage] != other[stage]} == {"finetune", *USERS, *ONNX}
-    plan = Plan(load_run(run_file, ON))
+    off, on = load_run(run_file), load_run(run_file, ON)
+    assert changed(off, on) == {"finetune", *USERS, *ONNX}
+    other = load_run(run_file, [*ON, "--finetune.temperature", "0.1"])
+    assert changed(on, other) == {"finetune", *USERS, *ONNX}
+    plan = Plan(on)
     names = plan.names()
     assert names.index("split") < names.index("finetune") < names.index("embed")
     assert set(plan.stages["finetune"].needs(plan).values()) <= set(names[: names.index("finetune")])
-    execution = keys(load_run(run_file, [*ON, "--finetune.spread.max-failures", "9"]))
-    assert execution == on
+    assert not changed(on, load_run(run_file, [*ON, "--finetune.spread.max-failures", "9"]))
 
 
 def test_the_fine_tuned_model_stands_in_the_place_of_the_runs_own_unless_the_frozen_one_is_kept(run_file: Path) -> None:
@@ -136,11 +122,7 @@ def test_a_wrong_value_names_its_key(run_file: Path, flags: list[str], problem: 
 
 def test_a_graph_without_text_has_no_encoder_to_tune(tmp_path: Path) -> None:
     np.savez(tmp_path / "graph.npz", edges=[[0, 1], [1, 2]])
-    (tmp_path / "run.yaml").write_text(
-        yaml.safe_dump(
-            {"name": "g", "workspace": str(tmp_path), "source": {"graph": {"links": [str(tmp_path / "graph.npz")]}}}
-        )
-    )
-    plan = Plan(load_run(tmp_path / "run.yaml", ON))
+    run_file = write_run(tmp_path, source={"graph": {"links": [str(tmp_path / "graph.npz")]}})
+    plan = Plan(load_run(run_file, ON))
     assert "finetune" not in plan.names()
     assert "finetuned" not in plan.stages["graph"].needs(plan)

@@ -3,21 +3,17 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from data.errors import InputError
 from ray_apps.cli import main
 from ray_apps.config import RunConfig, load_run
 from ray_apps.plan import Plan
+from tests.run_files import write_run
 
 
 @pytest.fixture
 def run_file(tmp_path: Path) -> Path:
-    (tmp_path / "corpus.jsonl").write_text('{"id": "a", "title": "A", "text": "a"}\n')
-    path = tmp_path / "run.yaml"
-    source = {"files": {"documents": {"path": str(tmp_path / "corpus.jsonl")}}}
-    path.write_text(yaml.safe_dump({"name": "r", "workspace": str(tmp_path / "ws"), "source": source}))
-    return path
+    return write_run(tmp_path)
 
 
 def keys(run: RunConfig) -> dict[str, str]:

@@ -126,7 +126,7 @@ def test_killed_at_each_step_a_turn_goes_on_and_the_next_one_is_compared_with_it
     result = learn._learn(asked, inputs, out)
     assert len(trained) == 1 and len(registry(asked).versions()) == 1
     assert result.champion and result.version == 1 and result.against_champion is None
-    assert result.kind != "cosine" and result.table["centroid step"]["mrr"] > result.table["cosine"]["mrr"]
+    assert result.kind != "cosine" and result.table["centroid"]["mrr"] > result.table["cosine"]["mrr"]
     told = learn.shown({"learn": result.model_dump(), "run": "points", "report": str(out / "report.html")})
     assert told.endswith("report.html") and (out / "report.html").exists()
     assert "is served" in told and "no estimate: no propensities were logged" in told and "first, and champion" in told

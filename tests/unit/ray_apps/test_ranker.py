@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from data.artifacts import materialise
 from data.errors import InputError
 from evaluation.config import SearchJudging
 from evaluation.retrieval import evaluate_retrieval
-from ray_apps.config import RunConfig, load_run
+from ray_apps.config import load_run
 from ray_apps.evaluate import _reranked
 from ray_apps.plan import Plan
 from ray_apps.ranker import RankerResult, ranker_folder, served_ranker
 from retrieval.search import SearchHit
 from retrieval.steps import RERANKED
-from tests.stage_keys import keys_of
+from tests.run_files import changed, keys_of, write_run
 
 ON = ["--ranker.model", "trained"]
 
@@ -32,19 +31,7 @@ def run_file(tmp_path: Path) -> Path:
     (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "one?"}\n{"_id": "q2", "text": "two?"}\n')
     for split, question in (("test", "q1"), ("train", "q2")):
         (folder / "qrels" / f"{split}.tsv").write_text(f"query-id\tcorpus-id\tscore\n{question}\td1\t1\n")
-    run = {"name": "r", "workspace": str(tmp_path / "ws"), "source": {"beir": {"folder": str(folder)}}}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
-    return tmp_path / "run.yaml"
-
-
-def keys(run: RunConfig) -> dict[str, str]:
-    plan = Plan(run)
-    return keys_of(plan)
-
-
-def changed(one: RunConfig, other: RunConfig) -> set[str]:
-    before, after = keys(one), keys(other)
-    return {stage for stage in before if before[stage] != after[stage]}
+    return write_run(tmp_path, source={"beir": {"folder": str(folder)}})
 
 
 def test_switched_off_it_changes_no_other_key(run_file: Path) -> None:
@@ -68,9 +55,9 @@ def test_evaluation_is_made_of_it_and_nothing_else_is(run_file: Path, tmp_path: 
     (folder / "weights").write_text("1")
     named = load_run(run_file, ["--ranker.model", str(folder)])
     assert changed(off, named) == {"evaluate_search"} and "ranker" not in Plan(named).names()
-    before = keys(named)
+    before = keys_of(named)
     (folder / "weights").write_text("2")
-    assert keys(named)["evaluate_search"] != before["evaluate_search"]
+    assert keys_of(named)["evaluate_search"] != before["evaluate_search"]
     assert ranker_folder(named.ranker.model, {}) == str(folder) and ranker_folder(None, {}) is None
 
 
@@ -78,10 +65,10 @@ def test_judgments_for_training_decide_it_and_their_absence_leaves_the_runs_own(
     run = load_run(run_file)
     config: Any = Plan(run).stages["ranker"].config(Plan(run))
     assert config.training.split == "train"
-    before = keys(run)["ranker"]
+    before = keys_of(run)["ranker"]
     qrels = run_file.parent / "beir" / "qrels"
     (qrels / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq2\td1\t1\nq2\td2\t1\n")
-    assert keys(run)["ranker"] != before
+    assert keys_of(run)["ranker"] != before
     for flags in (["--ranker.split", "dev"], ["--source.beir.split", "train"]):
         other = Plan(load_run(run_file, flags))
         assert other.stages["ranker"].config(other).training is None

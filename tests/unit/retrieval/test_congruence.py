@@ -7,6 +7,7 @@ import json
 import operator
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from retrieval.engines.server import ServerIndex, connect
 from retrieval.filter_keys import FilterValues, filter_keys
 from retrieval.filters import parse_filter
 from retrieval.fused import FusedIndex
-from retrieval.index import Hit, IndexedPassage, IndexQuery, VectorIndex, point_id
+from retrieval.index import Hit, IndexedPassage, IndexQuery, Payload, VectorIndex, point_id
 from retrieval.weights import Fusion
 
 pytestmark = [  # what the in-memory client says of itself
@@ -327,3 +328,22 @@ def test_several_processes_may_read_one_folder(tmp_path: Path) -> None:
     built.finish()
     other = EdgeIndex.open(tmp_path / "index", IndexConfig())
     assert (other.count(), built.count()) == (20, 20)
+
+
+def test_a_batch_brings_what_each_question_brings_alone(tmp_path: Path) -> None:
+    """Payloads of a batch are handed over once for all; each question gets as much of them as it asked for."""
+    index = EdgeIndex.create(tmp_path / "index", DIM, KEYS, IndexConfig())
+    index.upsert(random_passages(60))
+    index.finish()
+    bring: list[Payload] = ["whole", "brief", "none"]
+    queries = [
+        replace(query, payload=bring[place % 3])
+        for place, query in enumerate(random_queries(12, filters=False)["dense"])
+    ]
+    together = index.query_batch(queries)
+    for query, hits in zip(queries, together, strict=True):
+        [alone] = index.query_batch([query])
+        assert hits == alone
+        assert all(("title" in hit.payload) == (query.payload == "whole") for hit in hits)
+        assert all(("document_id" in hit.payload) == (query.payload != "none") for hit in hits)
+    assert sum(map(len, together)) > 60, "the same passages, more than once"

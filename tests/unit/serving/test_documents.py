@@ -26,9 +26,10 @@ from serving.embedder import Embedder
 from serving.embedding import EmbeddingLimits
 from serving.index import IndexActor
 from serving.keys import KeyRing, create_key
-from serving.live_rows import PreparedDocument, PutDocument
+from serving.live_rows import PutDocument
 from serving.live_store import LiveStore, NotOwner, read_sources
 from serving.prepare import Preparer
+from tests.unit.serving.live_writer import FORM, prepared
 from tests.unit.serving.whole_application import CONFIG, DIM, ENCODER, LIMIT, whole_application, write_whole_run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -271,16 +272,6 @@ def test_a_run_has_one_owner_and_the_next_takes_over(tmp_path: Path) -> None:
     second.close()
 
 
-FORM = "form"
-
-
-def prepared(id_: str, text: str = "text", form: str = FORM) -> PutDocument:
-    source = {"id": id_, "title": "", "text": text, "metadata": {}, "time": None}
-    vectors = np.full((1, DIM), DIM**-0.5, np.float32)
-    made = PreparedDocument(id_, source, "", text, {}, [((0, len(text)), None)], "", vectors)
-    return PutDocument(id_, source, {form: made})
-
-
 def test_a_document_is_kept_in_each_form_until_it_is_put_again(tmp_path: Path) -> None:
     store = LiveStore(tmp_path)
     one, other = prepared("x").made[FORM], prepared("x", form="other").made["other"]
@@ -338,39 +329,16 @@ def test_a_key_needs_the_scope_to_write(tmp_path: Path) -> None:
         assert read.status_code == 200
 
 
-WRITER = """
-import asyncio, sys
-from pathlib import Path
-from retrieval.open import read_meta
-from serving.artifacts import LiveConfig
-from serving.index import IndexActor
-from serving.live import form_of
-from tests.unit.serving.test_documents import prepared
-
-folder = Path(sys.argv[1])
-live = LiveConfig(folder=folder / "live", limit=10**6)
-index = IndexActor(folder / "run" / "out", live, folder)
-form = form_of(live, read_meta(folder / "run" / "out"))
-
-async def write(caller):
-    for n in range(10**6):
-        await index.change([prepared(f"{caller}/{n}", form=form), f"d/{n % 7}"])
-        print(caller, n, flush=True)
-
-async def main():
-    await asyncio.gather(*(write(caller) for caller in range(8)))
-
-asyncio.run(main())
-"""
-
-
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     """The writer is killed in the midst of its writes, again and again, and another takes over at once."""
     write_whole_run(tmp_path)
     acknowledged: set[str] = set()
     for turn in range(3):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.unit.serving.live_writer", str(tmp_path)],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert writer.stdout is not None
         lines = [writer.stdout.readline() for _ in range(100 + 57 * turn)]

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Iterator
+from functools import cache
 
 import httpx
 import numpy as np
@@ -32,14 +33,20 @@ WEIGHTS = BM25(Tokenizer("english"), mean_length=5.0)
 TEXTS = ["Compute the inverse of a square matrix.", "Discrete Fourier transform of a signal.", "a b " * 200]
 
 
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
+@cache
+def minilm() -> Encoder:
+    """The default model, loaded once for all tests of this process."""
     return load_encoder(MODEL)
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    return minilm()
 
 
 def embedder_of_minilm() -> Embedder:
     """The service's embedder over the default model."""
-    encoder = load_encoder(MODEL)
+    encoder = minilm()
     meta = IndexMeta(
         config=IndexConfig(),
         location="edge",
@@ -54,11 +61,11 @@ def embedder_of_minilm() -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def api(encoder: Encoder) -> FastAPI:
+def api() -> FastAPI:
     app = FastAPI()
     answer_errors(app)
     service = EmbeddingService(
-        "minilm", encoder.dim, embedder_of_minilm(), EmbeddingLimits(8, 1000), Admission(5.0, 100_000), WEIGHTS
+        "minilm", minilm().dim, embedder_of_minilm(), EmbeddingLimits(8, 1000), Admission(5.0, 100_000), WEIGHTS
     )
     app.include_router(embeddings.router(service))
     return app

@@ -20,8 +20,8 @@ from serving.api.errors import answer_errors, documented
 from serving.api.http import HeadAsGet
 from serving.api.middleware import RequestId, Unforeseen
 from serving.errors import STATUS, ApiError
+from serving.questions import checked_query
 from serving.schemas import KnownLink, Readiness, SearchRequest
-from serving.search import checked_query
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 EMPTY = IndexMeta(

@@ -8,7 +8,7 @@ import pytest
 
 from data.cache import CacheConfig, TierCounts, TieredCache
 from data.cache.embedded import EmbeddedRedis
-from data.cache.encoder import CachedEncoder, DocumentCache, cached_queries
+from data.cache.encoder import CachedEncoder, DocumentCache, cached_queries, remembered
 from data.cache.memory import MemoryTier
 from data.encoders import load_encoder
 from data.encoders.config import PluginConfig
@@ -126,3 +126,13 @@ def test_a_password_in_the_run_file_is_refused_and_not_printed() -> None:
 def test_no_key_of_the_cache_changes_what_a_run_makes() -> None:
     assert CacheConfig(stored=True, documents=True, fold_case=True, redis="embedded").identity() == {}
     assert CacheConfig.execution == set(CacheConfig.model_fields)
+
+
+def test_questions_that_are_asked_again_are_remembered_as_they_were() -> None:
+    plain, counting = Counting(), Counting()
+    encoder = remembered(counting, 40)
+    texts = [f"question {number}" for number in range(40)]
+    for _ in range(3):
+        np.testing.assert_array_equal(encoder.encode_queries(texts), plain.encode_queries(texts))
+    encoder.encode_queries(["question  1"])
+    assert counting.asked == [*texts, "question  1"]

@@ -25,7 +25,7 @@ WORDS = "moon sea harbour sparse matrix inverse verse בראשית fumée 火 f(
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
     rng = np.random.default_rng(0)
-    return [" ".join(rng.choice(WORDS, size)) for size in rng.integers(1, 300, 40)] + ["", " ", "!"]
+    return [" ".join(rng.choice(WORDS, size)) for size in rng.integers(1, 300, 20)] + ["", " ", "!"]
 
 
 @pytest.fixture(scope="module")
