@@ -105,20 +105,20 @@ def _eclat(sets: Ranks, bits: Bits, least: int, max_length: int) -> Iterator[tup
         new_sets, new_bits, new_counts = [], [], []
         last = size + 1 == max_length
         for left, right in _joins(sets, max(1, WORDS_AT_ONCE // bits.shape[1])):
-            joined = bits[left]
-            joined &= bits[right]
-            counts = np.bitwise_count(joined).sum(axis=1, dtype=np.int32)
+            both = bits[left]
+            both &= bits[right]
+            counts = np.bitwise_count(both).sum(axis=1, dtype=np.int32)
             enough = np.flatnonzero(counts >= least)
             new_sets.append(np.concatenate([sets[left[enough]], sets[right[enough], -1:]], axis=1))
             new_counts.append(counts[enough])
             if not last:
-                new_bits.append(joined[enough])
+                new_bits.append(both[enough])
         size += 1
         sets = np.concatenate([sets[:0, :1].repeat(size, axis=1), *new_sets])
         if len(sets) == 0:
             return
         if not last:
-            del bits, joined  # before as much again is made
+            del bits, both  # before as much again is made
             bits = np.concatenate(new_bits)
         del new_sets, new_bits
         yield size, sets, np.concatenate(new_counts)

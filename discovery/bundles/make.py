@@ -75,7 +75,8 @@ def make_bundles(
         response = own_price_response(market.sales, market.baskets.num_items, config.prices.response)
     with phases.phase("evidence and prices"):
         chosen = choose_candidates(found, clues, objectives, response.elasticity, periods, config)
-        portfolio = _portfolio(chosen, earlier, objectives, config)
+        weights = _weights(objectives, config)
+        portfolio = _portfolio(chosen, earlier, objectives, weights, config)
     with phases.phase("search"):
         searched = _search(portfolio, config)
     with phases.phase("words"):
@@ -103,7 +104,7 @@ def make_bundles(
         "periods": periods,
         "objectives": [
             {"name": o.name, "unit": o.unit, "maximise": o.maximise, "weight": float(weight)}
-            for o, weight in zip(objectives, _weights(objectives, config), strict=True)
+            for o, weight in zip(objectives, weights, strict=True)
         ],
         "bundles": bundles,
         "front": _front(searched, chosen, objectives),
@@ -146,7 +147,9 @@ def _weights(objectives: list[Objective], config: BundlesConfig) -> Values:
     )
 
 
-def _portfolio(chosen: Chosen, earlier: Baskets, objectives: list[Objective], config: BundlesConfig) -> Portfolio:
+def _portfolio(
+    chosen: Chosen, earlier: Baskets, objectives: list[Objective], weights: Values, config: BundlesConfig
+) -> Portfolio:
     limits = config.constraints
     step = max(1, -(-len(earlier) // REACH_BASKETS))
     sample = earlier if step == 1 else earlier.select(np.arange(len(earlier)) % step == 0)
@@ -162,7 +165,7 @@ def _portfolio(chosen: Chosen, earlier: Baskets, objectives: list[Objective], co
         item_at_most=limits.item_at_most,
         spend=np.nan_to_num(chosen.batch.offers.given),
         budget=limits.budget,
-        weights=_weights(objectives, config),
+        weights=weights,
     )
 
 
