@@ -217,8 +217,8 @@ def _turn_over_the_same(plan: Plan) -> Artifact | None:
         return None
     identity = json.loads((folder / "config.json").read_text())
     before = catalogue.path.parent / identity["inputs"]["catalogue"] / "result.json"
-    content = catalogue.result["content"]
-    if not before.exists() or json.loads(before.read_text()).get("content") != content:
+    content = catalogue.result.get("content")  # tables that were made before they had one are as good as new
+    if not content or not before.exists() or json.loads(before.read_text()).get("content") != content:
         return None
     logger.info("learn: no trace is new since the turn in %s: it is kept", folder.name)
     return Artifact("learn", folder.name, folder, identity)
