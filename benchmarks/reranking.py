@@ -19,10 +19,11 @@ from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
 from retrieval.cross_encoder import CrossEncoderModel
+from retrieval.hits import SearchHit
 from retrieval.pairs import Pair
 from retrieval.pipelines import PipelineSearch
 from retrieval.reranking import Reranker, hit_text
-from retrieval.search import Retriever, SearchHit, open_retriever
+from retrieval.search import Retriever, open_retriever
 from retrieval.steps import RERANKED, every_pipeline
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"

@@ -10,7 +10,8 @@ from retrieval.config import ListName
 from retrieval.fused import Lists
 from retrieval.fusion import fuse
 from retrieval.index import Key
-from retrieval.search import Retriever, SearchQuery
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever
 from retrieval.weights import Fusion
 
 METRIC = "ndcg@10"

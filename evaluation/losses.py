@@ -11,7 +11,7 @@ import numpy as np
 from data.labels import label
 from evaluation.metrics import Values
 from evaluation.ranking import Qrels
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 
 MOST = 10  # queries shown of each pipeline
 SHOWN = 3  # documents shown of a query, of either kind

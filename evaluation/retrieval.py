@@ -13,7 +13,8 @@ from evaluation.losses import win_loss, worst_losses
 from evaluation.metrics import Judged
 from evaluation.ranking import Qrels, Ranking, RankingFigures, figures_of, judge_ranking, recall_curve
 from evaluation.significance import compare_systems
-from retrieval.search import SearchHit, SearchQuery
+from retrieval.hits import SearchHit
+from retrieval.query import SearchQuery
 
 Search = Callable[[Sequence[str], Any, int], Sequence[Sequence[SearchHit]]]
 """Queries, name of a pipeline and number of documents -> the hits of each query, best first."""

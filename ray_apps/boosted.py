@@ -27,8 +27,9 @@ from training.cross_encoder.config import TRAINED, RankerConfig
 if TYPE_CHECKING:
     import numpy as np
 
+    from retrieval.hits import SearchHit
     from retrieval.pipelines import PipelineSearch
-    from retrieval.search import Retriever, SearchHit
+    from retrieval.search import Retriever
 
 SHOWN = 12  # features in the table of importances
 

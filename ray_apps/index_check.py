@@ -30,7 +30,7 @@ def check(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     """
     from retrieval.check import exact_nearest, measure_index, sample_vectors, vector_blocks
     from retrieval.open import open_index, read_meta
-    from retrieval.search import query_encoders
+    from retrieval.question_encoders import query_encoders
 
     artifact = plan.bring("index").path
     meta = read_meta(artifact)

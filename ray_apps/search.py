@@ -16,7 +16,7 @@ from retrieval.filters import parse_words
 from retrieval.steps import DEFAULT, mode_of
 
 if TYPE_CHECKING:
-    from retrieval.search import SearchHit
+    from retrieval.hits import SearchHit
 
 
 def search(plan: Plan, arguments: Namespace) -> dict[str, Any]:

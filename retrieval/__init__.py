@@ -2,10 +2,12 @@
 
 ``index``      the protocol of an engine, queries and hits   ``engines``      Qdrant in process and on a server
 ``build``      fills an index                                ``open``         opens one
-``search``     questions to documents                        ``maxsim``       scores by vectors of tokens
-``rescoring``  orders hits by the full vectors               ``filters``      conditions as a user writes them
-``clauses``    conditions as an engine takes them            ``filter_keys``  keys of metadata with their types
-``live``       an index with a part that changes             ``terms``        how many passages hold each word
+``query``      a question to an index                        ``hits``         documents that were found
+``search``     questions to documents                        ``question_encoders``  questions to vectors
+``maxsim``     scores by vectors of tokens                   ``rescoring``    orders hits by the full vectors
+``filters``    conditions as a user writes them              ``clauses``      conditions as an engine takes them
+``filter_keys``  keys of metadata with their types           ``live``         an index with a part that changes
+``terms``      what each word weighs
 ``pairs``      question and document read together           ``packed``       the same in bf16 without padding
 ``cross_encoder``  a model that does, from its folder        ``blend``        scores and probabilities of its logits
 ``reranking``  documents scored by a cross-encoder           ``boosted``      and by trees over features of all steps

@@ -13,7 +13,7 @@ from data.errors import InputError
 from retrieval.config import IndexConfig
 from retrieval.facts import Dates, DocumentFacts
 from retrieval.features import NAMES, CandidateFeatures
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 
 Values = npt.NDArray[np.float64]
 

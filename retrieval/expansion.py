@@ -17,9 +17,11 @@ import scipy.sparse as sp
 from retrieval.clauses import Clause, Every, Match, clause
 from retrieval.config import LinkKind
 from retrieval.filter_keys import DOCUMENT_ID
+from retrieval.hits import SearchHit, best_passages
 from retrieval.index import Hit, IndexMeta, IndexQuery
-from retrieval.search import SearchHit, SearchQuery, best_passages, bm25_of
+from retrieval.query import SearchQuery
 from retrieval.steps import ExpandStep
+from retrieval.terms import bm25_of
 from retrieval.trail import Place
 
 Vectors = npt.NDArray[np.float32]

@@ -13,9 +13,11 @@ import numpy.typing as npt
 from data.words import words
 from retrieval.boosted import Effect
 from retrieval.fused import Found
+from retrieval.hits import SearchHit
 from retrieval.index import Hit, IndexQuery, Key, point_id
 from retrieval.matched import MatchedWord, matched_words
-from retrieval.search import Retriever, SearchHit, SearchQuery
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever
 from retrieval.trail import Place
 
 Vectors = npt.NDArray[np.float32]

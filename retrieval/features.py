@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from data.lexical import Tokenizer
 from retrieval.facts import Dates, DocumentFacts
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 
 Features = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]

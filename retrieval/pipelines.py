@@ -18,8 +18,10 @@ from retrieval.boosted import BoostedRanker, Effect
 from retrieval.config import Mode
 from retrieval.explain import Explained, explain
 from retrieval.filters import Filter, parse_filter
+from retrieval.hits import SearchHit
 from retrieval.index import IndexMeta
-from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
+from retrieval.query import SearchQuery, check_query
+from retrieval.search import Retriever
 from retrieval.steps import BUILT_IN, CallStep, ExpandStep, FindStep, Ranks, RankStep, Step, TokensStep, mode_of, named
 from retrieval.trail import Place
 

@@ -11,8 +11,8 @@ from data.encoders.config import BATCH_TOKENS
 from data.passages.text import passage_text
 from retrieval.blend import Blend
 from retrieval.cross_encoder import CrossEncoderModel
+from retrieval.hits import SearchHit
 from retrieval.pairs import PairScorer
-from retrieval.search import SearchHit
 
 logger = logging.getLogger("catena")
 

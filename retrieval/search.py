@@ -1,87 +1,33 @@
 """Search: a question to passages, by vectors, by words, or by both fused; the same code in batch and online."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from data.cache import CacheConfig
-from data.cache.encoder import cached_queries
-from data.encoders.chain import load_again
 from data.encoders.config import EncoderConfig
 from data.encoders.protocol import Encoder
 from data.encoders.transformer.token_vectors import TokenEncoder
-from data.errors import InputError
-from data.lexical import BM25
-from data.metadata import Metadata
-from data.vectors.projection import Projection, ReducedEncoder
 from retrieval.clauses import clause
 from retrieval.config import Mode
 from retrieval.filters import Filter, parse_filter
 from retrieval.fused import Found, FusedIndex
 from retrieval.fusion import fusion_of
-from retrieval.index import Hit, IndexMeta, IndexQuery, Key, VectorIndex
+from retrieval.hits import SearchHit, best_passages
+from retrieval.index import IndexMeta, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
-from retrieval.steps import ExpandStep, FindStep
+from retrieval.query import SearchQuery, check_query
+from retrieval.question_encoders import check_encoder, query_encoders
+from retrieval.steps import FindStep
+from retrieval.terms import bm25_of
 from retrieval.trail import Place, places_in_lists
 from retrieval.weights import Fusion
 
 AT_ONCE = 16  # questions, of hundreds of hits each: many thousands alive make Python's collector look at everything
 _FURTHER = 4  # how many times deeper to look when the hits are passages of too few documents
-
-
-@dataclass(frozen=True)
-class SearchQuery:
-    """One question to the index.
-
-    Attributes:
-        text: of it.
-        mode: how documents are found.
-        top_k: documents wanted.
-        filter: what their metadata must be.
-        find: which lists, and how they become one; those of the mode where None.
-        tokens: mode late: passages that are put in order by their tokens; as deep as the lists where None.
-        expand: how links of the best are followed; they are not where None.
-        traced: whether hits bring the ranks and scores of their lists.
-    """
-
-    text: str
-    mode: Mode = "hybrid"
-    top_k: int = 10
-    filter: Filter = field(default_factory=Filter)
-    find: FindStep | None = None
-    tokens: int | None = None
-    expand: ExpandStep | None = None
-    traced: bool = False
-
-    @property
-    def lists(self) -> Literal["hybrid", "dense", "bm25"]:
-        """The lists that it is answered by."""
-        if self.find is not None:
-            return self.find.find
-        return "hybrid" if self.mode == "late" else self.mode
-
-
-@dataclass(frozen=True)
-class SearchHit:
-    """A document that was found, by its best passage; where that one has a parent, text and span are the parent's.
-
-    ``trail`` is where it stood in each step so far, in their order; of the lists where the query is traced.
-    """
-
-    document_id: str
-    passage_id: str
-    title: str
-    text: str
-    start: int
-    end: int
-    score: float
-    metadata: Metadata
-    trail: tuple[Place, ...] = ()
 
 
 class Expander(Protocol):
@@ -288,123 +234,6 @@ class Retriever:
             return False
         cut = min(question.limit, question.prefetch) if question.fused else question.limit
         return found >= cut and cut < self.index.count()
-
-
-def best_passages(
-    hits: Iterable[Hit], wanted: int | None = None, places: Mapping[Key, Sequence[Place]] = MappingProxyType({})
-) -> list[SearchHit]:
-    """Each document once, by its best passage, in the order of the hits.
-
-    Args:
-        hits: passages.
-        wanted: documents at most; all where None.
-        places: of them in lists, by their keys.
-    """
-    best: dict[str, Hit] = {}
-    for hit in hits:
-        if wanted is not None and len(best) >= wanted:
-            break
-        best.setdefault(hit.payload["document_id"], hit)
-    return [_shown(hit, places.get(hit.key, ())) for hit in best.values()]
-
-
-def _shown(hit: Hit, places: Sequence[Place]) -> SearchHit:
-    """A passage as an answer has it: in the place of one that has a parent, the parent."""
-    stored = hit.payload
-    parent: Mapping[str, Any] | None = stored.get("parent")
-    stretch = stored if parent is None else parent
-    return SearchHit(
-        document_id=stored["document_id"],
-        passage_id=stored["passage_id"] if parent is None else parent["id"],
-        title=stored["title"],
-        text=stretch["text"],
-        start=stretch["start"],
-        end=stretch["end"],
-        score=hit.score,
-        metadata=stored["metadata"],
-        trail=tuple(places),
-    )
-
-
-def check_query(meta: IndexMeta, query: SearchQuery) -> None:
-    """Refuse what this index cannot answer.
-
-    Raises:
-        InputError: if no results are wanted, it cannot answer the filter, or the mode is late and it holds no token
-            vectors.
-    """
-    if query.top_k < 1:
-        raise InputError(f"top_k {query.top_k}: at least 1 result must be wanted", "Give a top_k of 1 or more.")
-    clause(query.filter, meta.filter_keys)
-    if query.mode == "late" and meta.late_dim is None:
-        raise InputError(
-            "mode late: the index holds no token vectors", "Add `late: {}` to the run file and index again."
-        )
-
-
-def check_encoder(meta: IndexMeta, fingerprint: str) -> None:
-    """Refuse to ask an index with vectors of another encoder: their numbers have nothing to do with each other.
-
-    Raises:
-        InputError: if the fingerprints differ.
-    """
-    if meta.question_encoder != fingerprint:
-        raise InputError(
-            f"the index was built by another encoder: {meta.question_encoder}, this is {fingerprint}",
-            "Use the encoder that built it, or embed and index again.",
-        )
-
-
-def bm25_of(meta: IndexMeta) -> BM25:
-    """Weights of terms as the index has them, but for the inverse document frequency, which it multiplies in itself."""
-    return BM25(meta.config.tokenizer(), meta.mean_length, meta.config.k1, meta.config.b)
-
-
-class QueryEncoders(NamedTuple):
-    """What turns the questions to an index to vectors, and to those of their tokens where the index holds such.
-
-    ``loaded`` is the encoder itself, without cache, guard and what its vectors are reduced by.
-    """
-
-    whole: Encoder
-    tokens: TokenEncoder | None
-    loaded: Encoder
-
-
-def query_encoders(
-    meta: IndexMeta,
-    config: EncoderConfig,
-    cache: CacheConfig | None = None,
-    guard: Callable[[Encoder], Encoder] = lambda encoder: encoder,
-) -> QueryEncoders:
-    """Load the encoder for an index's questions, in the precision of its vectors where the config leaves the choice.
-
-    Where the vectors were reduced, its questions are too; unless hits are rescored, where the index reduces them.
-
-    A precision chosen by measurement may differ on another day and would then not fit the index. Of a chain, only the
-    encoder that built the index is loaded: where that one is unavailable, questions have no vectors.
-
-    Args:
-        meta: describes the index.
-        config: which encoder.
-        cache: where questions are looked for before they are encoded, but for the vectors of their tokens; None
-            computes each of them.
-        guard: wraps the encoder behind the cache, such as a breaker does; nothing by default.
-
-    Raises:
-        InputError: if another encoder built the index, or the cache's Redis refuses.
-        EncoderUnavailable: if the one that built it is unavailable now.
-    """
-    projection = None if meta.projection is None else Projection.load(meta.projection)
-    made_by = meta.encoder if projection is None else projection.encoder
-    loaded = load_again(config, made_by, meta.precision, meta.link)
-    encoder = loaded if projection is None or meta.full_dim is not None else ReducedEncoder(loaded, projection)
-    check_encoder(meta, encoder.fingerprint)
-    tokens = None
-    if meta.token_projection is not None:
-        tokens = TokenEncoder(loaded, projection=Projection.load(meta.token_projection))
-    guarded = guard(encoder)
-    return QueryEncoders(cached_queries(guarded, cache) if cache else guarded, tokens, loaded)
 
 
 def open_retriever(artifact: Path, encoder: EncoderConfig | None) -> Retriever:

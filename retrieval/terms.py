@@ -1,4 +1,4 @@
-"""How many passages of an index hold each term: what BM25's inverse document frequency is made of.
+"""What the terms of an index weigh: BM25, whose inverse document frequency is made of how many passages hold each.
 
 The engine keeps these numbers for itself; the file ``terms.npy`` beside an index has them for a part that is added to
 it, whose words must weigh what they weigh in the index.
@@ -12,11 +12,17 @@ import numpy.typing as npt
 
 from data.errors import InputError
 from data.files import whole_or_absent
-from retrieval.index import IndexedPassage
+from data.lexical import BM25
+from retrieval.index import IndexedPassage, IndexMeta
 
 TERMS = "terms.npy"
 
 _GATHERED = 2**22  # occurrences, 16 MB, that are kept before they are counted
+
+
+def bm25_of(meta: IndexMeta) -> BM25:
+    """Weights of terms as the index has them, but for the inverse document frequency, which it multiplies in itself."""
+    return BM25(meta.config.tokenizer(), meta.mean_length, meta.config.k1, meta.config.b)
 
 
 class TermCounts:

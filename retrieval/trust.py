@@ -25,8 +25,8 @@ from data.words import words
 from retrieval.config import ListName
 from retrieval.index import Hit, IndexMeta, IndexQuery, Trust, VectorIndex
 from retrieval.open import open_index, read_meta, write_meta
-from retrieval.search import bm25_of, query_encoders
-from retrieval.terms import TermStatistics
+from retrieval.question_encoders import query_encoders
+from retrieval.terms import TermStatistics, bm25_of
 
 logger = logging.getLogger("catena")
 

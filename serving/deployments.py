@@ -11,8 +11,9 @@ from data.cache import CacheConfig
 from data.encoders.protocol import Encoded
 from retrieval.blend import Blend
 from retrieval.explain import Explained
+from retrieval.hits import SearchHit
 from retrieval.pairs import Scored
-from retrieval.search import SearchHit, SearchQuery
+from retrieval.query import SearchQuery
 from serving.config import ServeConfig
 from serving.embedder import Embedder, use_threads
 from serving.embedding import Kind, TokenRows

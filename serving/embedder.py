@@ -20,7 +20,7 @@ from data.encoders.transformer.precision import TEXTS
 from data.encoders.transformer.token_vectors import TokenEncoder
 from data.errors import EncoderUnavailable, InputError
 from retrieval.index import IndexMeta
-from retrieval.search import QueryEncoders, query_encoders
+from retrieval.question_encoders import QueryEncoders, query_encoders
 from serving.batcher import Batcher
 from serving.breaker import Breaker, BreakingEncoder
 from serving.config import ServeConfig

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.explain import Explained
+from retrieval.hits import SearchHit
 from retrieval.index import IndexMeta
 from retrieval.matched import MatchedWord
-from retrieval.search import SearchHit, SearchQuery
+from retrieval.query import SearchQuery
 from serving.context import phase
 from serving.embedding import TextEncoder
 from serving.errors import ApiError

@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from retrieval.expansion import LinkExpander
 from retrieval.explain import Explained, explain
+from retrieval.hits import SearchHit
 from retrieval.open import open_index, read_meta
-from retrieval.search import Retriever, SearchHit, SearchQuery, check_query
+from retrieval.query import SearchQuery, check_query
+from retrieval.search import Retriever
 from serving.artifacts import LiveConfig
 from serving.batcher import Batcher
 from serving.live import LiveDocuments

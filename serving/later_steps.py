@@ -8,10 +8,10 @@ import numpy as np
 
 from data.errors import InputError
 from retrieval.boosted import BoostedRanker, Effect
+from retrieval.hits import SearchHit
 from retrieval.index import IndexMeta
 from retrieval.pipelines import Ranker, Scores, check_pipeline, later_steps, placed, user_steps
 from retrieval.reranking import hit_text
-from retrieval.search import SearchHit
 from retrieval.steps import CallStep, Ranks, RankStep, Step
 from serving.errors import ApiError
 from serving.ranking import RankingService

@@ -16,8 +16,7 @@ from data.schema import passage_id
 from retrieval.filter_keys import FilterValues
 from retrieval.index import IndexedPassage, IndexMeta, Parent, VectorIndex
 from retrieval.live import LiveIndex
-from retrieval.search import bm25_of
-from retrieval.terms import TermStatistics
+from retrieval.terms import TermStatistics, bm25_of
 from serving.artifacts import LiveConfig
 from serving.live_folder import Changed, LiveFolder, TooMany
 from serving.live_rows import Change, PreparedDocument, Stored, Vectors

@@ -18,7 +18,7 @@ from retrieval.boosted import BoostedRanker
 from retrieval.cross_encoder import ranker_name
 from retrieval.index import IndexMeta
 from retrieval.open import read_meta
-from retrieval.search import bm25_of
+from retrieval.terms import bm25_of
 from serving.admission import Admission
 from serving.bundles import NO_BUNDLES, BundleService
 from serving.capabilities import NO_CAPABILITIES, CapabilityService

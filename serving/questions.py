@@ -7,7 +7,7 @@ from data.errors import InputError
 from retrieval.filters import parse_filter
 from retrieval.index import IndexMeta
 from retrieval.pipelines import in_mode, later_steps, query_of
-from retrieval.search import SearchQuery, check_query
+from retrieval.query import SearchQuery, check_query
 from retrieval.steps import FindStep, Step
 from serving.errors import ApiError
 from serving.schemas import SearchRequest

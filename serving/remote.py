@@ -21,8 +21,9 @@ from data.encoders.protocol import Encoded
 from data.errors import EncoderUnavailable, TextRefused
 from retrieval.blend import Blend
 from retrieval.explain import Explained
+from retrieval.hits import SearchHit
 from retrieval.pairs import Scored
-from retrieval.search import SearchHit, SearchQuery
+from retrieval.query import SearchQuery
 from serving.embedding import EmbeddingLimits, Kind, TokenRows
 from serving.errors import ApiError
 from serving.live_folder import Changed

@@ -10,8 +10,8 @@ from data.labels import label
 from retrieval.boosted import Effect
 from retrieval.config import Mode
 from retrieval.explain import reasons
+from retrieval.hits import SearchHit
 from retrieval.matched import MatchedWord
-from retrieval.search import SearchHit
 from serving.schemas import Explanation, SearchResult, Timing
 
 

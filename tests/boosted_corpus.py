@@ -9,7 +9,7 @@ import pyarrow as pa
 from data.graph.split import SplitConfig, write_split
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS, QRELS, QUERIES
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 from retrieval.trail import Place
 from training.encoders.examples import Corpus
 

@@ -12,7 +12,9 @@ from data.vectors.quantise import Floats
 from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
-from retrieval.search import Retriever, SearchQuery, bm25_of, open_retriever
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever, open_retriever
+from retrieval.terms import bm25_of
 
 RUN = "scifact"
 QUERIES = 1_000

@@ -26,7 +26,9 @@ from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
 from retrieval.expansion import LinkExpander
-from retrieval.search import Expander, Retriever, SearchHit, SearchQuery, open_retriever
+from retrieval.hits import SearchHit
+from retrieval.query import SearchQuery
+from retrieval.search import Expander, Retriever, open_retriever
 from retrieval.steps import ExpandStep
 from serving.lookup import LookupFile
 

@@ -16,7 +16,8 @@ from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
 from retrieval.maxsim import maxsim
-from retrieval.search import Retriever, SearchQuery, open_retriever
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever, open_retriever
 
 RUN, DIM, TOP_K = "scifact", 96, 10
 TIMED, ROUNDS = 20, 3  # questions one after another

@@ -20,7 +20,8 @@ from ray_apps.config import load_run
 from ray_apps.encoder.check import usable_encoder
 from ray_apps.plan import Plan
 from retrieval.config import Mode
-from retrieval.search import Retriever, SearchQuery, open_retriever
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever, open_retriever
 
 logger = logging.getLogger("catena")
 

@@ -19,7 +19,7 @@ from ray_apps.feedback import COMMAND as FEEDBACK
 from ray_apps.plan import Plan
 from ray_apps.search import COMMAND as SEARCH
 from retrieval.filters import parse_filter
-from retrieval.search import SearchQuery
+from retrieval.query import SearchQuery
 from retrieval.steps import FindStep, RankStep, every_pipeline
 from serving.client import Client, ServiceError
 from serving.config import ServeConfig

@@ -19,8 +19,8 @@ from data.schema import DOCUMENTS as DOCUMENTS_SCHEMA
 from ray_apps.commands import COMMANDS
 from ray_apps.config import load_run
 from ray_apps.usage import find_command, split_config_flags
+from retrieval.hits import SearchHit
 from retrieval.pipelines import UserStep
-from retrieval.search import SearchHit
 from retrieval.steps import CallStep
 from serving.api.__main__ import described
 from serving.config import ServeConfig

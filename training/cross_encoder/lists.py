@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from data.files import whole_or_absent
 from data.progress import progress
+from retrieval.hits import SearchHit
 from retrieval.reranking import hit_text
-from retrieval.search import SearchHit
 from training.cross_encoder.questions import Question
 
 LISTS, TEXTS = "lists.parquet", "texts.parquet"

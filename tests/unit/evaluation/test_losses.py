@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluation.losses import MOST, POINTS, win_loss, worst_losses
 from retrieval.config import Mode
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 
 ANSWERS: dict[Mode, list[str]] = {
     "hybrid": ["good", "other"],

@@ -7,7 +7,7 @@ import pytest
 from evaluation.config import EvaluateConfig
 from evaluation.retrieval import evaluate_retrieval
 from retrieval.config import Mode
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 
 QUERIES = {f"q{n}": f"question {n}" for n in range(30)} | {"unjudged": "question 99", "zeros": "question 98"}
 QRELS = {f"q{n}": {f"d{n}": 2, f"d{n + 1}": 1} for n in range(30)} | {"zeros": {"d0": 0}, "no text": {"d0": 1}}

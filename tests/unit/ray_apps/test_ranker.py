@@ -15,7 +15,7 @@ from ray_apps.config import load_run
 from ray_apps.evaluate import _reranked
 from ray_apps.plan import Plan
 from ray_apps.ranker import RankerResult, ranker_folder, served_ranker
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 from retrieval.steps import RERANKED
 from tests.run_files import changed, keys_of, write_run
 

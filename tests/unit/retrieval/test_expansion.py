@@ -16,9 +16,11 @@ from retrieval.explain import explain
 from retrieval.filters import parse_filter
 from retrieval.fused import FusedIndex
 from retrieval.fusion import Fusion
+from retrieval.hits import SearchHit, best_passages
 from retrieval.index import Hit, IndexedPassage, IndexQuery
 from retrieval.live import LiveIndex
-from retrieval.search import Retriever, SearchHit, SearchQuery, best_passages
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever
 from retrieval.steps import ExpandStep
 from retrieval.trail import Place
 from tests.unit.retrieval.test_live import CONFIG, DIM, KEYS, LATE_DIM, Both, document, flat

@@ -8,7 +8,8 @@ import pytest
 from retrieval.config import IndexConfig
 from retrieval.explain import Explained, explain
 from retrieval.open import open_index, read_meta
-from retrieval.search import Retriever, SearchQuery
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever
 from tests.unit.retrieval.test_build import DIM, build, write_run
 
 QUERY = "word4 part1 word7 title"

@@ -8,7 +8,7 @@ import pytest
 from data.lexical import Tokenizer
 from retrieval.facts import Dates, DocumentFacts, day_of, write_facts
 from retrieval.features import NAMES, RISING, CandidateFeatures
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 from retrieval.trail import Place
 
 QUESTION = "the inverse of a sparse matrix"  # three terms without the stop-words

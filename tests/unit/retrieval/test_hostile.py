@@ -13,7 +13,8 @@ from data.matrices import unit_rows
 from data.passages.text import passage_text
 from data.vectors.table import vector_column
 from retrieval.config import IndexConfig, Mode
-from retrieval.search import Retriever, SearchQuery, open_retriever
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever, open_retriever
 from tests.unit.retrieval.test_build import build, write_run
 
 DIM, DOCUMENTS = 64, 30

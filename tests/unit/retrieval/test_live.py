@@ -23,8 +23,9 @@ from retrieval.fused import FusedIndex
 from retrieval.fusion import fuse
 from retrieval.index import Hit, IndexedPassage, IndexMeta, IndexQuery, VectorIndex, point_id
 from retrieval.live import LiveIndex
+from retrieval.query import SearchQuery
 from retrieval.rescoring import RescoredIndex, with_rows
-from retrieval.search import Retriever, SearchQuery
+from retrieval.search import Retriever
 from retrieval.terms import TermCounts, TermStatistics
 from retrieval.weights import Fusion
 

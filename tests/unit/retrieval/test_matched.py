@@ -15,7 +15,8 @@ from retrieval.explain import explain
 from retrieval.index import Hit, IndexedPassage, IndexQuery, Key, point_id
 from retrieval.matched import MatchedWord, matched_words
 from retrieval.open import open_index, read_meta
-from retrieval.search import Retriever, SearchQuery
+from retrieval.query import SearchQuery
+from retrieval.search import Retriever
 from tests.unit.retrieval.test_build import build, write_run
 from tests.unit.retrieval.test_live import CONFIG, DIM, KEYS, LATE_DIM, Both, document
 

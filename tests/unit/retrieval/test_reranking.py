@@ -11,9 +11,9 @@ import pytest
 from data.errors import InputError
 from retrieval.blend import FILE, Blend, Curve, read_blend
 from retrieval.cross_encoder import CrossEncoderModel
+from retrieval.hits import SearchHit
 from retrieval.pipelines import placed
 from retrieval.reranking import Reranker, hit_text
-from retrieval.search import SearchHit
 from retrieval.steps import RankStep
 from serving.admission import Admission
 from serving.embedding import EmbeddingLimits

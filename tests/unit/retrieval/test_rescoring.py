@@ -35,8 +35,9 @@ from retrieval.filter_keys import FilterKey
 from retrieval.fused import FusedIndex
 from retrieval.index import IndexedPassage, IndexQuery, VectorIndex
 from retrieval.open import open_index, read_meta
+from retrieval.query import SearchQuery
 from retrieval.rescoring import FULL_VECTORS, RescoredIndex, with_rows
-from retrieval.search import SearchQuery, open_retriever
+from retrieval.search import open_retriever
 from retrieval.weights import Fusion
 from serving.config import ServeConfig
 from serving.embedder import Embedder

@@ -21,9 +21,10 @@ from data.passages.text import passage_text
 from data.schema import DOCUMENTS
 from retrieval.build import build_index
 from retrieval.config import IndexConfig
-from retrieval.index import Hit
 from retrieval.open import open_index, read_meta
-from retrieval.search import Retriever, SearchQuery, best_passages, open_retriever, query_encoders
+from retrieval.query import SearchQuery
+from retrieval.question_encoders import query_encoders
+from retrieval.search import Retriever, open_retriever
 
 TEXTS = {
     "linalg/inv": ("Inverse", "Compute the inverse of a square matrix.", "array"),
@@ -130,20 +131,6 @@ def test_a_vector_of_another_size_is_refused(artifact: Path) -> None:
     with pytest.raises(ValueError, match="no encoder"):
         retriever.search(["x"])
     retriever.index.close()
-
-
-KEY = 0
-
-
-def test_a_passage_with_a_parent_is_answered_with_it() -> None:
-    parent = {"id": "p", "text": "all of it", "start": 0, "end": 9}
-    child = {"passage_id": "c2", "document_id": "d", "title": "T", "text": "of", "start": 4, "end": 6, "metadata": {}}
-    alone = {**child, "passage_id": "c3", "document_id": "e"}
-    first, second = best_passages(
-        [Hit(KEY, 0.9, {**child, "parent": parent}), Hit(KEY, 0.8, child), Hit(KEY, 0.7, alone)]
-    )
-    assert (first.document_id, first.passage_id, first.text, first.start, first.end) == ("d", "p", "all of it", 0, 9)
-    assert (second.document_id, second.passage_id, second.text, second.start, second.end) == ("e", "c3", "of", 4, 6)
 
 
 def test_passages_were_many(artifact: Path) -> None:

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from data.errors import EncoderUnavailable, InputError
 from retrieval.open import read_meta
-from retrieval.search import SearchQuery
+from retrieval.query import SearchQuery
 from serving.admission import Admission
 from serving.api import documents
 from serving.api.errors import answer_errors

@@ -16,9 +16,10 @@ from data.encoders.config import read_encoder
 from data.errors import EncoderUnavailable
 from retrieval.config import IndexConfig
 from retrieval.explain import Explained
+from retrieval.hits import SearchHit
 from retrieval.index import IndexMeta
 from retrieval.open import read_meta
-from retrieval.search import SearchHit, SearchQuery
+from retrieval.query import SearchQuery
 from serving.admission import Admission
 from serving.config import ServeConfig
 from serving.embedder import Embedder

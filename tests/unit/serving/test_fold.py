@@ -21,8 +21,9 @@ from ray_apps.config import RunConfig
 from ray_apps.live import FOLDED, fold, live_folder, source_of
 from retrieval.build import build_index
 from retrieval.config import IndexConfig, Mode
+from retrieval.hits import SearchHit
 from retrieval.open import read_meta
-from retrieval.search import SearchHit, SearchQuery
+from retrieval.query import SearchQuery
 from serving.artifacts import LiveConfig
 from serving.config import ServeConfig
 from serving.embedder import Embedder

@@ -17,8 +17,9 @@ from data.cache.embedded import EmbeddedRedis
 from data.cache.redis import connect
 from data.errors import EncoderUnavailable
 from retrieval.explain import Explained
+from retrieval.hits import SearchHit
 from retrieval.open import read_meta
-from retrieval.search import SearchHit, SearchQuery
+from retrieval.query import SearchQuery
 from serving.admission import Admission
 from serving.artifacts import LiveConfig
 from serving.config import ServeConfig

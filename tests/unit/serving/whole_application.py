@@ -16,8 +16,8 @@ from data.encoders.config import read_encoder
 from evaluation.calibration import Calibrator
 from retrieval.open import read_meta
 from retrieval.pipelines import Ranker
-from retrieval.search import bm25_of
 from retrieval.steps import FindStep, Ranks, RankStep, Step, every_pipeline
+from retrieval.terms import bm25_of
 from serving.admission import Admission
 from serving.api import Services, application
 from serving.artifacts import LinkArtifacts, LiveConfig

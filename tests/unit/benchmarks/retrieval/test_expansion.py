@@ -12,7 +12,8 @@ from benchmarks.retrieval import expansion
 from benchmarks.retrieval.linked_corpus import LINKED, OWN, pair, rows
 from data.partitions import partition_name, write_partition
 from data.schema import DOCUMENTS, LINKS
-from retrieval.search import SearchHit, SearchQuery
+from retrieval.hits import SearchHit
+from retrieval.query import SearchQuery
 
 DOCUMENTS_MADE = 40
 SENTENCE = "Of document {n} the sentence {m} says something that no other says."

@@ -7,7 +7,7 @@ from benchmarks.retrieval.boosted import Judged
 from benchmarks.retrieval.boosted import rows_of as rows_of_trees
 from benchmarks.retrieval.plain import by_vectors, by_words, fused
 from benchmarks.retrieval.quality import PUBLISHED, Figures, rows_of
-from retrieval.search import SearchQuery
+from retrieval.query import SearchQuery
 
 
 def figures(bm25: float, dense: float, default: float) -> Figures:

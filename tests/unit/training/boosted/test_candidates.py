@@ -7,7 +7,7 @@ import numpy as np
 from data.lexical import Tokenizer
 from evaluation.ranking import evaluate_ranking
 from retrieval.features import NAMES, CandidateFeatures
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 from training.boosted.candidates import Candidates, find_candidates, groups_of
 from training.cross_encoder.questions import Question
 

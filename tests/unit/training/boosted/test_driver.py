@@ -15,7 +15,7 @@ from retrieval.boosted import ABOUT, MODEL, BoostedRanker, check_features
 from retrieval.config import IndexConfig
 from retrieval.facts import FACTS, day_of
 from retrieval.features import NAMES, CandidateFeatures
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 from tests.boosted_corpus import FOUND, find, write_corpus
 from training.boosted.config import BoostedConfig
 from training.boosted.driver import train_boosted, unseen

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.search import SearchHit
+from retrieval.hits import SearchHit
 from training.cross_encoder.lists import RankedList, read_lists, write_lists
 from training.cross_encoder.questions import Question
 
