@@ -12,7 +12,8 @@ from ray_apps.encoder.check import GATE
 from ray_apps.encoder.export import ONNX, ONNX_INT8
 from ray_apps.encoder.finetune import FINETUNE
 from ray_apps.encoder.matryoshka import MATRYOSHKA
-from ray_apps.evaluate import EVALUATE_LINKS, EVALUATE_SEARCH
+from ray_apps.evaluate_links import EVALUATE_LINKS
+from ray_apps.evaluate_search import EVALUATE_SEARCH
 from ray_apps.graph import GRAPH, SPLIT
 from ray_apps.index import INDEX
 from ray_apps.ingest import INGEST, STEPS

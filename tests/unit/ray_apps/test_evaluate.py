@@ -19,7 +19,7 @@ from ray_apps.command import Command
 from ray_apps.config import RunConfig
 from ray_apps.discover import COMMAND as DISCOVER
 from ray_apps.evaluate import COMMAND as EVALUATE
-from ray_apps.evaluate import _seen_questions
+from ray_apps.evaluate_search import _seen_questions
 from ray_apps.plan import Plan
 from ray_apps.report import report_folder
 from tests.results import AnyResult

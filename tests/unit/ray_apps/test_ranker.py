@@ -12,7 +12,7 @@ from data.errors import InputError
 from evaluation.config import SearchJudging
 from evaluation.retrieval import evaluate_retrieval
 from ray_apps.config import load_run
-from ray_apps.evaluate import _reranked
+from ray_apps.evaluate_search import _reranked
 from ray_apps.plan import Plan
 from ray_apps.ranker import RankerResult, ranker_folder, served_ranker
 from retrieval.hits import SearchHit
