@@ -4,6 +4,6 @@
 ``losses`` says which questions a pipeline loses; ``link_questions`` draws what every scorer of links is asked,
 ``links`` ranks held-out links among all documents, ``link_figures`` gathers the figures, ``triples`` does both for
 typed links, and ``baselines`` are what the link model is compared with; ``significance`` tests what is chance,
-``calibration`` turns scores into probabilities, and ``report`` with ``charts`` and ``page`` writes it down for people.
-Nothing here needs Ray or a GPU.
+``calibration`` turns scores into probabilities, and ``report`` with ``charts``, their ``svg`` and ``page`` writes it
+down for people. Nothing here needs Ray or a GPU.
 """

@@ -1,54 +1,20 @@
-"""Charts as SVG text for one HTML page: they take the page's colours, light or dark, and carry no fonts or scripts.
+"""Charts for one HTML page, each a function from values to SVG text."""
 
-matplotlib draws with the marker colours of ``PAINT``; in the SVG each becomes the CSS variable that the page defines.
-"""
-
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evaluation.svg import ACCENT, BAR, INK, LINES, MUTED, RULE, as_svg
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAINT = {
-    "#010101": "var(--ink)",
-    "#020202": "var(--muted)",
-    "#030303": "var(--rule)",
-    "#040404": "var(--accent)",
-    "#050505": "var(--bar)",
-}
-INK, MUTED, RULE, ACCENT, BAR = PAINT
-LINES = {f"#0{n}0{n}10": f"var(--line-{n})" for n in range(1, 7)}
 LOST = next(iter(LINES))
 
 WIDE, NARROW = 6.6, 4.2  # inches: a panel of its own, and one of two beside each other
-
-STYLE = {
-    "font.size": 10.5,
-    "svg.fonttype": "none",
-    "text.color": INK,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": RULE,
-    "grid.linewidth": 0.7,
-    "xtick.color": RULE,
-    "ytick.color": RULE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "lines.linewidth": 2.0,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-}
 
 
 def bars(
@@ -78,7 +44,7 @@ def bars(
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
 
-    return _svg("bars", draw, (width, 0.42 * len(names) + 0.5))
+    return as_svg("bars", draw, (width, 0.42 * len(names) + 0.5))
 
 
 def curves(
@@ -115,7 +81,7 @@ def curves(
         if len(series) > 1:
             axes.figure.legend(labelcolor=INK, fontsize=9.5, loc="outside lower center", ncols=2)
 
-    return _svg("curves", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
+    return as_svg("curves", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
 
 
 def groups(
@@ -150,7 +116,7 @@ def groups(
         if len(series) > 1:
             axes.figure.legend(labelcolor=INK, fontsize=9.5, loc="outside lower center", ncols=2)
 
-    return _svg("groups", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
+    return as_svg("groups", draw, (width, 3.0 + 0.14 * (len(series) > 1) * len(series)))
 
 
 def win_loss(differences: Sequence[float], queries: int, y: str, width: float = NARROW) -> str:
@@ -178,7 +144,7 @@ def win_loss(differences: Sequence[float], queries: int, y: str, width: float = 
         axes.set_xlabel("questions, the most won first")
         axes.set_ylabel(y)
 
-    return _svg("win_loss", draw, (width, 2.6))
+    return as_svg("win_loss", draw, (width, 2.6))
 
 
 def parallel_coordinates(
@@ -220,7 +186,7 @@ def parallel_coordinates(
         for side in ("left", "bottom"):
             plot.spines[side].set_visible(False)
 
-    return _svg("parallel", draw, (WIDE, 3.6))
+    return as_svg("parallel", draw, (WIDE, 3.6))
 
 
 def reliability_diagram(
@@ -256,7 +222,7 @@ def reliability_diagram(
         if before:
             axes.legend(labelcolor=INK, fontsize=9.5, loc="upper left")
 
-    return _svg("reliability_before" if before else "reliability", draw, (NARROW, 3.9))
+    return as_svg("reliability_before" if before else "reliability", draw, (NARROW, 3.9))
 
 
 def histogram(lows: Sequence[int], counts: Sequence[int], x: str, y: str, width: float = WIDE) -> str:
@@ -271,7 +237,7 @@ def histogram(lows: Sequence[int], counts: Sequence[int], x: str, y: str, width:
         axes.set_xlabel(x)
         axes.set_ylabel(y)
 
-    return _svg("histogram", draw, (width, 3.2))
+    return as_svg("histogram", draw, (width, 3.2))
 
 
 def scatter(
@@ -319,38 +285,7 @@ def scatter(
         if len(points) > 1:
             axes.figure.legend(labelcolor=INK, fontsize=9.5, loc="outside lower center", ncols=3)
 
-    svg = _svg("scatter", draw, (width, 4.2))
+    svg = as_svg("scatter", draw, (width, 4.2))
     for number, name in enumerate(names):
         svg = svg.replace(f'<g id="named-{number}">', f"<g><title>{escape(name)}</title>", 1)
     return svg
-
-
-def _svg(kind: str, draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    # ids are hashed with the salt: equal charts give equal files, and the ids of different charts on a page differ
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"{kind}{size}"}):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    return _for_page(written.getvalue(), width=size[0] * 100)
-
-
-def _for_page(svg: str, width: float) -> str:
-    """Strip what belongs to a file of its own (header, size, fonts, style sheet, shared ids) and colour the rest."""
-    svg = svg[svg.index("<svg") :]
-    for unwanted in (
-        r"<metadata>.*?</metadata>",
-        r"<style.*?</style>",
-        r" font-family: [^;\"]*;",
-        r' id="[a-zA-Z.\d]+_\d+"',
-        r' (?:height|width)="[\d.]+pt"',
-    ):
-        svg = re.sub(unwanted, "", svg, flags=re.DOTALL)
-    for marker, colour in {**PAINT, **LINES}.items():
-        svg = svg.replace(marker, colour)
-    return svg.replace("<svg ", f'<svg class="chart" style="max-width: {width:.0f}px" role="img" ', 1)

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from evaluation.charts import LINES, PAINT, bars, curves, histogram, reliability_diagram, win_loss
+from evaluation.charts import bars, curves, histogram, reliability_diagram, win_loss
+from evaluation.svg import LINES, PAINT
 
 CHARTS: dict[str, Callable[[], str]] = {
     "bars": lambda: bars(["ours", "theirs"], [0.19, 0.14], [(0.18, 0.2), None], "ours"),
