@@ -1,7 +1,8 @@
 """Search: the index and its engines, how it is filled, and the steps from a question to an answer.
 
 ``index``      the protocol of an engine, queries and hits   ``engines``      Qdrant in process and on a server
-``build``      fills an index                                ``open``         opens one
+``build``      makes the index of a run                      ``open``         opens one
+``fill``       fills it, in the place of the one before      ``indexed_passages``  passages as it takes them
 ``query``      a question to an index                        ``hits``         documents that were found
 ``search``     questions to documents                        ``question_encoders``  questions to vectors
 ``maxsim``     scores by vectors of tokens                   ``rescoring``    orders hits by the full vectors

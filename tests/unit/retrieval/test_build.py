@@ -17,13 +17,15 @@ from data.partitions import partition_name, write_partition
 from data.passages.chunk import SCHEMA
 from data.schema import DOCUMENTS, passage_id
 from data.vectors.projection import PROJECTION, Projection, truncation
-from retrieval.build import build_collection, build_index, indexed_passages
+from retrieval.build import build_index
 from retrieval.clauses import clause
 from retrieval.config import IndexConfig
 from retrieval.engines.server import ServerIndex
+from retrieval.fill import build_collection
 from retrieval.filter_keys import FilterKey
 from retrieval.filters import parse_filter
 from retrieval.index import IndexQuery
+from retrieval.indexed_passages import indexed_passages
 from retrieval.open import open_index, read_meta
 
 DIM = 8
