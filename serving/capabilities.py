@@ -1,44 +1,39 @@
 """Capabilities put in order for an intent: the ranker's scores, rules of the request, then exploration.
 
-Shapes: C capabilities, N candidates, K shown, F features.
+Shapes: C capabilities, N candidates, K shown.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import EncoderUnavailable, InputError, TextRefused
-from data.features.table import Features
+from data.errors import EncoderUnavailable, TextRefused
 from data.metadata import read_metadata
-from retrieval.filters import parse_filter
-from retrieval.in_memory import FilteredRows
 from serving.admission import Admission
 from serving.batcher import Batcher
+from serving.capability_candidates import CapabilityCandidates
+from serving.capability_past import Past
+from serving.capability_results import Shown, results_of
 from serving.config import RankConfig
 from serving.context import phase, request_id
 from serving.errors import ApiError
 from serving.feature_feed import FeatureFeed
 from serving.recent_intents import RecentIntents
 from serving.results import Clock
-from serving.schemas import FeatureEffect
-from serving.schemas.rank import Explore, Missing, RankedCapability, RankParts, RankRequest, RankResponse, RankTiming
+from serving.schemas.rank import Explore, Missing, RankRequest, RankResponse, RankTiming
 from serving.stored_intents import StoredIntents
 from training.ranking.exploration import Drawn, as_ranked, epsilon_greedy, thompson
 from training.ranking.served import CapabilityRanker
 
 Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 Asked = tuple[Floats, tuple[int, ...]]  # vector of an intent, numbers of the tools at hand
 
 BATCH = 64  # intents scored together
 CERTAIN = 1e-6  # from 0 and 1: odds are finite
-RUNS = "log_runs_all"  # feature that says how often a capability ran
-FILTERS = 256  # whose answers are kept
 
 
 class IntentEncoder(Protocol):
@@ -79,23 +74,6 @@ class NoCapabilities:
 NO_CAPABILITIES = NoCapabilities()
 
 
-@dataclass(frozen=True)
-class _Past:
-    """What is known of all capabilities besides their texts.
-
-    Attributes:
-        version: of the features.
-        values_CF: those that the ranker weighs.
-        prior_C: what they add to scores.
-        runs_C: how often each ran; None where no feature says so.
-    """
-
-    version: str
-    values_CF: Floats
-    prior_C: Floats
-    runs_C: Values | None
-
-
 class CapabilityService:
     """Ranks by one ranker.
 
@@ -126,12 +104,8 @@ class CapabilityService:
         self._config, self._admission, self._rng = config, admission, np.random.default_rng(seed)
         self._recent = RecentIntents()
         self._metadata = [read_metadata(cell) for cell in ranker.metadata]
-        self._rows = FilteredRows(ranker.capabilities, self._metadata)
-        self._number = {id_: number for number, id_ in enumerate(ranker.capabilities)}
-        self._tool = {id_: number for number, id_ in enumerate(ranker.tools)}
-        self._none = _Past("", np.zeros((len(self._number), 0), np.float32), np.zeros(len(self._number), "f4"), None)
-        self._past = self._none
-        self._passing: dict[str, Mask] = {}
+        self._candidates = CapabilityCandidates(ranker, self._metadata)
+        self._none = self._past = Past.unknown(ranker)
         self._scores = Batcher[Asked, Floats](self._score, BATCH, phases=False)
 
     @property
@@ -152,15 +126,15 @@ class CapabilityService:
             ApiError: if the filter is wrong, the encoder refuses the intent or is unavailable, or too much waits.
         """
         clock = Clock()
-        candidates_N, unknown = self._candidates(request)
-        tools = tuple(self._tool[id_] for id_ in request.context if id_ in self._tool)
+        candidates_N, unknown = self._candidates.of(request)
+        tools = self._candidates.tools(request)
         with self._admission.admitted(1):
             with phase("encode"), clock("encode"):
                 vector, degraded = await self._vector(request.intent)
             with phase("rank"), clock("rank"):
                 text_C = await self._scores((vector, tools))
         past = self._known()
-        if past is self._none and self.ranker.features:
+        if not past.known and self.ranker.features:
             degraded.append("features")
         shown = self._shown(request, candidates_N, text_C, past)
         return RankResponse(
@@ -170,40 +144,11 @@ class CapabilityService:
             features_version=past.version or None,
             explore=shown.explore,
             explored=shown.drawn.explored,
-            results=self._results(shown, text_C, past, request.explain),
+            results=results_of(self.ranker, self._metadata, shown, text_C, past, request.explain),
             degraded=degraded,
             unknown=unknown,
             timing_ms=_timing(clock) if request.explain else None,
         )
-
-    def _candidates(self, request: RankRequest) -> tuple[Numbers, list[str]]:
-        """Numbers of the capabilities that may be shown, and the ids of the request that are unknown."""
-        passing_C = self._passed(request)
-        unknown = [id_ for id_ in request.boosts if id_ not in self._number]
-        unknown += [id_ for id_ in request.context if id_ not in self._tool]
-        if request.candidates is not None:
-            number = self._number.get
-            numbers = np.array([number(id_, -1) for id_ in request.candidates], np.int64)
-            unknown = [request.candidates[place] for place in np.flatnonzero(numbers < 0)] + unknown
-            among_C = np.zeros(len(passing_C), bool)
-            among_C[numbers[numbers >= 0]] = True
-            passing_C = passing_C & among_C
-        return np.flatnonzero(passing_C), list(dict.fromkeys(unknown))
-
-    def _passed(self, request: RankRequest) -> Mask:
-        """Which capabilities can run and pass the filter, bool (C,)."""
-        if not request.filter:
-            return self.ranker.can_run
-        asked = repr(request.filter)
-        if asked not in self._passing:
-            try:
-                passing_C = self._rows.passing(parse_filter(request.filter)) & self.ranker.can_run
-            except InputError as error:
-                raise ApiError("invalid_request", f"{error.problem}; {error.remedy}", "filter") from None
-            if len(self._passing) >= FILTERS:
-                self._passing.clear()
-            self._passing[asked] = passing_C
-        return self._passing[asked]
 
     async def _vector(self, intent: str) -> tuple[Floats, list[Missing]]:
         """The vector of an intent: one that was asked lately or is stored, else through the caches of the encoder."""
@@ -226,27 +171,21 @@ class CapabilityService:
         queries_QW = self.ranker.queries(np.stack([vector for vector, _ in asked]), [tools for _, tools in asked])
         return list(self.ranker.score(queries_QW, self._none.prior_C))
 
-    def _known(self) -> _Past:
+    def _known(self) -> Past:
         """What is known of the capabilities' past now."""
         features = None if self._feed is None else self._feed.current()
         if features is None:
             return self._none
         if features.version != self._past.version:
-            self._past = self._past_of(features)
+            self._past = Past.of(features, self.ranker)
         return self._past
 
-    def _past_of(self, features: Features) -> _Past:
-        ids = self.ranker.capabilities
-        values_CF = features.of(ids, self.ranker.features)
-        runs_C = np.expm1(features.of(ids, [RUNS])[:, 0].astype(np.float64)) if RUNS in features.names else None
-        return _Past(features.version, values_CF, self.ranker.prior(values_CF), runs_C)
-
-    def _shown(self, request: RankRequest, candidates_N: Numbers, text_C: Floats, past: _Past) -> "_Shown":
+    def _shown(self, request: RankRequest, candidates_N: Numbers, text_C: Floats, past: Past) -> Shown:
         """The best candidates by the rules of the request, in the order that exploration draws."""
         raw_C = (text_C + past.prior_C).astype(np.float64)
         raw_N = raw_C[candidates_N]
         probability_N = self.ranker.calibrator(raw_N, self.ranker.calibrator.levels(raw_C[None]))
-        boost_N = self._boosts(request, candidates_N)
+        boost_N = self._candidates.boosts(request, candidates_N)
         boosted_N = _boosted(probability_N, boost_N)
         kept = (
             np.arange(len(raw_N)) if request.min_score is None else np.flatnonzero(probability_N >= request.min_score)
@@ -255,14 +194,7 @@ class CapabilityService:
         numbers_K, boosted_K = candidates_N[order], boosted_N[order]
         explore: Explore = request.explore or self._config.explore
         drawn = self._drawn(explore, boosted_K, None if past.runs_C is None else past.runs_C[numbers_K])
-        return _Shown(explore, drawn, numbers_K, raw_N[order], probability_N[order], boost_N[order], boosted_K)
-
-    def _boosts(self, request: RankRequest, candidates_N: Numbers) -> Values:
-        factors_C = np.ones(len(self._number))
-        for id_, factor in request.boosts.items():
-            if id_ in self._number:
-                factors_C[self._number[id_]] = factor
-        return np.asarray(factors_C[candidates_N])
+        return Shown(explore, drawn, numbers_K, raw_N[order], probability_N[order], boost_N[order], boosted_K)
 
     def _drawn(self, explore: Explore, boosted_K: Values, runs_K: Values | None) -> Drawn:
         if explore == "epsilon":
@@ -270,63 +202,6 @@ class CapabilityService:
         if explore == "thompson":
             return thompson(boosted_K, runs_K, self._config.noise, self._rng)
         return as_ranked(len(boosted_K))
-
-    def _results(self, shown: "_Shown", text_C: Floats, past: _Past, explained: bool) -> list[RankedCapability]:
-        results = []
-        for rank, place in enumerate(shown.drawn.order.tolist(), start=1):
-            number = int(shown.numbers_K[place])
-            results.append(
-                RankedCapability(
-                    id=self.ranker.capabilities[number],
-                    rank=rank,
-                    score=float(shown.boosted_K[place]),
-                    raw_score=float(shown.raw_K[place]),
-                    propensity=float(shown.drawn.propensities[place]),
-                    text=self.ranker.texts[number],
-                    metadata=self._metadata[number],
-                    parts=self._parts(shown, place, float(text_C[number]), past) if explained else None,
-                )
-            )
-        return results
-
-    def _parts(self, shown: "_Shown", place: int, text: float, past: _Past) -> RankParts:
-        number = int(shown.numbers_K[place])
-        effects: list[FeatureEffect] = []
-        if past is not self._none:
-            values, weights = past.values_CF[number], self.ranker.feature_weights
-            each = zip(self.ranker.features, values.tolist(), (values * weights).tolist(), strict=True)
-            effects = [FeatureEffect(name=name, value=value, effect=effect) for name, value, effect in each]
-        return RankParts(
-            text=text,
-            past=float(past.prior_C[number]),
-            features=sorted(effects, key=lambda one: -abs(one.effect)),
-            probability=float(shown.probability_K[place]),
-            boost=float(shown.boost_K[place]),
-            ranked=place + 1,
-        )
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """What is shown, by rank before exploration.
-
-    Attributes:
-        explore: how the order was drawn.
-        drawn: the order, and propensities.
-        numbers_K: of the capabilities.
-        raw_K: scores of the ranker.
-        probability_K: calibrated.
-        boost_K: factors of the odds.
-        boosted_K: probabilities with them.
-    """
-
-    explore: Explore
-    drawn: Drawn
-    numbers_K: Numbers
-    raw_K: Values
-    probability_K: Values
-    boost_K: Values
-    boosted_K: Values
 
 
 def _boosted(probability_N: Values, boost_N: Values) -> Values:

@@ -18,7 +18,8 @@ from data.vectors.projection import Projection
 from retrieval.index import IndexMeta
 from serving.admission import Admission
 from serving.artifacts import CapabilityArtifacts
-from serving.capabilities import RUNS, CapabilityService, IntentEncoder
+from serving.capabilities import CapabilityService, IntentEncoder
+from serving.capability_past import RUNS
 from serving.config import RankConfig
 from serving.feature_feed import FeatureFeed
 from serving.stored_intents import StoredIntents
