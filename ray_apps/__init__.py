@@ -2,7 +2,7 @@
 
 ``cli``       reads the words and runs a command; ``usage`` has the help texts
 ``command``   what a command is; ``commands`` is the table of all
-``config``    the run file; ``findings`` reports what is wrong in one
+``config``    the run file; ``config_checks`` and ``findings`` report what is wrong in one, ``config_help`` lists keys
 ``plan``      what a stage is, and the plan of a command; ``stages`` is the table of all stages
 ``cluster``   starts Ray or joins it
 ``terminal``  messages, progress bars and logs; ``tables`` prints results

@@ -145,7 +145,7 @@ def _prepare(words: list[str], jobs: list[Job]) -> int:
 
 
 def _help(command: Command, rest: list[str]) -> str:
-    from ray_apps.config import describe_flags
+    from ray_apps.config_help import describe_flags
 
     sections = [word for word in rest if not word.startswith("-") and not word.endswith((".yaml", ".yml"))]
     if command.name == "config" and sections:

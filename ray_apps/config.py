@@ -4,13 +4,11 @@ Values come from, in rising priority: the defaults, the YAML file, the environme
 the command line (``--embed.batch-tokens 8192``).
 """
 
-import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -25,18 +23,18 @@ from data.artifacts import StageConfig
 from data.baskets.config import BasketsConfig
 from data.cache import CacheConfig
 from data.embedding.config import EmbedConfig, LateConfig, ReduceConfig
-from data.encoders.config import API_KEY_VARIABLE, EncoderConfig, TransformerConfig
-from data.errors import InputError, nearest
+from data.encoders.config import EncoderConfig, TransformerConfig
+from data.errors import InputError
 from data.graph.graph import GraphConfig
 from data.passages.config import ChunkConfig
 from data.passages.steps import StepConfig
 from data.sources import SourceConfig
 from data.sources.catalogue_source import CatalogueSource
-from data.surrogates import valid_unicode
 from discovery.bundles.config import BundlesConfig
 from discovery.config import DiscoverConfig
 from evaluation.config import EvaluateConfig
-from ray_apps.findings import explain, models_of
+from ray_apps.config_checks import PREFIX, check_environment, check_flags, check_yaml
+from ray_apps.findings import explain
 from retrieval.config import IndexConfig
 from retrieval.steps import Pipelines, models_in
 from serving.config import ServeConfig
@@ -46,19 +44,6 @@ from training.encoders.config import FineTuneConfig, FuseConfig, MatryoshkaConfi
 from training.links.config import TrainConfig
 from training.ranking.config import LearnConfig
 from training.tune_config import TuneConfig
-
-PREFIX = "CATENA_"
-# Variables that are no keys of a run file: where corpora are, and secrets, which are never in a file.
-OTHER_VARIABLES = frozenset(
-    {
-        "CATENA_DATA",
-        "CATENA_QDRANT_URL",
-        "CATENA_QDRANT_API_KEY",
-        "CATENA_REDIS_PASSWORD",
-        "CATENA_KEY",
-        API_KEY_VARIABLE,
-    }
-)
 
 
 class RayConfig(StageConfig):
@@ -187,14 +172,14 @@ def load_run(path: Path, flags: Sequence[str] = ()) -> RunConfig:
     Raises:
         InputError: if the file is missing or not YAML, a key is unknown (the nearest is named) or a value not allowed.
     """
-    _check_yaml(path)
-    _check_environment(os.environ)
+    check_yaml(path)
+    check_environment(os.environ, RunConfig.model_fields)
 
     class FileRun(RunConfig):  # pydantic-settings takes the name of its file from the class
         model_config = SettingsConfigDict(yaml_file=path, yaml_file_encoding="utf-8")
 
-    command_line = _command_line(FileRun)
-    _check_flags(flags, command_line)
+    command_line = flags_of(FileRun)
+    check_flags(flags, command_line)
     try:
         return FileRun(_cli_settings_source=command_line(args=list(flags)))
     except SettingsError as error:  # a value that should be JSON and is not
@@ -205,105 +190,6 @@ def load_run(path: Path, flags: Sequence[str] = ()) -> RunConfig:
         ) from None
 
 
-def describe_flags(section: str | None = None) -> str:
-    """Every key of a run file, or of one of its sections, as a flag, with its type, default and meaning.
-
-    Raises:
-        InputError: if there is no such section; the nearest is named.
-    """
-    if section is not None and section not in RunConfig.model_fields:
-        raise InputError(
-            f"a run file has no section {section!r}; {nearest(section, RunConfig.model_fields)}",
-            "`catena config --help` lists them.",
-        )
-    parser = _command_line(RunConfig).root_parser
-    formatter = parser._get_formatter()
-    for group in parser._action_groups:
-        actions = [
-            action
-            for action in group._group_actions
-            for flag in action.option_strings[:1]
-            if section is None or flag == f"--{section}" or flag.startswith(f"--{section}.")
-        ]
-        if actions:
-            formatter.start_section(group.title)
-            formatter.add_text(group.description)
-            formatter.add_arguments(actions)
-            formatter.end_section()
-    text: str = formatter.format_help()
-    return f"{text}\n--KEY VALUE here, or the same keys in the run file, or CATENA_SECTION__KEY in the environment\n"
-
-
-def describe_sections(names: Sequence[str] | None = None) -> dict[str, str]:
-    """What each section of a run file is for, by name; of all of them where None are named."""
-    described = {}
-    for name in names if names is not None else RunConfig.model_fields:
-        field = RunConfig.model_fields[name]
-        models = [model for model in models_of(field.annotation) if model.__doc__]
-        first = models[0].__doc__.strip().splitlines()[0] if models and models[0].__doc__ else ""
-        described[name] = (field.description or first).replace("``", "`")
-    return described
-
-
-def _command_line(run: type[RunConfig]) -> CliSettingsSource[Any]:
+def flags_of(run: type[RunConfig]) -> CliSettingsSource[Any]:
+    """Every key of a run as a flag of the command line."""
     return CliSettingsSource(run, cli_parse_args=False, cli_kebab_case=True, cli_exit_on_error=False)
-
-
-def _check_yaml(path: Path) -> None:
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path("runs")
-        names = [found.name for found in folder.glob("*.yaml")]
-        close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)  # the ending alone makes up for half
-        remedy = f"Did you mean {folder / close[0]}?" if close else "Check the path; run files are in runs/."
-        raise InputError(f"run file not found: {path}", remedy)
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start})", "Save the file as UTF-8.") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}", "Correct the line named above.") from None
-    if not isinstance(document, dict):
-        kind = "empty" if document is None else f"a {type(document).__name__}"
-        raise InputError(f"{path}: a run file is a mapping of keys, this one is {kind}", "See runs/demo.yaml.")
-    _check_unicode(f"{path}:", document)
-
-
-def _check_unicode(place: str, value: object) -> None:
-    """Refuse a text with a lone surrogate, which no artifact, request or message could hold; it names the place."""
-    if isinstance(value, str) and not valid_unicode(value):
-        raise InputError(f"{place} {value!a} is not valid Unicode", "Remove the lone surrogate.")
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _check_unicode(place, key)
-            _check_unicode(f"{place} {key}:", inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_unicode(place, inner)
-
-
-def _check_environment(variables: Mapping[str, str]) -> None:
-    """pydantic-settings ignores a variable whose first word is no key; a misspelt one must not be ignored."""
-    allowed = {PREFIX + key.upper() for key in RunConfig.model_fields} | OTHER_VARIABLES
-    for variable, value in variables.items():
-        if variable.startswith(PREFIX):
-            _check_unicode(f"environment variable {variable}:", value)
-        section = variable.upper().split("__")[0]
-        if section.startswith(PREFIX) and section not in allowed:
-            raise InputError(
-                f"environment variable {variable}: unknown; {nearest(section, allowed)}", "Rename it or unset it."
-            )
-
-
-def _check_flags(flags: Sequence[str], command_line: CliSettingsSource[Any]) -> None:
-    known = {flag for action in command_line.root_parser._actions for flag in action.option_strings if flag[:2] == "--"}
-    position = 0
-    while position < len(flags):
-        name, equals, _ = flags[position].partition("=")
-        if name not in known:
-            raise InputError(
-                f"unknown flag {name}; {nearest(name, known)}",
-                "`catena config --help SECTION` lists the keys of a section.",
-            )
-        if not equals and position + 1 == len(flags):
-            raise InputError(f"flag {name} has no value", f"Write {name} VALUE.")
-        position += 1 if equals else 2

@@ -81,7 +81,7 @@ def command_help(command: Command) -> str:
     text = command.parser().format_help()
     if command.unplanned is not None:
         return text
-    from ray_apps.config import describe_sections
+    from ray_apps.config_help import describe_sections
 
     chosen = describe_sections(command.sections or None)
     lines = _two_columns(chosen)

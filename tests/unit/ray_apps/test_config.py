@@ -8,7 +8,8 @@ from data.encoders.config import TransformerConfig
 from data.errors import InputError
 from data.passages.config import ChunkConfig
 from data.sources import SourceConfig
-from ray_apps.config import RunConfig, describe_flags, load_run
+from ray_apps.config import RunConfig, load_run
+from ray_apps.config_help import describe_flags
 from ray_apps.plan import Plan
 from ray_apps.remote import KEY
 
