@@ -8,7 +8,8 @@
 ``maxsim``     scores by vectors of tokens                   ``rescoring``    orders hits by the full vectors
 ``filters``    conditions as a user writes them              ``clauses``      conditions as an engine takes them
 ``filter_keys``  keys of metadata with their types           ``live``         an index with a part that changes
-``terms``      what each word weighs
+``terms``      what each word weighs                         ``steps``        of pipelines, as a run file has them
+``pipelines``  searching by a list of steps                  ``user_steps``   steps that are a user's own code
 ``pairs``      question and document read together           ``packed``       the same in bf16 without padding
 ``cross_encoder``  a model that does, from its folder        ``blend``        scores and probabilities of its logits
 ``reranking``  documents scored by a cross-encoder           ``boosted``      and by trees over features of all steps

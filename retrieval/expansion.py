@@ -22,7 +22,6 @@ from retrieval.index import Hit, IndexMeta, IndexQuery
 from retrieval.query import SearchQuery
 from retrieval.steps import ExpandStep
 from retrieval.terms import bm25_of
-from retrieval.trail import Place
 
 Vectors = npt.NDArray[np.float32]
 
@@ -185,4 +184,4 @@ def _in_order(
     scored.sort(key=lambda hit: -hit.score)
     if not traced:
         return scored
-    return [replace(hit, trail=(*hit.trail, Place("links", rank, hit.score))) for rank, hit in enumerate(scored, 1)]
+    return [hit.placed("links", rank, hit.score) for rank, hit in enumerate(scored, 1)]

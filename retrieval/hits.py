@@ -1,7 +1,7 @@
 """What a question has found: documents, each by the best of its passages."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +26,10 @@ class SearchHit:
     score: float
     metadata: Metadata
     trail: tuple[Place, ...] = ()
+
+    def placed(self, step: str, rank: int, score: float) -> "SearchHit":
+        """The same document where a step puts it."""
+        return replace(self, score=score, trail=(*self.trail, Place(step, rank, score)))
 
 
 def best_passages(

@@ -1,7 +1,6 @@
 """Search: a question to passages, by vectors, by words, or by both fused; the same code in batch and online."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +22,7 @@ from retrieval.query import SearchQuery, check_query
 from retrieval.question_encoders import check_encoder, query_encoders
 from retrieval.steps import FindStep
 from retrieval.terms import bm25_of
-from retrieval.trail import Place, places_in_lists
+from retrieval.trail import places_in_lists
 from retrieval.weights import Fusion
 
 AT_ONCE = 16  # questions, of hundreds of hits each: many thousands alive make Python's collector look at everything
@@ -171,7 +170,7 @@ class Retriever:
         of_lists = places_in_lists(question, found, question.fusion or self.index.fusion)
         step = "tokens" if query.mode == "late" else query.lists
         documents = best_passages(found.hits, query.top_k, of_lists)
-        return [replace(one, trail=(*one.trail, Place(step, rank, one.score))) for rank, one in enumerate(documents, 1)]
+        return [one.placed(step, rank, one.score) for rank, one in enumerate(documents, 1)]
 
     def _expanded(
         self,

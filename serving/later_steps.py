@@ -10,9 +10,10 @@ from data.errors import InputError
 from retrieval.boosted import BoostedRanker, Effect
 from retrieval.hits import SearchHit
 from retrieval.index import IndexMeta
-from retrieval.pipelines import Ranker, Scores, check_pipeline, later_steps, placed, user_steps
+from retrieval.pipelines import Ranker, Scores, check_pipeline, later_steps, placed
 from retrieval.reranking import hit_text
 from retrieval.steps import CallStep, Ranks, RankStep, Step
+from retrieval.user_steps import user_steps
 from serving.errors import ApiError
 from serving.ranking import RankingService
 

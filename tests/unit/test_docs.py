@@ -20,8 +20,8 @@ from ray_apps.commands import COMMANDS
 from ray_apps.config import load_run
 from ray_apps.usage import find_command, split_config_flags
 from retrieval.hits import SearchHit
-from retrieval.pipelines import UserStep
 from retrieval.steps import CallStep
+from retrieval.user_steps import UserStep
 from serving.api.__main__ import described
 from serving.config import ServeConfig
 from serving.schemas import Explanation, SearchRequest

@@ -10,10 +10,11 @@ from data.errors import InputError
 from retrieval.config import IndexConfig
 from retrieval.hits import SearchHit
 from retrieval.open import open_index, read_meta
-from retrieval.pipelines import Candidates, PipelineSearch, Scores, found_above, placed, query_of
+from retrieval.pipelines import PipelineSearch, Scores, found_above, placed, query_of
 from retrieval.query import SearchQuery
 from retrieval.search import Retriever
 from retrieval.steps import BUILT_IN, CallStep, ExpandStep, FindStep, RankStep, Step, TokensStep
+from retrieval.user_steps import Candidates
 from retrieval.weights import Fusion
 from tests.unit.retrieval.test_build import DIM, build, write_run
 
