@@ -23,6 +23,7 @@ from training.ahead import Ahead
 from training.checkpoint import load_checkpoint, read_progress, save_checkpoint
 from training.config import OptimizerConfig
 from training.finite import FiniteWatch
+from training.products import fast_products
 from training.recompute import recompute_activations
 from training.replicas import bare, copy_whole, first_decides, mean_of_workers, synchronise
 from training.schedule import SCHEDULES
@@ -72,18 +73,20 @@ def fit(
         raise InputError(
             f"an epoch has no batch for each of {world} workers", "Lower the number of workers, or the batch."
         )
-    training = _Training(task, config, wrap, device or torch.device("cpu"), rank, world, out)
-    progress = training.start(resume)
+    device = device or torch.device("cpu")
+    training = _Training(task, config, wrap, device, rank, world, out)
     marks = {round(task.steps * part / parts) // config.accumulate * config.accumulate for part in range(1, parts)}
-    while progress.epoch < config.epochs and progress.epoch - progress.best_epoch < config.patience:
-        for done in training.epoch():
-            if on_part is not None and done in marks and done < task.steps:
-                training.pause(done)
-                on_part(progress, training.save)
-        training.judge()
-        if on_epoch is not None:
-            on_epoch(progress, training.save)
-    training.end()
+    with fast_products(device):
+        progress = training.start(resume)
+        while progress.epoch < config.epochs and progress.epoch - progress.best_epoch < config.patience:
+            for done in training.epoch():
+                if on_part is not None and done in marks and done < task.steps:
+                    training.pause(done)
+                    on_part(progress, training.save)
+            training.judge()
+            if on_epoch is not None:
+                on_epoch(progress, training.save)
+        training.end()
     return progress
 
 

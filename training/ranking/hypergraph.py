@@ -99,12 +99,13 @@ class Round(nn.Module):
         heads: of attention; None for means from vertices to hyperedges and back (two stages, as in UniGNN, Huang and
             Yang, IJCAI 2021).
         last: whether nobody asks for the tools' states afterwards.
+        grouped: whether there are groups.
     """
 
-    def __init__(self, dim: int, heads: int | None, last: bool) -> None:
+    def __init__(self, dim: int, heads: int | None, last: bool, grouped: bool) -> None:
         super().__init__()
-        self.last = last
-        names = ("up", "to_groups", "from_groups", *(() if last else ("down",)))
+        self.last, self.grouped = last, grouped
+        names = ("up", *(("to_groups", "from_groups") if grouped else ()), *(() if last else ("down",)))
         self.messages = nn.ModuleDict({name: Attention(dim, heads) if heads else Mean(dim) for name in names})
         self.gates = nn.ModuleDict({name: Gate(dim) for name in names})
 
@@ -131,8 +132,9 @@ class Round(nn.Module):
             return told(name, capability_CD, capability_text, capability_CD, from_M, to_M)
 
         capability_CD = told("up", tool_TD, tool_text, capability_CD, uses_M2[:, 0], uses_M2[:, 1])
-        capability_CD = among("to_groups", capability_CD, parts_P2[:, 0], parts_P2[:, 1])
-        capability_CD = among("from_groups", capability_CD, parts_P2[:, 1], parts_P2[:, 0])
+        if self.grouped:
+            capability_CD = among("to_groups", capability_CD, parts_P2[:, 0], parts_P2[:, 1])
+            capability_CD = among("from_groups", capability_CD, parts_P2[:, 1], parts_P2[:, 0])
         if not self.last:
             tool_TD = told("down", capability_CD, capability_text, tool_TD, uses_M2[:, 1], uses_M2[:, 0])
         return tool_TD, capability_CD

@@ -79,7 +79,7 @@ class CapabilityNetwork(nn.Module):
         self.context_maps = nn.Parameter(torch.zeros_like(start)) if has_context else None
         self.feature_weights = nn.Parameter(torch.zeros(self.features.shape[1]))
         self.threshold = nn.Parameter(torch.tensor(config.scale / 2))  # score at which success and failure are even
-        self.rounds = nn.ModuleList(_rounds(config, dim))
+        self.rounds = nn.ModuleList(_rounds(config, dim, grouped=len(parts) > 0))
         self._structure_of(experience, seed)
 
     def _structure_of(self, experience: Experience, seed: int) -> None:
@@ -123,15 +123,14 @@ class CapabilityNetwork(nn.Module):
 
     def keys(self) -> Tensor:
         """Keys of capabilities, (C, H D)."""
-        scaled = self.key_maps * torch.exp(self.log_scale)[:, None, None]
-        return torch.einsum("cd,hde->che", self.states(), scaled).flatten(1)
+        return self.states() @ _side_by_side(self.key_maps * torch.exp(self.log_scale)[:, None, None])
 
     def queries(self, intents_BD: Tensor, context_BD: Tensor | None = None) -> Tensor:
         """Questions of intents, (B, H D): each head of unit length."""
-        mapped = torch.einsum("bd,hde->bhe", intents_BD, self.intent_maps)
+        mapped = intents_BD @ _side_by_side(self.intent_maps)
         if self.context_maps is not None and context_BD is not None:
-            mapped = mapped + torch.einsum("bd,hde->bhe", context_BD, self.context_maps)
-        return nn.functional.normalize(mapped, dim=-1).flatten(1)
+            mapped = mapped + context_BD @ _side_by_side(self.context_maps)
+        return nn.functional.normalize(mapped.view(len(mapped), self.config.heads, -1), dim=-1).flatten(1)
 
     def forward(
         self,
@@ -172,9 +171,9 @@ class CapabilityNetwork(nn.Module):
             experience,
             kind=KIND,
             version=version,
-            intent_map=_side_by_side(self.intent_maps),
-            context_map=None if self.context_maps is None else _side_by_side(self.context_maps),
-            keys=self.keys().cpu().numpy(),
+            intent_map=_array(_side_by_side(self.intent_maps)),
+            context_map=None if self.context_maps is None else _array(_side_by_side(self.context_maps)),
+            keys=_array(self.keys()),
             heads=self.config.heads,
             feature_weights=weights,
             about=about,
@@ -190,6 +189,8 @@ class CapabilityNetwork(nn.Module):
     def start_from(self, folder: Path, experience: Experience) -> bool:
         """Take the weights of an earlier network; learned vectors go to the same tools and capabilities, by their ids.
 
+        What the earlier one had no weights for, such as messages of groups where there were none, starts untrained.
+
         Returns:
             Whether there is one that fits: another width, other heads or other messages do not.
         """
@@ -201,9 +202,10 @@ class CapabilityNetwork(nn.Module):
         if self.table is not None:
             weights["table"] = self._rows_of(weights["table"], told, experience)
         own = self.state_dict()
-        if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
+        known = {name: weights[name] for name in own if name in weights}
+        if any(own[name].shape != weights[name].shape for name in known):
             return False
-        self.load_state_dict(weights)
+        self.load_state_dict(own | known)
         return True
 
     def _rows_of(self, table: Tensor, told: dict[str, Any], experience: Experience) -> Tensor:
@@ -252,19 +254,23 @@ def contexts_of(experience: Experience, numbers: np.ndarray) -> Floats | None:
     return np.asarray(sums / counts[:, None], np.float32)
 
 
-def _rounds(config: NetworkConfig, dim: int) -> Sequence[nn.Module]:
+def _rounds(config: NetworkConfig, dim: int, grouped: bool) -> Sequence[nn.Module]:
     if config.messages == "none":
         return []
     lasts = [number + 1 == config.layers for number in range(config.layers)]
     if config.messages == "hypergraph_conv":
         return [ConvRound(dim, last) for last in lasts]
     heads = config.attention_heads if config.messages == "attention" else None
-    return [Round(dim, heads, last) for last in lasts]
+    return [Round(dim, heads, last, grouped) for last in lasts]
 
 
-def _side_by_side(maps_HDE: Tensor) -> Floats:
-    """Maps of the heads as one matrix, float32 (D, H E)."""
-    return np.ascontiguousarray(maps_HDE.detach().cpu().permute(1, 0, 2).flatten(1).numpy())
+def _side_by_side(maps_HDE: Tensor) -> Tensor:
+    """Maps of the heads as one matrix, (D, H E): one product is faster than one a head."""
+    return maps_HDE.permute(1, 0, 2).flatten(1)
+
+
+def _array(tensor: Tensor) -> Floats:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
 
 
 def _deviations(experience: Experience) -> Floats:

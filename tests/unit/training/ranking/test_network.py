@@ -203,3 +203,16 @@ def test_learned_vectors_follow_their_ids_into_a_grown_catalogue(make: Make, tmp
     rows = grown.table[:, 0].tolist()
     assert rows == [*range(20), *range(20, 42), 0.0, 0.0, 0.0]
     assert not CapabilityNetwork(after, NetworkConfig(heads=5)).start_from(tmp_path, after)
+
+
+def test_a_network_without_groups_goes_on_where_some_have_come(make: Make, tmp_path: Path) -> None:
+    before, after = make(count=200, pairs=3), make(count=200, pairs=3, groups=True)
+    config = learning(NetworkConfig())
+    network = CapabilityNetwork(before, NetworkConfig())
+    fit(CapabilityTask(network, before, config), FEW)
+    assert not any("groups" in name for name in network.state_dict())
+    network.save(tmp_path, before)
+    with_groups = CapabilityNetwork(after, NetworkConfig())
+    assert with_groups.start_from(tmp_path, after)
+    assert any("to_groups" in name for name in with_groups.state_dict())
+    torch.testing.assert_close(with_groups.intent_maps, network.intent_maps)
