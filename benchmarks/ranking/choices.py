@@ -17,6 +17,7 @@ CHOICES: Mapping[str, Mapping[str, Any]] = {
     "four_heads": {"network": {"heads": 4}},
     "two_rounds": {"network": {"layers": 2}},
     "no_table": {"network": {"table": False}},
+    "own_vectors_whole": {"network": {"own_share": 1.0}},
     "structure_weighted": {"network": {"structure": "weighted"}},
     "structure_concatenated": {"network": {"structure": "concatenated"}},
     "structure_learned": {"network": {"structure": "learned"}},

@@ -34,6 +34,13 @@ class NetworkConfig(StageConfig):
     heads: int = Field(2, ge=1, le=16, description="maps of an intent that are compared each for itself")
     scale: float = Field(20.0, gt=0, description="of scores before training; 1 leaves the cosine as it is")
     table: bool = Field(True, description="learn a vector of each tool and capability beside its text")
+    own_share: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="of the learned vector of a capability with tools, where messages bring what was learned of those; "
+        "less of it leaves more to be learned of the tools, for all that use them",
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of a learned vector's values that a step leaves out")
     messages: Messages = Field(
         "attention",

@@ -1,8 +1,9 @@
 """The network that ranks capabilities: a key of each, a question of each intent, and both folded to what is served.
 
 A capability's state is its text, a learned vector, its place in the graph where that is wanted, and what its tools and
-its group tell it. Each head maps states and intents; before training all maps of a head are one rotation, learned
-vectors and gates are zero, and so its scores are the cosine of both texts times a constant.
+its group tell it. Of a capability with tools its own learned vector counts only a share: what is learned is learned of
+the tools first, and all that use them know it. Each head maps states and intents; before training all maps of a head
+are one rotation, learned vectors and gates are zero, and so its scores are the cosine of both texts times a constant.
 
 Shapes: B intents, C capabilities, T tools, D dimensions of texts, H heads, S dimensions of structure, F features, V
 views of them, each of another time.
@@ -45,6 +46,7 @@ class CapabilityNetwork(nn.Module):
     uses: Tensor
     parts: Tensor
     can_run: Tensor
+    own: Tensor
     features: Tensor
     views: Tensor
     structure: Tensor
@@ -71,6 +73,10 @@ class CapabilityNetwork(nn.Module):
             self.register_buffer(name, torch.from_numpy(standard), persistent=False)
         self.table = nn.Parameter(torch.zeros(tools + count, dim)) if config.table else None
         self.dropout = nn.Dropout(config.dropout)
+        own = np.ones((tools + count, 1), np.float32)
+        if config.messages != "none":
+            own[tools:][np.diff(catalogue.indptr) > 0] = config.own_share
+        self.register_buffer("own", torch.from_numpy(own), persistent=False)
         rotations = np.stack([orthonormal_columns(dim, dim, seed + head) for head in range(config.heads)])
         start = torch.from_numpy(rotations.astype(np.float32))
         self.intent_maps, self.key_maps = nn.Parameter(start), nn.Parameter(start.clone())
@@ -109,7 +115,7 @@ class CapabilityNetwork(nn.Module):
             states = states + self.structure @ self.structure_map
         elif self.config.structure != "none":
             states = self.mixture[0] * states + self.mixture[1] * (self.structure @ self.structure_map)
-        return states if self.table is None else states + self.dropout(self.table)
+        return states if self.table is None else states + self.dropout(self.table * self.own)
 
     def states(self) -> Tensor:
         """States of capabilities after all messages, (C, D)."""
@@ -183,7 +189,11 @@ class CapabilityNetwork(nn.Module):
         """Write the weights, and which row of the learned vectors belongs to whom."""
         save_file({name: weights.contiguous() for name, weights in self.state_dict().items()}, folder / WEIGHTS)
         catalogue = experience.catalogue
-        told = {"config": self.config.model_dump(), "tools": catalogue.tools, "capabilities": catalogue.capabilities}
+        told = {
+            "config": self.config.model_dump(mode="json"),
+            "tools": catalogue.tools,
+            "capabilities": catalogue.capabilities,
+        }
         (folder / NUMBERED).write_text(json.dumps(told, ensure_ascii=False))
 
     def start_from(self, folder: Path, experience: Experience) -> bool:
@@ -197,7 +207,7 @@ class CapabilityNetwork(nn.Module):
         if not (folder / WEIGHTS).exists():
             return False
         told, weights = json.loads((folder / NUMBERED).read_text()), load_file(folder / WEIGHTS)
-        if NetworkConfig.model_validate(told["config"]) != self.config:
+        if told["config"] != self.config.model_dump(mode="json"):
             return False
         if self.table is not None:
             weights["table"] = self._rows_of(weights["table"], told, experience)
