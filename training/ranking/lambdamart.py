@@ -34,7 +34,7 @@ PARAMETERS: Mapping[str, Any] = {
 def lambdamart(experience: Experience, numbers: Numbers, move: Move, trees: int = 100, seed: int = 0) -> Score:
     """Trees over cosine, the centroid step, BM25, successes, success rate, and the features of capabilities.
 
-    What the centroid step says of an intent that is trained on comes from vectors that the intent has not moved.
+    What counts and the centroid step say of an intent that is trained on comes from the intents of the other half.
 
     Args:
         experience: vectors, traces, features.
@@ -49,8 +49,9 @@ def lambdamart(experience: Experience, numbers: Numbers, move: Move, trees: int 
     words, fold_Q = bm25(experience), folds_of(traces.intents, 2, seed + 1)
     rows, labels = list[Floats](), list[Numbers]()
     for fold in (0, 1):
-        others = by_keys(experience, moved(experience, numbers[fold_Q[traces.intent[numbers]] != fold], move))
-        columns = _Columns(experience, numbers, others, words)
+        others = numbers[fold_Q[traces.intent[numbers]] != fold]
+        counts = Counts.of(experience, others).times(len(numbers) / max(len(others), 1))
+        columns = _Columns(experience, counts, by_keys(experience, moved(experience, others, move)), words)
         here = asked[fold_Q[asked] == fold]
         chosen_QK, features_QKF = columns.of(here)
         rows.append(features_QKF.reshape(-1, features_QKF.shape[2]))
@@ -58,7 +59,9 @@ def lambdamart(experience: Experience, numbers: Numbers, move: Move, trees: int 
     features_NF, label_N = np.concatenate(rows), np.concatenate(labels)
     data = lightgbm.Dataset(features_NF, label_N, group=np.full(len(asked), chosen_QK.shape[1]))
     booster = lightgbm.train({**PARAMETERS, "seed": seed}, data, trees)
-    served = _Columns(experience, numbers, by_keys(experience, moved(experience, numbers, move)), words)
+    served = _Columns(
+        experience, Counts.of(experience, numbers), by_keys(experience, moved(experience, numbers, move)), words
+    )
 
     def score(intents: Numbers) -> Floats:
         best_QK, of_best_QKF = served.of(intents)
@@ -75,9 +78,8 @@ def lambdamart(experience: Experience, numbers: Numbers, move: Move, trees: int 
 class _Columns:
     """Candidates of intents, and their features."""
 
-    def __init__(self, experience: Experience, numbers: Numbers, centroid: Score, words: Score) -> None:
+    def __init__(self, experience: Experience, counts: Counts, centroid: Score, words: Score) -> None:
         self._experience, self.centroid, self._words = experience, centroid, words
-        counts = Counts.of(experience, numbers)
         past = [np.log1p(counts.succeeded), counts.rate]
         self._own_CF = np.column_stack([*past, experience.past.now]).astype(np.float32)
         self._count = min(CANDIDATES, int(experience.catalogue.can_run.sum()))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -198,6 +199,16 @@ def test_a_killed_owner_leaves_no_server_behind(tmp_path: Path) -> None:
     wait_for(lambda: not psutil.pid_exists(number))
     with EmbeddedRedis(tmp_path, 16) as again, connect(again.url, SLOW_MS) as client:
         assert client.ping()
+
+
+def test_one_that_cannot_write_its_file_ends_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.cache.embedded.END_S", 1.0)
+    with EmbeddedRedis(tmp_path / "gone", 16) as server, connect(server.url, SLOW_MS) as client:
+        client.set("key", "value")
+        shutil.rmtree(tmp_path / "gone")
+        began = time.monotonic()
+        server.close()
+    assert time.monotonic() - began < 20
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
