@@ -1,5 +1,7 @@
 """Requests of MetaTool that need two tools, as capabilities of both: what their tools tell them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from benchmarks.ranking.corpus import TOGETHER, metatool, split_anew, trained
@@ -9,13 +11,13 @@ from evaluation.significance import bootstrap_means
 from training.ranking.config import LearnConfig, Messages, NetworkConfig
 from training.ranking.experience import Experience, Values
 
-SEEDS = range(5)
+SEEDS, SEEDS_UNSEEN = range(5), range(3)
 BESIDE: tuple[Messages, ...] = ("two_stage", "hypergraph_conv")
 """Kinds of messages that are measured on the first split alone."""
 
 
 def measure() -> list[Row]:
-    """Five splits, each network trained with its own seed: ten minutes."""
+    """Five splits, each network trained with its own seed, and three with pairs of which nothing is known."""
     whole = metatool(*TOGETHER)
     told, text, shares = list[Values](), list[Values](), list[float]()
     for seed in SEEDS:
@@ -26,16 +28,46 @@ def measure() -> list[Row]:
             shares += [share] if kind == "attention" else []
     first = split_anew(whole, SEEDS[0])
     beside = {str(kind): float(of_bundles(first, kind, SEEDS[0])[0].mean()) for kind in BESIDE}
-    return [_row(told, text, shares, beside)]
+    return [_row(told, text, shares, beside), _unseen_row(whole)]
+
+
+def _config(messages: str, seed: int) -> LearnConfig:
+    config = LearnConfig()
+    optimizer = config.optimizer.model_copy(update={"seed": seed})
+    network = NetworkConfig.model_validate({"messages": messages})
+    return config.model_copy(update={"network": network, "optimizer": optimizer})
+
+
+def of_unseen(experience: Experience, seed: int, messages: str) -> Values:
+    """Reciprocal ranks of the requests of every other pair, none of which is learned from."""
+    several = np.flatnonzero(np.diff(experience.catalogue.indptr) > 1)
+    gone = several[np.random.default_rng(seed).random(len(several)) < 0.5]
+    unseen_N = np.isin(experience.traces.chosen, gone)
+    learned = replace(experience, reward=np.where(unseen_N, np.nan, experience.reward))
+    _, score = trained(learned, _config(messages, seed))
+    numbers = np.flatnonzero(unseen_N)
+    scores_NC = score(experience.traces.intent[numbers])
+    own_N = scores_NC[np.arange(len(numbers)), experience.traces.chosen[numbers]]
+    return np.asarray(1 / (1 + (scores_NC > own_N[:, None]).sum(axis=1)))
+
+
+def _unseen_row(whole: Experience) -> Row:
+    splits = [(split_anew(whole, seed), seed) for seed in SEEDS_UNSEEN]
+    told, text = (np.concatenate([of_unseen(*one, kind) for one in splits]) for kind in ("attention", "none"))
+    return Row(
+        id="rank.bundled_unseen",
+        what=f"MRR of the network with messages, {len(told):,} requests of pairs none of which was learned from, half "
+        "of all pairs in three splits",
+        value=round(float(told.mean()), 4),
+        unit="MRR",
+        at_least=round(float(text.mean()), 4),
+        peer=f"text alone {text.mean():.4f}",
+    )
 
 
 def of_bundles(experience: Experience, messages: str, seed: int) -> tuple[Values, float]:
     """Reciprocal ranks of the test requests that several tools answer, and the share of messages."""
-    config = LearnConfig()
-    optimizer = config.optimizer.model_copy(update={"seed": seed})
-    network = NetworkConfig.model_validate({"messages": messages})
-    config = config.model_copy(update={"network": network, "optimizer": optimizer})
-    made, score = trained(experience, config)
+    made, score = trained(experience, _config(messages, seed))
     asked = experience.successes("test")
     several = np.diff(experience.catalogue.indptr)[asked.item_E] > 1
     return reciprocal_ranks(score, asked)[np.unique(asked.query_E[several])], made.message_share()

@@ -30,7 +30,7 @@ class EveryOther(CapabilityTask):
 
 
 def measure() -> list[Row]:
-    """Forty trainings: ten minutes."""
+    """Forty trainings: five minutes."""
     whole = metatool()
     right = right_answers(whole)
     whole = replace(whole, past=Past.of(whole.catalogue, whole.traces, whole.part, NAMES))
