@@ -63,6 +63,7 @@ def cluster() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # two seconds else, after each short training too
+        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process for each training; nobody takes this machine
         connect(RayConfig(num_cpus=2, object_store_mb=256))
         yield
         ray.shutdown()

@@ -4,6 +4,7 @@ Shapes: N documents, S documents that states are wanted of, n documents of a sub
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from data.graph.graph import Graph
 from data.graph.neighbourhoods import Neighbourhoods
-from data.graph.sampler import NeighborSampler, Sampled
 from training.links.inputs import Inputs
 from training.links.nodes import LinkModel, inputs_of
 from training.links.propagation import Reach, Turned
+
+if TYPE_CHECKING:
+    from data.graph.sampler import NeighborSampler, Sampled
 
 
 @dataclass
@@ -87,11 +90,14 @@ class Subgraphs:
         self._linear = model.shape.config.encoder == "linear"
         self._neighbourhoods = Neighbourhoods.of(graph)
 
-    def sampler(self, *seed: int) -> NeighborSampler:
+    def sampler(self, *seed: int) -> "NeighborSampler":
         """A sampler whose draws follow from some numbers."""
+        # PyG, whose interface it has, takes a second of every worker that imports it; whole graphs are not sampled.
+        from data.graph.sampler import NeighborSampler
+
         return NeighborSampler(self._neighbourhoods, self.fan_out, seed)
 
-    def around(self, sampler: NeighborSampler, wanted: np.ndarray, without: np.ndarray) -> Subgraph:
+    def around(self, sampler: "NeighborSampler", wanted: np.ndarray, without: np.ndarray) -> Subgraph:
         """The subgraph around documents.
 
         Args:
@@ -114,7 +120,7 @@ class Subgraphs:
             *(torch.from_numpy(each) for each in numbers),
         )
 
-    def _reaches(self, found: Sampled, starts: np.ndarray) -> list[Reach]:
+    def _reaches(self, found: "Sampled", starts: np.ndarray) -> list[Reach]:
         """Of each step: the first step needs all rows that were looked around, the last one the wanted documents."""
         nodes, entries = np.cumsum(found.nodes_per_hop), np.cumsum(found.edges_per_hop)
         reaches = []

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from data.errors import InputError
 from data.graph.graph import Graph, GraphArtifact
-from data.graph.sampler import NeighborSampler
 from evaluation.baselines import cosine
 from evaluation.link_questions import SCORES_AT_ONCE
 from evaluation.links import both_directions, link_metrics, link_ranks, unordered_pairs
@@ -26,6 +25,9 @@ from training.links.states import states_over
 from training.links.subgraph import Subgraph, Subgraphs
 from training.near_misses import near_misses
 from training.task import Figures, Task
+
+if TYPE_CHECKING:
+    from data.graph.sampler import NeighborSampler
 
 NEAR_MISSES = 50  # kept of each document
 
@@ -130,7 +132,7 @@ class LinkTask(Task[Batch]):
             batch = Batch.of(sources, targets, drawn, entries)
             yield batch if sampler is None else self._within(batch, sampler, np.stack([a, b]))
 
-    def _within(self, batch: Batch, sampler: NeighborSampler, links: np.ndarray) -> Batch:
+    def _within(self, batch: Batch, sampler: "NeighborSampler", links: np.ndarray) -> Batch:
         """The batch in the local numbers of a subgraph without its links."""
         ends = (batch.sources, batch.targets, batch.candidates)
         wanted, place = np.unique(torch.cat(ends).numpy(), return_inverse=True)
