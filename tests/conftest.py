@@ -22,8 +22,10 @@ KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose where tests write; processes of pytest-xdist inherit it."""
+    """Choose where tests write and how OpenMP's threads wait; all processes of tests inherit it."""
     config.stash[IN_MEMORY] = use_memory()
+    # Threads that spin while they wait take the cores of pytest-xdist's other process; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -63,7 +65,7 @@ def cluster() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # two seconds else, after each short training too
-        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process for each training; nobody takes this machine
+        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process for each training
         connect(RayConfig(num_cpus=2, object_store_mb=256))
         yield
         ray.shutdown()

@@ -1,5 +1,6 @@
 """Eight ASHA trials on two cores, the search killed among them and started again."""
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -23,9 +24,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 def column(file: Path, query: str) -> list[str]:
     """What a database holds, read as a file: opening a study makes tables, which another process is making."""
     try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as opened:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", timeout=0, uri=True)) as opened:
             return [value for (value,) in opened.execute(query)]
-    except sqlite3.OperationalError:  # there is no file yet, or no table
+    except sqlite3.OperationalError:  # there is no file yet, no table, or it is being written
         return []
 
 
@@ -42,19 +43,29 @@ def in_the_midst(out: Path, store: Path) -> bool:
     return column(store, "SELECT status FROM runs").count("RUNNING") >= 2
 
 
+def kill_in_the_midst(search: subprocess.Popen[bytes], out: Path, store: Path) -> list[TrialState]:
+    """Kill a search in that state, and the states then: for each look it is halted, else it goes on until the kill."""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        assert search.poll() is None, "the search ended before it could be killed"
+        search.send_signal(signal.SIGSTOP)
+        if in_the_midst(out, store):
+            break
+        search.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+    found = states(out)
+    search.kill()
+    search.wait()
+    return found
+
+
 def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "catena")
     out, store = tmp_path / "tune", tmp_path / "mlflow.db"
     out.mkdir()
     address = ray.get_runtime_context().gcs_address
     killed = subprocess.Popen([sys.executable, "-m", "tests.tuned_points", str(out), address])
-    end = time.monotonic() + 90
-    while time.monotonic() < end and not in_the_midst(out, store):
-        assert killed.poll() is None, "the search ended before it could be killed"
-        time.sleep(0.05)
-    killed.kill()
-    killed.wait()
-    before = states(out)
+    before = kill_in_the_midst(killed, out, store)
     assert 2 <= before.count(TrialState.COMPLETE) < 8 and TrialState.RUNNING in before
 
     config = PointsConfig()
