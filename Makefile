@@ -31,7 +31,7 @@ demo: setup  ## the whole job on the built-in corpus, then the table of results
 	$(BIN)/catena run runs/demo.yaml
 
 # Those with Ray are in two processes, each with a local cluster of its own, whatever the cores: a third would take
-# 2 GB more and the time of tests that start and kill processes. The longest files come first.
+# 2 GB more and the time of tests that start and kill processes. tests/conftest.py says which files come first.
 test: setup  ## the tests: those without Ray on all cores, then those with it on two local clusters
 	$(BIN)/python -m pytest tests/unit -n auto --dist loadscope $(PYTEST)
 	$(BIN)/python -m pytest tests/serving tests/ray -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)

@@ -17,7 +17,14 @@ settings.register_profile("catena", deadline=None)  # how long an example takes 
 settings.load_profile("catena")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+WITH_RAY = (REPOSITORY / "tests" / "serving", REPOSITORY / "tests" / "ray")
 IN_MEMORY = pytest.StashKey[weakref.finalize | None]()
+# The files of a minute, then those of one or two long tests. pytest-xdist hands out a file when two tests of the one
+# before are left, so that one process took several of these at the end while the other one had nothing to do.
+FIRST = (
+    *("test_run.py", "test_deploy.py", "test_models.py", "test_service.py", "test_job_submit.py", "test_ranker.py"),
+    *("test_train.py", "test_finetune.py", "test_tune.py", "test_typed.py"),
+)
 KEPT_VARIABLES = {"CATENA_DATA", "CATENA_QDRANT_URL", "CATENA_QDRANT_API_KEY"}
 
 
@@ -26,6 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[IN_MEMORY] = use_memory()
     # Threads that spin while they wait take the cores of pytest-xdist's other process; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with some files of ``tests/serving`` and ``tests/ray``; all others keep their order."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(FIRST)) if item.path.parent in WITH_RAY else -1)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
