@@ -15,6 +15,7 @@ from data.encoders.files import contents
 from data.errors import InputError, StageAbsent
 from data.imports import code_digest
 from discovery.bundles.config import BundlesConfig, ObjectiveConfig
+from discovery.bundles.words import times
 from ray_apps.command import Command
 from ray_apps.encoder.check import encoder_needs, encoder_permits, ready_encoder
 from ray_apps.plan import Inputs, Plan, Stage
@@ -44,6 +45,7 @@ class BasketsResult(StageResult):
     split_shipments: int = 0
     baskets_cut: int = 0
     without_price: int = 0
+    without_time: int = 0
     price_of_0: int = 0
 
 
@@ -116,10 +118,11 @@ def _is_large(config: BasketsConfig) -> bool:
 
 def _refuse_rejects(config: BasketsConfig, made: Artifact) -> None:
     """Refuse baskets with rejected lines, made by a run that was not strict, in one that is."""
-    if config.strict and made.result["rejects"]:
+    reasons = made.result["reject_reasons"]
+    if config.strict and reasons:
         raise InputError(
-            f"{made.result['rejects']:,} order lines were rejected: {made.result['reject_reasons']}",
-            "Correct the lines (rejects.parquet names them), or set baskets.strict to false.",
+            f"order lines were rejected: {'; '.join(f'{reason} ({n:,})' for reason, n in reasons.items())}",
+            f"Correct the lines ({made.path / 'rejects.parquet'} names them), or leave out --strict.",
         )
 
 
@@ -208,7 +211,7 @@ def _compared(way: str, ratio: Mapping[str, float | None]) -> str:
     if not ratio["ratio"]:
         return ""
     between = "" if ratio["low"] is None else f" (95%: {ratio['low']:.2f} to {ratio['high']:.2f})"
-    return f"{ratio['ratio']:.3g} times as many as hold one of as many {way}{between}"
+    return f"{times(ratio['ratio'])} times as many as hold one of as many {way}{between}"
 
 
 BASKETS = Stage(
@@ -220,6 +223,7 @@ BASKETS = Stage(
     absent=no_baskets,
     stamps=lambda config: {"files": config.stamps()},
     reuse=_refuse_rejects,
+    version=2,  # times that cannot be read are rejected, and items know their variants
     on_ray=lambda plan: _is_large(_baskets(plan)),
 )
 ITEM_VECTORS = Stage(

@@ -136,10 +136,9 @@ def _prepare(words: list[str], jobs: list[Job]) -> int:
         from ray_apps.config import load_run
         from ray_apps.plan import Plan
 
-        strict = ["--source.strict", "true"] if arguments.strict else []
-        plan = Plan(load_run(arguments.run, [*config_flags, *strict]))
+        plan = Plan(load_run(arguments.run, config_flags, arguments.strict))
         if command.several:
-            arguments.further = [Plan(load_run(path, [*config_flags, *strict])) for path in arguments.further]
+            arguments.further = [Plan(load_run(path, config_flags, arguments.strict)) for path in arguments.further]
     jobs.append(Job(command, arguments, plan))
     return 0
 

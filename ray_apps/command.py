@@ -63,7 +63,11 @@ class Command:
             parser.add_argument(
                 "--dry-run", action="store_true", help="print the configuration and which artifacts are there"
             )
-            parser.add_argument("--strict", action="store_true", help="the first bad row of the corpus is an error")
+            parser.add_argument(
+                "--strict",
+                action="store_true",
+                help="the first bad row is an error: of corpus, catalogue or order lines",
+            )
         self.words(parser)
         parser.add_argument("--json", action="store_true", help="the result as one JSON object on the last line")
         parser.add_argument(

@@ -162,12 +162,13 @@ class RunConfig(BaseSettings):
         return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls))
 
 
-def load_run(path: Path, flags: Sequence[str] = ()) -> RunConfig:
+def load_run(path: Path, flags: Sequence[str] = (), strict: bool = False) -> RunConfig:
     """Read a run file with the environment and the command line on top.
 
     Args:
         path: the YAML file.
         flags: the rest of the command line, as ``--stage.key value``.
+        strict: set the key ``strict`` of every section that has one and is given: source, catalogue, baskets.
 
     Raises:
         InputError: if the file is missing or not YAML, a key is unknown (the nearest is named) or a value not allowed.
@@ -181,13 +182,20 @@ def load_run(path: Path, flags: Sequence[str] = ()) -> RunConfig:
     command_line = flags_of(FileRun)
     check_flags(flags, command_line)
     try:
-        return FileRun(_cli_settings_source=command_line(args=list(flags)))
+        run = FileRun(_cli_settings_source=command_line(args=list(flags)))
     except SettingsError as error:  # a value that should be JSON and is not
         raise InputError(f"{error}", 'Lists and mappings are given as JSON: \'["a", "b"]\'.') from None
     except ValidationError as error:
         raise InputError(
             explain(error, RunConfig, path, flags), "`catena config --help SECTION` lists the keys of a section."
         ) from None
+    return run.model_copy(update=_strict(run)) if strict else run
+
+
+def _strict(run: RunConfig) -> dict[str, StageConfig]:
+    """The sections that read rows, each with ``strict`` set."""
+    given = {"source": run.source, "catalogue": run.catalogue, "baskets": run.baskets}
+    return {name: of.model_copy(update={"strict": True}) for name, of in given.items() if of is not None}
 
 
 def flags_of(run: type[RunConfig]) -> CliSettingsSource[Any]:

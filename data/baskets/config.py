@@ -1,6 +1,6 @@
 """Where order lines and products are, what their columns are called, and the rules of the cleaning."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -58,8 +58,12 @@ class OrderFiles(StageConfig):
     unit_price: str | None = Field(None, description="column of the price of one unit")
     total: str | None = Field(None, description="column of what the line cost, where there is no unit_price")
     discounts: list[str] = Field([], description="columns of amounts taken off the line; added again, the list price")
-    time: str | None = Field(None, description="column of the time, ISO 8601; gives the period, a week")
-    period: str | None = Field(None, description="column of the period, a whole number such as a week")
+    time: str | None = Field(
+        None, description="column of the time, ISO 8601 from the year on; gives the period, a week"
+    )
+    period: str | None = Field(
+        None, description="column of the period, a whole number that rises by one, such as a week"
+    )
     line: str | None = Field(None, description="column that numbers the lines of a basket: equal ones are duplicates")
     shipment: str | None = Field(None, description="column of the shipment or seller; baskets with several are counted")
     currency: str | None = Field(None, description="column of the currency")
@@ -88,7 +92,9 @@ class ProductFiles(StageConfig):
     name: list[str] = Field(["name"], min_length=1, description="columns of the name, joined by a blank")
     category: list[str] = Field([], description="columns of the category path, the widest first")
     roll_up: list[str] = Field(
-        [], description="columns whose equal values make one item of several products, such as variants; none, each one"
+        [],
+        description="columns whose equal values make one item of several products, such as variants: name and category "
+        "of the first in the file, median of the prices and of the costs, sum of the stocks; none, each one",
     )
     price: str | None = Field(None, description="column of the list price; mean of the order lines where unset")
     cost: str | None = Field(None, description="column of the cost of one unit")
@@ -103,6 +109,8 @@ class ProductFiles(StageConfig):
 
 class BasketsConfig(StageConfig):
     """Order lines to baskets."""
+
+    execution: ClassVar[frozenset[str]] = frozenset({"strict"})
 
     orders: OrderFiles = Field(description="order lines")
     products: ProductFiles | None = Field(None, description="products; those of the order lines alone where unset")

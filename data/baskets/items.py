@@ -22,6 +22,7 @@ ITEM_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "cost": pl.Float64,
     "stock": pl.Float64,
     "products": pl.UInt32,
+    "variants": pl.UInt32,
 }
 
 
@@ -30,8 +31,9 @@ def read_items(config: BasketsConfig) -> tuple[pl.DataFrame, pl.DataFrame, dict[
 
     Returns:
         Products, ``PRODUCT_COLUMNS``: item ``EXCLUDED`` for those that are in no bundle. Items by number,
-        ``ITEM_COLUMNS``: prices, costs and stocks are null where they are not known; the price of an item of several
-        products is their median, its stock their sum. Counts: ``products``, ``items``, ``products_excluded``,
+        ``ITEM_COLUMNS``: prices, costs and stocks are null where they are not known. An item of several products has
+        the name and category of the first, the median of their prices and of their costs, the sum of their stocks;
+        ``variants`` is how many names they have. Counts: ``products``, ``items``, ``products_excluded``,
         ``duplicate_products``, ``invalid_prices``.
 
     Raises:
@@ -70,9 +72,12 @@ def _rolled_up(rows: pl.DataFrame, files: ProductFiles) -> tuple[pl.DataFrame, p
         excluded=excluded.fill_null(False),
         **{name: _amount(column) for name, column in _amounts(files).items()},
     )
-    invalid = sum(int((table[name] < 0).sum()) for name in ("price", "cost", "stock"))
+    amounts = table.select("price", "cost", "stock")
+    invalid = sum(int(((of < 0) | of.is_infinite()).sum()) for of in amounts)
     table = table.with_columns(
-        pl.when(pl.col(name) > 0 if name != "stock" else pl.col(name) >= 0).then(pl.col(name))
+        pl.when((pl.col(name) > 0 if name != "stock" else pl.col(name) >= 0) & pl.col(name).is_finite()).then(
+            pl.col(name)
+        )
         for name in ("price", "cost", "stock")
     )
     items = (
@@ -85,6 +90,7 @@ def _rolled_up(rows: pl.DataFrame, files: ProductFiles) -> tuple[pl.DataFrame, p
             pl.col("cost").median(),
             pl.when(pl.col("stock").count() > 0).then(pl.col("stock").sum()).alias("stock"),
             pl.len().alias("products"),
+            pl.col("name").n_unique().alias("variants"),
         )
         .rename({"item_id": "id"})
         .cast(ITEM_COLUMNS)  # type: ignore[arg-type]
@@ -121,7 +127,7 @@ def _amounts(files: ProductFiles) -> dict[str, str | None]:
 
 
 def _amount(column: str | None) -> pl.Expr:
-    return pl.lit(None, pl.Float64) if column is None else pl.col(column).cast(pl.Float64, strict=False)
+    return pl.lit(None, pl.Float64) if column is None else pl.col(column).cast(pl.Float64, strict=False).fill_nan(None)
 
 
 def _not_blank(column: str) -> pl.Expr:
@@ -155,6 +161,7 @@ def _empty_items(ids: Sequence[str]) -> pl.DataFrame:
             "cost": none,
             "stock": none,
             "products": [1] * count,
+            "variants": [1] * count,
         },
         schema=ITEM_COLUMNS,
     )

@@ -6,7 +6,7 @@ Memory is bounded by a batch of lines and a partition, whatever the number of li
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def map_baskets(config: BasketsConfig, out: Path, runner: Runner = here) -> dict
         sales.add(grouped.codes, grouped.sums)
     if not counts["baskets"]:
         raise InputError(
-            f"{config.orders.path}: no basket is left of {counts['lines']:,} lines ({dict(_reasons(landed))})",
+            f"{config.orders.path}: {_nothing_left(counts, _reasons(landed))}",
             "Check the column mapping, and that order lines and products name products alike.",
         )
     for name in ARRAYS:
@@ -77,7 +77,9 @@ def map_baskets(config: BasketsConfig, out: Path, runner: Runner = here) -> dict
     shutil.rmtree(landing)
     reasons = _reasons(landed)
     for reason, count in reasons.items():
-        logger.warning("baskets: %s lines rejected: %s", f"{count:,}", reason)
+        logger.warning("baskets: %s rejected: %s", _lines(count), reason)
+    if reasons:
+        logger.warning("baskets: they are in %s", out / REJECTS)
     return {
         **{name: count for name, count in counts.items() if count},
         **counted,
@@ -103,7 +105,7 @@ def _land_all(
         if isinstance(found, InputError):
             raise found
         if found.first_reject:
-            raise InputError(found.first_reject, "Correct the line, or set baskets.strict to false.")
+            raise InputError(found.first_reject, "Correct the line, or leave out --strict (baskets.strict).")
         done.append(found)
     return done
 
@@ -118,7 +120,7 @@ def _group_all(parts: int, max_items: int, folder: Path, runner: Runner) -> Iter
 def _check(landed: Sequence[Landed], config: BasketsConfig) -> None:
     found = sum((of.currencies for of in landed), Counter())
     if config.currency is None and len(found) > 1:
-        listed = ", ".join(f"{name} ({count:,} lines)" for name, count in found.most_common())
+        listed = ", ".join(f"{name} ({_lines(count)})" for name, count in found.most_common())
         raise InputError(
             f"{config.orders.path}: prices in several currencies: {listed}",
             "Set baskets.currency to the one to keep; lines of others are rejected.",
@@ -128,6 +130,18 @@ def _check(landed: Sequence[Landed], config: BasketsConfig) -> None:
             f"{config.orders.path}: no line is in {config.currency}; found: {', '.join(sorted(found))}",
             "Correct baskets.currency.",
         )
+
+
+def _lines(count: int) -> str:
+    return f"{count:,} line{'' if count == 1 else 's'}"
+
+
+def _nothing_left(counts: Counter[str], reasons: Mapping[str, int]) -> str:
+    if not counts["lines"]:
+        return "no order line"
+    left_out = {**reasons, "product that is left out": counts["excluded"], "order cancelled": counts["cancelled_lines"]}
+    told = "; ".join(f"{reason} ({count:,})" for reason, count in left_out.items() if count)
+    return f"no basket is left of {_lines(counts['lines'])}: {told}"
 
 
 def _reasons(landed: Sequence[Landed]) -> dict[str, int]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 import scipy.sparse as sp
 
+from data.baskets.clean import NO_PERIOD
 from data.baskets.items import ITEM_COLUMNS
 
 Numbers = npt.NDArray[np.int32]
@@ -102,7 +103,7 @@ class Market:
 
     Attributes:
         baskets: all of them.
-        periods: int32 (B,), the week or other period of each basket; equal for all where no time is known.
+        periods: int32 (B,), the week or other period of each basket; ``NO_PERIOD`` where its time is not known.
         ids: of items.
         names: of items.
         categories: path of each item, the widest first; may be empty.
@@ -111,6 +112,7 @@ class Market:
         stock: float64 (I,), units; NaN where unknown.
         units: float64 (I,), sold in all periods.
         sales: of each item and period, columns ``SALES``.
+        variants: int64 (I,), names of the products that are rolled up to each; 1 where it is one, or all are alike.
     """
 
     baskets: Baskets
@@ -123,11 +125,12 @@ class Market:
     stock: Amounts
     units: Amounts
     sales: pl.DataFrame
+    variants: npt.NDArray[np.int64]
 
     @property
     def num_periods(self) -> int:
-        """Periods from the first to the last, at least 1."""
-        return int(self.periods.max()) - int(self.periods.min()) + 1 if len(self.periods) else 1
+        """Periods from the first to the last of all baskets."""
+        return count_periods(self.periods)
 
     @classmethod
     def open(cls, folder: Path) -> "Market":
@@ -163,6 +166,7 @@ class Market:
             stock,
             units,
             sales,
+            items["variants"].to_numpy().astype(np.int64),
         )
 
     @classmethod
@@ -171,7 +175,8 @@ class Market:
         rows = Baskets.of_lists(baskets, len(names))
         nothing = np.full(len(names), np.nan)
         amounts = {name: known.get(name, nothing) for name in ("price", "cost", "stock")}
-        table = {"id": names, "name": names, "category": [[] for _ in names], "products": [1] * len(names), **amounts}
+        one: list[int] = [1] * len(names)
+        table = {"id": names, "name": names, "category": [[]] * len(names), "products": one, "variants": one, **amounts}
         items = pl.DataFrame(table, schema=ITEM_COLUMNS, nan_to_null=True)
         counts = rows.counts.astype(np.float64)
         sales = pl.DataFrame({"item": np.arange(len(names), dtype=np.int32), "period": np.zeros(len(names), np.int32)})
@@ -180,6 +185,12 @@ class Market:
             baskets=pl.Series(rows.counts), units=pl.Series(counts), priced_units=zero, revenue=zero, list_revenue=zero
         )
         return cls.of_tables(rows, np.zeros(len(rows), np.int32), items, sales)
+
+
+def count_periods(periods: Numbers) -> int:
+    """Periods from the first to the last that is known, at least 1."""
+    known = periods[periods != NO_PERIOD]
+    return int(known.max()) - int(known.min()) + 1 if len(known) else 1
 
 
 def _filled(values: pl.Series) -> Amounts:

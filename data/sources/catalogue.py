@@ -68,7 +68,9 @@ class CapabilityFiles(TableFiles):
         id_ = id_of(record, self.id)
         tools = tuple(dict.fromkeys(ids_of(record, self.tools)))
         parent = text_of(record, self.parent, "") or None
-        if id_ == parent or id_ in tools:
+        if id_ in tools:
+            raise BadField(f"its id is that of a tool that it uses: {cells.shortened(id_)}")
+        if id_ == parent:
             raise BadField(f"the capability contains itself: {cells.shortened(id_)}")
         used = (self.id, self.description, self.tools, self.parent)
         metadata = metadata_of(record, [field for field in record if field not in used])

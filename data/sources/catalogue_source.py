@@ -17,7 +17,7 @@ from data.sources.rows import ReadTask
 class CatalogueSource(StageConfig):
     """Tools, the capabilities that use them, and traces; without capabilities each tool is one."""
 
-    execution: ClassVar[frozenset[str]] = frozenset({"kept"})  # what is kept is named by the stage itself
+    execution: ClassVar[frozenset[str]] = frozenset({"strict", "kept"})  # what is kept is named by the stage itself
 
     beir: BeirCatalogue | None = Field(None, description="a folder of tool retrieval in BEIR's layout, for all three")
     tools: ToolFiles | None = Field(None, description="JSON Lines, Parquet, CSV and TSV files of tools")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data.baskets.clean import NO_PERIOD
 from data.baskets.table import Baskets
 from discovery.association import wilson_interval
 from discovery.bundles.candidates import Members
@@ -40,7 +41,9 @@ class Split:
 
 
 def split_baskets(periods: npt.NDArray[np.int32], share: float) -> Split:
-    """The last ``share`` of the periods to judge; of baskets without a time, so many of the baskets.
+    """The last ``share`` of the periods to judge; where no two periods are known, so many of the baskets.
+
+    A basket without a time is mined beside dated ones, and never judges.
 
     Args:
         periods: int32 (B,).
@@ -49,7 +52,7 @@ def split_baskets(periods: npt.NDArray[np.int32], share: float) -> Split:
     count = len(periods)
     if share == 0 or count < 2:
         return Split(np.ones(count, bool), np.zeros(count, bool), "none")
-    known = np.unique(periods)
+    known = np.unique(periods[periods != NO_PERIOD])
     if len(known) > 1:
         first = known[min(len(known) - 1, max(1, round(len(known) * (1 - share))))]
         later = periods >= first

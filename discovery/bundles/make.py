@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from data.baskets.table import Baskets, Market
+from data.baskets.table import Baskets, Market, count_periods
 from data.errors import InputError
-from discovery.bundles.backtest import Split, backtest, split_baskets
+from discovery.bundles.backtest import backtest, split_baskets
 from discovery.bundles.candidates import NO_ITEM
 from discovery.bundles.choose import Chosen, choose_candidates, eligible_items
 from discovery.bundles.config import SOURCES, BundlesConfig
@@ -22,7 +22,7 @@ from discovery.bundles.phases import Phases
 from discovery.bundles.portfolio import Portfolio
 from discovery.bundles.response import Response, own_price_response
 from discovery.bundles.sources import Clues, Found, Source, Vectors, find_all
-from discovery.bundles.words import readable, reason, title, worded
+from discovery.bundles.words import reason, shown_name, title, worded
 
 DEFAULT_WEIGHTS = {"reach": 3.0}  # what later baskets speak for counts above what prices suppose
 REACH_BASKETS = 1 << 18  # of more, evenly spaced ones stand for all when reach is computed
@@ -66,7 +66,7 @@ def make_bundles(
         earlier = market.baskets.select(split.earlier)
         items = eligible_items(market, earlier, config)
         _check(items, earlier, market, config)
-        periods = _num_periods(market, split)
+        periods = count_periods(market.periods[split.earlier])
         objectives = objectives_of(config, bool(np.isfinite(market.price).any()))
     with phases.phase("candidates"):
         clues = Clues(market, earlier, vectors, items)
@@ -127,11 +127,6 @@ def _check(items: np.ndarray[Any, Any], earlier: Baskets, market: Market, config
             f"(of {market.baskets.num_items:,} items), and {int((earlier.lengths > 1).sum()):,} baskets hold two items",
             "Lower bundles.min_baskets, widen the baskets (baskets.orders.basket), or roll products up.",
         )
-
-
-def _num_periods(market: Market, split: Split) -> int:
-    periods = market.periods[split.earlier]
-    return max(1, int(periods.max()) - int(periods.min()) + 1)
 
 
 def _weights(objectives: list[Objective], config: BundlesConfig) -> Values:
@@ -198,7 +193,7 @@ def describe(
     described = []
     for number, row in enumerate(rows, start=1):
         members = [int(item) for item in chosen.candidates.members[row] if item != NO_ITEM]
-        names = [market.names[item] for item in members]
+        names = _names(members, market)
         facts: dict[str, Any] = {
             "held": int(batch.evidence.held[row]),
             "baskets": batch.evidence.baskets,
@@ -218,7 +213,7 @@ def describe(
                 "number": number,
                 "title": title(names),
                 "item_ids": [market.ids[item] for item in members],
-                "item_names": [readable(name) for name in names],
+                "item_names": names,
                 **facts,
                 "added": float(batch.offers.added[row].sum()),
                 "sources": [name for bit, name in enumerate(SOURCES) if chosen.candidates.sources[row] >> bit & 1],
@@ -251,7 +246,7 @@ def _money(chosen: Chosen, row: int) -> dict[str, float | None]:
 def _cover(members: list[int], chosen: Chosen) -> float | None:
     market = chosen.batch.market
     with np.errstate(divide="ignore", invalid="ignore"):
-        cover = market.stock[members] / (market.units[members] / chosen.batch.periods)
+        cover = market.stock[members] / (market.units[members] / market.num_periods)
     known = cover[np.isfinite(cover)]
     return float(known.min()) if len(known) else None
 
@@ -277,7 +272,11 @@ def _all_candidates(chosen: Chosen, objectives: list[Objective]) -> list[dict[st
 
 
 def _name(chosen: Chosen, row: int) -> str:
-    return title([chosen.batch.market.names[i] for i in chosen.candidates.members[row] if i != NO_ITEM])
+    return title(_names([int(item) for item in chosen.candidates.members[row] if item != NO_ITEM], chosen.batch.market))
+
+
+def _names(members: list[int], market: Market) -> list[str]:
+    return [shown_name(market.names[item], int(market.variants[item])) for item in members]
 
 
 def _sources(found: Found, chosen: Chosen, rows: np.ndarray[Any, Any]) -> dict[str, Any]:

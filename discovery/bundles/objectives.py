@@ -99,7 +99,7 @@ def stock_risk(batch: Batch) -> Values:
     Units are those sold anyhow and those that the bundle adds; an item of unknown stock falls short of nothing.
     """
     there = batch.members != NO_ITEM
-    sold = batch.market.units[batch.members] / batch.periods + batch.offers.added
+    sold = batch.market.units[batch.members] / batch.market.num_periods + batch.offers.added
     with np.errstate(divide="ignore", invalid="ignore"):
         cover = batch.market.stock[batch.members] / sold
     short = np.where(there & np.isfinite(cover), np.maximum(0.0, COVER_PERIODS - cover), 0.0)

@@ -7,6 +7,7 @@ from typing import Any
 
 from data.files import whole_or_absent
 from discovery.bundles.config import BundlesConfig
+from discovery.bundles.words import times
 from evaluation import charts, page
 
 CHOSEN, OTHERS = "in the chosen portfolio", "candidates"
@@ -59,7 +60,7 @@ def _cards(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         cards.append((f"{judged['hit_rate']['proposed']['rate']:.1%}", "of later baskets hold a proposed bundle"))
         for way in ("top pairs by count", "random pairs"):
             ratio = judged["ratio"][way]["ratio"]
-            cards += [(f"{ratio:.3g}×", f"as many as hold one of the {way}")] if ratio else []
+            cards += [(f"{times(ratio)}×", f"as many as hold one of the {way}")] if ratio else []
     return cards
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from data.baskets.clean import NO_PERIOD
+
 LEAST_ROWS = 200  # items and periods on promotion; with fewer the default stands
 PRIOR = 0.5  # squared log price that an item's own estimate needs to count as much as that of all items
 WITHIN = (-6.0, -0.1)  # elasticities outside are noise
@@ -33,14 +35,16 @@ def own_price_response(sales: pl.DataFrame, num_items: int, default: float) -> R
     """Slopes of log units over log price relative to the list price, within items, drawn towards that of all items.
 
     Each item is compared with itself: its mean over periods is taken out of both sides (fixed effects). Periods without
-    a sale are not seen, which draws slopes towards 0; weeks in which all sells well raise both sides alike.
+    a sale are not seen, which draws slopes towards 0; weeks in which all sells well raise both sides alike. Sales
+    without a time are of no one period, and left out.
 
     Args:
         sales: of items and periods, columns ``data.baskets.grouping.SALES``.
         num_items: I.
         default: elasticity where no more than ``LEAST_ROWS`` rows are on promotion, or the slope is not surely below 0.
     """
-    seen = sales.filter((pl.col("priced_units") > 0) & (pl.col("revenue") > 0) & (pl.col("list_revenue") > 0))
+    dated = sales.filter(pl.col("period") != NO_PERIOD)
+    seen = dated.filter((pl.col("priced_units") > 0) & (pl.col("revenue") > 0) & (pl.col("list_revenue") > 0))
     item = seen["item"].to_numpy()
     x = np.log(seen["revenue"].to_numpy() / seen["list_revenue"].to_numpy())
     y = np.log(seen["priced_units"].to_numpy())

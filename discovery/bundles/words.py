@@ -21,9 +21,19 @@ def readable(name: str) -> str:
     return name.capitalize() if name.isupper() else name
 
 
+def shown_name(name: str, variants: int) -> str:
+    """An item's name for people; of one that stands for variants, how many, as its price is of all of them."""
+    return readable(name) if variants < 2 else f"{readable(name)} (one of {variants:,} variants)"
+
+
 def title(names: Sequence[str]) -> str:
-    """The name of a bundle."""
-    return " + ".join(readable(name) for name in names)
+    """The name of a bundle, of ``shown_name`` of its items."""
+    return " + ".join(names)
+
+
+def times(ratio: float) -> str:
+    """How many times as many, to three digits and never as a power of ten."""
+    return f"{ratio:.3g}" if ratio < 100 else f"{float(f'{ratio:.3g}'):,.0f}"
 
 
 def reason(facts: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """`catena bundles` from a run file to its table, its JSON and its report."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,24 @@ def test_bundles_of_a_run_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "<svg" in Path(result["report"]).read_text()
     assert main(["bundles", str(run)]) == 0
     assert "p0 + p1" in capsys.readouterr().out
-    assert main(["bundles", str(run), "--baskets.strict", "true"]) == 2
-    assert "quantity is 0" in capsys.readouterr().err
+    assert main(["bundles", str(run), "--strict"]) == 2
+    told = capsys.readouterr().err
+    assert "order lines were rejected: quantity is 0 (1)\n" in told and "rejects.parquet" in told
+    assert main(["bundles", str(run), "--strict", "--workspace", str(tmp_path / "new")]) == 2
+    assert re.search(r"lines\.csv, line \d+: quantity is 0 \(product", capsys.readouterr().err)
+
+
+def test_one_unreadable_time_is_told_and_changes_no_period(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = shop(tmp_path)
+    with (tmp_path / "lines.csv").open("a") as lines:
+        lines.write("o2,p1,1,2.5,sometime\no3,p1,1,2.5,\n")
+    assert main(["bundles", str(run), "--json"]) == 0
+    shown = capsys.readouterr()
+    result = json.loads(shown.out.splitlines()[-1])
+    assert result["baskets"]["reject_reasons"]["time is not a time (YYYY-MM-DD first)"] == 1
+    assert result["baskets"]["without_time"] == 1
+    assert result["bundles"]["periods"] < 20
+    assert "1 line rejected: time is not a time" in shown.err
 
 
 def test_a_run_without_order_lines_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,25 @@ def run_file(tmp_path: Path) -> Path:
     return path
 
 
+def test_strict_is_set_in_every_section_that_reads_rows_and_changes_no_artifact(tmp_path: Path) -> None:
+    path = tmp_path / "all.yaml"
+    (tmp_path / "rows.jsonl").touch()
+    tables = f'catalogue: {{tools: {{path: "{tmp_path}/rows.jsonl"}}}}\n'
+    tables += f'baskets: {{orders: {{path: "{tmp_path}/rows.jsonl"}}}}\n'
+    path.write_text(f"{RUN}workspace: {tmp_path}/workspace\n{tables}")
+    plain, strict = load_run(path), load_run(path, ["--source.strict", "false"], strict=True)
+    assert plain.catalogue and plain.baskets and strict.catalogue and strict.baskets
+    assert [of.strict for of in (strict.source, strict.catalogue, strict.baskets)] == [True] * 3
+    assert [of.strict for of in (plain.source, plain.catalogue, plain.baskets)] == [False] * 3
+    for stage in ("catalogue", "baskets"):
+        assert Plan(plain).artifact(stage).key == Plan(strict).artifact(stage).key
+
+
+def test_strict_gives_no_section_to_a_run_that_has_none(run_file: Path) -> None:
+    run = load_run(run_file, strict=True)
+    assert (run.source.strict, run.catalogue, run.baskets) == (True, None, None)
+
+
 def problem(path: Path, *flags: str) -> str:
     """What loading the run complains about."""
     with pytest.raises(InputError) as raised:

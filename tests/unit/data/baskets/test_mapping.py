@@ -1,6 +1,7 @@
 """Order lines become baskets: formats, rules of the cleaning, rejects, bounded partitions."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,14 @@ def test_lists_and_numbers_by_blanks_are_baskets(tmp_path: Path) -> None:
         ({"product_id": "nobody"}, "unknown product"),
         ({"product_id": None}, "no product"),
         ({"basket_id": None}, "no basket"),
+        ({"basket_id": " "}, "no basket"),
         ({"quantity": 0}, "quantity is 0"),
         ({"quantity": -1}, "return: the quantity is below 0"),
         ({"quantity": "many"}, "quantity is not a number"),
         ({"price": -2.0}, "price is below 0"),
         ({"price": "dear"}, "price is not a number"),
+        ({"price": 1e39}, "price is not a number"),
+        ({"quantity": ""}, "quantity is not a number"),
     ],
 )
 def test_a_bad_line_is_rejected_with_its_place_and_the_others_stay(
@@ -112,6 +116,13 @@ def test_a_line_that_is_no_json_is_rejected(tmp_path: Path) -> None:
     assert (result["baskets"], result["reject_reasons"]) == (1, {"no basket": 1})
 
 
+def test_rejects_are_logged_in_their_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mapped(tmp_path, [*LINES, {**LINES[0], "quantity": 0}, *[{**LINES[0], "quantity": -1}] * 2])
+    assert "baskets: 1 line rejected: quantity is 0" in caplog.text
+    assert "baskets: 2 lines rejected: return" in caplog.text
+    assert "rejects.parquet" in caplog.text
+
+
 def test_strict_stops_at_the_first_reject(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"line 5: quantity is 0"):
         mapped(tmp_path, [*LINES, {**LINES[0], "quantity": 0}], strict=True)
@@ -120,7 +131,7 @@ def test_strict_stops_at_the_first_reject(tmp_path: Path) -> None:
 def test_two_currencies_are_an_error_until_one_is_chosen(tmp_path: Path) -> None:
     lines = [{**line, "cur": "EUR"} for line in LINES] + [{**LINES[0], "cur": "USD"}]
     columns = {"unit_price": "price", "currency": "cur"}
-    with pytest.raises(InputError, match=r"several currencies: EUR \(4 lines\), USD \(1 lines\)"):
+    with pytest.raises(InputError, match=r"several currencies: EUR \(4 lines\), USD \(1 line\)"):
         mapped(tmp_path, lines, columns=columns)
     result, _ = mapped(tmp_path, lines, columns=columns, currency="EUR")
     assert result["reject_reasons"] == {"another currency": 1}
@@ -153,6 +164,77 @@ def test_missing_and_zero_prices_are_unknown_not_free(tmp_path: Path) -> None:
     np.testing.assert_allclose(market.price, [2, 3, np.nan])
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("empty", ["", "NaN", "n/a", None])
+def test_an_empty_price_is_counted_in_every_format(tmp_path: Path, ending: str, empty: str | None) -> None:
+    lines = [{**line, "price": str(line["price"])} for line in LINES[:3]]
+    result, market = mapped(tmp_path, [*lines, {**LINES[3], "price": empty}], ending)
+    assert (result["without_price"], result["rejects"]) == (1, 0)
+    np.testing.assert_allclose(market.price, [2, 3, np.nan])
+
+
+def test_a_price_that_is_no_number_in_parquet_is_empty(tmp_path: Path) -> None:
+    assert mapped(tmp_path, [*LINES[:3], {**LINES[3], "price": np.nan}])[0]["without_price"] == 1
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("time", "reason"),
+    [
+        ("sometime", "time is not a time (YYYY-MM-DD first)"),
+        ("1767225600", "time is not a time (YYYY-MM-DD first)"),
+        ("9999-12-31", "time is before 1971 or over a year ahead"),
+        ("0001-01-01", "time is before 1971 or over a year ahead"),
+        ("1970-01-01T00:00:00Z", "time is before 1971 or over a year ahead"),
+    ],
+)
+def test_one_bad_time_is_a_reject_and_no_period(tmp_path: Path, ending: str, time: str, reason: str) -> None:
+    lines = [{**line, "day": f"2026-01-{7 * n + 1:02}T10:00:00Z"} for n, line in enumerate(LINES)]
+    columns = {"time": "day"}
+    result, market = mapped(tmp_path, [*lines, {**LINES[0], "basket_id": "c", "day": time}], ending, columns=columns)
+    assert result["reject_reasons"] == {reason: 1}
+    assert (len(market.baskets), market.num_periods) == (2, 3)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_a_basket_without_a_time_is_counted_and_in_no_period(tmp_path: Path, ending: str) -> None:
+    lines = [{**line, "day": "2026-01-01"} for line in LINES[:2]] + [
+        {**line, "day": "2026-01-15"} for line in LINES[2:]
+    ]
+    empty = {**LINES[0], "basket_id": "c", "day": None if ending == "parquet" else ""}
+    result, market = mapped(tmp_path, [*lines, empty], ending, columns={"time": "day"})
+    assert (result["without_time"], result["rejects"], len(market.baskets), market.num_periods) == (1, 0, 3, 3)
+    none, nothing = mapped(tmp_path, [{**line, "day": None} for line in LINES], columns={"time": "day"})
+    assert (none["without_time"], nothing.num_periods) == (4, 1)
+
+
+def test_times_of_parquet_are_dates_or_moments_and_no_numbers(tmp_path: Path) -> None:
+    for kind in (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1).date()):
+        lines = [{**line, "day": kind + timedelta(days=7 * n)} for n, line in enumerate(LINES)]
+        assert mapped(tmp_path, lines, columns={"time": "day"})[1].num_periods == 3
+    with pytest.raises(
+        InputError, match=r"no basket is left of 4 lines: time is not a time \(YYYY-MM-DD first\) \(4\)"
+    ):
+        mapped(tmp_path, [{**line, "day": 1_767_225_600} for line in LINES], columns={"time": "day"})
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_a_period_is_a_whole_number_however_it_is_written(tmp_path: Path, ending: str) -> None:
+    lines = [{**line, "week": str(n + 1) if n % 2 else f"{n + 1}.0"} for n, line in enumerate(LINES)]
+    for bad in ("spring", "1.5", "-2147483648", "1e12"):
+        further = [*lines, {**LINES[0], "basket_id": "c", "week": bad}, {**LINES[0], "basket_id": "d", "week": None}]
+        result, market = mapped(tmp_path, further, ending, columns={"period": "week"})
+        assert (result["reject_reasons"], result["without_time"]) == ({"period is not a whole number": 1}, 1)
+        assert (len(market.baskets), market.num_periods) == (3, 3)
+
+
+def test_a_discount_that_is_no_number_is_a_reject_and_an_empty_one_is_none(tmp_path: Path) -> None:
+    lines = [{**line, "off": off} for line, off in zip(LINES, ("1", "", "10%", "inf"), strict=True)]
+    result, market = mapped(tmp_path, lines, "jsonl", columns={"unit_price": "price", "discounts": ["off"]})
+    assert result["reject_reasons"] == {"discount is not a number": 2}
+    np.testing.assert_allclose(market.price, [3, 3, np.nan])
+
+
 def test_variants_are_rolled_up_and_products_left_out(tmp_path: Path) -> None:
     products = ProductFiles(path=str(tmp_path / "products.parquet"), roll_up=["kind"], category=["kind"])
     result, market = mapped(tmp_path, LINES, products=products)
@@ -162,6 +244,22 @@ def test_variants_are_rolled_up_and_products_left_out(tmp_path: Path) -> None:
     excluded = products.model_copy(update={"exclude": {"id": ["p2"]}, "roll_up": []})
     result, market = mapped(tmp_path, LINES, products=excluded)
     assert (result["excluded"], contents(market)) == (1, {("Tea",), ("Tea", "Pot")})
+
+
+def test_a_rolled_up_item_has_the_first_name_the_median_price_and_all_stock(tmp_path: Path) -> None:
+    table = PRODUCTS.with_columns(
+        price=pl.Series([np.nan, 249.0, 253.0]),
+        cost=pl.Series(["inf", "90", "100"]),
+        stock=pl.Series([np.nan, 2.0, 3.0]),
+    )
+    products = ProductFiles(
+        path=str(tmp_path / "products.parquet"), roll_up=["kind"], price="price", cost="cost", stock="stock"
+    )
+    result, market = mapped(tmp_path, LINES, table=table, products=products)
+    assert (market.names, market.variants.tolist(), result["invalid_prices"]) == (["Tea", "Cup"], [1, 2], 1)
+    np.testing.assert_allclose([market.price, market.cost, market.stock], [[2, 251], [np.nan, 95], [np.nan, 5]])
+    alike = table.with_columns(name=pl.lit("Ware"))
+    assert mapped(tmp_path, LINES, table=alike, products=products)[1].variants.tolist() == [1, 1]
 
 
 def test_a_column_that_the_next_begins_with_is_said_once(tmp_path: Path) -> None:
@@ -236,8 +334,14 @@ def test_empty_orders_and_missing_columns_are_errors(tmp_path: Path) -> None:
         map_baskets(config, tmp_path)
     with pytest.raises(InputError, match="no column 'prise'; did you mean 'price'"):
         mapped(tmp_path, LINES, "csv", columns={"unit_price": "prise"})
-    with pytest.raises(InputError, match="no basket is left"):
+    with pytest.raises(InputError, match=r"no basket is left of 4 lines: unknown product \(4\)\n"):
         mapped(tmp_path, [{**line, "product_id": "q"} for line in LINES])
+    with pytest.raises(InputError, match=r"no basket is left of 4 lines: product that is left out \(4\)\n"):
+        left_out = ProductFiles(path=str(tmp_path / "products.parquet"), exclude={"id": ["p2", "p3"]})
+        mapped(tmp_path, [{**line, "product_id": "p2"} for line in LINES], products=left_out)
+    empty = BasketsConfig(orders=config.orders, products=ProductFiles(path=str(tmp_path / "products.parquet")))
+    with pytest.raises(InputError, match=r"empty\.csv: no order line\n"):
+        map_baskets(empty, tmp_path)
 
 
 def test_presets_name_the_columns_of_known_exports() -> None:

@@ -39,9 +39,15 @@ def test_lists_are_lists_json_or_names_with_bars(tools: object) -> None:
     assert made == Capability("c", "", ("a", "b"), None, '{"team":"north"}')
 
 
-@pytest.mark.parametrize("record", [{"id": "c", "tools": ["a", "c"]}, {"id": "c", "tools": ["a"], "parent": "c"}])
-def test_a_capability_that_contains_itself_is_rejected(record: dict[str, Any]) -> None:
-    with pytest.raises(BadField, match="contains itself"):
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"id": "c", "tools": ["a", "c"]}, "its id is that of a tool that it uses: 'c'"),
+        ({"id": "c", "tools": ["a"], "parent": "c"}, "the capability contains itself: 'c'"),
+    ],
+)
+def test_a_capability_that_contains_itself_is_rejected(record: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadField, match=reason):
         CapabilityFiles(path="x").build(record)
 
 
@@ -109,7 +115,7 @@ def test_csv_files_have_lists_as_text(tmp_path: Path) -> None:
     (_, good), (place, bad) = task.read()
     assert good == Capability("travel", "", ("flights", "hotels"), None, None)
     assert isinstance(bad, Reject)
-    assert (place, bad.reason) == (3, "the capability contains itself: 'bad'")
+    assert (place, bad.reason) == (3, "its id is that of a tool that it uses: 'bad'")
 
 
 ANSWER = {"tools": [{"name": "open", "title": "Open", "description": "Opens.", "inputSchema": {"type": "object"}}]}

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from data.baskets.clean import NO_PERIOD
 from data.baskets.table import Market
 from data.errors import InputError
 from discovery.bundles.config import BundlesConfig, WordsConfig
@@ -188,6 +189,38 @@ def test_stock_and_floors_leave_bundles_out_and_say_so() -> None:
     dear = {"price": np.full(20, 10.0), "cost": np.full(20, 9.9)}
     with pytest.raises(InputError, match="no candidate keeps the constraints"):
         make_bundles(market(**dear), None, config())
+
+
+def dated(count: int, undated: int) -> Market:
+    known = market(**PRICES, stock=np.full(20, 100.0))
+    periods = (np.arange(len(known.baskets)) * count // len(known.baskets)).astype(np.int32)
+    periods[:undated] = NO_PERIOD
+    return replace(known, periods=periods)
+
+
+def test_a_basket_without_a_time_leaves_every_figure_of_a_period() -> None:
+    made, whole = (make_bundles(dated(24, undated), None, config()) for undated in (1, 0))
+    assert (made["periods"], made["backtest"]["split_by"]) == (whole["periods"], "period") == (18, "period")
+    for ours, theirs in zip(made["bundles"], whole["bundles"], strict=True):
+        assert ours["objectives"] == pytest.approx(theirs["objectives"])
+        assert ours["cover_periods"] == theirs["cover_periods"]
+
+
+def test_stock_lasts_by_what_a_period_sells_of_all_that_there_are() -> None:
+    known = dated(24, 0)
+    first = make_bundles(known, None, config())["bundles"][0]
+    items = [known.ids.index(id_) for id_ in first["item_ids"]]
+    assert first["cover_periods"] == pytest.approx(min(100.0 / (known.units[items] / 24)))
+
+
+def test_an_item_that_stands_for_variants_says_so_in_every_name() -> None:
+    variants = np.ones(20, np.int64)
+    variants[0] = 3
+    made = make_bundles(replace(market(**PRICES), variants=variants), None, config())
+    shown = "item 0 (one of 3 variants)"
+    bundle = next(bundle for bundle in made["bundles"] if "item 0" in bundle["item_ids"])
+    assert bundle["item_names"] == [shown, "item 1"] and bundle["title"] == f"{shown} + item 1"
+    assert bundle["title"] in [row["title"] for row in made["candidates"]]
 
 
 def test_too_few_baskets_or_items_are_an_error() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from data.baskets.clean import NO_PERIOD
 from data.baskets.grouping import SALES
 from data.baskets.table import Baskets
 from discovery.bundles import evidence as evidence_module
@@ -17,7 +18,7 @@ from discovery.bundles.outputs import sample_size
 from discovery.bundles.prices import make_offers
 from discovery.bundles.response import own_price_response
 from discovery.bundles.sources import nearest_pairs, pair_counts, spectral_vectors
-from discovery.bundles.words import reason
+from discovery.bundles.words import reason, shown_name, times
 
 BASKETS = Baskets.of_lists([[0, 1, 2], [0, 1], [0, 2], [1], [0, 1, 2, 3], [3]], 4)
 
@@ -174,6 +175,35 @@ def test_the_response_to_promotions_is_found_and_a_default_stands_otherwise() ->
     for sales in (sales_of(1.0, 0.2), sales_of(-2.5, 0.2).head(100), pl.DataFrame(schema=SALES)):
         default = own_price_response(sales, 50, -1.5)
         assert not default.estimated and (default.elasticity == -1.5).all()
+
+
+def test_sales_without_a_time_are_no_period_of_the_response() -> None:
+    sales = sales_of(-2.5, 0.2)
+    undated = sales.filter(pl.col("period") == 0).with_columns(
+        pl.lit(NO_PERIOD).cast(pl.Int32).alias("period"),
+        *(pl.col(name) * 500 for name in ("units", "priced_units", "revenue", "list_revenue")),
+    )
+    assert (
+        own_price_response(pl.concat([sales, undated]), 50, -1.5).pooled == own_price_response(sales, 50, -1.5).pooled
+    )
+
+
+def test_a_basket_without_a_time_is_mined_and_judges_nothing() -> None:
+    split = split_baskets(np.array([NO_PERIOD, 1, 2, NO_PERIOD, 3, 4], np.int32), 0.25)
+    assert (split.by, split.later.tolist()) == ("period", [False] * 5 + [True])
+    split = split_baskets(np.array([7, NO_PERIOD] * 4, np.int32), 0.25)
+    assert (split.by, split.later.sum()) == ("share", 2)
+
+
+def test_names_say_that_they_stand_for_variants_and_ratios_are_written_out() -> None:
+    assert [shown_name("TENT 2", 1), shown_name("Tent 2", 2)] == ["Tent 2", "Tent 2 (one of 2 variants)"]
+    assert [times(ratio) for ratio in (0.9712, 1.021, 99.96, 352.4, 35_310)] == [
+        "0.971",
+        "1.02",
+        "100",
+        "352",
+        "35,300",
+    ]
 
 
 def test_periods_split_by_time_and_baskets_without_time_by_share() -> None:
