@@ -172,19 +172,14 @@ def _held(amounts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _unreadable(cells: pl.Series, read: Mask) -> Mask:
     """Which cells hold something that could not be read; what is empty is no fault."""
-    found = ~read
+    found: Mask = ~read & cells.is_not_null().to_numpy()
     place = np.flatnonzero(found)
-    if not len(place):
-        return found
     unread = cells.gather(place)
     if unread.dtype.is_float():
-        empty = unread.is_null() | unread.is_nan()
+        found[place] = unread.is_not_nan().to_numpy()
     elif unread.dtype in (pl.String, pl.Categorical, pl.Enum):
         words = unread.cast(pl.String).str.strip_chars().str.to_lowercase()
-        empty = words.is_null() | words.is_in(EMPTY_WORDS)
-    else:
-        empty = unread.is_null()
-    found[place] = ~empty.fill_null(True).to_numpy()
+        found[place] = ~words.is_in(EMPTY_WORDS).to_numpy()
     return found
 
 

@@ -75,9 +75,7 @@ def _rolled_up(rows: pl.DataFrame, files: ProductFiles) -> tuple[pl.DataFrame, p
     amounts = table.select("price", "cost", "stock")
     invalid = sum(int(((of < 0) | of.is_infinite()).sum()) for of in amounts)
     table = table.with_columns(
-        pl.when((pl.col(name) > 0 if name != "stock" else pl.col(name) >= 0) & pl.col(name).is_finite()).then(
-            pl.col(name)
-        )
+        pl.when(pl.col(name).is_finite() & (pl.col(name) > 0 if name != "stock" else pl.col(name) >= 0)).then(name)
         for name in ("price", "cost", "stock")
     )
     items = (

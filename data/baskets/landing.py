@@ -64,7 +64,7 @@ def land(piece: Piece, config: BasketsConfig, products: pl.DataFrame, parts: int
     with whole_folder_or_absent(here) as unfinished:
         unfinished.mkdir()
         writers: dict[int, Any] = {}
-        rejects, row = [], 0
+        rejects, row = [], int(piece.format in ("csv", "tsv"))  # the head of a file is its first line
         for batch in batches(piece.file, piece.format, columns, piece.groups):
             cleaned = clean(batch, config.orders, products, config.currency, cancelled)
             if cleaned.rejects.height:

@@ -106,6 +106,12 @@ def test_a_bad_line_is_rejected_with_its_place_and_the_others_stay(
     assert rejects["row"].to_list() == [5] and rejects["file"][0].endswith("lines.jsonl")
 
 
+@pytest.mark.parametrize(("ending", "line"), [("csv", 6), ("tsv", 6), ("jsonl", 5), ("parquet", 5)])
+def test_a_reject_is_found_at_its_line_of_the_file(tmp_path: Path, ending: str, line: int) -> None:
+    mapped(tmp_path, [*LINES, {**LINES[0], "quantity": 0}], ending)
+    assert pl.read_parquet(tmp_path / "out" / "rejects.parquet")["row"].to_list() == [line]
+
+
 def test_a_line_that_is_no_json_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_text('{"basket_id": "a", "product_id": "p"}\n{"basket_id"\n')
