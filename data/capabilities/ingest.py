@@ -63,6 +63,8 @@ def ingest_catalogue(
         done.append(counts)
     check_mapping(done, "catalogue")
     result = _Resolution(Landed(landed, tasks), out, source.strict).run()
+    if source.strict and result["rejects"]:  # of tasks that a run that was not strict has finished
+        raise strict_error(first_reject(out / "rejects"), "catalogue.strict")
     reasons = reject_reasons(out / "rejects")
     if not result["capabilities"]:
         first = f"; the first reject: {first_reject(out / 'rejects')}" if result["rejects"] else ""

@@ -14,6 +14,7 @@ from data.capabilities.traces import Traces
 from data.errors import InputError
 from data.partitions import read_table
 from data.sources.catalogue_source import CatalogueSource
+from data.sources.landing import CATALOGUE_SCHEMAS, land
 from data.spread import Here
 
 Records = Sequence[dict[str, Any]]
@@ -127,6 +128,14 @@ def test_strict_stops_at_a_trace_that_does_not_resolve(tmp_path: Path) -> None:
     source = source_of(tmp_path, True, tools=TOOLS, traces=[{"id": "9", "intent": "x", "chosen": "gone"}])
     with pytest.raises(InputError, match=r"traces\.jsonl, line 1: choice that is unknown: 'gone'"):
         ingest_catalogue(source, tmp_path / "out", Here())
+
+
+def test_strict_sees_what_an_interrupted_run_that_was_not_has_rejected(tmp_path: Path) -> None:
+    source = source_of(tmp_path, tools=[*TOOLS, {"id": " "}])
+    land(source.tasks()[0], 0, tmp_path / "out" / "landed", False, CATALOGUE_SCHEMAS)
+    with pytest.raises(InputError, match=r"tools\.jsonl, line 4: 'id' is empty"):
+        ingest_catalogue(source.model_copy(update={"strict": True}), tmp_path / "out", Here())
+    assert ingest_catalogue(source, tmp_path / "out", Here())["rejects"] == 1
 
 
 def test_a_catalogue_without_a_capability_is_refused(tmp_path: Path) -> None:
