@@ -43,9 +43,9 @@ def rank(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     if artifacts is None:
         raise InputError(f"{plan.run.name}: no ranker of capabilities was learned", REMEDY)
     run, encoder = plan.run, load_encoder(usable_encoder(plan))
-    stores = FeatureStores(
-        run.serve.rank, run.cache.in_workspace(run.workspace), run.workspace.resolve() / "features" / run.name
-    )
+    asked = {} if arguments.explore is None else {"explore": arguments.explore}  # says which features are opened
+    config, folder = run.serve.rank.model_copy(update=asked), run.workspace.resolve() / "features" / run.name
+    stores = FeatureStores(config, run.cache.in_workspace(run.workspace), folder)
     service = open_capabilities(artifacts, encoder.fingerprint, _Here(encoder), stores, Admission(60.0, 1))
     try:
         answer = asyncio.run(service.rank(_request(arguments)))

@@ -133,10 +133,12 @@ class CapabilityService:
                 vector, degraded = await self._vector(request.intent)
             with phase("rank"), clock("rank"):
                 text_C = await self._scores((vector, tools))
-        past = self._known()
-        if not past.known and self.ranker.features:
+        explore: Explore = request.explore or self._config.explore
+        counts_runs = explore == "thompson"
+        past = self._known() if self.ranker.features or counts_runs else self._none
+        if (self.ranker.features and not past.known) or (counts_runs and past.runs_C is None):
             degraded.append("features")
-        shown = self._shown(request, candidates_N, text_C, past)
+        shown = self._shown(request, explore, candidates_N, text_C, past)
         return RankResponse(
             request_id=request_id.get(),
             model=self.ranker.kind,
@@ -180,7 +182,9 @@ class CapabilityService:
             self._past = Past.of(features, self.ranker)
         return self._past
 
-    def _shown(self, request: RankRequest, candidates_N: Numbers, text_C: Floats, past: Past) -> Shown:
+    def _shown(
+        self, request: RankRequest, explore: Explore, candidates_N: Numbers, text_C: Floats, past: Past
+    ) -> Shown:
         """The best candidates by the rules of the request, in the order that exploration draws."""
         raw_C = (text_C + past.prior_C).astype(np.float64)
         raw_N = raw_C[candidates_N]
@@ -192,7 +196,6 @@ class CapabilityService:
         )
         order = kept[np.lexsort((candidates_N[kept], -raw_N[kept], -boosted_N[kept]))][: request.top_k]
         numbers_K, boosted_K = candidates_N[order], boosted_N[order]
-        explore: Explore = request.explore or self._config.explore
         drawn = self._drawn(explore, boosted_K, None if past.runs_C is None else past.runs_C[numbers_K])
         return Shown(explore, drawn, numbers_K, raw_N[order], probability_N[order], boost_N[order], boosted_K)
 
@@ -200,7 +203,7 @@ class CapabilityService:
         if explore == "epsilon":
             return epsilon_greedy(len(boosted_K), self._config.epsilon, self._rng)
         if explore == "thompson":
-            return thompson(boosted_K, runs_K, self._config.noise, self._rng)
+            return thompson(boosted_K, runs_K, self._config.noise, self._config.epsilon, self._rng)
         return as_ranked(len(boosted_K))
 
 

@@ -39,7 +39,13 @@ class RankConfig(StageConfig):
         description="how the order of what is shown is drawn where a request does not say: as scored, any order with "
         "probability epsilon, or by draws around the scores",
     )
-    epsilon: float = Field(0.1, ge=0, le=1, description="probability with which epsilon shows any order")
+    epsilon: float = Field(
+        0.1,
+        ge=1e-3,
+        le=1,
+        description="probability with which epsilon shows any order, and thompson puts any place first, so that "
+        "nothing that is shown is without a chance",
+    )
     noise: float = Field(
         0.5,
         gt=0,

@@ -81,9 +81,7 @@ def open_capabilities(
     """
     ranker = CapabilityRanker.open(artifacts.ranker)
     check_ranker(ranker, artifacts.ranker, fingerprint)
-    feed = None
-    if (ranker.features or stores.config.explore == "thompson") and artifacts.catalogue is not None:
-        feed = _feed(ranker, artifacts.catalogue, stores)
+    feed = None if artifacts.catalogue is None else _feed(ranker, artifacts.catalogue, stores)
     return CapabilityService(ranker, encoder, feed, _stored(artifacts, ranker), stores.config, admission)
 
 
@@ -127,9 +125,10 @@ def check_ranker(ranker: CapabilityRanker, folder: Path, fingerprint: str) -> No
 
 
 def _feed(ranker: CapabilityRanker, folder: Path, stores: FeatureStores) -> FeatureFeed:
-    """Features of a catalogue, which is read when they have to be computed, and taken up once.
+    """Features of a catalogue, which is read when they have to be computed.
 
-    A ranker that weighs none may explore: what ran seldom is drawn more widely.
+    A ranker that weighs none may explore: what ran seldom is drawn more widely. Where the configuration does not say
+    so, the first request that asks for it has them computed beside it.
     """
 
     def make(now: int) -> Features:
@@ -139,7 +138,8 @@ def _feed(ranker: CapabilityRanker, folder: Path, stores: FeatureStores) -> Feat
     config = stores.config
     ages = (config.features_ttl_s, config.features_every_s)
     feed = FeatureFeed(stores.open(), folder.name, ranker.features or (RUNS,), make, *ages)
-    feed.refresh()
+    if ranker.features or config.explore == "thompson":
+        feed.refresh()
     return feed
 
 

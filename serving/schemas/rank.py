@@ -60,7 +60,8 @@ class RankRequest(BaseModel):
     explore: Explore | None = Field(
         None,
         description="how the order of what is shown is drawn: as scored (none), any order with a small probability "
-        "(epsilon), or by draws around the scores (thompson); as serve.rank.explore has it where absent",
+        "(epsilon), or by draws around the scores and any first with that probability (thompson); as serve.rank.explore "
+        "has it where absent",
     )
 
 
@@ -110,7 +111,7 @@ class RankResponse(Answer):
     results: list[RankedCapability]
     degraded: list[Missing] = Field(
         description="what was missing: `cache`, a Redis that keeps vectors did not answer; `features`, nothing is "
-        "known of the capabilities' past, and text alone counts"
+        "known of the capabilities' past: text alone counts, and thompson draws as if nothing had run"
     )
     unknown: list[str] = Field(
         description="ids of the request that the ranker does not know: of candidates, boosts and tools at hand. They "

@@ -62,23 +62,33 @@ def epsilon_greedy(count: int, epsilon: float, rng: np.random.Generator) -> Draw
     return Drawn(order.astype(np.int64), propensities)
 
 
-def thompson(probabilities_K: Values, runs_K: Values | None, noise: float, rng: np.random.Generator) -> Drawn:
+def thompson(
+    probabilities_K: Values, runs_K: Values | None, noise: float, epsilon: float, rng: np.random.Generator
+) -> Drawn:
     """Thompson sampling with Gaussian noise on the log odds: a draw for each, the highest first.
 
     What ran often is known better, so its noise is smaller: ``noise / sqrt(1 + runs)``, and never below a quarter of
-    ``noise``, so that nothing that is shown loses its chance for good.
+    ``noise``. Where the ranker is sure, draws alone leave all but the best a probability that is 0 in 64 bits, and
+    such an answer tells nothing of other orders. So with probability ``epsilon`` a place at random is put before the
+    others, and each has a propensity of at least ``epsilon / K``: that of its draw to be the highest counts the rest.
 
     Args:
         probabilities_K: of success, by the ranker.
         runs_K: how often each ran; None where that is not known, and all have the whole noise.
         noise: standard deviation of the log odds of what never ran, above 0.
+        epsilon: from 0 to 1.
         rng: that draws.
     """
     means_K = logit(np.clip(probabilities_K, 1e-6, 1 - 1e-6))
     share_K = np.ones(len(means_K)) if runs_K is None else np.maximum(1 / np.sqrt(1 + runs_K), LEAST_SHARE)
     deviations_K = noise * share_K
-    drawn_K = rng.normal(means_K, deviations_K)
-    return Drawn(np.argsort(-drawn_K, kind="stable"), first_propensities(means_K, deviations_K))
+    order = np.argsort(-rng.normal(means_K, deviations_K), kind="stable")
+    count = len(order)
+    if count and rng.random() < epsilon:
+        first = rng.integers(count)
+        order = np.concatenate([order[first : first + 1], np.delete(order, first)])
+    propensities = (1 - epsilon) * first_propensities(means_K, deviations_K) + epsilon / max(count, 1)
+    return Drawn(order, propensities)
 
 
 def first_propensities(means_K: Values, deviations_K: Values) -> Values:

@@ -179,6 +179,27 @@ def test_a_ranker_without_features_has_them_where_exploration_asks_how_often_eac
     assert all(one.parts and one.parts.past == 0 and one.parts.features == [] for one in answer.results)
 
 
+def test_the_first_request_for_thompson_has_features_computed_where_the_configuration_does_not_ask_for_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    release = release_of(folder, "one", saved(folder, tmp_path / "ranker"))
+
+    async def ask() -> list[RankResponse]:
+        service = Service(folder, tmp_path, release, RankConfig(), CacheConfig(memory_mb=0))
+        answers = [await service.rank(), await service.rank(explore="thompson")]
+        while answers[-1].degraded and len(answers) < 500:
+            await asyncio.sleep(0.01)
+            answers.append(await service.rank(explore="thompson"))
+        answers.append(await service.rank())
+        service.close()
+        return answers
+
+    plain, first, *_, last, plain_again = asyncio.run(ask())
+    assert plain.degraded == [] and first.degraded == ["features"] and first.features_version is None
+    assert last.degraded == [] and last.features_version is not None
+    assert plain_again.features_version is None  # of the features that counted
+
+
 def test_with_redis_down_it_answers_without_features_and_cache_and_says_so(folder: Path, tmp_path: Path) -> None:
     nobody = CacheConfig(redis=f"unix://{tmp_path / 'nobody'}", memory_mb=0)
     artifacts = saved(folder, tmp_path / "ranker", weights={"success_all": 50.0})

@@ -189,6 +189,14 @@ def test_thompson_explores_what_ran_seldom_more_and_shows_the_same_set(tmp_path:
     assert shares == pytest.approx(logged, abs=0.12)
 
 
+def test_thompson_without_features_draws_as_if_nothing_had_run_and_says_so() -> None:
+    answer = ranked(service_of(noise=0.01), "forecast of rain and sun for a city", explore="thompson")
+    assert answer.degraded == ["features"]
+    assert min(one.propensity for one in answer.results) == pytest.approx(0.1 / 4)
+    assert sum(one.propensity for one in answer.results) == pytest.approx(1.0)
+    assert ranked(service_of(), explore="epsilon").degraded == []
+
+
 def test_without_exploration_the_best_has_propensity_1() -> None:
     assert [one.propensity for one in ranked(service_of()).results] == [1.0, 0.0, 0.0, 0.0]
 

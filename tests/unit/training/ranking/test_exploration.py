@@ -53,7 +53,7 @@ def test_a_finer_step_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_ran_often_is_drawn_with_less_noise_and_never_without() -> None:
     rng, probabilities = np.random.default_rng(0), np.array([0.6, 0.5])
     new, old, very_old = (
-        thompson(probabilities, None if runs is None else np.full(2, runs), 1.0, rng).propensities[1]
+        thompson(probabilities, None if runs is None else np.full(2, runs), 1.0, 0.0, rng).propensities[1]
         for runs in (None, 8.0, 1e9)
     )
     assert new > old > very_old > 0.01
@@ -61,10 +61,32 @@ def test_what_ran_often_is_drawn_with_less_noise_and_never_without() -> None:
 
 def test_thompson_draws_with_the_propensities_that_it_logs() -> None:
     rng, probabilities, runs = np.random.default_rng(1), np.array([0.7, 0.6, 0.2]), np.array([0.0, 3.0, 0.0])
-    drawn = [thompson(probabilities, runs, 0.5, rng) for _ in range(5000)]
+    drawn = [thompson(probabilities, runs, 0.5, 0.0, rng) for _ in range(5000)]
     first = np.bincount([one.order[0] for one in drawn], minlength=3) / len(drawn)
     np.testing.assert_allclose(first, drawn[0].propensities, atol=0.03)
     assert any(one.explored for one in drawn)
+
+
+@pytest.mark.parametrize(
+    "probabilities", [[0.985, 0.0009, 0.0008, 0.0001], [0.7, 0.65, 0.2], [0.5, 0.5], [1.0, 0.0, 0.0], [0.9]]
+)
+def test_thompson_keeps_a_chance_for_all_and_draws_by_the_propensities_that_it_logs(probabilities: list[float]) -> None:
+    """Also where the ranker is so sure that of draws alone the others have a probability of 0 in 64 bits."""
+    rng, count, epsilon, draws = np.random.default_rng(2), len(probabilities), 0.2, 20_000
+    runs = np.arange(count) * 3.0
+    drawn = [thompson(np.array(probabilities), runs, 0.5, epsilon, rng) for _ in range(draws)]
+    logged = drawn[0].propensities
+    assert logged.sum() == pytest.approx(1.0, abs=1e-12) and logged.max() <= 1.0
+    assert (logged >= epsilon / count - 1e-15).all()
+    first = np.bincount([one.order[0] for one in drawn], minlength=count) / draws
+    assert (np.abs(first - logged) <= 4 * np.sqrt(logged * (1 - logged) / draws)).all()
+    assert all(sorted(one.order.tolist()) == list(range(count)) for one in drawn[:200])
+
+
+def test_where_a_place_is_put_first_the_others_stay_as_they_were_drawn() -> None:
+    rng, sure = np.random.default_rng(3), np.array([0.999, 0.5, 0.001])
+    orders = {tuple(thompson(sure, None, 0.1, 1.0, rng).order.tolist()) for _ in range(200)}
+    assert orders == {(0, 1, 2), (1, 0, 2), (2, 0, 1)}
 
 
 def test_without_exploration_the_best_is_first_for_certain() -> None:
@@ -79,5 +101,6 @@ def test_nothing_can_be_shown(draw: object) -> None:
 
 def test_thompson_of_nothing_and_of_one() -> None:
     rng = np.random.default_rng(0)
-    assert thompson(np.zeros(0), None, 0.5, rng).order.tolist() == []
-    assert thompson(np.array([1.0]), None, 0.5, rng).propensities.tolist() == [1.0]  # certain, and finite all the same
+    assert thompson(np.zeros(0), None, 0.5, 0.1, rng).order.tolist() == []
+    one = thompson(np.array([1.0]), None, 0.5, 0.1, rng)
+    assert one.propensities.tolist() == [1.0]  # certain, and finite all the same
