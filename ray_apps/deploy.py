@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -158,12 +159,14 @@ def _show(result: Any) -> str:  # noqa: ANN401 - any JSON mapping
             f"{release['passages']:,}",
             _share(release["found"]),
             _link_model(release["links"]),
-            _link_model(release["capabilities"]),
+            _ranker(release["capabilities"]),
+            Path(release["bundles"] or "").name,
             release["made"],
         ]
         for id_, release in traffic["releases"].items()
     ]
-    lines = [table(["release", "role", "passages", "found", "link model", "capabilities", "made"], rows)]
+    columns = ["release", "role", "passages", "found", "link model", "capabilities", "bundles", "made"]
+    lines = [table(columns, rows)]
     if traffic["stopped"]:
         lines.append(f"stopped by itself: {traffic['stopped']}")
     return "\n".join(lines)
@@ -174,10 +177,17 @@ def _share(value: float | None) -> str:
 
 
 def _link_model(links: Mapping[str, Any] | None) -> str:
-    """Which version a link model, or a ranker of capabilities, is."""
+    """Which version a link model is."""
     if links is None:
         return ""
     return "the run's own" if links["version"] is None else f"version {links['version']}"
+
+
+def _ranker(capabilities: Mapping[str, Any] | None) -> str:
+    """Which version a ranker of capabilities is, as ``GET /v1/releases`` has it."""
+    from serving.artifacts import CapabilityArtifacts
+
+    return "" if capabilities is None else CapabilityArtifacts.model_validate(capabilities).name
 
 
 def _fraction(text: str) -> float:

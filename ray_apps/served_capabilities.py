@@ -49,16 +49,26 @@ def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
         learned = last_made(plan, LEARN)
         if learned is None:
             return None
-        if json.loads((learned / "result.json").read_text()).get("lost"):
+        turn = _result(learned)
+        if turn.get("lost"):
             which = "champion"
         else:
-            folder = ranker_in(learned)
+            folder, version = ranker_in(learned), turn.get("version")
     if which is not None:
         registry = registry_of(plan)
         found = registry.find(which)
         folder, version = _files_of(plan, registry, found), found.version
     catalogue, intents = last_made(plan, "catalogue"), last_made(plan, "intents")
-    return CapabilityArtifacts(ranker=folder.resolve(), catalogue=catalogue, intents=intents, version=version)
+    traces = "" if catalogue is None else _result(catalogue).get("content", "")
+    return CapabilityArtifacts(
+        ranker=folder.resolve(), catalogue=catalogue, intents=intents, traces=traces, version=version
+    )
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    """What a stage has measured."""
+    told: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return told
 
 
 def last_made(plan: Plan, stage: str) -> Path | None:
@@ -96,6 +106,8 @@ def ranker_in(folder: Path) -> Path:
 
 def follow_capabilities(plan: Plan) -> str | None:
     """Have a run's service take up the ranker that the run names; all else of its live release stays.
+
+    Where ranker and traces are those that are live, nothing changes.
 
     Returns:
         The release that is live with it now; None where the run is not served, or nothing was learned.

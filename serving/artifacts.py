@@ -35,7 +35,9 @@ class CapabilityArtifacts(BaseModel):
         ranker: folder that ``CapabilityRanker.save`` wrote.
         catalogue: output folder of the catalogue stage, of which features are computed; None without features.
         intents: output folder of the intents stage; None where no vectors are kept.
-        version: of the model registry; None where it is the run's own.
+        traces: digest of the catalogue's tables. A folder is named by how much of the journals was read, and two with
+            the same tables answer alike; empty where it is not known.
+        version: of the model registry; None where it has none there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +45,7 @@ class CapabilityArtifacts(BaseModel):
     ranker: Path
     catalogue: Path | None = None
     intents: Path | None = None
+    traces: str = ""
     version: int | None = None
 
     @property

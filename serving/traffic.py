@@ -51,9 +51,22 @@ class Release(_Part):
     made: str = Field(default_factory=now)
 
     def identified(self) -> Self:
-        """The same under eight digits that stand for what is served: artifacts' folders are named by their content."""
-        told = self.model_dump_json(exclude={"id", "passages", "found", "made"})
+        """The same under eight digits that stand for what is served: artifacts' folders are named by their content.
+
+        But for tables of traces, which are named by what was read to make them: where their digest is known, it counts.
+        """
+        told = self._told("catalogue", "intents") if self.capabilities and self.capabilities.traces else self._told()
         return self.model_copy(update={"id": hashlib.sha256(told.encode()).hexdigest()[:8]})
+
+    def ranks_as(self, other: "Release") -> bool:
+        """Whether all but the traces that are known of its capabilities is that of another."""
+        of_traces = ("catalogue", "intents", "traces")
+        return self._told(*of_traces) == other._told(*of_traces)
+
+    def _told(self, *left_out: str) -> str:
+        """What is served, as JSON, without some fields of ``capabilities``."""
+        beside = dict.fromkeys(("id", "passages", "found", "made"), True)
+        return self.model_dump_json(exclude={**beside, "capabilities": set(left_out)})
 
 
 class Guardrails(_Part):
@@ -136,6 +149,8 @@ class Traffic(_Part):
 def with_live(traffic: Traffic | None, release: Release) -> Traffic:
     """The traffic with a release live, after the one that was, and neither canary nor shadow; as it was if it is live.
 
+    One that only knows of more traces takes the place of the live one: a rollback goes to what answered otherwise.
+
     Args:
         traffic: as it was; None where there was none.
         release: to be live.
@@ -144,8 +159,10 @@ def with_live(traffic: Traffic | None, release: Release) -> Traffic:
         return Traffic(live=release.id, releases={release.id: release})
     if traffic.live == release.id:
         return traffic
+    in_place = traffic.previous != release.id and release.ranks_as(traffic.releases[traffic.live])
+    previous = traffic.previous if in_place else traffic.live
     releases = {**traffic.releases, release.id: release}
-    return traffic.changed(live=release.id, previous=traffic.live, canary=None, shadow=None, releases=releases)
+    return traffic.changed(live=release.id, previous=previous, canary=None, shadow=None, releases=releases)
 
 
 def without(traffic: Traffic, release: str, reason: str) -> Traffic:

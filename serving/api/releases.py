@@ -35,6 +35,7 @@ def router(releases: Releases[Variant]) -> APIRouter:
                     passages=release.passages,
                     link_model=None if release.links is None else release.links.version,
                     capabilities=None if release.capabilities is None else release.capabilities.name,
+                    bundles=None if release.bundles is None else release.bundles.name,
                     ranker=None if release.ranker is None else ranker_name(release.ranker),
                     open=id_ in releases,
                 )

@@ -60,8 +60,8 @@ class RankRequest(BaseModel):
     explore: Explore | None = Field(
         None,
         description="how the order of what is shown is drawn: as scored (none), any order with a small probability "
-        "(epsilon), or by draws around the scores and any first with that probability (thompson); as serve.rank.explore "
-        "has it where absent",
+        "(epsilon), or by draws around the scores and with that probability any one first (thompson); as "
+        "serve.rank.explore has it where absent",
     )
 
 

@@ -15,6 +15,7 @@ class ReleaseState(Answer):
     capabilities: str | None = Field(
         description="what ranks capabilities: a version in the model registry, or the artifact of a run; null for none"
     )
+    bundles: str | None = Field(description="the artifact of the bundles that it proposes; null for none")
     ranker: str | None = Field(description="its cross-encoder; null where its encoder ranks")
     open: bool = Field(description="whether this replica has it open")
 

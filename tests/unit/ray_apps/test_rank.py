@@ -22,7 +22,7 @@ from data.sources.kept_traces import kept_traces
 from data.spread import here
 from evaluation.calibration import Calibrator
 from evaluation.intent_calibration import IntentCalibrator
-from ray_apps import rank
+from ray_apps import deploy, rank
 from ray_apps.catalogue import CatalogueResult, IntentsResult, _embedded_before
 from ray_apps.config import RunConfig
 from ray_apps.learn import learn_turn
@@ -136,13 +136,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def keep(plan: Plan, name: str = "one") -> None:
+def keep(plan: Plan, name: str = "one", request: str = "r1") -> None:
     """What a service has kept: ``table`` was run for an intent, and succeeded."""
     folder = plan.run.workspace / "journals" / plan.run.name
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"item": None, "value": None, "session": None, "time": 2.0, "request_id": "r1"}
+    told = {"item": None, "value": None, "session": None, "time": 2.0, "request_id": request}
     ranked = {"kind": "ranked", "intent": "eat", "context": [], "items": ["table"], "scores": [0.5], "time": 1.0}
-    ranked |= {"propensities": [1.0], "model_version": "v", "request_id": "r1"}
+    ranked |= {"propensities": [1.0], "model_version": "v", "request_id": request}
     rows = [ranked, {"kind": "feedback", "action": "succeeded", **told}]
     (folder / f"{name}{SUFFIX}").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
@@ -236,17 +236,60 @@ def test_a_run_that_reads_no_journals_stays_as_it_is(folder: Path) -> None:
     assert Plan(run, without.stages).artifact("catalogue").key == before
 
 
-def test_a_service_takes_up_what_was_learned_and_refuses_what_does_not_fit(folder: Path) -> None:
-    plan = planned(folder)
-    assert follow_capabilities(plan) is None  # nothing is served, and nothing learned
-    made(plan)
+def served_without_a_ranker(plan: Plan, folder: Path) -> None:
+    """A service of the run, whose release ``old`` has an index of the encoder that intents were embedded by."""
     root = write_run(folder / "made", dim=16)
     manifest = json.loads((root / "manifest.json").read_text())
     fingerprint = manifest_of(plan.artifact("intents").path)["fingerprint"]
     (root / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": fingerprint}))
     build(root)
-    live = release("old").model_copy(update={"index": root / "out"})
+    live = release("old").model_copy(update={"index": root / "out", "bundles": Path("/bundles/b1")})
     change_traffic(traffic_of(plan), lambda traffic: with_live(traffic, live))
+
+
+def test_a_turn_that_learns_nothing_new_makes_no_release_and_a_rollback_goes_to_the_ranker_before(
+    folder: Path,
+) -> None:
+    keep(planned(folder))
+    learned = made(planned(folder))
+    served_without_a_ranker(planned(folder), folder)
+    first = follow_capabilities(planned(folder))
+    before = read_traffic(traffic_of(planned(folder)))
+    keep(planned(folder), "two")  # the journal grows by what is no new trace
+    made_catalogue(again := planned(folder))
+    artifacts = capability_artifacts(again)
+    assert artifacts is not None and artifacts.catalogue == again.artifact("catalogue").path
+    assert learn_turn(again, Namespace())["artifact"] == str(learned.path)
+    assert read_traffic(traffic_of(again)) == before and before is not None and before.live == first
+
+    keep(planned(folder), "three", request="r2")  # a new trace, of which nothing was learned yet
+    made_catalogue(more := planned(folder))
+    later = follow_capabilities(more)
+    after = read_traffic(traffic_of(more))
+    assert after is not None and (after.live, after.previous) == (later, "old") and later != first
+    assert set(after.releases) == {later, "old"}
+
+
+def test_the_table_of_releases_tells_rankers_and_bundles_apart(folder: Path) -> None:
+    learned = made(plan := planned(folder))
+    served_without_a_ranker(plan, folder)
+    follow_capabilities(plan)
+    command = next(one for one in deploy.COMMANDS if one.name == "deploy status")
+    assert command.call is not None
+    shown = command.show(command.call(plan, Namespace())).splitlines()
+    live, old = (next(row for row in shown if role in row) for role in (" live ", " previous "))
+    assert learned.key in live and "b1" in live and "b1" in old and learned.key not in old
+    told = json.loads((learned.path / "result.json").read_text())
+    (learned.path / "result.json").write_text(json.dumps({**told, "version": 2}))  # as a real turn has it
+    follow_capabilities(plan)
+    assert "version 2" in command.show(command.call(plan, Namespace()))
+
+
+def test_a_service_takes_up_what_was_learned_and_refuses_what_does_not_fit(folder: Path) -> None:
+    plan = planned(folder)
+    assert follow_capabilities(plan) is None  # nothing is served, and nothing learned
+    made(plan)
+    served_without_a_ranker(plan, folder)
     id_ = follow_capabilities(plan)
     traffic = read_traffic(traffic_of(plan))
     assert traffic is not None and traffic.live == id_ != "old" and traffic.previous == "old"

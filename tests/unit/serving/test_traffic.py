@@ -7,7 +7,7 @@ import pytest
 
 from data.encoders.config import read_encoder
 from data.errors import InputError
-from serving.artifacts import LiveConfig
+from serving.artifacts import CapabilityArtifacts, LiveConfig
 from serving.traffic import (
     Canary,
     Release,
@@ -57,6 +57,32 @@ def test_the_release_of_a_run_becomes_live_and_the_one_before_stays_for_a_rollba
     assert (first.live, first.previous) == ("a", None) and with_live(first, release("a")) is first
     third = with_live(with_live(first, release("b")), release("c"))
     assert (third.live, third.previous, set(third.releases)) == ("c", "b", {"c", "b"})
+
+
+def ranking(ranker: str, catalogue: str, traces: str) -> Release:
+    of_run = CapabilityArtifacts(
+        ranker=Path(f"/learn/{ranker}/model"), catalogue=Path(f"/catalogue/{catalogue}"), traces=traces, version=1
+    )
+    return release("").model_copy(update={"capabilities": of_run}).identified()
+
+
+def test_a_catalogue_of_the_same_traces_is_no_other_release() -> None:
+    first = ranking("one", "a", "t1")
+    assert first.id == ranking("one", "b", "t1").id != ranking("one", "a", "t2").id
+    assert first.id != ranking("two", "a", "t1").id
+    assert ranking("one", "a", "").id != ranking("one", "b", "").id  # tables of before they had a digest
+
+
+def test_a_release_that_only_knows_of_more_traces_takes_the_place_of_the_live_one() -> None:
+    old, new, later = ranking("one", "a", "t1"), ranking("two", "b", "t2"), ranking("two", "c", "t3")
+    before = with_live(with_live(None, old), new)
+    after = with_live(before, later)
+    assert (after.live, after.previous, set(after.releases)) == (later.id, old.id, {later.id, old.id})
+    assert with_live(with_live(None, old), ranking("one", "b", "t2")).previous is None
+    back = with_live(before.changed(previous=None), later).changed(
+        previous=new.id, releases={one.id: one for one in (new, later)}
+    )
+    assert with_live(back, new).previous == later.id  # never to itself
 
 
 def test_a_canary_that_is_stopped_leaves_its_reason() -> None:

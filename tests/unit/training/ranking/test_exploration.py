@@ -73,7 +73,7 @@ def test_thompson_draws_with_the_propensities_that_it_logs() -> None:
 def test_thompson_keeps_a_chance_for_all_and_draws_by_the_propensities_that_it_logs(probabilities: list[float]) -> None:
     """Also where the ranker is so sure that of draws alone the others have a probability of 0 in 64 bits."""
     rng, count, epsilon, draws = np.random.default_rng(2), len(probabilities), 0.2, 20_000
-    runs = np.arange(count) * 3.0
+    runs = np.arange(count).astype(np.float64) * 3
     drawn = [thompson(np.array(probabilities), runs, 0.5, epsilon, rng) for _ in range(draws)]
     logged = drawn[0].propensities
     assert logged.sum() == pytest.approx(1.0, abs=1e-12) and logged.max() <= 1.0
