@@ -10,13 +10,14 @@ from serving.context import noted_release, request_id
 from serving.errors import ApiError
 from serving.journal import Journal
 from serving.schemas import SearchRequest, SearchResponse
-from serving.schemas.feedback import FeedbackRequest, FeedbackResponse
+from serving.schemas.feedback import FeedbackEvent, FeedbackRequest, FeedbackResponse
 from serving.schemas.rank import RankRequest, RankResponse
 
 logger = logging.getLogger("catena")
 
 FLUSH_EVERY_S = 1.0
 STEPS = ("succeeded", "partly", "failed")
+CHOICES = ("chosen", "clicked")
 
 
 class FeedbackService:
@@ -34,18 +35,14 @@ class FeedbackService:
         """Keep events; they are on disk when this returns.
 
         Raises:
-            ApiError: if the service keeps none, an event lacks its value or is no step, or the disk refuses.
+            ApiError: if the service keeps none, an event says nothing that counts, or the disk refuses.
         """
         if self._journal is None:
             raise ApiError("not_found", "this service keeps no feedback: serve.feedback is false")
         for place, event in enumerate(request.events):
-            if event.action == "rated" and event.value is None:
-                raise ApiError("invalid_request", f"event {place} is a rating without a value", "events")
-            if (event.tool is not None or event.step is not None) and event.action not in STEPS:
-                message = f"event {place} is of a step, so its action is one of {', '.join(STEPS)}"
-                raise ApiError("invalid_request", message, "events")
-            if event.step is not None and event.tool is None:
-                raise ApiError("invalid_request", f"event {place} is of a step, and names no tool", "events")
+            problem = _problem(event)
+            if problem is not None:
+                raise ApiError("invalid_request", f"event {place} is {problem}", "events")
         now = time.time()
         records = [{"kind": "feedback", "time": now, **event.model_dump()} for event in request.events]
         try:
@@ -106,3 +103,19 @@ class FeedbackService:
             self._flusher.cancel()
         if self._journal is not None:
             self._journal.close()
+
+
+def _problem(event: FeedbackEvent) -> str | None:
+    """Why an event by itself says nothing that counts; None where it does."""
+    if event.action == "rated":
+        if event.value is None:
+            return "a rating without a value"
+        if not 0 <= event.value <= 1:
+            return f"a rating outside 0 to 1: {event.value:g}"
+    if (event.tool is not None or event.step is not None) and event.action not in STEPS:
+        return f"of a step, so its action is one of {', '.join(STEPS)}"
+    if event.step is not None and event.tool is None:
+        return "of a step, and names no tool"
+    if event.action in CHOICES and event.item is None:
+        return f"`{event.action}`, and names no item"
+    return None

@@ -17,7 +17,10 @@ class FeedbackEvent(BaseModel):
     request_id: str = Field(min_length=1, max_length=128, description="of the answer: its header x-request-id")
     action: Action = Field(description="what happened")
     item: str | None = Field(
-        None, min_length=1, max_length=1000, description="id of the item; the whole answer where null"
+        None,
+        min_length=1,
+        max_length=1000,
+        description="id of the item; the whole answer where null; required where `chosen` or `clicked`",
     )
     tool: str | None = Field(
         None,
@@ -39,7 +42,7 @@ class FeedbackEvent(BaseModel):
         ge=-1e6,
         le=1e6,
         allow_inf_nan=False,
-        description="a rating or a reward, where there is one; required where `rated`",
+        description="a reward, where there is one; required where `rated`, and there from 0 to 1",
     )
     session: str | None = Field(None, max_length=128, description="that the caller puts events together by")
 

@@ -60,12 +60,14 @@ def test_what_is_acknowledged_is_in_the_file(tmp_path: Path) -> None:
         client,
         {"request_id": "r", "action": "clicked", "item": "d1"},
         {"request_id": "r", "action": "rated", "value": 0.5},
+        {"request_id": "r", "action": "succeeded", "value": 3},  # a reward of a search has any range
     )
-    assert (status, body) == (202, {"accepted": 2})
+    assert (status, body) == (202, {"accepted": 3})
     kept = [{name: one[name] for name in ("request_id", "action", "item", "value")} for one in records(tmp_path) if one]
     assert kept == [
         {"request_id": "r", "action": "clicked", "item": "d1", "value": None},
         {"request_id": "r", "action": "rated", "item": None, "value": 0.5},
+        {"request_id": "r", "action": "succeeded", "item": None, "value": 3.0},
     ]
 
 
@@ -80,6 +82,13 @@ def test_what_is_acknowledged_is_in_the_file(tmp_path: Path) -> None:
             [{"request_id": "r", "action": "shown"}, {"request_id": "r", "action": "rated"}],
             "event 1 is a rating without",
         ),
+        ([{"request_id": "r", "action": "rated", "value": 3}], "event 0 is a rating outside 0 to 1: 3"),
+        ([{"request_id": "r", "action": "rated", "value": -0.01}], "event 0 is a rating outside 0 to 1: -0.01"),
+        (
+            [{"request_id": "r", "action": "chosen", "item": "a"}, {"request_id": "r", "action": "chosen"}],
+            "event 1 is `chosen`, and names no item",
+        ),
+        ([{"request_id": "r", "action": "clicked"}], "event 0 is `clicked`, and names no item"),
     ],
 )
 def test_what_is_no_feedback_is_refused_and_nothing_kept(tmp_path: Path, events: list[object], message: str) -> None:
