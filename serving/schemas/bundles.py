@@ -26,9 +26,16 @@ class BundlesRequest(BaseModel):
     )
 
     basket: list[Id] | None = Field(
-        None, min_length=1, max_length=MOST, description="ids of items; bundles are those it lacks something of"
+        None,
+        min_length=1,
+        max_length=MOST,
+        description="ids of items; bundles are those it has a part of, and lacks a part of",
     )
-    item: Id | None = Field(None, description="id of an item that every bundle holds")
+    item: Id | None = Field(
+        None,
+        description="id of an item that every bundle holds; beside a basket it is what would be put into it next, and "
+        "may be all that a bundle lacks",
+    )
     exclude_items: list[Id] = Field(default_factory=list, max_length=MOST, description="ids of items of no bundle")
     max_price: float | None = Field(None, gt=0, description="of a bundle; those without a price are left out")
     max_items: int | None = Field(None, ge=2, le=6, description="of a bundle")
@@ -46,7 +53,9 @@ class ProposedBundle(Answer):
     title: str
     item_ids: list[str]
     item_names: list[str]
-    missing: list[str] = Field(description="ids beyond the basket and the item of the request")
+    missing: list[str] = Field(
+        description="ids beyond the basket and the item of the request; none where that item completes the bundle"
+    )
     score: float = Field(description="weighted sum of its objectives, each over the largest among all bundles")
     price: float | None
     list_price: float | None

@@ -68,6 +68,18 @@ def test_a_basket_gets_what_it_lacks_something_of() -> None:
     assert bundle.missing == ["b", "c"], "who looks at a product is not told to add it"
 
 
+def test_beside_a_basket_the_item_is_what_would_be_put_into_it_next() -> None:
+    service = BundleService(ROWS, {"reach": True, "stock_risk": False})
+
+    def found(basket: list[str], item: str) -> dict[str, list[str]]:
+        request = BundlesRequest(basket=basket, item=item, weights={"reach": 1})
+        return {bundle.bundle_id: bundle.missing for bundle in service.propose(request).bundles}
+
+    assert found(["a"], "b") == {"a+b": []}  # which completes it; the basket has nothing of the other with b
+    assert found(["b"], "c") == {"b+c+d": ["d"]}
+    assert found(["a", "b"], "b") == {"b+c+d": ["c", "d"]}  # a+b is whole in the basket
+
+
 def test_filters() -> None:
     assert asked(item="d") == ["b+c+d"]
     assert asked(max_price=6.0) == ["a+b"]
