@@ -77,7 +77,7 @@ def overview(commands: Mapping[str, Command], head: str | None = None) -> str:
 
 
 def command_help(command: Command) -> str:
-    """What `catena COMMAND --help` shows: its own words, and the sections of the run file that matter to it."""
+    """What `catena COMMAND --help` shows: its own words, how a service is asked, and the sections of the run file."""
     text = command.parser().format_help()
     if command.unplanned is not None:
         return text
@@ -89,6 +89,7 @@ def command_help(command: Command) -> str:
         [
             text.rstrip(),
             "",
+            *([] if command.remote is None else _by_a_service(command.remote)),
             "sections of the run file that it reads (`catena config --help SECTION` lists the keys of one):",
             *lines,
             "",
@@ -97,6 +98,17 @@ def command_help(command: Command) -> str:
             "",
         ]
     )
+
+
+def _by_a_service(remote: Command) -> list[str]:
+    """How a command is written that asks a service."""
+    usage = remote.parser().format_usage().replace("usage:", " " * len("usage:"), 1)
+    return [
+        "by a service, with --url in the place of RUN.yaml:",
+        textwrap.indent(textwrap.dedent(usage).rstrip(), "  "),
+        f"`catena {remote.name} --url http://127.0.0.1:8000 --help` explains its words.",
+        "",
+    ]
 
 
 def _two_columns(explained: Mapping[str, str]) -> list[str]:

@@ -46,6 +46,15 @@ def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "--ray.num-cpus" not in out  # keys are listed section by section
 
 
+@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if command.remote is not None])
+def test_help_of_a_command_says_how_a_service_is_asked(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"\n  catena {command} --url URL " in out and f"`catena {command} --url http://127.0.0.1:8000 --help`" in out
+    assert main([command, "--url", "http://127.0.0.1:8000", "--help"]) == 0
+    assert "CATENA_KEY holds its key" in capsys.readouterr().out
+
+
 def test_help_of_config_lists_the_keys_of_a_section(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--help", "embed"]) == 0
     out = capsys.readouterr().out
