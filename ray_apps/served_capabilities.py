@@ -24,6 +24,7 @@ REMEDY = "`catena learn RUN.yaml` makes one."
 BRING_BOTH = (
     "`catena index RUN.yaml` and then `catena deploy promote RUN.yaml` bring it together with an index of its encoder."
 )
+BRING_AGAIN = "`catena deploy promote RUN.yaml` brings it again."
 
 
 def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
@@ -113,7 +114,8 @@ def follow_capabilities(plan: Plan) -> str | None:
         The release that is live with it now; None where the run is not served, or nothing was learned.
 
     Raises:
-        InputError: if the ranker does not fit the live release: it takes other vectors or other features.
+        InputError: if the ranker does not fit the live release, since it takes other vectors or other features, or if
+            it was live before and something else was chosen since.
     """
     from ray_apps.serve import traffic_of
     from serving.traffic import change_traffic, read_traffic
@@ -135,7 +137,7 @@ def offer_capabilities(plan: Plan) -> str | None:
         follow_capabilities(plan)
     except InputError as error:
         told = f"the turn is kept, but the running service stays with the ranker that it has: {error.problem}"
-        return f"{told}. {BRING_BOTH}"
+        return f"{told}. {error.remedy}"
     return None
 
 
@@ -147,10 +149,16 @@ def with_capabilities(traffic: "Traffic", artifacts: "CapabilityArtifacts") -> "
     """
     from serving.traffic import now, with_live
 
-    live = traffic.releases[traffic.live]
-    check_capabilities(artifacts, live.index)
+    live, before = traffic.releases[traffic.live], traffic.releases.get(traffic.previous or "")
+    try:
+        check_capabilities(artifacts, live.index)
+    except InputError as error:
+        raise InputError(error.problem, BRING_BOTH) from None
     changed = {"capabilities": artifacts, "made": now()}
-    return with_live(traffic, live.model_copy(update=changed).identified())
+    release = live.model_copy(update=changed).identified()
+    if before is not None and release.ranks_as(before) and not release.ranks_as(live):
+        raise InputError(f"{artifacts.name} was live before, and was taken back", BRING_AGAIN)
+    return with_live(traffic, release)
 
 
 def check_capabilities(artifacts: "CapabilityArtifacts", index: Path) -> None:

@@ -270,6 +270,25 @@ def test_a_turn_that_learns_nothing_new_makes_no_release_and_a_rollback_goes_to_
     assert set(after.releases) == {later, "old"}
 
 
+def test_what_was_rolled_back_is_not_brought_again_by_a_turn_that_learns_nothing_new(folder: Path) -> None:
+    keep(planned(folder))
+    made(planned(folder))
+    served_without_a_ranker(planned(folder), folder)
+    follow_capabilities(planned(folder))
+    (rollback,) = (one.call for one in deploy.COMMANDS if one.name == "deploy rollback")
+    assert rollback is not None and rollback(planned(folder), Namespace())["traffic"]["live"] == "old"
+    back = read_traffic(traffic_of(planned(folder)))
+    told = learn_turn(planned(folder), Namespace())["service"]
+    assert "was live before, and was taken back. `catena deploy promote RUN.yaml`" in told
+    keep(planned(folder), "two", request="r2")  # a new trace, of which nothing was learned yet
+    made_catalogue(more := planned(folder))
+    assert offer_capabilities(more) == told and read_traffic(traffic_of(more)) == back
+    made(more)
+    assert offer_capabilities(more) is None
+    after = read_traffic(traffic_of(more))
+    assert after is not None and after.previous == "old"
+
+
 def test_the_table_of_releases_tells_rankers_and_bundles_apart(folder: Path) -> None:
     learned = made(plan := planned(folder))
     served_without_a_ranker(plan, folder)
