@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 
-ISOTONIC_POSITIVES = 50  # below, isotonic regression follows single outcomes: two parameters generalise better
+ISOTONIC_LEAST = (
+    50  # of the rarer outcome; below, isotonic regression follows single outcomes: two parameters generalise better
+)
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,13 @@ def fit(
 
     Isotonic regression (Zadrozny and Elkan, KDD 2002) with one pseudo-failure above the highest score and one
     pseudo-success below the lowest, so that a handful of lucky outcomes at an end never becomes a promise of 1 or 0; or
-    Platt's logistic curve (1999) with his smoothed targets, where there are few successes.
+    Platt's logistic curve (1999) with his smoothed targets, where there are few successes, or few failures.
 
     Args:
         scores: (P,) what is to be calibrated.
         labels: (P,) outcomes, true or false.
         weights: (P,) how many real cases each one represents; 1 where unset.
-        method: ``auto`` takes isotonic from 50 successes on.
+        method: ``auto`` takes isotonic from 50 successes and 50 failures on.
 
     Raises:
         ValueError: if a score is not finite, or all outcomes are alike.
@@ -97,7 +99,7 @@ def fit(
         raise ValueError("scores must be finite numbers to be calibrated")
     if len(x) == 0 or y.min() == y.max():
         raise ValueError("calibration needs both outcomes, linked and not linked")
-    if method == "isotonic" or (method == "auto" and y.sum() >= ISOTONIC_POSITIVES):
+    if method == "isotonic" or (method == "auto" and min(y.sum(), len(y) - y.sum()) >= ISOTONIC_LEAST):
         return _isotonic(x, y, w)
     return _platt(x, y, w)
 

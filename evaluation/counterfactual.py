@@ -26,6 +26,7 @@ from evaluation.significance import bootstrap_means
 
 Kind = Literal["ips", "clipped_ips", "snips", "dr"]
 KINDS: tuple[Kind, ...] = ("ips", "clipped_ips", "snips", "dr")
+NAMES: dict[str, str] = {"ips": "IPS", "clipped_ips": "clipped IPS", "snips": "SNIPS", "dr": "DR"}
 
 
 @dataclass(frozen=True)

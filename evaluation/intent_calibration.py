@@ -44,6 +44,11 @@ class IntentCalibrator:
     share: float = 0.0
     temperature: float = 1.0
 
+    @property
+    def fitted(self) -> bool:
+        """Whether outcomes made it; ``NOT_CALIBRATED`` stands where there were none to learn from."""
+        return (self.calibrator.described(), self.share) != (NOT_CALIBRATED.calibrator.described(), 0.0)
+
     def __call__(self, scores: npt.NDArray[Any], levels: npt.NDArray[Any] | float) -> Values:
         """Probabilities, float64 of the shape of ``scores``.
 
@@ -73,6 +78,9 @@ class IntentCalibrator:
         """Read what ``save`` wrote; a file without a share is of the score alone."""
         described = json.loads(path.read_text())
         return cls(Calibrator.of(described), described.get("share", 0.0), described.get("temperature", 1.0))
+
+
+NOT_CALIBRATED = IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 1.0, 0.0))
 
 
 def levels_at(scores_QC: npt.NDArray[Any], temperatures_T: Values) -> Values:

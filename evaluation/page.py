@@ -1,5 +1,6 @@
 """The pieces of the report's HTML page: one file, no scripts, nothing fetched, light or dark as the reader prefers."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
@@ -75,6 +76,9 @@ footer { margin-top: 4rem; color: var(--muted); font-size: .85rem; }
 """
 
 
+CODE = re.compile(r"`([^`]+)`")
+
+
 def page(title: str, parts: Iterable[str]) -> str:
     """The whole document."""
     body = "\n".join(parts)
@@ -107,8 +111,9 @@ def section(title: str, *parts: str) -> str:
 
 
 def prose(text: str, note: bool = False) -> str:
-    """A paragraph; a note is smaller and paler."""
-    return f'<p class="note">{escape(text)}</p>' if note else f"<p>{escape(text)}</p>"
+    """A paragraph, what is between backticks as code; a note is smaller and paler."""
+    shown = CODE.sub(r"<code>\1</code>", escape(text))
+    return f'<p class="note">{shown}</p>' if note else f"<p>{shown}</p>"
 
 
 def panel(content: str, title: str = "") -> str:

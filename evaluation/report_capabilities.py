@@ -6,6 +6,7 @@ from typing import Any
 
 from data.files import whole_or_absent
 from evaluation import charts, page
+from evaluation.counterfactual import NAMES as ESTIMATORS
 from evaluation.simulated import Judged, catalogue, judge, softmax
 
 NAMES = {
@@ -27,7 +28,7 @@ MORE = {
     "ece@1": "after",
     "brier": "Brier",
 }
-BEST_MORE = ("high", "", "low", "", "low", "low")
+BEST_MORE = ("high", "", "", "", "", "")
 LOGS, ROUNDS, RESAMPLES = 20, 500, 200  # of the simulation: a few seconds
 
 
@@ -35,8 +36,8 @@ def write_report(result: Mapping[str, Any], run: str, out: Path) -> Path:
     """Write ``report.html``.
 
     Args:
-        result: of the turn: ``table``, ``kind``, ``sentence``, ``verdict``, ``reliability``, ``counterfactual`` and
-            counts, as of ``catena learn``.
+        result: of the turn: ``table``, ``kind``, ``sentence``, ``verdict``, ``calibrated_by``, ``calibration``,
+            ``reliability``, ``counterfactual``, ``with_success`` and counts, as of ``catena learn``.
         run: its name.
         out: folder of the turn.
     """
@@ -51,8 +52,9 @@ def render(result: Mapping[str, Any], run: str) -> str:
     served = NAMES[result["kind"]]
     lead = f"{result['traces']:,} traces of {result['intents']:,} intents; {result['sentence']}."
     if not result["table"]:
-        parts = [page.header("Ranking capabilities", run, lead), page.prose(f"{result['verdict']}.")]
-        return page.page(f"{run}: ranking capabilities", parts)
+        return page.page(
+            f"{run}: ranking capabilities", [page.header("Ranking capabilities", run, lead), *_cold(result)]
+        )
     figures = _served(result)
     cards = [
         (served, "is served"),
@@ -68,6 +70,39 @@ def render(result: Mapping[str, Any], run: str) -> str:
         page.section("Logged choices", *_logged(result["counterfactual"])),
     ]
     return page.page(f"{run}: ranking capabilities", parts)
+
+
+def _cold(result: Mapping[str, Any]) -> list[str]:
+    """What there is and what is wanted, where nothing could be learned."""
+    what = {
+        "train": "learns",
+        "valid": "chooses the epoch, and calibrates",
+        "judge": "chooses what is served, and calibrates",
+        "test": "is reported",
+    }
+    rows = [(f"{part}: {what[part]}", [count]) for part, count in result["with_success"].items()]
+    cards = [
+        (f"{result['traces']:,}", "traces"),
+        (f"{result['intents']:,}", "distinct intents"),
+        (f"{sum(result['with_success'].values()):,}", "intents with a success"),
+    ]
+    told = (
+        f"{result['verdict']}. Capabilities are ranked by how alike their texts and the intent are. The "
+        f"{result['calibration']}, so that `min_score` can only be tried out."
+    )
+    wanted = (
+        "Intents are put into parts by a hash of their text, and each part wants 20 of them with a success. More traces "
+        "come from the files of the run, or from `/v1/feedback` of its service; then `catena learn` makes the next turn."
+    )
+    return [
+        page.cards(cards),
+        page.section("What is served", page.prose(told)),
+        page.section(
+            "What is missing",
+            page.prose(wanted),
+            page.panel(page.table(["part", "intents with a success"], rows, ["{:,.0f}"])),
+        ),
+    ]
 
 
 def _served(result: Mapping[str, Any]) -> Mapping[str, float]:
@@ -89,15 +124,26 @@ def _tables(result: Mapping[str, Any], served: str) -> str:
         rows = [(NAMES.get(name, name), [one.get(key) for key in columns]) for name, one in ranked]
         return page.table(["ranker", *columns.values()], rows, ["{:.4f}"] * len(columns), best, served)
 
-    return page.panel(of(COLUMNS, ["high"] * len(COLUMNS))) + page.panel(of(MORE, BEST_MORE))
+    told = (
+        "ECE and Brier are each of a ranker's own outcomes, and no way to choose one: where nearly all fails, as "
+        "in the first places of a ranker that is mostly wrong, it is easy to promise little."
+    )
+    return (
+        page.panel(of(COLUMNS, ["high"] * len(COLUMNS))) + page.panel(of(MORE, BEST_MORE)) + page.prose(told, note=True)
+    )
 
 
 def _calibration(result: Mapping[str, Any], figures: Mapping[str, float]) -> list[str]:
     both = result["reliability"]
+    basis = page.prose(f"{result['calibration'][0].upper()}{result['calibration'][1:]}.")
     if not both:
-        return [page.prose("All held-out outcomes are alike: there is nothing to calibrate by.")]
+        return [basis]
+    what = {
+        "run": "What was run for held-out intents was promised",
+        "places": "The first places of held-out intents promise",
+    }
     told = (
-        f"What the first places of held-out intents promise, in bins of equally many: by the softmax of their scores "
+        f"{what[result['calibrated_by']]}, in bins of equally many: by the softmax of their scores "
         f"(ECE {figures['ece@1_raw']:.4f}), and calibrated by other held-out intents, as `min_score` compares it "
         f"(ECE {figures['ece@1']:.4f}). Over all outcomes ECE is {figures['ece']:.4f}, Brier {figures['brier']:.4f}."
     )
@@ -106,12 +152,12 @@ def _calibration(result: Mapping[str, Any], figures: Mapping[str, float]) -> lis
         page.panel(charts.reliability_diagram(both[name], observed="share that succeeded"), title)
         for name, title in titles.items()
     ]
-    return [page.prose(told), page.columns(*panels)]
+    return [basis, page.prose(told), page.columns(*panels)]
 
 
 def _logged(counterfactual: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
     """Estimates from this run's log, and beside the truth of a simulator, where that is known."""
-    rows = [(f"{kind.upper()}, {who}", one) for who, of in counterfactual.items() for kind, one in of.items()]
+    rows = [(f"{ESTIMATORS[kind]}, {who}", one) for who, of in counterfactual.items() for kind, one in of.items()]
     numbers = [
         (name, [float(one["value"]), one.get("low"), one.get("high"), one.get("effective")])
         for name, one in rows
@@ -137,7 +183,10 @@ def simulated() -> list[Judged]:
 
 def _beside_truth(judged: Sequence[Judged]) -> str:
     rows = [
-        (f"{one.policy}, {one.kind.upper()}", [one.truth, one.truth + one.bias, one.bias, one.deviation, one.coverage])
+        (
+            f"{one.policy}, {ESTIMATORS[one.kind]}",
+            [one.truth, one.truth + one.bias, one.bias, one.deviation, one.coverage],
+        )
         for one in judged
     ]
     head = ["logged by, estimator", "truth", "mean estimate", "bias", "deviation", "coverage"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,7 +52,11 @@ class LearnResult(StageResult):
     network: dict[str, Any] | None
     message_share: float | None
     against_champion: dict[str, float] | None
+    calibrated_by: Literal["run", "places", "nothing"]
+    calibration: str
     lost: bool
+    lost_by: Literal["mrr", "calibration"] | None
+    with_success: dict[str, int]
     counterfactual: dict[str, dict[str, dict[str, Any]]]
     reliability: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
     features: list[str] = Field(default_factory=list)
@@ -168,6 +172,8 @@ def _verdict(made: Mapping[str, Any], version: int, crowned: bool) -> str:
         f"{against['difference']:+.4f} MRR against version {against['version']:.0f} on the same test intents "
         f"({against['difference_low']:+.4f} to {against['difference_high']:+.4f}, p = {against['p_value']:.4f})"
     )
+    if made["lost_by"] == "calibration":
+        return f"version {version} stays challenger, as its scores are not calibrated and the champion's are: {told}"
     if made["lost"]:
         return f"version {version} loses and stays challenger: {told}"
     return f"version {version} is {'champion' if crowned else 'challenger, ready for a canary'}: {told}"
@@ -182,27 +188,32 @@ LEARN = Stage(
     wanted=lambda plan: False,
     absent=no_catalogue,
     on_ray=True,
-    version=4,  # negatives without right answers, features of before a trace, scores calibrated beside each other
+    version=5,  # few failures are no outcomes to calibrate by; the result says what probabilities are of
 )
 
 
 def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """One turn of the loop; a turn over the same traces that is done already is kept.
 
+    A running service takes up what was learned where it is champion; a challenger waits until somebody brings it.
+
     Returns:
         ``run``, ``learn`` (a ``LearnResult``), ``versions`` of the registry, the ``artifact`` and its ``report``, and
-        ``service``: why a running service does not take up what was learned; None where it does, or there is none.
+        ``service``: why a running service cannot take up the champion; None where it does, or is not to.
 
     Raises:
         InputError: if the champion does not fit the traces, or learned from more of them.
     """
+    from training.registry import CHAMPION
+
     made = _turn_over_the_same(plan) or plan.bring("learn")
+    versions = [asdict(version) for version in registry_of(plan).versions()]
+    champion = next((one["version"] for one in versions if CHAMPION in one["aliases"]), None)
     service: str | None = None
-    if plan.run.serve.capability_model in (None, "champion"):
+    if champion == made.result["version"] and plan.run.serve.capability_model in (None, CHAMPION):
         from ray_apps.served_capabilities import offer_capabilities
 
         service = offer_capabilities(plan)
-    versions = [asdict(version) for version in registry_of(plan).versions()]
     told = {"artifact": str(made.path), "report": str(made.path / "report.html")}
     return {"run": plan.run.name, "learn": made.result, "versions": versions, "service": service, **told}
 
@@ -228,8 +239,8 @@ def shown(result: Mapping[str, Any]) -> str:
     """The table of all rankers, then what is served, what messages did, what the log says, and the verdict."""
     learned = result["learn"]
     columns = ("mrr", "hit@1", "hit@3", "hit@5", "ndcg@5", "map", "coverage", "gini", "ece", "ece@1", "brier")
-    rows = {name: {key: one.get(key, "") for key in columns} for name, one in learned["table"].items()}
-    lines = [*([figures_table("test intents", rows)] if rows else []), learned["sentence"]]
+    rows = {name: {key: one[key] for key in columns if key in one} for name, one in learned["table"].items()}
+    lines = [*([figures_table("test intents", rows)] if rows else []), learned["sentence"], learned["calibration"]]
     if learned["message_share"] is not None:
         lines.append(f"messages make {learned['message_share']:.1%} of the network's states")
     lines += [f"logged choices, {who}: {_estimates(of)}" for who, of in learned["counterfactual"].items()]
@@ -239,10 +250,12 @@ def shown(result: Mapping[str, Any]) -> str:
 
 def _estimates(of: Mapping[str, Mapping[str, Any]]) -> str:
     """Estimates by their kinds; one reason where there is none for the same reason."""
+    from evaluation.counterfactual import NAMES
+
     reasons = {one.get("refused") for one in of.values()}
     if len(reasons) == 1 and None not in reasons:
         return f"no estimate: {reasons.pop()}"
-    return ", ".join(f"{kind} {_estimate(one)}" for kind, one in of.items())
+    return ", ".join(f"{NAMES[kind]} {_estimate(one)}" for kind, one in of.items())
 
 
 def _estimate(one: Mapping[str, Any]) -> str:

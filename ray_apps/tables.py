@@ -91,7 +91,8 @@ def summary_text(result: Mapping[str, Any]) -> str:
 def figures_table(title: str, by_method: Mapping[str, Mapping[str, Any]], default: str | None = None) -> str:
     """One line a method, one column a metric: only plain numbers are shown; below it, the method used by default."""
     methods = {name: figures for name, figures in by_method.items() if isinstance(figures, Mapping)}
-    metrics = [m for m, v in next(iter(methods.values())).items() if isinstance(v, int | float)]
+    known = [m for figures in methods.values() for m, v in figures.items() if isinstance(v, int | float)]
+    metrics = list(dict.fromkeys(known))
     rows = [[name, *(figures.get(metric, "") for metric in metrics)] for name, figures in methods.items()]
     drawn = table((title, *metrics), rows)
     return f"{drawn}\n{default} is the default" if default else drawn

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -90,16 +91,39 @@ def run_workers(
             worker_runtime_env={"env_vars": PASSIVE},
         ),
     )
-    with counting("train", epochs, "epochs") as counted, _reported(out, counted, on_row):
+    seen: list[Row] = []
+    with counting("train", epochs, "epochs") as counted, _reported(out, counted, seen, on_row), _interruptible():
         trainer.fit()
     if (out / STOPPED).exists():
         problem, remedy = json.loads((out / STOPPED).read_text())
         raise InputError(problem, remedy)
+    last = int(seen[-1]["epoch"]) if seen else epochs
+    if last < epochs:
+        logger.info("train: stopped early, after epoch %d of %d: the best one is no longer surpassed", last, epochs)
 
 
 @contextmanager
-def _reported(out: Path, counted: Counted, on_row: Callable[[Row], None]) -> Iterator[None]:
-    """Log and count the epochs that workers write down; the workers' own logs stay in Ray's session folder."""
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, as it does elsewhere.
+
+    Ray Train puts a handler of its own in the place of Python's, which ends the training and then the process without a
+    word, and leaves it there for what comes later.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _reported(out: Path, counted: Counted, seen: list[Row], on_row: Callable[[Row], None]) -> Iterator[None]:
+    """Log, count and list the epochs that workers write down; the workers' own logs stay in Ray's session folder."""
     path, over, known = out / EPOCHS, threading.Event(), 0
     path.unlink(missing_ok=True)
 
@@ -113,6 +137,7 @@ def _reported(out: Path, counted: Counted, on_row: Callable[[Row], None]) -> Ite
                 continue
             logger.info("train: %s", ", ".join(f"{name} {value:g}" for name, value in row.items()))
             on_row(row)
+            seen.append(row)
             counted.advance()
         known = len(lines)
 

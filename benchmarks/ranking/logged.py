@@ -20,6 +20,7 @@ from training.ranking.baselines import cosine
 from training.ranking.config import LearnConfig
 from training.ranking.experience import Experience, Numbers, Values
 from training.ranking.judging import counterfactual, greedy, logged_rounds
+from training.ranking.outcomes import basis_of
 from training.ranking.probabilities import calibrated
 
 ROUNDS, SHOWN = 20_000, 10
@@ -122,7 +123,7 @@ def measure() -> list[Row]:
     kind, sentence, score = served_with(experience, LearnConfig())
     held = np.flatnonzero(whole.intents_in("test"))
     value, by_cosine = (earned_by(one, made.truth_QC, held) for one in (score, cosine(experience)))
-    estimates = counterfactual(score, calibrated(score, experience), experience)
+    estimates = counterfactual(score, calibrated(score, experience, basis_of(score, experience)), experience)
     _, shown_RK, intents_R = logged_rounds(experience)
     policy_RK = greedy(score, shown_RK, intents_R)
     truth = float((policy_RK * made.truth_QC[intents_R[:, None], shown_RK]).sum(axis=1).mean())

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.capabilities.tables import PLACE, Landed, in_cycles
+from data.capabilities.traces import normalised
 from data.errors import InputError
 from data.ids import are_among, codes, first_of_each
 from data.partitions import partition_name, write_partition
@@ -37,8 +38,9 @@ def ingest_catalogue(
 
     Returns:
         Rows of each table; ``groups``, capabilities that others name as their parent; ``reject_reasons``, their number
-        by kind; ``intents``, distinct ones; ``without_propensities`` and ``without_outcome``, traces; ``unknown_shown``
-        and ``unknown_context``, members of lists that the catalogue does not have.
+        by kind; ``intents``, those that differ in more than case and white space; ``without_propensities`` and
+        ``without_outcome``, traces; ``unknown_shown`` and ``unknown_context``, members of lists that the catalogue does
+        not have.
 
     Raises:
         InputError: if the source cannot be read, has no capability, every record of a table lacks a column, or a row is
@@ -66,9 +68,11 @@ def ingest_catalogue(
     if source.strict and result["rejects"]:  # of tasks that a run that was not strict has finished
         raise strict_error(first_reject(out / "rejects"), "catalogue.strict")
     reasons = reject_reasons(out / "rejects")
-    if not result["capabilities"]:
-        first = f"; the first reject: {first_reject(out / 'rejects')}" if result["rejects"] else ""
-        raise InputError(f"catalogue: no capability{first}", "Give at least one tool, or a capability of tools.")
+    for table, what in (("tools", f"no tool in {', '.join(source.tool_paths())}"), ("capabilities", "no capability")):
+        if not result[table]:
+            first = first_reject(out / "rejects", table)
+            told = f"; the first reject: {first}" if first else ""
+            raise InputError(f"catalogue: {what}{told}", "Give at least one tool, or a capability of tools.")
     shutil.rmtree(landed)
     warn_of_rejects("catalogue", reasons, out / "rejects")
     return {**result, "reject_reasons": reasons}
@@ -126,7 +130,7 @@ class _Resolution:
         for name, known in (("shown", capabilities), ("context", tools)):
             flat = pc.list_flatten(rows[name])
             self.counts[f"unknown_{name}"] = int((~are_among(flat, known)).sum())
-        self.counts["intents"] = len(pc.unique(rows["intent"]))
+        self.counts["intents"] = len({normalised(intent) for intent in pc.unique(rows["intent"]).to_pylist()})
         self.counts["without_propensities"] = rows["propensities"].null_count
         told = pc.or_(pc.is_valid(rows["outcome"]), pc.is_valid(rows["rating"]))
         self.counts["without_outcome"] = rows.num_rows - (pc.sum(told).as_py() or 0)

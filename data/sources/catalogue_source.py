@@ -47,6 +47,11 @@ class CatalogueSource(StageConfig):
             tasks += [] if files is None else table_tasks(table, files)
         return [*tasks, *(task for files in self.mcp for task in files.tasks())]
 
+    def tool_paths(self) -> list[str]:
+        """Where tools are, as the run file names it."""
+        folder = [] if self.beir is None else [self.beir.folder]
+        return [*folder, *(files.path for files in (self.tools, *self.mcp) if files is not None)]
+
     def stamps(self) -> dict[str, str]:
         """Size and time of each file.
 

@@ -156,10 +156,13 @@ def reject_reasons(rejects: Path) -> dict[str, int]:
     return dict(kinds.most_common())
 
 
-def first_reject(rejects: Path) -> str:
-    """The first rejected row, as one line of text."""
-    row = next(read_batches(rejects, rows=1)).to_pylist()[0]
-    return f"{row['source']}, {row['place']}: {row['reason']}"
+def first_reject(rejects: Path, table: str | None = None) -> str:
+    """The first rejected row, or the first that was meant for a table, as one line of text; empty where none is."""
+    for batch in read_batches(rejects):
+        for row in batch.to_pylist():
+            if table in (None, row["table"]):
+                return f"{row['source']}, {row['place']}: {row['reason']}"
+    return ""
 
 
 def _no_documents(tasks: list[ReadTask], rejects: Path, rejected: int) -> str:

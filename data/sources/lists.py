@@ -122,9 +122,12 @@ def _numbers(values: Sequence[object], ids: Sequence[str], field: str) -> list[f
 
 def _propensities(values: Sequence[object], ids: Sequence[str], field: str) -> list[float] | None:
     numbers = [cell_of({field: value}, field, cells.number) for value in values]
-    wrong = [number for number in numbers if number is not None and not 0 < number <= 1]
-    if wrong:
-        raise BadField(f"{field!r} is not a probability above 0: {wrong[0]:g}")
+    given = [number for number in numbers if number is not None]
+    outside = [number for number in given if not 0 <= number <= 1]
+    if outside:
+        raise BadField(f"{field!r} is outside 0 to 1: {outside[0]:g}")
+    if 0 in given:
+        raise BadField(f"{field!r} is not above 0: 0")
     known = _numbers(values, ids, field)
     if known is not None and not math.isclose(sum(known), 1.0, abs_tol=PROPENSITIES_SUM):
         raise BadField(f"{field!r} of what was shown sum to {sum(known):.4g}, not to 1")

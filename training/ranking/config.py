@@ -68,7 +68,9 @@ class LearnConfig(StageConfig):
         NetworkConfig(), description="the trained model; null leaves cosine and the centroid step to choose from"
     )
     features: tuple[Feature, ...] = Field(
-        (), description="what the network weighs of each capability's past and place; none of it gained where measured"
+        (),
+        description="what the network weighs of each capability's past and place; none of it gained where measured. A "
+        "champion that weighs others cannot be compared: give learn.tracking.register_as another name with them",
     )
     batch_traces: int = Field(512, ge=1, description="traces of a step on each worker; fewer where there are few")
     sampled_above: int = Field(10_000, ge=2, description="capabilities above which a step compares with some of them")

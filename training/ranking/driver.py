@@ -26,6 +26,7 @@ from training.ranking.experience import Experience, Floats
 from training.ranking.judging import counterfactual, figures_of, score_of
 from training.ranking.lambdamart import lambdamart
 from training.ranking.network import CapabilityNetwork, ranker_over
+from training.ranking.outcomes import Basis, basis_of
 from training.ranking.probabilities import calibrated, reliability_of
 from training.ranking.served import CapabilityRanker
 from training.ranking.task import CapabilityTask, scores_of
@@ -34,6 +35,8 @@ logger = logging.getLogger("catena")
 
 NETWORK, HISTORY, RECIPROCAL = "network", "history.json", "reciprocal.npy"
 FEWEST = 20  # intents with a success in each part: fewer say nothing
+COLD = "scores are not calibrated: they are cosines through a fixed curve, and no probabilities of success"
+ALIKE = "scores are not calibrated, as all held-out outcomes are alike"
 
 Train = Callable[[Experience, LearnConfig, Path, Path | None], None]
 """Trains the network into a folder, from the weights of another one where that is given."""
@@ -55,14 +58,17 @@ def learn(
     Returns:
         ``table`` (by ranker, its figures on test intents), ``kind`` and ``sentence`` of the choice, ``compared``,
         ``share``, ``doubt`` and ``away`` of the centroid step, ``network`` (how its training went, None without),
-        ``message_share``, ``against_champion`` (None without), ``lost`` and ``counterfactual`` by ranker.
+        ``message_share``, ``against_champion`` (None without), ``calibrated_by`` (``run``, ``places`` or ``nothing``),
+        ``calibration`` (a sentence of what probabilities are of), ``lost_by`` (``mrr`` or ``calibration``, which the
+        champion has and the new ranker has not; None where it did not lose), ``lost``, ``counterfactual`` by ranker and
+        ``with_success`` (intents with a success, by part).
 
     Raises:
         InputError: if a champion does not fit, or learned from more than there is now.
     """
     few = too_few(experience)
     if few is not None:
-        if champion is not None and champion.ranker.kind != "cosine":
+        if champion is not None and (champion.ranker.kind != "cosine" or champion.ranker.calibrated):
             raise InputError(f"learn: {few}", f"Version {champion.version}, the champion, stays. Gather more traces.")
         return start_cold(experience, out, version, few)
     if champion is not None:
@@ -82,22 +88,26 @@ def learn(
     scored = {**simple, **({} if trained is None else {"hypergraph": scores_of(trained, experience)})}
     choice = decide(experience, judged, scored)
     logger.info("learn: %s", choice.sentence)
-    ranker = ranker_of(choice.kind, experience, scored, judged, trained, version, choice.sentence)
-    against, worse = None, False
+    basis = basis_of(scored[choice.kind], experience)
+    ranker = ranker_of(choice.kind, experience, scored, judged, trained, version, choice.sentence, basis)
+    against, lost_by = None, None
     test = experience.successes("test")
     reciprocal = reciprocal_ranks(score_of(ranker, experience), test)
     if champion is not None:
         before = reciprocal_ranks(score_of(champion.ranker, experience), test)
         worse, compared = lost(reciprocal, before)
+        lost_by = "mrr" if worse else "calibration" if champion.ranker.calibrated and not ranker.calibrated else None
         against = {"version": champion.version, "mrr": float(before.mean()), **compared}
     write_model(out, ranker, trained if choice.kind == "hypergraph" else None, experience)
     with whole_or_absent(out / RECIPROCAL) as unfinished, unfinished.open("wb") as file:
         np.save(file, reciprocal)
-    table = table_of(experience, scored, judged, champion)
-    logged = {"challenger": counterfactual(score_of(ranker, experience), ranker.calibrator, experience)}
-    if champion is not None:
-        by_champion = score_of(champion.ranker, experience)
-        logged["champion"] = counterfactual(by_champion, champion.ranker.calibrator, experience)
+    table = table_of(experience, scored, judged, champion, basis)
+    judged_by = {"challenger": ranker, **({} if champion is None else {"champion": champion.ranker})}
+    logged = {
+        who: counterfactual(score_of(one, experience), one.calibrator if one.calibrated else None, experience)
+        for who, one in judged_by.items()
+    }
+    calibrator = ranker.calibrator if ranker.calibrated else None
     return {
         "table": table,
         "kind": choice.kind,
@@ -107,15 +117,24 @@ def learn(
         "network": history,
         "message_share": None if trained is None else round(trained.message_share(), 4),
         "against_champion": against,
-        "lost": worse,
+        "calibrated_by": "nothing" if calibrator is None else "run" if basis.of_run else "places",
+        "calibration": ALIKE if calibrator is None else basis.sentence,
+        "lost": lost_by is not None,
+        "lost_by": lost_by,
         "counterfactual": logged,
-        "reliability": reliability_of(score_of(ranker, experience), experience, ranker.calibrator),
+        "reliability": reliability_of(score_of(ranker, experience), experience, calibrator, basis),
+        "with_success": with_success(experience),
     }
+
+
+def with_success(experience: Experience) -> dict[str, int]:
+    """How many intents with a success each part has."""
+    return {part: len(experience.successes(part)) for part in ("train", "valid", "judge", "test")}
 
 
 def too_few(experience: Experience) -> str | None:
     """Why nothing can be learned: how many intents with a success each part has. None where they are enough."""
-    counts = {part: len(experience.successes(part)) for part in ("train", "valid", "judge", "test")}
+    counts = with_success(experience)
     if min(counts.values()) >= FEWEST:
         return None
     told = ", ".join(f"{part} {count}" for part, count in counts.items())
@@ -135,8 +154,9 @@ def start_cold(experience: Experience, out: Path, version: str, few: str) -> dic
     with whole_or_absent(out / RECIPROCAL) as unfinished, unfinished.open("wb") as file:
         np.save(file, np.empty(0))
     nothing: dict[str, Any] = {name: {} for name in ("table", "compared", "move", "counterfactual", "reliability")}
-    absent = {"network": None, "message_share": None, "against_champion": None}
-    return {**nothing, **absent, "kind": "cosine", "sentence": sentence, "lost": False}
+    absent = {name: None for name in ("network", "message_share", "against_champion", "lost_by")}
+    told = {"kind": "cosine", "sentence": sentence, "calibrated_by": "nothing", "calibration": COLD}
+    return {**nothing, **absent, **told, "lost": False, "with_success": with_success(experience)}
 
 
 def train_here(experience: Experience, config: LearnConfig, out: Path, start: Path | None) -> None:
@@ -187,6 +207,7 @@ def ranker_of(
     trained: CapabilityNetwork | None,
     version: str,
     sentence: str,
+    basis: Basis,
 ) -> CapabilityRanker:
     """What is served, calibrated by held-out intents."""
     about = {"sentence": sentence, "move": asdict(judged.move)}
@@ -198,7 +219,7 @@ def ranker_of(
         if kind == "centroid":
             keys = moved(experience, experience.traces_in("train"), judged.move)
         made = ranker_of_keys(kind, experience, np.asarray(keys, np.float32), version, about)
-    calibrator = calibrated(scored[kind], experience)
+    calibrator = calibrated(scored[kind], experience, basis)
     return made if calibrator is None else replace(made, calibrator=calibrator)
 
 
@@ -231,7 +252,7 @@ def write_model(out: Path, ranker: CapabilityRanker, trained: CapabilityNetwork 
 
 
 def table_of(
-    experience: Experience, scored: dict[str, Score], judged: Judged, champion: Champion | None
+    experience: Experience, scored: dict[str, Score], judged: Judged, champion: Champion | None, basis: Basis
 ) -> dict[str, dict[str, Any]]:
     """Every baseline and model by its figures on the test intents."""
     numbers = experience.traces_in("train")
@@ -249,4 +270,7 @@ def table_of(
     if champion is not None:
         rankers[f"champion (version {champion.version})"] = score_of(champion.ranker, experience)
     with torch.no_grad():
-        return {name: figures_of(score, experience, calibrated(score, experience)) for name, score in rankers.items()}
+        return {
+            name: figures_of(score, experience, calibrated(score, experience, basis), basis)
+            for name, score in rankers.items()
+        }

@@ -70,11 +70,6 @@ class Experience:
         return successes_of(self.traces, self.reward, self.intents_in(*parts))
 
     @cached_property
-    def known_failures(self) -> bool:
-        """Whether a trace has failed: then the past tells what does not work, too."""
-        return bool((self.reward < 1).any())
-
-    @cached_property
     def propensity(self) -> Values:
         """Probability with which each trace's choice was made, float64 (N,); NaN where no log has it.
 

@@ -14,16 +14,19 @@ from evaluation.counterfactual import KINDS, Estimate, estimate
 from evaluation.intent_calibration import IntentCalibrator
 from evaluation.logged import Log, Refused
 from training.ranking.experience import Experience, Floats, Mask, Numbers, Values
-from training.ranking.probabilities import AT_ONCE, outcomes, told
+from training.ranking.outcomes import AT_ONCE, JUDGES, Basis, outcomes
+from training.ranking.probabilities import told
 from training.ranking.served import CapabilityRanker
 
 
-def figures_of(score: Score, experience: Experience, calibrator: IntentCalibrator | None) -> dict[str, Any]:
+def figures_of(
+    score: Score, experience: Experience, calibrator: IntentCalibrator | None, basis: Basis
+) -> dict[str, Any]:
     """Every metric of a ranker on the test intents, and where it is calibrated how far its promises are off."""
     answered = answer(score, experience.successes("test"), experience.catalogue.can_run)
     found = rounded(answered.means)
     if calibrator is not None:
-        found |= told(calibrator, score, outcomes(score, experience, ("test",), answered))
+        found |= told(calibrator, score, outcomes(score, experience, JUDGES, basis, answered))
     return found
 
 
@@ -100,12 +103,21 @@ def counterfactual(score: Score, calibrator: IntentCalibrator | None, experience
     """
     log, shown_RK, intents_R = logged_rounds(experience)
     if not len(log):
-        told = "no propensities were logged" if len(experience.traces_in("test")) else "no test intent has an outcome"
-        return {kind: {"refused": told} for kind in KINDS}
+        return {kind: {"refused": _without_rounds(experience)} for kind in KINDS}
     policy = greedy(score, shown_RK, intents_R)
     expected = None if calibrator is None else _expected(score, calibrator, shown_RK, intents_R)
     kinds = [kind for kind in KINDS if kind != "dr" or expected is not None]
     return {kind: _told(estimate(kind, log, policy, expected)) for kind in kinds}
+
+
+def _without_rounds(experience: Experience) -> str:
+    """Why no trace of a test intent is a round."""
+    if not len(experience.traces_in("test")):
+        return "no test intent has an outcome"
+    logged = int(_logged(experience.traces).sum())
+    if not logged:
+        return "no propensities were logged"
+    return f"of {logged:,} trace{'' if logged == 1 else 's'} with propensities none is of a test intent with an outcome"
 
 
 def _expected(score: Score, calibrator: IntentCalibrator, shown_RK: Numbers, intents_R: Numbers) -> Values:

@@ -20,8 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from data.matrices import orthonormal_columns, unit_rows
-from evaluation.calibration import Calibrator
-from evaluation.intent_calibration import IntentCalibrator
+from evaluation.intent_calibration import NOT_CALIBRATED
 from training.ranking.config import NetworkConfig
 from training.ranking.experience import Experience, Floats
 from training.ranking.hypergraph import ConvRound, Round
@@ -228,9 +227,6 @@ class CapabilityNetwork(nn.Module):
             here, there = (torch.tensor(column) for column in zip(*pairs, strict=True))
             rows[here] = table[there]
         return rows
-
-
-NOT_CALIBRATED = IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 1.0, 0.0))
 
 
 def ranker_over(experience: Experience, **learned: Any) -> CapabilityRanker:  # noqa: ANN401 - fields of the ranker

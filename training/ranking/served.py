@@ -75,6 +75,11 @@ class CapabilityRanker:
         """D, of the vectors of intents."""
         return int(self.intent_map.shape[0])
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether its probabilities were fitted by held-out intents."""
+        return self.calibrator.fitted
+
     def queries(self, intents_QD: Floats, contexts: Sequence[Sequence[int]] | None = None) -> Floats:
         """Vectors that keys are compared with, float32 (Q, W).
 

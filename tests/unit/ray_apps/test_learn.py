@@ -129,6 +129,7 @@ def test_killed_at_each_step_a_turn_goes_on_and_the_next_one_is_compared_with_it
     assert result.kind != "cosine" and result.table["centroid"]["mrr"] > result.table["cosine"]["mrr"]
     told = learn.shown({"learn": result.model_dump(), "run": "points", "report": str(out / "report.html")})
     assert told.endswith("report.html") and (out / "report.html").exists()
+    assert "probabilities are of the first 10 places" in told and "ece@1" in told
     assert "is served" in told and "no estimate: no propensities were logged" in told and "first, and champion" in told
 
     later = made_of([*traces(500), *traces(300, seed=1)], tmp_path / "two")
@@ -152,6 +153,23 @@ def test_a_champion_of_another_encoder_is_refused_before_anything_is_trained(
     with pytest.raises(InputError, match="takes intents of the encoder"):
         learn._learn(asked, other, tmp_path / "second")
     assert not (tmp_path / "second" / "network").exists()
+
+
+AGAINST = {"version": 1.0, "difference": 0.01, "difference_low": -0.01, "difference_high": 0.03, "p_value": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("lost_by", "crowned", "words"),
+    [
+        ("mrr", False, "version 2 loses and stays challenger: +0.0100 MRR against version 1"),
+        ("calibration", False, "version 2 stays challenger, as its scores are not calibrated and the champion's are"),
+        (None, False, "version 2 is challenger, ready for a canary"),
+        (None, True, "version 2 is champion: +0.0100 MRR"),
+    ],
+)
+def test_the_verdict_says_who_is_champion_and_why(lost_by: str | None, crowned: bool, words: str) -> None:
+    made = {"against_champion": AGAINST, "lost": lost_by is not None, "lost_by": lost_by}
+    assert learn._verdict(made, 2, crowned).startswith(words)
 
 
 @pytest.mark.parametrize("count", [0, 30])

@@ -54,6 +54,12 @@ class LearnConfig(StageConfig):
     width: int = 1
 
 
+class TurnResult(StageResult):
+    """Of the stand-in: it is the first version, where a test registers it."""
+
+    version: int = 1
+
+
 def learn(config: LearnConfig, inputs: Inputs, out: Path) -> StageResult:
     """A ranker by cosines, in the place of one that is learned."""
     catalogue, intents = Catalogue.open(inputs["catalogue"].path), inputs["intents"].path
@@ -76,7 +82,7 @@ def learn(config: LearnConfig, inputs: Inputs, out: Path) -> StageResult:
         feature_weights=np.array([0.3], np.float32),
         calibrator=IntentCalibrator(Calibrator("platt", np.empty(0), np.empty(0), 4.0, -1.0)),
     ).save(out / "model")
-    return StageResult()
+    return TurnResult()
 
 
 def planned(folder: Path, width: int = 1, **serve: Any) -> Plan:  # noqa: ANN401 - of ServeConfig
@@ -236,6 +242,16 @@ def test_a_run_that_reads_no_journals_stays_as_it_is(folder: Path) -> None:
     assert Plan(run, without.stages).artifact("catalogue").key == before
 
 
+def register(plan: Plan, key: str, learned: Artifact) -> None:
+    """Add a learned ranker to the run's registry; the first version becomes champion."""
+    ranks = plan.run.workspace / "ranks.npz"
+    np.savez(ranks, sources=np.arange(9), targets=np.arange(9), **{"ranks/model": np.ones(18)})  # type: ignore[arg-type]
+    files = {f"model/{one.name}": one for one in (learned.path / "model").iterdir()}
+    run = Tracker(plan.run.train.tracking, plan.run.workspace / "mlflow.db", "r", plan.run.train).end({})
+    made_of = Fingerprints(data="d", split="s", encoder="e", code="c")
+    registry_of(plan).register(run, {**files, "evaluation/ranks.npz": ranks}, made_of, 1.0, {"train": key})
+
+
 def served_without_a_ranker(plan: Plan, folder: Path) -> None:
     """A service of the run, whose release ``old`` has an index of the encoder that intents were embedded by."""
     root = write_run(folder / "made", dim=16)
@@ -252,6 +268,7 @@ def test_a_turn_that_learns_nothing_new_makes_no_release_and_a_rollback_goes_to_
 ) -> None:
     keep(planned(folder))
     learned = made(planned(folder))
+    register(planned(folder), learned.key, learned)
     served_without_a_ranker(planned(folder), folder)
     first = follow_capabilities(planned(folder))
     before = read_traffic(traffic_of(planned(folder)))
@@ -272,7 +289,8 @@ def test_a_turn_that_learns_nothing_new_makes_no_release_and_a_rollback_goes_to_
 
 def test_what_was_rolled_back_is_not_brought_again_by_a_turn_that_learns_nothing_new(folder: Path) -> None:
     keep(planned(folder))
-    made(planned(folder))
+    learned = made(planned(folder))
+    register(planned(folder), learned.key, learned)
     served_without_a_ranker(planned(folder), folder)
     follow_capabilities(planned(folder))
     (rollback,) = (one.call for one in deploy.COMMANDS if one.name == "deploy rollback")
@@ -291,6 +309,9 @@ def test_what_was_rolled_back_is_not_brought_again_by_a_turn_that_learns_nothing
 
 def test_the_table_of_releases_tells_rankers_and_bundles_apart(folder: Path) -> None:
     learned = made(plan := planned(folder))
+    told = json.loads((learned.path / "result.json").read_text())
+    del told["version"]  # of a turn that was registered nowhere
+    (learned.path / "result.json").write_text(json.dumps(told))
     served_without_a_ranker(plan, folder)
     follow_capabilities(plan)
     command = next(one for one in deploy.COMMANDS if one.name == "deploy status")
@@ -298,10 +319,22 @@ def test_the_table_of_releases_tells_rankers_and_bundles_apart(folder: Path) -> 
     shown = command.show(command.call(plan, Namespace())).splitlines()
     live, old = (next(row for row in shown if role in row) for role in (" live ", " previous "))
     assert learned.key in live and "b1" in live and "b1" in old and learned.key not in old
-    told = json.loads((learned.path / "result.json").read_text())
     (learned.path / "result.json").write_text(json.dumps({**told, "version": 2}))  # as a real turn has it
     follow_capabilities(plan)
     assert "version 2" in command.show(command.call(plan, Namespace()))
+
+
+def test_a_challenger_is_not_brought_to_a_running_service_and_a_champion_is(folder: Path) -> None:
+    plan = planned(folder)
+    learned = made(plan)
+    served_without_a_ranker(plan, folder)
+    before = read_traffic(traffic_of(plan))
+    assert learn_turn(planned(folder), Namespace())["service"] is None
+    assert read_traffic(traffic_of(plan)) == before, "no version is champion"
+    register(plan, learned.key, learned)
+    assert learn_turn(planned(folder), Namespace())["service"] is None
+    after = read_traffic(traffic_of(plan))
+    assert after is not None and before is not None and after.live != before.live
 
 
 def test_a_service_takes_up_what_was_learned_and_refuses_what_does_not_fit(folder: Path) -> None:
@@ -333,6 +366,8 @@ def test_a_turn_is_kept_where_the_service_runs_with_another_encoder(folder: Path
         traffic_of(plan), lambda _: with_live(None, release("x").model_copy(update={"index": other / "out"}))
     )
     before = read_traffic(traffic_of(plan))
+    assert learn_turn(planned(folder), Namespace())["service"] is None, "a challenger is not brought to it"
+    register(plan, learned.key, learned)
     told = learn_turn(planned(folder), Namespace())
     assert told["artifact"] == str(learned.path) and read_traffic(traffic_of(plan)) == before
     assert "takes vectors of the encoder" in told["service"] and "catena deploy promote RUN.yaml" in told["service"]
@@ -341,13 +376,8 @@ def test_a_turn_is_kept_where_the_service_runs_with_another_encoder(folder: Path
 def test_a_version_of_the_registry_is_served_from_the_workspace_or_fetched(folder: Path) -> None:
     plan = planned(folder)
     learned = made(plan)
-    registry, ranks = registry_of(plan), folder / "ranks.npz"
-    np.savez(ranks, sources=np.arange(9), targets=np.arange(9), **{"ranks/model": np.ones(18)})
     for key in (learned.key, "elsewhere"):
-        files = {f"model/{one.name}": one for one in (learned.path / "model").iterdir()}
-        run = Tracker(plan.run.train.tracking, plan.run.workspace / "mlflow.db", "r", plan.run.train).end({})
-        made_of = Fingerprints(data="d", split="s", encoder="e", code="c")
-        registry.register(run, {**files, "evaluation/ranks.npz": ranks}, made_of, 1.0, {"train": key})
+        register(plan, key, learned)
     champion = capability_artifacts(planned(folder, capability_model="champion"))
     fetched = capability_artifacts(planned(folder, capability_model="challenger"))
     assert champion is not None and fetched is not None

@@ -69,6 +69,11 @@ def test_tables_become_arrays(tmp_path: Path) -> None:
     assert traces.take(np.array([2, 0])).shown[1].tolist() == [1, 0]
 
 
+def test_intents_are_counted_as_they_are_learned_from(tmp_path: Path) -> None:
+    result, _, out = read(tmp_path, tools=TOOLS, capabilities=CAPABILITIES, traces=TRACES)
+    assert result["intents"] == len(Traces.open(out, Catalogue.open(out)).intents) == 2
+
+
 def test_the_graph_joins_tools_capabilities_and_groups(tmp_path: Path) -> None:
     _, _, out = read(tmp_path, tools=TOOLS, capabilities=CAPABILITIES)
     graph = Catalogue.open(out).graph()
@@ -139,8 +144,22 @@ def test_strict_sees_what_an_interrupted_run_that_was_not_has_rejected(tmp_path:
 
 
 def test_a_catalogue_without_a_capability_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no capability; the first reject: .*line 1: 'id' is empty"):
+    with pytest.raises(
+        InputError, match=r"no tool in \S*tools.jsonl; the first reject: .*tools.jsonl, line 1: 'id' is empty"
+    ):
         read(tmp_path, tools=[{"id": " "}])
+
+
+def test_an_empty_file_of_tools_is_named_whatever_else_is_rejected(tmp_path: Path) -> None:
+    around = [{"id": "loop", "tools": ["loop"]}, *CAPABILITIES]
+    with pytest.raises(InputError, match="no tool in") as refused:
+        read(tmp_path, tools=[], capabilities=around)
+    assert refused.value.problem == f"catalogue: no tool in {tmp_path / 'tools.jsonl'}"
+
+
+def test_capabilities_that_are_all_rejected_leave_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no capability; the first reject: .*capabilities\.jsonl, line 1"):
+        read(tmp_path, tools=TOOLS, capabilities=[{"id": "odd", "tools": ["gone"]}])
 
 
 def test_a_folder_in_beirs_layout_is_a_catalogue(tmp_path: Path) -> None:

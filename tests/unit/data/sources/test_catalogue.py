@@ -62,8 +62,8 @@ def test_what_was_shown_is_ordered_by_rank() -> None:
     [
         ({"shown": ["b", "c"]}, "'chosen' was not shown: 'travel'"),
         ({"shown": ["travel", "travel"]}, "'shown' has a capability twice: 'travel'"),
-        ({"shown": ["travel", "b"], "propensities": [1.0, 0.0]}, "'propensities' is not a probability above 0: 0"),
-        ({"shown": ["travel", "b"], "propensities": [1.2, 0.1]}, "'propensities' is not a probability above 0: 1.2"),
+        ({"shown": ["travel", "b"], "propensities": [1.0, 0.0]}, "'propensities' is not above 0: 0"),
+        ({"shown": ["travel", "b"], "propensities": [1.2, 0.1]}, "'propensities' is outside 0 to 1: 1.2"),
         (
             {"shown": ["travel", "b"], "propensities": [0.9, 0.3]},
             "of what was shown sum to 1.2, not to 1",
