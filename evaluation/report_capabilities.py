@@ -91,8 +91,8 @@ def _cold(result: Mapping[str, Any]) -> list[str]:
         f"{result['calibration']}, so that `min_score` can only be tried out."
     )
     wanted = (
-        "Intents are put into parts by a hash of their text, and each part wants 20 of them with a success. More traces "
-        "come from the files of the run, or from `/v1/feedback` of its service; then `catena learn` makes the next turn."
+        "Intents are put into parts by a hash of their text, and each part wants 20 of them with a success. More "
+        "traces come from files, or from `/v1/feedback` of the run's service; then `catena learn` makes the next turn."
     )
     return [
         page.cards(cards),
