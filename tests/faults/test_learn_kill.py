@@ -76,6 +76,23 @@ def starts(run_file: Path) -> list[dict[str, Any]]:
     return found
 
 
+def test_interrupted_while_the_network_trains_it_says_so_as_elsewhere(run_file: Path, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+    }
+    flags = ["--workspace", str(tmp_path), "--learn.optimizer.epochs", "3000", "--learn.optimizer.patience", "3000"]
+    command = [sys.executable, "-m", "ray_apps.learn", str(run_file), *flags]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if line.startswith("train: epoch 1,"))
+        process.send_signal(signal.SIGINT)
+        said += process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert "interrupted; start it again and it continues" in said and "Traceback" not in said
+
+
 def test_each_start_is_killed_where_it_should_be_and_the_last_one_ends(starts: list[dict[str, Any]]) -> None:
     *killed, last = starts
     assert [start["ended"] for start in killed] == [-signal.SIGKILL] * len(DONE) and last["ended"] == 0

@@ -74,9 +74,10 @@ def basis_of(score: Score, experience: Experience) -> Basis:
     )
     if not sum(bad):
         return Basis(False, places)
-    if min(*good, *bad) < FEWEST_OF_EACH:
-        told = f"{sum(bad):,} held-out {'failure is' if sum(bad) == 1 else 'failures are'} known"
-        return Basis(False, f"{places}: {told}, and {FEWEST_OF_EACH} wanted to calibrate and to judge by each")
+    for name, known in (("failures", bad), ("successes", good)):
+        if min(known) < FEWEST_OF_EACH:
+            told = f"known {name} are {known[0]:,} to calibrate by and {known[1]:,} to judge by"
+            return Basis(False, f"{places}: {told}, and {FEWEST_OF_EACH} of each wanted")
     failed = bad[0] / (good[0] + bad[0])
     missed = float((reciprocal_ranks(score, experience.successes(*CALIBRATES)) < 1).mean())
     if failed < max(missed, LEAST_FAILED) and not _drawn(experience):

@@ -85,7 +85,7 @@ def test_without_failures_outcomes_are_first_places_and_nothing_else(right: Expe
     basis = basis_of(score, right)
     found = outcomes(score, right, CALIBRATES, basis)
     successes = right.successes(*CALIBRATES)
-    assert "failure is known" not in basis.sentence and "first 10 places" in basis.sentence
+    assert "known failures" not in basis.sentence and "first 10 places" in basis.sentence
     assert found.first_P.sum() == len(successes) and found.labels_P.sum() <= len(successes.item_E)
 
 
@@ -154,7 +154,7 @@ def test_after_one_failure_the_next_turn_is_calibrated_as_the_first_was(right: E
     champion = Champion(1, first / "model", CapabilityRanker.open(first / "model"))
     after = learn(failing(right, judge=1), WITHOUT_NETWORK, second, champion, "2", train_here)
     assert before["calibrated_by"] == after["calibrated_by"] == "places" and not after["lost"]
-    assert "1 held-out failure is known" in after["calibration"]
+    assert "known failures are 1 to calibrate by and 0 to judge by" in after["calibration"]
     for name, figures in after["table"].items():
         assert {"ece", "ece@1", "brier"} <= set(figures), name
     served = after["table"][after["kind"]]
