@@ -30,7 +30,7 @@ BRING_AGAIN = "`catena deploy promote RUN.yaml` brings it again."
 def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
     """The ranker that ``serve.capability_model`` names; where it names none, what the run learned last.
 
-    Where that lost to the champion, it is the champion.
+    Where that has lost, or was not to be promoted, it is the champion, if there is one.
 
     Returns:
         Where it is, with the catalogue and the vectors of intents that are there; None where nothing was learned.
@@ -51,7 +51,7 @@ def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
         if learned is None:
             return None
         turn = _result(learned)
-        if turn.get("lost"):
+        if not turn.get("champion", True) and _has_champion(plan):
             which = "champion"
         else:
             folder, version = ranker_in(learned), turn.get("version")
@@ -64,6 +64,12 @@ def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
     return CapabilityArtifacts(
         ranker=folder.resolve(), catalogue=catalogue, intents=intents, traces=traces, version=version
     )
+
+
+def _has_champion(plan: Plan) -> bool:
+    from training.registry import CHAMPION
+
+    return any(CHAMPION in one.aliases for one in registry_of(plan).versions())
 
 
 def _result(folder: Path) -> dict[str, Any]:

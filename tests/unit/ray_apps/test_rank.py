@@ -337,6 +337,17 @@ def test_a_challenger_is_not_brought_to_a_running_service_and_a_champion_is(fold
     assert after is not None and before is not None and after.live != before.live
 
 
+def test_a_challenger_is_served_where_there_is_no_champion_alone(folder: Path) -> None:
+    learned = made(plan := planned(folder))
+    told = json.loads((learned.path / "result.json").read_text())
+    (learned.path / "result.json").write_text(json.dumps({**told, "version": 2, "champion": False}))
+    found = capability_artifacts(plan)
+    assert found is not None and found.version == 2
+    register(plan, learned.key, learned)  # version 1, champion
+    found = capability_artifacts(plan)
+    assert found is not None and found.version == 1
+
+
 def test_a_service_takes_up_what_was_learned_and_refuses_what_does_not_fit(folder: Path) -> None:
     plan = planned(folder)
     assert follow_capabilities(plan) is None  # nothing is served, and nothing learned
