@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 
-ISOTONIC_LEAST = (
-    50  # of the rarer outcome; below, isotonic regression follows single outcomes: two parameters generalise better
-)
+ISOTONIC_LEAST = 50
+"""Of the rarer outcome; below, isotonic regression follows single outcomes: two parameters generalise better."""
 
 
 @dataclass(frozen=True)

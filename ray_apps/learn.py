@@ -204,16 +204,15 @@ def learn_turn(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     Raises:
         InputError: if the champion does not fit the traces, or learned from more of them.
     """
-    from training.registry import CHAMPION
-
     made = _turn_over_the_same(plan) or plan.bring("learn")
-    versions = [asdict(version) for version in registry_of(plan).versions()]
-    champion = next((one["version"] for one in versions if CHAMPION in one["aliases"]), None)
-    service: str | None = None
-    if champion == made.result["version"] and plan.run.serve.capability_model in (None, CHAMPION):
+    registry = registry_of(plan)
+    champion, service = registry.champion(), None
+    crowned = champion is not None and champion.version == made.result["version"]
+    if crowned and plan.run.serve.capability_model in (None, "champion"):
         from ray_apps.served_capabilities import offer_capabilities
 
         service = offer_capabilities(plan)
+    versions = [asdict(version) for version in registry.versions()]
     told = {"artifact": str(made.path), "report": str(made.path / "report.html")}
     return {"run": plan.run.name, "learn": made.result, "versions": versions, "service": service, **told}
 

@@ -103,7 +103,7 @@ def promote(plan: Plan, arguments: Namespace) -> dict[str, Any]:
     """
     registry = registry_of(plan)
     compared = registry.promote(arguments.version, arguments.force)
-    champion = next(version.version for version in registry.versions() if "champion" in version.aliases)
+    champion = registry.find("champion").version
     return {
         "name": registry.name,
         "champion": champion,

@@ -51,7 +51,7 @@ def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
         if learned is None:
             return None
         turn = _result(learned)
-        if not turn.get("champion", True) and _has_champion(plan):
+        if not turn.get("champion", True) and registry_of(plan).champion() is not None:
             which = "champion"
         else:
             folder, version = ranker_in(learned), turn.get("version")
@@ -64,12 +64,6 @@ def capability_artifacts(plan: Plan) -> "CapabilityArtifacts | None":
     return CapabilityArtifacts(
         ranker=folder.resolve(), catalogue=catalogue, intents=intents, traces=traces, version=version
     )
-
-
-def _has_champion(plan: Plan) -> bool:
-    from training.registry import CHAMPION
-
-    return any(CHAMPION in one.aliases for one in registry_of(plan).versions())
 
 
 def _result(folder: Path) -> dict[str, Any]:

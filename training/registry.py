@@ -102,6 +102,10 @@ class Registry:
         rows = [_version(one, aliases.get(str(one.version), [])) for one in found]
         return sorted(rows, key=lambda row: -row.version)
 
+    def champion(self) -> Version | None:
+        """The version that is served; None where none is."""
+        return next((version for version in self.versions() if CHAMPION in version.aliases), None)
+
     def register(
         self, run_id: str, files: Mapping[str, Path], fingerprints: Fingerprints, mrr: float, tags: Mapping[str, str]
     ) -> Version:
@@ -159,7 +163,7 @@ class Registry:
             InputError: if it loses on the same split by a paired test over the links, or was judged on another one.
         """
         new = self.find(CHALLENGER if number is None else number)
-        old = next((version for version in self.versions() if CHAMPION in version.aliases), None)
+        old = self.champion()
         if old is not None and old.version == new.version:
             raise InputError(f"version {new.version} of {self.name} is the champion already", "Nothing is to be done.")
         compared = None

@@ -47,8 +47,8 @@ def champion_of(registry: Registry, into: Path) -> Champion | None:
     note = into / "champion.json"
     noted = json.loads(note.read_text()) if note.exists() else {}
     if noted.get("name") != registry.name:
-        now = [version.version for version in registry.versions() if CHAMPION in version.aliases]
-        noted = {"name": registry.name, "version": now[0] if now else None}
+        now = registry.champion()
+        noted = {"name": registry.name, "version": None if now is None else now.version}
         shutil.rmtree(into / FETCHED, ignore_errors=True)
         with whole_or_absent(note) as unfinished:
             unfinished.write_text(json.dumps(noted))
